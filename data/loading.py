@@ -1,0 +1,185 @@
+"""Examples from a file, the hub or the shipped set: the mechanism that the tasks' loaders share.
+
+A bad row is counted and listed, never fatal; a source without one good row is an error that says what was seen.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import dspy
+
+from flex_dspy.data.files import ENDINGS, Row, read_rows
+from flex_dspy.data.hub import HubAddress, read_hub_rows
+from flex_dspy.errors import DataError
+
+_Item = TypeVar("_Item")
+
+_ID_COLUMNS = ("id", "ID")
+_REASONS_SHOWN = 3
+# "folder/name.tsv" has the form of a hub address too, and means a file.
+_FILE_ENDING = re.compile(r"\.[A-Za-z]{2,8}$")
+
+
+@dataclass(frozen=True)
+class BadRow:
+    """A row that gave no example.
+
+    Attributes:
+        row: Its line in a text file, its place in any other source, from 1.
+        reason: What is wrong with it.
+    """
+
+    row: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class LoadedData:
+    """The examples of one source.
+
+    Attributes:
+        examples: The good rows, in the source's order, or as drawn if a limit and a seed were given.
+        bad_rows: The others.
+        source: The source as the caller named it.
+        digest: SHA-256 of the examples, order included.
+    """
+
+    examples: list[dspy.Example]
+    bad_rows: list[BadRow]
+    source: str
+    digest: str
+
+
+def load_examples(
+    source: str | Path,
+    to_example: Callable[[Mapping[str, Any]], dspy.Example],
+    *,
+    expected: str,
+    shipped: Mapping[str, Path] | None = None,
+    limit: int | None = None,
+    seed: int | None = None,
+) -> LoadedData:
+    """Read a source and turn its rows into examples.
+
+    Args:
+        source: The name of a shipped split; else the path of a file; else ``owner/name[:config][@split]`` on
+            the hub.
+        to_example: Makes an example of a row's cells; raises ValueError with the reason for a bad row.
+        expected: The columns that `to_example` understands, for error messages.
+        shipped: Files by split name.
+        limit: Take no more than this many examples; with a seed a random choice, without the first ones.
+        seed: Shuffle before taking; None keeps the order.
+
+    Returns:
+        At least one example. Ids that repeat in the source come out as ``id``, ``id#2``, ...
+
+    Raises:
+        DataError: There is no such source, it is damaged, or it has no good row.
+    """
+    if limit is not None and limit < 1:
+        raise DataError(f"The limit must be at least 1, not {limit}.")
+    rows = _with_distinct_ids(_rows(source, shipped or {}))
+    # Rows are drawn before they are read as chemistry or mathematics, which is what costs.
+    order = rows if seed is None else sample(rows, None, seed)
+    good: dict[str, dspy.Example] = {}
+    bad: list[BadRow] = []
+    for row in order:
+        if limit is not None and len(good) == limit:
+            break
+        _file_away(row, to_example, good, bad)
+    if not good:
+        raise DataError(_nothing_good(source, rows, bad, expected))
+    examples = list(good.values())
+    return LoadedData(examples, sorted(bad, key=lambda bad_row: bad_row.row), str(source), digest(examples))
+
+
+def sample(items: Sequence[_Item], n: int | None, seed: int) -> list[_Item]:
+    """The first n items of a shuffle that the seed fixes; all of them for None."""
+    shuffled = list(items)
+    random.Random(seed).shuffle(shuffled)  # noqa: S311  (no secret)
+    return shuffled[:n]
+
+
+def digest(examples: Sequence[dspy.Example]) -> str:
+    """SHA-256 of the examples' fields, order of the examples included."""
+    total = hashlib.sha256()
+    for example in examples:
+        total.update(json.dumps(example.toDict(), sort_keys=True, ensure_ascii=False, default=str).encode())
+        total.update(b"\n")
+    return total.hexdigest()
+
+
+def content_id(*parts: str) -> str:
+    """An id for a row that has none: the same row has the same one in any file."""
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
+
+
+def _rows(source: str | Path, shipped: Mapping[str, Path]) -> Iterable[Row]:
+    """The rows of whatever the source names."""
+    if isinstance(source, str) and source in shipped:
+        return read_rows(shipped[source])
+    path = Path(source).expanduser()
+    if isinstance(source, Path) or path.exists() or _FILE_ENDING.search(source) or source.endswith(ENDINGS):
+        return read_rows(path)
+    address = HubAddress.parse(source)
+    if address is None:
+        names = f"one of {', '.join(shipped)}, " if shipped else ""
+        raise DataError(
+            f"{source!r} is no data: give {names}a file, or owner/name[:config][@split] on the hub."
+        )
+    return read_hub_rows(address)
+
+
+def _with_distinct_ids(rows: Iterable[Row]) -> list[Row]:
+    """The rows, with #2, #3, ... after an id that came before: USPTO's are patents, which repeat."""
+    seen: Counter[str] = Counter()
+    distinct = []
+    for row in rows:
+        column = next((name for name in _ID_COLUMNS if row.cells.get(name) not in (None, "")), None)
+        if column is not None:
+            given = str(row.cells[column])
+            seen[given] += 1
+            if seen[given] > 1:
+                row = Row(row.number, {**row.cells, column: f"{given}#{seen[given]}"}, row.problem)  # noqa: PLW2901
+        distinct.append(row)
+    return distinct
+
+
+def _file_away(
+    row: Row,
+    to_example: Callable[[Mapping[str, Any]], dspy.Example],
+    good: dict[str, dspy.Example],
+    bad: list[BadRow],
+) -> None:
+    """Put a row's example with the good ones, or the reason why it has none with the bad ones."""
+    if row.problem is not None:
+        bad.append(BadRow(row.number, row.problem))
+        return
+    try:
+        example = to_example(row.cells)
+    except ValueError as error:
+        bad.append(BadRow(row.number, str(error)))
+        return
+    if example.id in good:
+        bad.append(BadRow(row.number, f"repeats the example {example.id}"))
+    else:
+        good[example.id] = example
+
+
+def _nothing_good(source: str | Path, rows: Sequence[Row], bad: Sequence[BadRow], expected: str) -> str:
+    """Why a source is of no use: empty, or these columns and these first reasons."""
+    if not rows:
+        return f"{source} is empty. Expected {expected}."
+    columns = next((list(row.cells) for row in rows if row.cells), [])
+    seen = f"columns seen: {', '.join(map(str, columns))}" if columns else "no columns seen"
+    reasons = "; ".join(f"row {row.row}: {row.reason}" for row in bad[:_REASONS_SHOWN])
+    return f"{source}: none of {len(rows)} rows can be used ({reasons}). Expected {expected}; {seen}."

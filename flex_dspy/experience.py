@@ -1,0 +1,228 @@
+"""What an agent learns: experiences, and the edits that put them into a library.
+
+An experience is one lesson on three levels (strategy, rules, instance), as in FLEX (arXiv 2511.06449):
+``method`` says how, ``rules`` say exactly what, ``trajectory`` shows it done once.
+
+Example:
+    >>> from flex_dspy.experience import Experience, Precedent, Rule
+    >>> lesson = Experience(
+    ...     zone="golden",
+    ...     method="Count the complement when 'at least one' is asked for.",
+    ...     rules=(Rule("P(at least one) = 1 - P(none)", ("1 - (5/6)**4",)),),
+    ...     precedents=(Precedent("dice-4", "Chance of a six in four throws?", "671/1296"),),
+    ... )
+    >>> lesson.id
+    '46634f79d6aed726'
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Literal
+
+from pydantic import ConfigDict, TypeAdapter
+
+# A misspelt key in a file edited by hand must be an error, not a silently missing value.
+_CLOSED = ConfigDict(extra="forbid")
+
+Zone = Literal["golden", "warning", "mixed"]
+ZONES: tuple[Zone, ...] = ("golden", "warning", "mixed")
+
+# An entry that outgrows these no longer fits a prompt beside others, and drowns in its own text at retrieval.
+MAX_RULES = 12
+MAX_METHOD = 4_000
+MAX_RULE = 1_500
+MAX_EXAMPLES = 4
+MAX_TRAJECTORY = 6_000
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One tactical rule: when to do exactly what, with short examples."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _CLOSED
+
+    text: str
+    examples: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Precedent:
+    """A solved case that an experience was distilled from: a retrieval key and its provenance.
+
+    Attributes:
+        example_id: The example's id (see ``flex_dspy.tasks.example_id``).
+        problem: The problem's text, as the actor saw it.
+        answer: The reference answer.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = _CLOSED
+
+    example_id: str
+    problem: str
+    answer: str
+
+
+@dataclass(frozen=True, slots=True)
+class Experience:
+    """One lesson with its provenance and its record of use.
+
+    Attributes:
+        id: Sixteen hexadecimal digits of the content's hash; filled in when empty.
+        zone: ``golden`` from success, ``warning`` from failure, ``mixed`` from failure to success.
+        method: The strategy, one paragraph.
+        rules: Tactical rules.
+        trajectory: The annotated instance it was learned on.
+        category: The problem family, free text.
+        priority: 1 (minor) to 5 (decisive).
+        precedents: Solved cases behind it.
+        shown: How many attempts had it in their prompt.
+        helped: How many successful attempts relied on it.
+        hurt: How many failed attempts relied on it.
+        merged: How many other lessons were merged into it.
+        created_at: Logical time of its making: how many examples the library had learned from. A library
+            file holds no clock reading, so that the same run writes the same bytes; MLflow keeps the dates.
+        updated_at: Logical time of its last change by an edit.
+        pinned: Never removed by pruning.
+        origin: Fields of a foreign format, kept so that they can be written back.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = _CLOSED
+
+    id: str = field(default="", kw_only=True)  # first, so that it is first in a file
+    zone: Zone
+    method: str
+    rules: tuple[Rule, ...] = ()
+    trajectory: str = ""
+    category: str = ""
+    priority: int = 3
+    precedents: tuple[Precedent, ...] = ()
+    shown: int = 0
+    helped: int = 0
+    hurt: int = 0
+    merged: int = 0
+    created_at: int = 0
+    updated_at: int = 0
+    pinned: bool = False
+    origin: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.priority <= 5:
+            raise ValueError(f"priority must be 1 to 5, got {self.priority}")
+        if min(self.shown, self.helped, self.hurt, self.merged, self.created_at, self.updated_at) < 0:
+            raise ValueError("counters and logical times must not be negative")
+        if not self.id:
+            object.__setattr__(self, "id", self._content_id())
+
+    def _content_id(self) -> str:
+        first = self.precedents[0].example_id if self.precedents else ""
+        parts = [self.zone, self.method, self.trajectory, first]
+        for rule in self.rules:
+            parts += [rule.text, *rule.examples]
+        return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()[:16]
+
+    def text(self) -> str:
+        """Everything of the lesson that lexical search should see, precedents excluded."""
+        return "\n".join([self.category, self.method, *(rule.text for rule in self.rules)])
+
+    def capped(self) -> Experience:
+        """The same lesson with its texts cut to the caps."""
+        rules = tuple(
+            Rule(rule.text[:MAX_RULE], tuple(text[:MAX_RULE] for text in rule.examples[:MAX_EXAMPLES]))
+            for rule in self.rules[:MAX_RULES]
+        )
+        return replace(
+            self, method=self.method[:MAX_METHOD], rules=rules, trajectory=self.trajectory[:MAX_TRAJECTORY]
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Insert:
+    """Add a lesson as a new entry."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _CLOSED
+
+    experience: Experience
+    reason: str = ""
+    action: Literal["insert"] = "insert"
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """Replace one rule of an entry by a better one."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _CLOSED
+
+    old: str
+    rule: Rule
+
+
+@dataclass(frozen=True, slots=True)
+class Merge:
+    """Fold a lesson into the entry ``target``.
+
+    A merge is a difference, not a new state, so that two writers can merge into one entry at once. Where
+    ``target`` is gone, or would outgrow its caps, the lesson is inserted instead: nothing is lost.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = _CLOSED
+
+    target: str
+    experience: Experience
+    add_rules: tuple[Rule, ...] = ()
+    revise_rules: tuple[Revision, ...] = ()
+    method: str | None = None
+    reason: str = ""
+    action: Literal["merge"] = "merge"
+
+
+@dataclass(frozen=True, slots=True)
+class Discard:
+    """Keep nothing of a lesson: the library already says it, or it says nothing."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _CLOSED
+
+    experience_id: str
+    reason: str = ""
+    action: Literal["discard"] = "discard"
+
+
+Edit = Insert | Merge | Discard
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """Which entries an example's attempts were shown, and what came of relying on them."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _CLOSED
+
+    shown: tuple[str, ...] = ()
+    helped: tuple[str, ...] = ()
+    hurt: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """All changes that one example made, applied together or not at all.
+
+    Attributes:
+        run: Identity of the learning run; with ``step`` it makes a commit recognizable after a crash.
+        step: Position of the example in the run, from 1.
+        edits: The updater's edits, in order.
+        tally: Use of the library by the example's attempts.
+        solved: Whether an attempt was accepted, or None where there was no attempt (study).
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = _CLOSED
+
+    run: str
+    step: int
+    edits: tuple[Edit, ...] = ()
+    tally: Tally = field(default_factory=Tally)
+    solved: bool | None = None
+
+
+COMMIT_JSON: TypeAdapter[Commit] = TypeAdapter(Commit)
+EXPERIENCES_JSON: TypeAdapter[list[Experience]] = TypeAdapter(list[Experience])

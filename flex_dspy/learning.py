@@ -1,0 +1,504 @@
+"""Forward learning: the optimizer that fills an experience library.
+
+    trajectories --critic--> lessons --updater--> edits --store--> library --retriever--> actor
+
+Each training example is attempted against a pinned snapshot of the library; many run at once. Their edits are
+committed by one thread in the order of the examples, so that the library depends on the data, the seed and the
+models, and not on which answer came back first.
+
+Source: FLEX, arXiv 2511.06449. Bounded staleness: Ho et al., NeurIPS 2013 (stale synchronous parallel).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import logging
+import random
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dspy
+import numpy as np
+from dspy.teleprompt import Teleprompter
+from tqdm.auto import tqdm
+
+from flex_dspy.data.loading import digest
+from flex_dspy.errors import ConfigurationError, ModelError
+from flex_dspy.evaluation import HOPELESS, Evaluation, Measure, aevaluate, without_overlap
+from flex_dspy.examples import example_id, problem_of, reference_of
+from flex_dspy.experience import Commit, Edit, Experience, Insert, Precedent, Tally
+from flex_dspy.indexes import words_of
+from flex_dspy.library import ExperienceLibrary
+from flex_dspy.memory_store import MemoryStore
+from flex_dspy.plots import learning_curve
+from flex_dspy.programs.critic import Critic
+from flex_dspy.programs.rejection_sampling import RejectionSampling
+from flex_dspy.programs.updater import Updater
+from flex_dspy.programs.verifier import Verifier
+from flex_dspy.retrieval import nearest_lessons, pinned, retrievers
+from flex_dspy.running import SYSTEMIC, run_sync
+from flex_dspy.scoring import Metric
+from flex_dspy.store import LibraryStore
+from flex_dspy.tracking import Tracker, Version
+from flex_dspy.trajectory import Trajectory
+from flex_dspy.versions import VersionLog, VersionRecord
+
+logger = logging.getLogger(__name__)
+
+NEAREST = 5  # entries that the updater compares a lesson with
+NEAR_DUPLICATE = 0.6  # share of common words from which two lessons are compared by the updater
+DEFAULT_VERSIONS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A lesson with the updater's edit, made against the snapshot that the example saw."""
+
+    lesson: Experience
+    edit: Edit
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one example gave."""
+
+    proposals: tuple[Proposal, ...] = ()
+    tally: Tally = Tally()
+    solved: bool | None = None
+    error: str = ""
+
+
+class ForwardLearning(Teleprompter):
+    """Learns an experience library for a program: no gradients, no change of weights.
+
+    Args:
+        metric: Score, with feedback if it can; see ``flex_dspy.scoring.score``.
+        max_rounds: Rounds a rollout: an attempt and the verifier's feedback each.
+        max_rollouts: Rollouts an example; the first accepted attempt ends them.
+        epochs: Passes over the training set, each in an order of its own.
+        concurrency: Most examples under way at once. It changes speed, never the result.
+        window: Staleness bound: example *i* sees the library after the edits of all examples up to
+            *i - window*, and of all up to the last version at least. Larger windows keep more models busy.
+        checkpoint_every: Publish a version every so many examples; None spreads six versions evenly on a log
+            scale, from 50 examples (or all, where there are fewer) to all.
+        library: Where to learn: a store, or the path of its file, or a snapshot to start from in memory.
+        tracker: Logs every version, with its accuracy; None logs nothing.
+        study: Skip the attempts, and learn from the reference answers alone.
+        seed: Fixes the order of the examples.
+        critic: The critic; by default a new ``Critic``.
+        updater: The updater; by default a new ``Updater``.
+        verifier: The verifier; by default a new ``Verifier``.
+        measures: Further measures of validation predictions.
+        progress: Whether to show progress bars.
+
+    After ``compile``, ``versions`` holds what was published, with its accuracy.
+
+    Example:
+        >>> optimizer = ForwardLearning(metric, library="chemist.json")  # doctest: +SKIP
+        >>> learned = optimizer.compile(actor, trainset=train, valset=val)  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        metric: Metric,
+        *,
+        max_rounds: int = 5,
+        max_rollouts: int = 3,
+        epochs: int = 1,
+        concurrency: int = 16,
+        window: int = 32,
+        checkpoint_every: int | None = None,
+        library: LibraryStore | ExperienceLibrary | str | Path | None = None,
+        tracker: Tracker | None = None,
+        study: bool = False,
+        seed: int = 0,
+        critic: Critic | None = None,
+        updater: Updater | None = None,
+        verifier: Verifier | None = None,
+        measures: Mapping[str, Measure] | None = None,
+        progress: bool = True,
+    ) -> None:
+        super().__init__()
+        numbers = {"epochs": epochs, "concurrency": concurrency, "window": window}
+        for name, value in numbers.items():
+            if value < 1:
+                raise ConfigurationError(f"{name} must be at least 1, got {value}")
+        if checkpoint_every is not None and checkpoint_every < 1:
+            raise ConfigurationError(f"checkpoint_every must be at least 1, got {checkpoint_every}")
+        self.metric = metric
+        self.max_rounds = max_rounds
+        self.max_rollouts = max_rollouts
+        self.epochs = epochs
+        self.concurrency = concurrency
+        self.window = window
+        self.checkpoint_every = checkpoint_every
+        self.library = library
+        self.tracker = tracker
+        self.study = study
+        self.seed = seed
+        self.critic = critic or Critic()
+        self.updater = updater or Updater()
+        self.verifier = verifier or Verifier()
+        self.measures = dict(measures or {})
+        self.progress = progress
+        self.versions: list[VersionRecord] = []
+
+    def compile(
+        self,
+        student: dspy.Module,
+        *,
+        trainset: list[dspy.Example],
+        teacher: dspy.Module | None = None,
+        valset: list[dspy.Example] | None = None,
+        **kwargs: Any,
+    ) -> dspy.Module:
+        """Learn a library, and give it to a copy of the student.
+
+        A run that was cut short goes on where it stood: same library file, same data, same settings.
+
+        Args:
+            student: A program that holds an ``ExperienceRetriever``, such as ``Actor``.
+            trainset: Examples with reference answers.
+            teacher: Makes the attempts instead of the student; the library is then handed on.
+            valset: Examples on which every version is measured; those that are also in the training set are
+                set aside. None measures nothing.
+            **kwargs: None are taken.
+
+        Returns:
+            A copy of the student that reads the learned library.
+
+        Raises:
+            ConfigurationError: If the student holds no experience retriever, or the training set is empty.
+            ModelError: If no example works at all.
+            LibraryError: If the library's file cannot be used.
+        """
+        if kwargs:
+            raise ConfigurationError(f"compile() does not take {', '.join(sorted(kwargs))}")
+        if not trainset:
+            raise ConfigurationError("the training set is empty")
+        for role, program in (("student", student), ("teacher", teacher)):
+            if program is not None and not retrievers(program):
+                raise ConfigurationError(
+                    f"the {role} holds no ExperienceRetriever, so it could not use what is learned: "
+                    "give it one, as flex_dspy.programs.Actor has"
+                )
+        run = _Run(self, teacher or student, trainset, self._kept(trainset, valset or []))
+        with dspy.context(disable_history=True, max_trace_size=0):
+            library = run_sync(run.learn())
+        self.versions = run.log.records
+        learned = student.deepcopy()
+        for retriever in retrievers(learned):
+            retriever.library = library
+        learned._compiled = True
+        return learned
+
+    def run_id(self, actor: dspy.Module, trainset: Sequence[dspy.Example]) -> str:
+        """Twelve hexadecimal digits of all that the library depends on, and of nothing that only speeds it up.
+
+        Two runs with one id learn the same library from the same start, if their models are deterministic.
+
+        Args:
+            actor: The program that makes the attempts.
+            trainset: The training examples.
+        """
+        roles = (actor, self.critic, self.updater, self.verifier)
+        parts = {
+            "train": digest(trainset),
+            "settings": [self.epochs, self.seed, self.window, self.study, self.checkpoint_every],
+            "rollouts": [self.max_rounds, self.max_rollouts],
+            "models": _models(roles),
+            "instructions": [p.signature.instructions for role in roles for p in role.predictors()],
+            "retrievers": [{**r.dump_state(), "library_hash": ""} for r in retrievers(actor)],
+        }
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
+
+    def _kept(self, trainset: list[dspy.Example], valset: list[dspy.Example]) -> list[dspy.Example]:
+        clean, shared = without_overlap(valset, (example_id(example) for example in trainset))
+        if shared:
+            logger.warning(
+                "%d of %d validation examples are also training examples: set aside", len(shared), len(valset)
+            )
+        return clean
+
+
+class _Run:
+    """One call of ``compile``: the loop, from example to version."""
+
+    def __init__(
+        self,
+        settings: ForwardLearning,
+        actor: dspy.Module,
+        trainset: list[dspy.Example],
+        valset: list[dspy.Example],
+    ) -> None:
+        self.settings = settings
+        self.actor = actor
+        self.valset = valset
+        self.outputs = {name for _, predictor in actor.named_predictors() for name in predictor.signature.output_fields}
+        self.sampling = RejectionSampling(
+            actor,
+            settings.verifier,
+            metric=settings.metric,
+            max_rounds=settings.max_rounds,
+            max_rollouts=settings.max_rollouts,
+        )
+        self.order = list(_order(trainset, settings.epochs, settings.seed))
+        self.stops = _stops(len(self.order), settings.checkpoint_every)
+        self.store = _store(settings.library)
+        self.id = settings.run_id(actor, trainset)
+        self.log = VersionLog(self.store.path, self.id)
+        self.failed_from_start = 0
+        self.attempted = 0
+        self.solved = 0
+
+    # -- the loop ------------------------------------------------------------------------------------------
+
+    async def learn(self) -> ExperienceLibrary:
+        """Segment by segment: learn up to a stop, then publish."""
+        done = self.store.library.runs.get(self.id, 0)
+        if all(self.log.get(stop) for stop in self.stops):
+            return self.store.library
+        tracker = self.settings.tracker
+        if tracker is not None:
+            tracker.start(self.parameters())
+        with self._bar(done) as bar:
+            start = 0
+            for stop in self.stops:
+                if done <= stop and self.log.get(stop) is None:
+                    await self._segment(start, max(done, start), stop, bar)
+                    await self._publish(stop)
+                    done = stop
+                start = stop
+        if tracker is not None:
+            tracker.finish(self._pictures())
+        return self.store.library
+
+    def _bar(self, done: int) -> tqdm:
+        what = "studying" if self.settings.study else "learning"
+        off = not self.settings.progress
+        return tqdm(total=len(self.order), initial=done, desc=what, unit="ex", disable=off)
+
+    async def _segment(self, start: int, done: int, stop: int, bar: tqdm) -> None:
+        """Learn from examples ``done`` to ``stop``; ``start`` is where the last version was published.
+
+        Examples enter as the window allows and leave in order. ``snapshots[i]`` is the library after *i* of them.
+        """
+        snapshots = {library.runs.get(self.id, 0): library for library in self.store.replayed}
+        snapshots[done] = self.store.library
+        gate = asyncio.Semaphore(self.settings.concurrency)
+        running: deque[asyncio.Task[Outcome]] = deque()
+        entered = done
+        try:
+            for step in range(done, stop):
+                while entered < min(stop, step + self.settings.window):
+                    seen = snapshots[max(entered - self.settings.window + 1, start)]
+                    running.append(asyncio.create_task(self._explore(self.order[entered], seen, gate)))
+                    entered += 1
+                outcome = await running.popleft()
+                seen = snapshots[max(step - self.settings.window + 1, start)]
+                snapshots[step + 1] = await self._commit(step + 1, outcome, seen)
+                snapshots.pop(step - self.settings.window, None)
+                self._show(bar, outcome)
+        finally:
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+
+    async def _explore(
+        self, example: dspy.Example, library: ExperienceLibrary, gate: asyncio.Semaphore
+    ) -> Outcome:
+        """Attempt, distil and propose edits, all against one snapshot. A failure is an outcome."""
+        async with gate:
+            try:
+                return await self._lessons(example, library)
+            except SYSTEMIC:
+                raise
+            except Exception as error:
+                logger.warning("an example was passed over: %s: %s", type(error).__name__, error)
+                return Outcome(error=f"{type(error).__name__}: {error}")
+
+    async def _lessons(self, example: dspy.Example, library: ExperienceLibrary) -> Outcome:
+        reference = reference_of(example, self.outputs)
+        if self.settings.study:
+            precedent = Precedent(example_id(example), problem_of(example), reference)
+            return Outcome((await self._propose(precedent, None, library),))
+        with pinned(library) as reading:
+            found = await self.sampling.acall(example=example)
+        answer = reference or json.dumps(found.outputs, default=str)
+        precedent = Precedent(example_id(example), problem_of(example), answer)
+        finished = [trajectory for trajectory in found.trajectories if trajectory.rounds]
+        proposals = [await self._propose(precedent, trajectory, library) for trajectory in finished]
+        error = next((t.error for t in found.trajectories if t.error), "") if not finished else ""
+        return Outcome(tuple(proposals), _tally(reading.shown, finished), found.accepted, error)
+
+    async def _propose(
+        self, precedent: Precedent, trajectory: Trajectory | None, library: ExperienceLibrary
+    ) -> Proposal:
+        lesson: Experience = (
+            await self.settings.critic.acall(precedent=precedent, trajectory=trajectory)
+        ).experience
+        near = nearest_lessons(library, lesson, NEAREST)
+        edit: Edit = (await self.settings.updater.acall(lesson=lesson, nearest=near)).edit
+        return Proposal(lesson, edit)
+
+    # -- one writer ----------------------------------------------------------------------------------------
+
+    async def _commit(self, step: int, outcome: Outcome, seen: ExperienceLibrary) -> ExperienceLibrary:
+        """Settle an example's proposals against the newest library, and make them durable."""
+        self._watch(step, outcome)
+        newest = self.store.library
+        fresh = _written_since(newest, seen)
+        edits: list[Edit] = []
+        for proposal in outcome.proposals:
+            edit = await self._settled(proposal, fresh)
+            edits.append(edit)
+            if isinstance(edit, Insert):  # the next rollout of the same example may teach the same
+                fresh.append(edit.experience)
+        return self.store.commit([Commit(self.id, step, tuple(edits), outcome.tally, outcome.solved)])
+
+    async def _settled(self, proposal: Proposal, fresh: Sequence[Experience]) -> Edit:
+        """The proposed edit, unless an entry written meanwhile teaches the same: then the updater is asked again."""
+        rivals = [entry for entry in fresh if _alike(entry, proposal.lesson)]
+        if not rivals or not isinstance(proposal.edit, Insert):
+            return proposal.edit
+        again = await self.settings.updater.acall(lesson=proposal.lesson, nearest=rivals[:NEAREST])
+        edit: Edit = again.edit
+        return edit
+
+    def _watch(self, step: int, outcome: Outcome) -> None:
+        if outcome.error and self.failed_from_start == step - 1:
+            self.failed_from_start = step
+        if self.failed_from_start >= HOPELESS:
+            raise ModelError(f"the first {HOPELESS} examples all failed; the last one said: {outcome.error}")
+
+    def _show(self, bar: tqdm, outcome: Outcome) -> None:
+        sizes = ", ".join(f"{count} {zone}" for zone, count in self.store.library.sizes().items() if count)
+        self.attempted += outcome.solved is not None
+        self.solved += bool(outcome.solved)
+        success = f"solved {self.solved / self.attempted:.0%}, " if self.attempted else ""
+        bar.set_postfix_str(f"{success}library {sizes or 'empty'}", refresh=False)
+        bar.update()
+
+    # -- versions ------------------------------------------------------------------------------------------
+
+    async def _publish(self, step: int) -> None:
+        """Write the library's file, measure the version, log it. Interrupted, it is done again to the same end."""
+        parent = self.log.records[-1].hash if self.log.records else None
+        library = self.store.checkpoint(parent)
+        numbers = await self._measured(library)
+        if self.settings.tracker is not None:
+            version = Version(library, step, numbers, "validation", digest(self.valset)[:16])
+            self.settings.tracker.log_version(version)
+        record = self.log.add(step, library, numbers)
+        if self.settings.progress:
+            tqdm.write(record.text())
+
+    async def _measured(self, library: ExperienceLibrary) -> dict[str, float]:
+        if not self.valset:
+            return {}
+        evaluation: Evaluation = await aevaluate(
+            self.actor,
+            self.valset,
+            self.settings.metric,
+            library=library,
+            measures=self.settings.measures,
+            concurrency=self.settings.concurrency,
+            label="measuring",
+            progress=self.settings.progress,
+            allow_overlap=True,  # set aside already
+        )
+        return evaluation.metrics()
+
+    def _pictures(self) -> list[Path]:
+        if self.store.path is None or not self.valset:
+            return []
+        path = self.store.path.with_suffix(".png")
+        points = [record.curve_point() for record in self.log.records]
+        task = self.store.library.task
+        return [learning_curve(points, path, title=f"{task}: {', '.join(_models([self.actor]))}")]
+
+    def parameters(self) -> dict[str, Any]:
+        """What the run's result depends on, and how fast it goes: the run's parameters in MLflow."""
+        settings = self.settings
+        return {
+            "run": self.id,
+            "task": self.store.library.task,
+            "study": settings.study,
+            "max_rounds": settings.max_rounds,
+            "max_rollouts": settings.max_rollouts,
+            "epochs": settings.epochs,
+            "window": settings.window,
+            "concurrency": settings.concurrency,
+            "seed": settings.seed,
+            "train_examples": len(self.order) // settings.epochs,
+            "val_examples": len(self.valset),
+            "actor": ", ".join(_models([self.actor])),
+            "critic": ", ".join(_models([settings.critic])),
+            "updater": ", ".join(_models([settings.updater])),
+        }
+
+
+def _order(trainset: Sequence[dspy.Example], epochs: int, seed: int) -> Iterator[dspy.Example]:
+    """All examples of all epochs, each epoch shuffled on its own."""
+    for epoch in range(epochs):
+        shuffled = list(trainset)
+        random.Random(f"{seed}:{epoch}").shuffle(shuffled)  # noqa: S311 (order, not secrecy)
+        yield from shuffled
+
+
+def _stops(total: int, every: int | None) -> list[int]:
+    """After how many examples a version is published: at none, then on the way, and at the end."""
+    if every is not None:
+        return [*range(0, total, every), total]
+    spread = np.geomspace(min(50, total), total, DEFAULT_VERSIONS)
+    return sorted({0, *(round(float(value)) for value in spread), total})
+
+
+def _store(library: LibraryStore | ExperienceLibrary | str | Path | None) -> LibraryStore | MemoryStore:
+    if isinstance(library, str | Path):
+        return LibraryStore(library)
+    if isinstance(library, LibraryStore):
+        return library
+    return MemoryStore(library or ExperienceLibrary())
+
+
+def _models(roles: Sequence[dspy.Module]) -> list[str]:
+    """Names of the models that these programs ask."""
+    models = [predictor.lm or dspy.settings.lm for role in roles for predictor in role.predictors()]
+    return sorted({str(model.model) for model in models if model is not None})
+
+
+def _tally(shown: Sequence[str], trajectories: Sequence[Trajectory]) -> Tally:
+    """Entries by what came of them: an actor says which of those it was shown it relied on."""
+    known = tuple(dict.fromkeys(shown))
+    rounds = [round_ for trajectory in trajectories for round_ in trajectory.rounds]
+    relied = [(round_.accepted, set(round_.outputs.get("experiences_used") or ())) for round_ in rounds]
+    helped = set().union(*(used for accepted, used in relied if accepted))
+    hurt = set().union(*(used for accepted, used in relied if not accepted))
+    return Tally(
+        known,
+        tuple(entry_id for entry_id in known if entry_id in helped),
+        tuple(entry_id for entry_id in known if entry_id in hurt),
+    )
+
+
+def _written_since(newest: ExperienceLibrary, seen: ExperienceLibrary) -> list[Experience]:
+    """Entries written or rewritten after a snapshot: at most a window's worth, however large the library."""
+    changes = newest.log.changes[seen.tip : newest.tip]
+    ids = dict.fromkeys(change.entry_id for change in changes if change.rewritten is not None)
+    return [newest[entry_id] for entry_id in ids if entry_id in newest]
+
+
+def _alike(entry: Experience, lesson: Experience) -> bool:
+    """Whether two lessons may be the same: a rule word for word, or most words in common."""
+    if entry.zone != lesson.zone:
+        return False
+    if {rule.text for rule in entry.rules} & {rule.text for rule in lesson.rules}:
+        return True
+    ours, theirs = set(words_of(entry.text())), set(words_of(lesson.text()))
+    return len(ours & theirs) >= NEAR_DUPLICATE * len(ours | theirs)

@@ -1,0 +1,35 @@
+"""A store without a file: for a library learned in a notebook or a test, and gone with it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from flex_dspy.experience import Commit
+from flex_dspy.library import ExperienceLibrary
+
+
+class MemoryStore:
+    """Commits to a library in memory, with the interface of ``flex_dspy.store.LibraryStore``.
+
+    Args:
+        library: Where to start.
+    """
+
+    path = None
+
+    def __init__(self, library: ExperienceLibrary) -> None:
+        self.library = library
+        self.replayed: tuple[ExperienceLibrary, ...] = (library,)
+
+    def commit(self, commits: Sequence[Commit]) -> ExperienceLibrary:
+        """Apply commits; those that are already in are skipped."""
+        for commit in commits:
+            if not commit.run or commit.step > self.library.runs.get(commit.run, -1):
+                self.library = self.library.apply(commit)
+        return self.library
+
+    def checkpoint(self, parent: str | None = None) -> ExperienceLibrary:
+        """The library as a version."""
+        self.library = self.library if parent is None else self.library.published(parent)
+        self.replayed = ()
+        return self.library

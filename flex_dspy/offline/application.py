@@ -1,0 +1,156 @@
+"""Putting a retro template to use on a product.
+
+RDKit runs the reaction; what it leaves to its caller is done here: hydrogens that brackets hold fixed, double bonds
+that lose their E/Z mark, results that are no molecules, templates that are no templates.
+
+    >>> apply_template("[C:1](=[O:2])-;!@[N:3]>>[C:1](=[O:2])-[O].[N:3]", "CCC(=O)NC")
+    ['CCC(=O)O.CN']
+"""
+
+from __future__ import annotations
+
+import functools
+
+from rdkit import Chem
+from rdkit.Chem import rdChemReactions
+
+from flex_dspy.molecules import canonical_smiles
+
+# Longer texts are no template; the bound keeps a damaged library from stalling the substructure search.
+_LONGEST_SMARTS = 2_000
+_MAX_OUTCOMES = 64
+
+
+def apply_template(smarts: str, product: str) -> list[str]:
+    """All reactant sets that a retro template gives for a product.
+
+    Args:
+        smarts: Retro reaction SMARTS. It may come from a language model: a bad one gives nothing.
+        product: SMILES of the product.
+
+    Returns:
+        Distinct canonical SMILES of the valid reactant sets, sorted; empty where the template does not fit.
+    """
+    parsed, molecule = _parsed(smarts), _prepared(product)
+    if parsed is None or molecule is None:
+        return []
+    reaction, pattern, growth = parsed
+    if not molecule.HasSubstructMatch(pattern):
+        return []
+    try:
+        results = reaction.RunReactants((molecule,), maxProducts=_MAX_OUTCOMES)
+    except (ValueError, RuntimeError):
+        return []
+    # A ring cut at one bond only comes out as two parts that share atoms: then the count is wrong.
+    size = molecule.GetNumAtoms() + growth
+    outcomes = {
+        _valid_reactants(molecule, parts)
+        for parts in results
+        if sum(part.GetNumAtoms() for part in parts) == size
+    }
+    return sorted(outcome for outcome in outcomes if outcome is not None)
+
+
+@functools.lru_cache(maxsize=100_000)
+def _parsed(smarts: str) -> tuple[rdChemReactions.ChemicalReaction, Chem.Mol, int] | None:
+    """The reaction, the product's pattern, and by how many atoms the reactants are larger; None for a bad text."""
+    if len(smarts) > _LONGEST_SMARTS:
+        return None
+    try:
+        reaction = rdChemReactions.ReactionFromSmarts(smarts)
+        if reaction is None or reaction.GetNumReactantTemplates() != 1 or not reaction.GetNumProductTemplates():
+            return None
+        reaction.Initialize()
+        if reaction.Validate(silent=True)[1]:
+            return None
+    except (ValueError, RuntimeError):
+        return None
+    pattern = reaction.GetReactantTemplate(0)
+    growth = sum(part.GetNumAtoms() for part in reaction.GetProducts()) - pattern.GetNumAtoms()
+    return reaction, pattern, growth
+
+
+@functools.lru_cache(maxsize=20_000)
+def _prepared(product: str) -> Chem.Mol | None:
+    """The product, its hydrogens free to follow the template.
+
+    An atom written in brackets ([C@@H]) holds its hydrogens fixed, and a template that adds a bond there would break
+    its valence. Where the valence model gives the same hydrogens anyway, let it.
+    """
+    molecule = Chem.MolFromSmiles(product)
+    if molecule is None:
+        return None
+    for atom in molecule.GetAtoms():
+        if atom.GetNoImplicit() and not atom.GetIsAromatic() and not atom.GetNumRadicalElectrons():
+            hydrogens = atom.GetTotalNumHs()
+            atom.SetNoImplicit(False)
+            atom.SetNumExplicitHs(0)
+            atom.UpdatePropertyCache(strict=False)
+            if atom.GetTotalNumHs() != hydrogens:
+                atom.SetNumExplicitHs(hydrogens)
+                atom.SetNoImplicit(True)
+                atom.UpdatePropertyCache(strict=False)
+    return molecule
+
+
+def _valid_reactants(product: Chem.Mol, parts: tuple[Chem.Mol, ...]) -> str | None:
+    try:
+        for part in parts:
+            Chem.SanitizeMol(part)
+            _keep_double_bonds(product, part)
+        return canonical_smiles(".".join(Chem.MolToSmiles(part) for part in parts))
+    except (ValueError, RuntimeError):
+        return None
+
+
+def _keep_double_bonds(product: Chem.Mol, part: Chem.Mol) -> None:
+    """Carry the product's E/Z marks over to double bonds that lost theirs because a substituent was exchanged.
+
+    RDKit keeps the mark of a double bond only while the substituents it refers to stay; what takes the place of one
+    (the boron of a vinyl boronate) stands where that stood.
+    """
+    marked = [bond for bond in product.GetBonds() if bond.GetStereo() > Chem.BondStereo.STEREOANY]
+    if not marked:
+        return
+    images = {
+        atom.GetIntProp("react_atom_idx"): atom.GetIdx()
+        for atom in part.GetAtoms()
+        if atom.HasProp("react_atom_idx")
+    }
+    for bond in marked:
+        _keep_double_bond(product, bond, part, images)
+    Chem.SetDoubleBondNeighborDirections(part)
+
+
+def _keep_double_bond(product: Chem.Mol, bond: Chem.Bond, part: Chem.Mol, images: dict[int, int]) -> None:
+    begin, end = images.get(bond.GetBeginAtomIdx(), -1), images.get(bond.GetEndAtomIdx(), -1)
+    image = part.GetBondBetweenAtoms(begin, end) if min(begin, end) >= 0 else None
+    if image is None or image.GetBondType() != Chem.BondType.DOUBLE:
+        return
+    if image.GetStereo() != Chem.BondStereo.STEREONONE:
+        return
+    references = dict(zip((begin, end), bond.GetStereoAtoms(), strict=True))
+    sides = {
+        end: _substituent(origin, references[end], images, part.GetAtomWithIdx(end), other)
+        for origin, end, other in ((bond.GetBeginAtom(), begin, end), (bond.GetEndAtom(), end, begin))
+    }
+    first, second = sides[image.GetBeginAtomIdx()], sides[image.GetEndAtomIdx()]
+    if first is None or second is None:
+        return
+    trans = bond.GetStereo() in (Chem.BondStereo.STEREOE, Chem.BondStereo.STEREOTRANS)
+    trans = trans ^ first[1] ^ second[1]
+    image.SetStereoAtoms(first[0], second[0])
+    image.SetStereo(Chem.BondStereo.STEREOTRANS if trans else Chem.BondStereo.STEREOCIS)
+
+
+def _substituent(
+    origin: Chem.Atom, reference: int, images: dict[int, int], atom: Chem.Atom, other_end: int
+) -> tuple[int, bool] | None:
+    """The substituent that stands for a reference substituent now, and whether it is on the other side."""
+    around = {n.GetIdx() for n in atom.GetNeighbors()} - {other_end}
+    if images.get(reference, -1) in around:
+        return images[reference], False
+    for neighbour in origin.GetNeighbors():
+        if neighbour.GetIdx() != reference and images.get(neighbour.GetIdx(), -1) in around:
+            return images[neighbour.GetIdx()], True
+    return (around.pop(), False) if len(around) == 1 else None

@@ -1,0 +1,172 @@
+"""The offline chemist: the four roles for retrosynthesis, without a language model.
+
+It reads the prompts that a language model would read, and knows how to use a lesson, but no lesson: reaction
+templates come from the experiences in its prompt, or there are none. Runs in worker processes, so it imports no
+DSPy.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from flex_dspy import rendering
+from flex_dspy.molecules import canonical_smiles
+from flex_dspy.offline.reactions import Candidate, Case, Lesson, extract_template, rank_candidates
+
+_TEMPLATE = re.compile(r"`([^`\s]+>>[^`\s]+)`")
+_TRIED = re.compile(r"^  reactants: *(\S+)", re.MULTILINE)
+_MOST_AVOIDED = 3  # wrong disconnections that one warning remembers
+
+
+def answer(inputs: Mapping[str, str], outputs: Sequence[str]) -> dict[str, Any]:
+    """Play the role whose output fields are asked for.
+
+    Args:
+        inputs: The prompt's input fields.
+        outputs: Names of the output fields.
+
+    Raises:
+        ValueError: If the fields belong to no role of the chemist.
+    """
+    for field, role in (("reactants", act), ("lesson", distil), ("decision", decide), ("accepted", verify)):
+        if field in outputs:
+            return role(inputs)
+    raise ValueError(f"the offline chemist has no role with the output fields {', '.join(outputs)}")
+
+
+def is_quick(outputs: Sequence[str]) -> bool:
+    """Whether a role only compares texts, so that handing it to another process would cost more."""
+    return "decision" in outputs or "accepted" in outputs
+
+
+# -- actor -------------------------------------------------------------------------------------------------
+
+
+def act(inputs: Mapping[str, str]) -> dict[str, Any]:
+    """Apply the retrieved templates to the product; answer the best supported proposal not yet rejected."""
+    tried = {canonical_smiles(text) for text in _TRIED.findall(inputs.get("earlier_attempts", ""))}
+    ranked = _ranked(inputs["product"], inputs["experiences"])
+    fresh = [candidate for candidate in ranked if candidate.reactants not in tried]
+    if not fresh:
+        return {
+            "reasoning": "No lesson at hand gives reactants for this product that were not tried already.",
+            "reactants": "",
+            "alternatives": [],
+            "experiences_used": [],
+        }
+    best = fresh[0]
+    return {
+        "reasoning": f"The retro template {best.template} fits, and {len(best.lesson_ids)} lessons support it; "
+        f"{len(ranked)} answers were weighed by the similarity of their precedents.",
+        "reactants": best.reactants,
+        "alternatives": [candidate.reactants for candidate in fresh[1:10]],
+        "experiences_used": list(best.lesson_ids[:5]),
+    }
+
+
+@functools.lru_cache(maxsize=64)  # the rounds of a rollout ask about the same product with the same lessons
+def _ranked(product: str, experiences: str) -> tuple[Candidate, ...]:
+    lessons = [_lesson(entry) for entry in rendering.parse(experiences)]
+    return tuple(rank_candidates(product, lessons, limit=50))
+
+
+def _lesson(entry: rendering.Rendered) -> Lesson:
+    good = [rule for rule in entry.rules if not rule.startswith("Avoid:")]
+    bad = [rule for rule in entry.rules if rule.startswith("Avoid:")]
+    cases = tuple(Case(product, reactants, similarity) for product, reactants, similarity in entry.precedents)
+    return Lesson(entry.id, _templates(good), _templates(bad), cases)
+
+
+def _templates(rules: Sequence[str]) -> tuple[str, ...]:
+    return tuple(smarts for rule in rules for smarts in _TEMPLATE.findall(rule))
+
+
+# -- verifier ----------------------------------------------------------------------------------------------
+
+
+def verify(inputs: Mapping[str, str]) -> dict[str, Any]:
+    """Pass the exact check's remarks on; without one, accept what can be read and is not the product itself."""
+    measured = inputs.get("measured", "")
+    if measured:
+        remarks = measured.partition(". ")[2] or measured
+        return {"accepted": not measured.startswith("rejected"), "feedback": remarks}
+    tried = re.findall(r"^reactants: *(\S+)", inputs.get("attempt", ""), re.MULTILINE)
+    proposed = canonical_smiles(tried[0]) if tried else None
+    if proposed is None:
+        return {"accepted": False, "feedback": "The reactants cannot be read as SMILES."}
+    if proposed == canonical_smiles(inputs["problem"]):
+        return {"accepted": False, "feedback": "The proposed reactants are the product itself."}
+    return {"accepted": True, "feedback": "The reactants are valid molecules; there is no reference to compare with."}
+
+
+# -- critic ------------------------------------------------------------------------------------------------
+
+
+def distil(inputs: Mapping[str, str]) -> dict[str, Any]:
+    """Write the retro template that leads from the product to the right reactants, and those that led astray."""
+    product, reference = inputs["problem"], inputs["reference"]
+    template = extract_template(product, reference)
+    if template is None:
+        return {"lesson": _no_lesson()}
+    attempts = inputs.get("attempts", "")
+    wrong = _wrong_templates(product, reference, attempts)
+    right = "Instead: disconnect" if wrong or "rejected" in attempts else "Disconnect"
+    rules = [{"text": f"{right} with the retro template `{template.smarts}`", "examples": []}]
+    rules += [{"text": f"Avoid: `{smarts}` gave the wrong reactants here", "examples": []} for smarts in wrong]
+    return {
+        "lesson": {
+            "category": template.name,
+            "method": f"{template.name}: where the product holds the left side of the template, the reactants are "
+            "its right side with the rest of the molecule unchanged. Prefer it the more, the closer its solved "
+            "cases are to the product and their reactants to the proposed ones.",
+            "rules": rules,
+            "trajectory": f"{product} was made from {reference}.",
+            "priority": 3,
+        }
+    }
+
+
+def _wrong_templates(product: str, reference: str, attempts: str) -> list[str]:
+    wrong: list[str] = []
+    for proposed in dict.fromkeys(_TRIED.findall(attempts)):
+        if canonical_smiles(proposed) in (None, canonical_smiles(reference)):
+            continue
+        template = extract_template(product, proposed)
+        if template is not None and template.smarts not in wrong:
+            wrong.append(template.smarts)
+    return wrong[:_MOST_AVOIDED]
+
+
+def _no_lesson() -> dict[str, Any]:
+    return {
+        "category": "unexplained",
+        "method": "No retro template was found that leads from the product to these reactants.",
+        "rules": [],
+        "trajectory": "",
+        "priority": 1,
+    }
+
+
+# -- updater -----------------------------------------------------------------------------------------------
+
+_MOST_RULES = 6
+
+
+def decide(inputs: Mapping[str, str]) -> dict[str, Any]:
+    """Merge lessons that teach the same template in the same zone; a lesson without one says nothing."""
+    lesson = rendering.parse(inputs["new_lesson"])[0]
+    if not lesson.rules:
+        return {"decision": {"action": "discard", "reason": "it teaches no template"}}
+    for entry in rendering.parse(inputs["nearest"]):
+        if entry.zone == lesson.zone and lesson.rules[0] in entry.rules:
+            room = _MOST_RULES - len(entry.rules)
+            rules = [
+                {"rule": number, "action": "add" if 0 < number <= room and rule not in entry.rules else "skip"}
+                for number, rule in enumerate(lesson.rules)
+            ]
+            reason = "the entry teaches the same template"
+            return {"decision": {"action": "merge", "target": entry.id, "rules": rules, "reason": reason}}
+    return {"decision": {"action": "insert", "reason": "no entry teaches this template"}}

@@ -1,0 +1,186 @@
+"""An offline expert as a DSPy engine: the same prompts in, the same format out, no key and no network."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import subprocess
+import sys
+import weakref
+import zlib
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from dspy import lm15
+
+from flex_dspy.offline import chemist
+
+_FIELD = re.compile(r"^\[\[ ## (\w+) ## \]\]$", re.MULTILINE)
+_RESPOND = "Respond with "
+
+
+class OfflineEngine:
+    """Answers in the calling thread.
+
+    Raises:
+        lm15.InvalidRequestError: From ``complete``, for a prompt that is none of the expert's roles.
+    """
+
+    def complete(self, request: lm15.Request) -> lm15.Response:
+        """Answer one prompt."""
+        inputs, outputs, as_json = _read(request)
+        try:
+            answer = chemist.answer(inputs, outputs)
+        except (ValueError, KeyError) as error:
+            raise lm15.InvalidRequestError(_complaint(error)) from error
+        return _response(request, answer, outputs, as_json)
+
+    def dump_state(self) -> dict[str, Any]:
+        """Nothing to remember: all that the expert knows is in its prompt."""
+        return {}
+
+    @classmethod
+    def load_state(cls, state: dict[str, Any]) -> OfflineEngine:
+        """A new engine."""
+        return cls()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> OfflineEngine:
+        return self
+
+
+class AsyncOfflineEngine:
+    """Answers on worker processes, one a core; they start at the first heavy prompt and end with the engine.
+
+    The same problem goes to the same worker, which still knows what it worked out in the round before.
+    """
+
+    def __init__(self, workers: int | None = None) -> None:
+        self.workers = workers or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2
+        self._pool: list[_Worker] = []
+
+    async def complete(self, request: lm15.Request) -> lm15.Response:
+        """Answer one prompt."""
+        inputs, outputs, as_json = _read(request)
+        try:
+            if chemist.is_quick(outputs):
+                answer = chemist.answer(inputs, outputs)
+            else:
+                answer = await self._worker(inputs).answer(inputs, outputs)
+        except (ValueError, KeyError) as error:
+            raise lm15.InvalidRequestError(_complaint(error)) from error
+        return _response(request, answer, outputs, as_json)
+
+    def _worker(self, inputs: Mapping[str, str]) -> _Worker:
+        if not self._pool:
+            self._pool = [_Worker() for _ in range(self.workers)]
+        problem = inputs.get("product") or inputs.get("problem") or ""
+        return self._pool[zlib.crc32(problem.encode()) % len(self._pool)]
+
+    def close(self) -> None:
+        """End the worker processes."""
+        for worker in self._pool:
+            worker.close()
+        self._pool = []
+
+    def dump_state(self) -> dict[str, Any]:
+        """The number of workers."""
+        return {"workers": self.workers}
+
+    @classmethod
+    def load_state(cls, state: dict[str, Any]) -> AsyncOfflineEngine:
+        """A new engine with as many workers."""
+        return cls(**state)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> AsyncOfflineEngine:
+        return self
+
+
+class _Worker:
+    """One process, spoken to by one thread."""
+
+    def __init__(self) -> None:
+        # A plain subprocess, not multiprocessing: it does not run the user's main module a second time.
+        self._process = subprocess.Popen(  # noqa: S603
+            [sys.executable, "-m", "flex_dspy.offline.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+        )
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="flex-dspy-offline")
+        self.close = weakref.finalize(self, _end, self._process, self._thread)
+
+    async def answer(self, inputs: Mapping[str, str], outputs: list[str]) -> dict[str, Any]:
+        """Ask, and wait without holding up the event loop.
+
+        Raises:
+            ValueError: If the expert could not answer.
+            lm15.ServerError: If the process is gone.
+        """
+        line = json.dumps({"inputs": dict(inputs), "outputs": outputs})
+        reply = await asyncio.get_running_loop().run_in_executor(self._thread, self._ask, line)
+        if "error" in reply:
+            raise ValueError(reply["error"])
+        answer: dict[str, Any] = reply["answer"]
+        return answer
+
+    def _ask(self, line: str) -> dict[str, Any]:
+        stdin, stdout = self._process.stdin, self._process.stdout
+        assert stdin is not None
+        assert stdout is not None
+        try:
+            stdin.write(line + "\n")
+            stdin.flush()
+            reply: dict[str, Any] = json.loads(stdout.readline())
+        except (OSError, ValueError) as error:
+            code = self._process.poll()
+            raise lm15.ServerError(f"a worker process of the offline chemist ended (exit code {code})") from error
+        return reply
+
+
+def _end(process: subprocess.Popen[str], thread: ThreadPoolExecutor) -> None:
+    thread.shutdown(wait=False, cancel_futures=True)
+    process.kill()
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            pipe.close()
+    process.wait()
+
+
+def _read(request: lm15.Request) -> tuple[dict[str, str], list[str], bool]:
+    """The input fields of the last message, the names of the output fields, and whether JSON is asked for."""
+    text = request.messages[-1].text or ""
+    body, _, respond = text.rpartition(_RESPOND)
+    pieces = _FIELD.split(body)
+    inputs = {name: value.strip() for name, value in zip(pieces[1::2], pieces[2::2], strict=True)}
+    as_json = "JSON object" in respond
+    names = re.findall(r"`(\w+)`" if as_json else r"`\[\[ ## (\w+) ## \]\]`", respond)
+    return inputs, [name for name in names if name != "completed"], as_json
+
+
+def _response(
+    request: lm15.Request, answer: Mapping[str, Any], outputs: list[str], as_json: bool
+) -> lm15.Response:
+    fields = {name: answer.get(name, "") for name in outputs}
+    text = json.dumps(fields) if as_json else _as_fields(fields)
+    return lm15.Response(
+        id=None,
+        model=request.model,
+        message=lm15.Message.assistant(text),
+        finish_reason="stop",
+        usage=lm15.Usage(input_tokens=0, output_tokens=0),
+    )
+
+
+def _as_fields(fields: Mapping[str, Any]) -> str:
+    lines = []
+    for name, value in fields.items():
+        lines += [f"[[ ## {name} ## ]]", value if isinstance(value, str) else json.dumps(value), ""]
+    return "\n".join([*lines, "[[ ## completed ## ]]"])
+
+
+def _complaint(error: Exception) -> str:
+    return f"the offline chemist cannot answer this prompt: {error}"

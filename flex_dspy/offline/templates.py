@@ -1,0 +1,201 @@
+"""Retro templates: what changes in a reaction, cut out of it as a reaction SMARTS.
+
+A template is the reaction centre (the atoms whose bonds, hydrogens or charge change), its neighbours with the multiple
+bonds on them, and the leaving groups; Law et al., J. Chem. Inf. Model. 2009, 49, 593, and Coley et al.,
+ACS Cent. Sci. 2017, 3, 434, cut it out in much the same way. A template counts only if it leads back to the reactants.
+
+    >>> extract_template("CC(=O)NC", "CC(=O)O.CN").name
+    'amide formation from a carboxylic acid'
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from rdkit import Chem
+
+from flex_dspy.molecules import canonical_smiles
+from flex_dspy.offline.application import apply_template
+from flex_dspy.offline.mapping import AtomMap, MolGraph, map_atoms
+from flex_dspy.offline.naming import name_template
+from flex_dspy.offline.smarts import TemplateAtom, TemplateGraph, write_retro_smarts
+
+# Atom mappings worth a try before a reaction is given up.
+_MAX_HYPOTHESES = 3
+# Ways to write the stereochemistry of a centre worth a try.
+_MAX_STEREO_VARIANTS = 27
+_BOND_SYMBOLS = {0.0: "", 1.0: "-", 1.5: ":", 2.0: "=", 3.0: "#"}
+
+_Place = tuple[int | None, int | None]
+"""Where a template's atom is in the product, and where in the reactants."""
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """One transformation, read from product to reactants.
+
+    Attributes:
+        smarts: Retro reaction SMARTS, the product's pattern first. Equal texts are equal transformations.
+        name: The class of the reaction in words, read forward as a chemist names it.
+    """
+
+    smarts: str
+    name: str
+
+
+def extract_template(product: str, reactants: str) -> Template | None:
+    """The template of a reaction, checked to give the reactants back from the product.
+
+    Args:
+        product: SMILES of the product, no atom maps needed.
+        reactants: SMILES of the reactants, dot-separated.
+
+    Returns:
+        The template, or None where a SMILES is bad, nothing changes, or no template leads back.
+    """
+    target = canonical_smiles(reactants)
+    after, before = MolGraph.of(product), MolGraph.of(target or "")
+    if after is None or before is None:
+        return None
+    for atom_map in map_atoms(after, before)[:_MAX_HYPOTHESES]:
+        for smarts in _written(after, before, atom_map):
+            if target in apply_template(smarts, product):
+                return Template(smarts, name_template(smarts))
+    return None
+
+
+def reaction_centre(product: MolGraph, reactants: MolGraph, atom_map: AtomMap) -> set[int]:
+    """Product atoms whose bonds, hydrogens or charge differ from those of the reactant atoms they come from."""
+    origin = {j: i for i, j in atom_map.items()}
+
+    def changes(i: int) -> bool:
+        if i not in atom_map:
+            return True
+        j = atom_map[i]
+        # A neighbour that leaves is nowhere in the product; no index is negative.
+        bonds = {origin.get(n, -1): order for n, order in reactants.bonds[j].items()}
+        return (product.bonds[i], product.hydrogens[i], product.charges[i]) != (
+            bonds,
+            reactants.hydrogens[j],
+            reactants.charges[j],
+        )
+
+    return {i for i in range(len(product.elements)) if changes(i)}
+
+
+def _written(product: MolGraph, reactants: MolGraph, atom_map: AtomMap) -> Iterator[str]:
+    """Texts of the template of a mapped reaction: the plain one first, then with stereo marks at the centre.
+
+    RDKit compares the marks of the two sides: none keep the configuration, equal marks keep it, opposite marks invert
+    it, and a mark on one side only creates or destroys it (RDKit Book, 'Chirality and reactions'). Which marks a
+    reaction needs is found by trying, as atoms are marked relative to the order in which they are written.
+    """
+    centre = reaction_centre(product, reactants, atom_map)
+    if not centre:
+        return
+    places = _places(product, reactants, atom_map, centre)
+    atoms = tuple(_template_atom(product, reactants, place, place[0] in centre) for place in places)
+    graph = TemplateGraph(atoms, _template_bonds(product, reactants, places))
+    options = [_stereo_marks(product, reactants, place, centre) for place in places]
+    for marks in itertools.islice(itertools.product(*options), _MAX_STEREO_VARIANTS):
+        marked = tuple(_marked(atom, *mark) for atom, mark in zip(atoms, marks, strict=True))
+        yield write_retro_smarts(replace(graph, atoms=marked))
+
+
+def _places(product: MolGraph, reactants: MolGraph, atom_map: AtomMap, centre: set[int]) -> list[_Place]:
+    """The atoms that a template shows."""
+    region = centre | {n for i in centre for n in product.bonds[i]}
+    # A neighbour that is a carbonyl carbon or the like reacts as one: its multiply bonded heteroatom belongs to it.
+    region |= {
+        n
+        for i in region
+        for n, order in product.bonds[i].items()
+        if order in (2.0, 3.0) and n in atom_map and product.elements[n] != 6
+    }
+    leaving = set(range(len(reactants.elements))) - set(atom_map.values())
+    shared: list[_Place] = [(i, atom_map.get(i)) for i in sorted(region)]
+    return shared + [(None, j) for j in sorted(leaving)]
+
+
+def _template_atom(product: MolGraph, reactants: MolGraph, place: _Place, in_centre: bool) -> TemplateAtom:
+    i, j = place
+    molecule = -1 if j is None else reactants.fragments[j]
+    if i is None:
+        return TemplateAtom(("", "" if j is None else _result_pattern(reactants, j, 0)), molecule)
+    symbol = _symbol(product, i)
+    if not in_centre:
+        return TemplateAtom((symbol, symbol), molecule)
+    charge = product.charges[i]
+    pattern = f"{symbol};H{product.hydrogens[i]};D{len(product.bonds[i])};{charge:+d}"
+    return TemplateAtom((pattern, "" if j is None else _result_pattern(reactants, j, charge)), molecule)
+
+
+def _result_pattern(reactants: MolGraph, j: int, charge: int) -> str:
+    """An atom as a template shall make it: RDKit works out its hydrogens but for those of aromatic nitrogen."""
+    pattern = _symbol(reactants, j)
+    if pattern == "n" and reactants.hydrogens[j]:
+        pattern += ";H1"
+    return pattern if reactants.charges[j] == charge else f"{pattern};{reactants.charges[j]:+d}"
+
+
+def _symbol(graph: MolGraph, i: int) -> str:
+    symbol: str = graph.molecule.GetAtomWithIdx(i).GetSymbol()
+    return symbol.lower() if 1.5 in graph.bonds[i].values() else symbol
+
+
+def _template_bonds(
+    product: MolGraph, reactants: MolGraph, places: list[_Place]
+) -> dict[tuple[int, int], tuple[str, str]]:
+    index_before = {j: n for n, (_, j) in enumerate(places) if j is not None}
+    index_after = {i: n for n, (i, _) in enumerate(places) if i is not None}
+    after, before = _bonds_between(product, index_after), _bonds_between(reactants, index_before)
+    bonds = {}
+    for pair in sorted(after.keys() | before.keys()):
+        pattern = _BOND_SYMBOLS.get(after.get(pair, 0.0), "~")
+        if pair not in before:
+            # A chain bond must not be cut out of a ring, which would leave the two parts connected.
+            ends = (places[pair[0]][0] or 0, places[pair[1]][0] or 0)
+            pattern += ";@" if product.molecule.GetBondBetweenAtoms(*ends).IsInRing() else ";!@"
+        bonds[pair] = pattern, _BOND_SYMBOLS.get(before.get(pair, 0.0), "-")
+    return bonds
+
+
+def _bonds_between(graph: MolGraph, index: dict[int, int]) -> dict[tuple[int, int], float]:
+    """Bond orders between some atoms of a graph, by the pair of their new indices."""
+    return {
+        (index[a], index[b]): order
+        for a in index
+        for b, order in graph.bonds[a].items()
+        if b in index and index[a] < index[b]
+    }
+
+
+def _stereo_marks(
+    product: MolGraph, reactants: MolGraph, place: _Place, centre: set[int]
+) -> list[tuple[str, str]]:
+    """How an atom may be marked in the product and in the reactants."""
+    i, j = place
+    if i is not None and i not in centre:
+        return [("", "")]
+    in_product = i is not None and _is_stereo(product, i)
+    in_reactants = j is not None and _is_stereo(reactants, j)
+    if in_product:
+        return [("", ""), ("@", "@@"), ("@", "@")] if in_reactants else [("", ""), ("@", "")]
+    return [("", ""), ("", "@"), ("", "@@")] if in_reactants else [("", "")]
+
+
+def _is_stereo(graph: MolGraph, i: int) -> bool:
+    return bool(graph.molecule.GetAtomWithIdx(i).GetChiralTag() != Chem.ChiralType.CHI_UNSPECIFIED)
+
+
+def _marked(atom: TemplateAtom, in_product: str, in_reactants: str) -> TemplateAtom:
+    """The atom with its stereo marks, which go between symbol and the rest of a pattern."""
+    product, reactant = (
+        (head + mark + sep + rest) if head else ""
+        for mark, (head, sep, rest) in zip(
+            (in_product, in_reactants), (p.partition(";") for p in atom.patterns), strict=True
+        )
+    )
+    return replace(atom, patterns=(product, reactant))

@@ -1,0 +1,27 @@
+"""A worker process of an offline expert: JSON lines in, JSON lines out, until its input ends.
+
+It ends with its parent, however that ends: the pipe closes.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+
+from flex_dspy.offline import chemist
+
+
+def main() -> None:
+    """Answer requests ``{"inputs": {...}, "outputs": [...]}`` with ``{"answer": ...}`` or ``{"error": ...}``."""
+    for line in sys.stdin:
+        request = json.loads(line)
+        try:
+            reply = {"answer": chemist.answer(request["inputs"], request["outputs"])}
+        except Exception as error:  # told to the parent, who raises it there
+            reply = {"error": f"{type(error).__name__}: {error}"}
+        sys.stdout.write(json.dumps(reply) + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

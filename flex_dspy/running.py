@@ -1,0 +1,55 @@
+"""Calling programs from wherever the caller stands: with or without an event loop, sync or async program."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import threading
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+import dspy
+from dspy.utils.exceptions import (
+    LMAuthError,
+    LMBillingError,
+    LMConfigurationError,
+    LMUnsupportedModelError,
+)
+
+from flex_dspy.errors import ConfigurationError
+
+T = TypeVar("T")
+
+# What no other example would survive either. Everything else that a model does wrong is one example's failure.
+SYSTEMIC = (LMAuthError, LMBillingError, LMConfigurationError, LMUnsupportedModelError, ConfigurationError)
+
+
+def run_sync(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine to its end; inside a running loop (a notebook) on a thread of its own."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(coroutine)
+    outcome: list[T] = []
+    failure: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            outcome.append(asyncio.run(coroutine))
+        except BaseException as error:  # re-raised in the caller's thread
+            failure.append(error)
+
+    # dspy keeps its settings in context variables, which a plain thread would not see.
+    thread = threading.Thread(target=contextvars.copy_context().run, args=(run,))
+    thread.start()
+    thread.join()
+    if failure:
+        raise failure[0]
+    return outcome[0]
+
+
+async def call(program: dspy.Module, **inputs: Any) -> dspy.Prediction:
+    """Call a program on the event loop if it can, else on a thread."""
+    if hasattr(program, "aforward"):
+        return await program.acall(**inputs)
+    return await asyncio.to_thread(program, **inputs)

@@ -1,0 +1,90 @@
+"""Asking a metric, whatever form it has, and keeping the reference answer out of what it says."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable
+from typing import Any
+
+import dspy
+
+from flex_dspy.errors import ConfigurationError
+from flex_dspy.trajectory import Feedback
+
+Metric = Callable[..., Any]
+Normalize = Callable[[str], str | None]
+
+WITHHELD = "[withheld]"
+
+
+def score(metric: Metric, example: dspy.Example, prediction: dspy.Prediction) -> Feedback:
+    """The metric's verdict.
+
+    Args:
+        metric: Takes ``(example, prediction)``, with a third ``trace`` argument, or GEPA's five; returns a number,
+            a bool, or something with ``score`` and ``feedback``.
+        example: The example.
+        prediction: The program's prediction.
+
+    Raises:
+        ConfigurationError: If the metric returns something else.
+    """
+    verdict = metric(*[example, prediction, None, None, None][: _arity(metric)])
+    if isinstance(verdict, dspy.Prediction | dict):
+        return Feedback(float(verdict["score"]), str(verdict.get("feedback", "") or ""))
+    try:
+        return Feedback(float(verdict))
+    except (TypeError, ValueError):
+        raise ConfigurationError(
+            f"metric {getattr(metric, '__name__', metric)!r} returned {type(verdict).__name__}: "
+            "it must return a number, a bool, or dspy.Prediction(score=..., feedback=...)"
+        ) from None
+
+
+def _arity(metric: Metric) -> int:
+    """How many of (example, prediction, trace, pred_name, pred_trace) the metric takes."""
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    parameters = inspect.signature(metric).parameters.values()
+    if any(parameter.kind is inspect.Parameter.VAR_POSITIONAL for parameter in parameters):
+        return 5
+    return min(sum(parameter.kind in kinds for parameter in parameters), 5)
+
+
+def _folded(text: str) -> str | None:
+    return text.strip(".,;:!?()[]{}\"'`*$").casefold() or None
+
+
+def redact(text: str, reference: str, seen: str, normalize: Normalize | None = None) -> tuple[str, bool]:
+    """Take the reference answer, whole or in parts, out of a text that the actor will read.
+
+    Args:
+        text: The feedback.
+        reference: The reference answer; for molecules its dot-separated parts count as well.
+        seen: The attempt: what it says itself need not be withheld.
+        normalize: Gives one form to all ways of writing an answer, and None to what is no answer.
+
+    Returns:
+        The text, and whether anything was taken out.
+    """
+    normal = normalize or _folded
+    secrets = {normal(part) for part in [reference, *_parts(reference)]} - {None}
+    secrets -= {normal(part) for part in [seen, *_parts(seen)]}
+    if not secrets:
+        return text, False
+    pieces = re.split(r"(\s+)", text)
+    kept = [WITHHELD if _is_secret(piece, secrets, normal) else piece for piece in pieces]
+    result = "".join(kept)
+    if reference and reference in result and normal(reference) in secrets:
+        pattern = rf"(?<!\w){re.escape(reference)}(?!\w)"
+        result = re.sub(pattern, WITHHELD, result)
+    return result, result != text
+
+
+def _parts(answer: str) -> list[str]:
+    return [part for part in re.split(r"[.\s]+", answer) if len(part) > 3]
+
+
+def _is_secret(piece: str, secrets: set[str | None], normal: Normalize) -> bool:
+    bare = piece.strip(".,;:!?\"'`*$")
+    return bool(bare) and (normal(bare) in secrets or normal(bare.strip("()[]{}")) in secrets)

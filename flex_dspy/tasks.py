@@ -1,0 +1,125 @@
+"""Tasks: what ties a problem family together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import dspy
+
+from flex_dspy.data import aime as aime_data
+from flex_dspy.data import uspto50k as uspto50k_data
+from flex_dspy.data.loading import LoadedData
+from flex_dspy.errors import ConfigurationError
+from flex_dspy.evaluation import Measure
+from flex_dspy.library import ExperienceLibrary
+from flex_dspy.metrics.aime import aime, integer_answer
+from flex_dspy.metrics.uspto50k import maxfrag, rank_of_reference, uspto50k
+from flex_dspy.molecules import canonical_smiles
+from flex_dspy.programs.actor import Actor
+from flex_dspy.retrieval import ExperienceRetriever, View
+from flex_dspy.scoring import Metric
+from flex_dspy.signatures.actor import Retrosynthesis, SolveCompetitionProblem
+
+
+@dataclass(frozen=True)
+class Task:
+    """A problem family.
+
+    Attributes:
+        name: Its name on the command line.
+        signature: What the actor is given, and what it must answer.
+        metric: Score and feedback.
+        load: Reads examples from a split's name, a file or a hub id.
+        aliases: Other names.
+        splits: Default sources of training, validation and test examples.
+        views: The retriever's views.
+        expert: Its offline expert, if it has one.
+        measures: Further measures of a prediction.
+        normalize: One form for all ways of writing an answer, to keep it out of feedback.
+    """
+
+    name: str
+    signature: type[dspy.Signature]
+    metric: Metric
+    load: Callable[..., LoadedData]
+    aliases: tuple[str, ...] = ()
+    splits: Mapping[str, str] = field(default_factory=dict)
+    views: Sequence[View] = ("lexical",)
+    expert: str | None = None
+    measures: Mapping[str, Measure] = field(default_factory=dict)
+    normalize: Callable[[str], str | None] | None = None
+
+    def actor(
+        self, library: ExperienceLibrary | None = None, *, retrieve: bool = True, **retrieval: Any
+    ) -> Actor:
+        """An actor for the task, reading this library.
+
+        Args:
+            library: The experiences; none by default.
+            retrieve: Whether the actor is shown experience at all.
+            **retrieval: Settings of the ``ExperienceRetriever``.
+        """
+        library = library or ExperienceLibrary(task=self.name)
+        retriever = ExperienceRetriever(library, **{"views": self.views, **retrieval})
+        return Actor(self.signature, retriever, retrieve=retrieve)
+
+
+# An offline expert weighs hundreds of precedents at no cost; a language model pays for each token.
+OFFLINE_RETRIEVAL: Mapping[str, int] = {"k": 300, "depth": 300, "token_budget": 100_000}
+
+
+def _within(k: int) -> Measure:
+    def measure(example: dspy.Example, prediction: dspy.Prediction) -> float:
+        answers = [prediction.reactants, *(prediction.get("alternatives") or [])][:k]
+        return float(rank_of_reference(example, answers) is not None)
+
+    return measure
+
+
+def _maxfrag(example: dspy.Example, prediction: dspy.Prediction) -> float:
+    return float(maxfrag(example, prediction).score)
+
+
+def _integer(text: str) -> str | None:
+    value = integer_answer(text)
+    return None if value is None else str(value)
+
+
+USPTO50K = Task(
+    name="uspto50k",
+    aliases=("retro", "uspto"),
+    signature=Retrosynthesis,
+    metric=uspto50k,
+    load=uspto50k_data.load,
+    splits={"train": "train", "val": "val", "test": "test"},
+    views=("structural",),
+    expert="chemist",
+    measures={**{f"top_{k}": _within(k) for k in (1, 3, 5, 10)}, "maxfrag": _maxfrag},
+    normalize=canonical_smiles,
+)
+
+AIME = Task(
+    name="aime",
+    aliases=("math",),
+    signature=SolveCompetitionProblem,
+    metric=aime,
+    load=aime_data.load,
+    splits={"train": "di-zhang-fdu/AIME_1983_2024@train", "val": "HuggingFaceH4/aime_2024@train"},
+    views=("lexical",),
+    normalize=_integer,
+)
+
+_TASKS = {name: task for task in (USPTO50K, AIME) for name in (task.name, *task.aliases)}
+
+
+def get_task(name: str) -> Task:
+    """The task with this name or alias.
+
+    Raises:
+        ConfigurationError: If there is none.
+    """
+    if name not in _TASKS:
+        raise ConfigurationError(f"there is no task {name!r}; tasks are {', '.join(_TASKS)}")
+    return _TASKS[name]

@@ -1,0 +1,11 @@
+"""The roles at work: ordinary DSPy modules."""
+
+from __future__ import annotations
+
+from flex_dspy.programs.actor import Actor
+from flex_dspy.programs.critic import Critic
+from flex_dspy.programs.rejection_sampling import RejectionSampling
+from flex_dspy.programs.updater import Updater
+from flex_dspy.programs.verifier import Verifier
+
+__all__ = ["Actor", "Critic", "RejectionSampling", "Updater", "Verifier"]

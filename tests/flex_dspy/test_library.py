@@ -1,0 +1,165 @@
+"""The snapshot and its one pure function."""
+
+import copy
+import random
+from dataclasses import replace
+
+import pytest
+from flex_dspy.experience import (
+    MAX_METHOD,
+    MAX_RULES,
+    Commit,
+    Discard,
+    Experience,
+    Insert,
+    Merge,
+    Precedent,
+    Revision,
+    Rule,
+    Tally,
+)
+from flex_dspy.library import ExperienceLibrary
+
+
+def lesson(name: str, rules: int = 1, zone: str = "golden") -> Experience:
+    return Experience(
+        zone=zone,  # type: ignore[arg-type]
+        method=f"method {name}",
+        rules=tuple(Rule(f"rule {name}.{i}", (f"example {i}",)) for i in range(rules)),
+        precedents=(Precedent(f"ex-{name}", f"problem {name}", f"answer {name}"),),
+    )
+
+
+def grown(*names: str, base: ExperienceLibrary | None = None) -> ExperienceLibrary:
+    library = base or ExperienceLibrary(task="t")
+    for name in names:
+        library = library.apply(Commit("", 0, (Insert(lesson(name)),)))
+    return library
+
+
+def random_commit(rng: random.Random, library: ExperienceLibrary, step: int) -> Commit:
+    known = [entry.id for entry in library] or ["nothing"]
+    new = lesson(f"{step}-{rng.randrange(10**6)}", rng.randrange(4), rng.choice(["golden", "warning", "mixed"]))
+    edit = rng.choice(
+        [
+            Insert(new),
+            Discard(new.id),
+            Merge(rng.choice(known), new, add_rules=new.rules),
+            Merge("nowhere", new),
+            Merge(rng.choice(known), new, revise_rules=(Revision("rule a.0", Rule("better")),), method="better"),
+        ]
+    )
+    return Commit("run", step, (edit,), Tally(shown=tuple(known[:2]), helped=tuple(known[:1])))
+
+
+def test_a_merge_into_nothing_inserts() -> None:
+    library, done = ExperienceLibrary().apply_with_report(Commit("", 0, (Merge("gone", lesson("a")),)))
+    assert [entry.method for entry in library] == ["method a"]
+    assert isinstance(done[0], Insert)
+
+
+def test_a_merge_adds_rules_and_precedents_once() -> None:
+    library = grown("a")
+    target = next(iter(library))
+    merge = Merge(target.id, lesson("b"), add_rules=(Rule("new"), Rule("rule a.0")))
+    library = library.apply(Commit("", 0, (merge, merge)))
+    merged = library[target.id]
+    assert [rule.text for rule in merged.rules] == ["rule a.0", "new"]
+    assert [p.example_id for p in merged.precedents] == ["ex-a", "ex-b"]
+    assert (merged.merged, merged.created_at, merged.updated_at) == (2, 1, 2)
+    assert library.precedent_count == 2
+
+
+def test_a_merge_beyond_the_cap_inserts() -> None:
+    full = lesson("a", MAX_RULES)
+    library = ExperienceLibrary([full])
+    library = library.apply(Commit("", 0, (Merge(full.id, lesson("b"), add_rules=(Rule("one too many"),)),)))
+    assert len(library) == 2
+    assert library[full.id].rules == full.rules
+
+
+def test_an_insert_is_cut_to_the_caps() -> None:
+    long = replace(lesson("a", MAX_RULES + 5), method="m" * (MAX_METHOD + 1))
+    (entry,) = ExperienceLibrary().apply(Commit("", 0, (Insert(long),)))
+    assert (len(entry.rules), len(entry.method)) == (MAX_RULES, MAX_METHOD)
+
+
+def test_the_same_lesson_twice_is_one_entry() -> None:
+    library = ExperienceLibrary().apply(Commit("", 0, (Insert(lesson("a")), Insert(lesson("a")))))
+    assert len(library) == 1
+    assert library.precedent_count == 1
+
+
+def test_a_tally_counts_use_and_ignores_what_is_gone() -> None:
+    library = grown("a", "b")
+    a, b = [entry.id for entry in library]
+    library = library.apply(Commit("", 0, (), Tally(shown=(a, b, "gone"), helped=(a,), hurt=(b,))))
+    assert [(e.shown, e.helped, e.hurt) for e in library] == [(1, 1, 0), (1, 0, 1)]
+    assert [e.updated_at for e in library] == [1, 2]
+
+
+def test_a_snapshot_never_changes() -> None:
+    rng = random.Random(1)
+    library, before = ExperienceLibrary(task="t"), []
+    for step in range(1, 60):
+        before.append((library, library.to_json()))
+        library = library.apply(random_commit(rng, library, step))
+    assert [snapshot.to_json() for snapshot, _ in before] == [text for _, text in before]
+
+
+def test_what_a_snapshot_counts_is_what_it_holds() -> None:
+    rng, library = random.Random(2), ExperienceLibrary(task="t")
+    for step in range(1, 200):
+        library = library.apply(random_commit(rng, library, step))
+    again = ExperienceLibrary.from_json(library.to_json())
+    assert (again.hash, again.checksum) == (library.hash, library.checksum)
+    assert (again.sizes(), again.precedent_count) == (library.sizes(), library.precedent_count)
+    assert library.seen == 199
+    assert library.runs == {"run": 199}
+
+
+def test_two_children_of_a_snapshot_do_not_see_each_other() -> None:
+    base = grown("a")
+    left, right = grown("left", base=base), grown("right", base=base)
+    assert [e.method for e in left] == ["method a", "method left"]
+    assert [e.method for e in right] == ["method a", "method right"]
+    written = [[c.entry_id for c in library.log.changes[: library.tip]] for library in (left, right)]
+    assert written == [[e.id for e in left], [e.id for e in right]]
+    assert len(base.log.changes[: base.tip]) == 1
+
+
+def test_the_hash_depends_on_content_not_on_order() -> None:
+    entries = [replace(lesson(name), created_at=i, updated_at=i) for i, name in enumerate("abcdef")]
+    shuffled = random.Random(3).sample(entries, len(entries))
+    library, other = ExperienceLibrary(entries, task="t"), ExperienceLibrary(shuffled, task="t")
+    assert library == other
+    assert library.to_json() == other.to_json()
+    assert library != ExperienceLibrary(entries, task="u")
+    assert library != ExperienceLibrary(entries[1:], task="t")
+    assert library == library.published("parent")
+
+
+def test_a_copy_is_the_snapshot_itself() -> None:
+    library = grown("a")
+    assert copy.deepcopy({"library": library})["library"] is library
+    assert copy.copy(library) is library
+
+
+def test_two_entries_of_one_id_are_refused() -> None:
+    with pytest.raises(ValueError, match="same id"):
+        ExperienceLibrary([lesson("a"), lesson("a")])
+
+
+def test_a_library_takes_a_task_once() -> None:
+    library = ExperienceLibrary([lesson("a")]).for_task("t")
+    assert library.task == "t"
+    assert library.for_task("u").task == "t"
+
+
+def test_diff() -> None:
+    older = grown("a", "b")
+    a, b = [entry.id for entry in older]
+    newer = grown("c", base=older).apply(Commit("", 0, (), Tally(shown=(b,))))
+    new = next(e.id for e in newer if e.id not in (a, b))
+    assert newer.diff(older) == {"added": [new], "removed": [], "changed": [b]}
+    assert older.diff(newer) == {"added": [], "removed": [new], "changed": [b]}
