@@ -64,6 +64,8 @@ AMINES = (
     "COC(=O)[C@@H](N)CO",
     "CCOC(=O)CN",
     "NCCNC(=O)OC(C)(C)C",
+    "NCCCNC(=O)OCc1ccccc1",
+    "NCC1CCN(C(=O)OCc2ccccc2)CC1",
     "NCCO[Si](C)(C)C(C)(C)C",
     # secondary
     "C1COCCN1",
@@ -93,6 +95,8 @@ AMINES = (
 ACID_CHLORIDES = (
     "CC(=O)Cl",
     "O=C(Cl)C1CC1",
+    "O=C(Cl)c1ccc(F)cc1",
+    "O=C(Cl)Cc1ccccc1",
     "O=C(Cl)c1ccco1",
     "O=C(Cl)c1cccs1",
     "CC(C)(C)C(=O)Cl",

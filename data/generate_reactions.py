@@ -26,6 +26,7 @@ from rdkit.Chem import rdChemReactions
 from flex_dspy.data.building_blocks import BLOCKS
 from flex_dspy.data.reaction_types import REACTION_TYPES, ReactionType
 from flex_dspy.data.uspto50k import SHIPPED
+from flex_dspy.errors import ConfigurationError
 from flex_dspy.molecules import canonical_smiles
 
 SEED = 20251106
@@ -33,7 +34,7 @@ COLUMNS = ("id", "class", "reactants>reagents>production")
 # Reactions of a type in each split, for each unit of its share.
 PER_SHARE: Mapping[str, int] = {"train": 5, "val": 1, "test": 2}
 
-_PRECURSORS_PER_TYPE = 50
+_PRECURSORS_PER_TYPE = 40
 _HEAVY_ATOMS = range(8, 43)
 
 
@@ -47,15 +48,23 @@ class Reaction:
 
 
 def generate(seed: int = SEED) -> dict[str, list[Reaction]]:
-    """The reactions by split, in the files' order."""
+    """The reactions by split, in the files' order.
+
+    Raises:
+        ConfigurationError: The building blocks do not suffice for a type's share.
+    """
     rng = random.Random(seed)  # noqa: S311  (no secret)
     precursors = _precursors(rng)
     products: set[str] = set()
     splits: dict[str, list[Reaction]] = {split: [] for split in PER_SHARE}
     for kind in REACTION_TYPES:
-        made = iter(_reactions(kind, kind.share * sum(PER_SHARE.values()), precursors, products, rng))
+        wanted = kind.share * sum(PER_SHARE.values())
+        made = _reactions(kind, wanted, precursors, products, rng)
+        if len(made) < wanted:
+            raise ConfigurationError(f"{kind.name}: only {len(made)} of {wanted} reactions, add building blocks.")
+        rest = iter(made)
         for split, per_share in PER_SHARE.items():
-            splits[split] += islice(made, kind.share * per_share)
+            splits[split] += islice(rest, kind.share * per_share)
     for reactions in splits.values():
         rng.shuffle(reactions)
     return splits
@@ -125,7 +134,7 @@ def _reaction(kind: ReactionType, reactants: Sequence[str]) -> Reaction | None:
     outcomes = _forward(kind).RunReactants([_molecule(reactant) for reactant in reactants])
     products = {canonical_smiles(Chem.MolToSmiles(outcome[0])) for outcome in outcomes}
     target = products.pop() if len(products) == 1 else None
-    if target is None or Chem.MolFromSmiles(target).GetNumHeavyAtoms() not in _HEAVY_ATOMS:
+    if target is None or outcomes[0][0].GetNumHeavyAtoms() not in _HEAVY_ATOMS:
         return None
     everything = [*reactants, kind.co_reactant] if kind.co_reactant else reactants
     together = canonical_smiles(".".join(everything))

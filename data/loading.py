@@ -133,9 +133,7 @@ def _rows(source: str | Path, shipped: Mapping[str, Path]) -> Iterable[Row]:
     address = HubAddress.parse(source)
     if address is None:
         names = f"one of {', '.join(shipped)}, " if shipped else ""
-        raise DataError(
-            f"{source!r} is no data: give {names}a file, or owner/name[:config][@split] on the hub."
-        )
+        raise DataError(f"{source!r} is no data: give {names}a file, or owner/name[:config][@split] on the hub.")
     return read_hub_rows(address)
 
 

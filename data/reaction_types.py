@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+# Where two types could give one product, their blocks are kept apart, as a laboratory's habits are: acids couple with
+# aliphatic amines and acid chlorides with anilines, benzylic amines come from aldehydes and others from bromides.
 # Groups, as SMARTS. Amine: primary or secondary, nucleophilic (no amide, sulfonamide, carbamate, hydrazine).
 _AMINE = "NX3;H1,H2;!$(N[C,S,P,B]=[O,S,N]);!$(N~[#7,#8]);!$(N[Si]);!$(Nc(:n):n)"
 _AMINE_SITE = f"[{_AMINE}:3]"
 _ALIPHATIC_AMINE_SITE = f"[{_AMINE};!$(Nc):3]"
+_AROMATIC_AMINE_SITE = f"[{_AMINE};$(Nc):3]"
 _SECONDARY_AMINE_SITE = "[NX3;H1;!$(N[C,S,P,B]=[O,S,N]);!$(N~[#7,#8]);!$(Nc):3]"
 _ACID = "[CX3;$(C[#6]):1](=[O:2])[OX2H1]"
 
@@ -65,17 +68,17 @@ class ReactionType:
 
 
 REACTION_TYPES = (
-    ReactionType("amide coupling", f"{_ACID}.{_AMINE_SITE}>>[C:1](=[O:2])[N:3]", 6, _ALWAYS_TOO_REACTIVE),
+    ReactionType("amide coupling", f"{_ACID}.{_ALIPHATIC_AMINE_SITE}>>[C:1](=[O:2])[N:3]", 8, _ALWAYS_TOO_REACTIVE),
     ReactionType(
         "amine acylation",
-        f"[CX3;$(C[#6]):1](=[O:2])[Cl].{_AMINE_SITE}>>[C:1](=[O:2])[N:3]",
-        4,
+        f"[CX3;$(C[#6]):1](=[O:2])[Cl].{_AROMATIC_AMINE_SITE}>>[C:1](=[O:2])[N:3]",
+        3,
         (ACID, ISOCYANATE, MAGNESIUM, AZIDE, BORON, PHENOL),
     ),
     ReactionType(
         "sulfonamide formation",
         f"[S;$(S[#6]):1](=[O:2])(=[O:4])[Cl].{_AMINE_SITE}>>[S:1](=[O:2])(=[O:4])[N:3]",
-        4,
+        5,
         (ACID, ISOCYANATE, MAGNESIUM, AZIDE, BORON, PHENOL),
     ),
     ReactionType(
@@ -93,7 +96,7 @@ REACTION_TYPES = (
     ReactionType(
         "Boc protection",
         f"{_AMINE_SITE}>>[N:3]C(=O)OC(C)(C)C",
-        3,
+        1,
         (*_ALWAYS_TOO_REACTIVE, BOC),
         "CC(C)(C)OC(=O)OC(=O)OC(C)(C)C",
     ),
@@ -107,21 +110,21 @@ REACTION_TYPES = (
     ReactionType(
         "Cbz protection",
         f"{_AMINE_SITE}>>[N:3]C(=O)OCc1ccccc1",
-        2,
+        1,
         (*_ALWAYS_TOO_REACTIVE, "NC(=O)OCc1ccccc1"),
         "O=C(Cl)OCc1ccccc1",
     ),
     ReactionType(
         "Cbz deprotection",
         "[N:1]C(=O)OCc1ccccc1>>[N:1]",
-        3,
+        2,
         (*_ALWAYS_TOO_REACTIVE, ALDEHYDE, NITRO, ALKENE, ALKYNE, ARYL_BROMIDE, "[#6][OX2;!$(OC=O)][CH2]c1ccccc1"),
         late=True,
     ),
     ReactionType(
         "Suzuki coupling",
         "[c:1][Br].[#6;$(c),$(C=C):2][B;$(B(O)O)]([#8])[#8]>>[c:1]-[#6:2]",
-        5,
+        6,
         (*_ELECTROPHILES, AZIDE, ACID, "cI", ALKYNE),
     ),
     ReactionType(
@@ -134,7 +137,20 @@ REACTION_TYPES = (
         "Buchwald amination",
         f"[c:1][Br].{_AMINE_SITE}>>[c:1][N:3]",
         3,
-        (*_ALWAYS_TOO_REACTIVE, ACID, ALCOHOL, PHENOL, ALDEHYDE, "cI", "[CX3](=O)[CH3]", "nc[Cl]", ALKYNE, NITRO, NITRILE, "[Br]c1cncnc1"),
+        (
+            *_ALWAYS_TOO_REACTIVE,
+            ACID,
+            ALCOHOL,
+            PHENOL,
+            ALDEHYDE,
+            "cI",
+            "[CX3](=O)[CH3]",
+            "nc[Cl]",
+            ALKYNE,
+            NITRO,
+            NITRILE,
+            "[Br]c1cncnc1",
+        ),
     ),
     ReactionType(
         "aromatic substitution by an amine",
@@ -146,19 +162,19 @@ REACTION_TYPES = (
     ReactionType(
         "phenol alkylation",
         "[OX2H1;$(Oc):1].[CX4;H2,H3:2][Br]>>[O:1][C:2]",
-        4,
+        5,
         (ACTIVE_ACYL, ISOCYANATE, MAGNESIUM, AZIDE, BORON, ACID, AMINE),
     ),
     ReactionType(
         "amine alkylation",
-        f"{_SECONDARY_AMINE_SITE}.[CX4;H2,H3:2][Br]>>[N:3][C:2]",
+        f"{_SECONDARY_AMINE_SITE}.[CX4;H2,H3;!$(Cc):2][Br]>>[N:3][C:2]",
         3,
         (ACTIVE_ACYL, ISOCYANATE, MAGNESIUM, AZIDE, BORON, ACID, PHENOL),
     ),
     ReactionType(
         "reductive amination",
-        f"[CX3;$([CH1][#6]),$(C1CCNCC1),$(C1CCOCC1),$(C1COC1):1]=[O].{_ALIPHATIC_AMINE_SITE}>>[C:1][N:3]",
-        4,
+        f"[CX3;$([CH1]c),$(C1CCNCC1),$(C1CCOCC1),$(C1COC1):1]=[O].{_ALIPHATIC_AMINE_SITE}>>[C:1][N:3]",
+        5,
         (*_ALWAYS_TOO_REACTIVE, ACID, "O=[CX3]([#6])[c,CH3]"),
     ),
     ReactionType(
@@ -205,7 +221,7 @@ REACTION_TYPES = (
     ReactionType(
         "silyl protection",
         "[OX2H1;$(O[CX4]):1]>>[O:1][Si](C)(C)C(C)(C)C",
-        2,
+        1,
         (*_ALWAYS_TOO_REACTIVE, AMINE, PHENOL, ACID, SILYL_ETHER),
         "CC(C)(C)[Si](C)(C)Cl",
         late=True,

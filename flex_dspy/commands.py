@@ -87,7 +87,7 @@ def _optimizer(arguments: argparse.Namespace, task: Task, models: dict[str, dspy
         seed=arguments.seed,
         measures=task.measures,
         progress=not arguments.quiet,
-        **roles,  # type: ignore[arg-type]
+        **roles,
     )
 
 
@@ -188,9 +188,12 @@ def _page(record: Record) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+_COLUMNS = ("accuracy", "accuracy_low", "accuracy_high", "n", "errors")
+
+
 def _table(results: dict[str, Evaluation]) -> str:
     """Accuracy with its interval, and every further measure, a row a setting."""
-    names = list(next(iter(results.values())).records[0].measures)
+    names = [name for name in next(iter(results.values())).metrics() if name not in _COLUMNS]
     rows = [["", "n", "accuracy", "95% interval", *names, "errors"]]
     for label, evaluation in results.items():
         numbers = evaluation.metrics()

@@ -84,7 +84,7 @@ class Evaluation:
         """Everything measured, as numbers by name."""
         low, high = self.interval
         numbers = {"accuracy": self.accuracy, "accuracy_low": low, "accuracy_high": high, "n": float(self.n)}
-        for name in self.records[0].measures:
+        for name in dict.fromkeys(name for record in self.records for name in record.measures):
             numbers[name] = sum(record.measures.get(name, 0.0) for record in self.records) / self.n
         numbers["errors"] = float(sum(bool(record.error) for record in self.records))
         return numbers
@@ -194,7 +194,7 @@ async def aevaluate(
 class _Watch:
     """Keeps the bar's numbers, and gives up when nothing works."""
 
-    def __init__(self, bar: tqdm) -> None:
+    def __init__(self, bar: tqdm[Any]) -> None:
         self.bar = bar
         self.seen = 0
         self.total = 0.0
@@ -219,28 +219,33 @@ async def _measure(
     measures: Mapping[str, Measure],
 ) -> Record:
     start = time.perf_counter()
-    common = {"example_id": example_id(example), "problem": problem_of(example)}
     with pinned(library) as reading:
         try:
             prediction = await call(program, **example.inputs())
         except SYSTEMIC:
             raise
-        except Exception as error:
-            seconds = time.perf_counter() - start
-            message = f"{type(error).__name__}: {error}"
-            labels = reference_of(example, example.labels().keys())
-            return Record(**common, reference=labels, outputs={}, score=0.0, seconds=seconds, error=message)
-    seconds = time.perf_counter() - start
+        except Exception as error:  # one example's failure: on record, with a score of 0
+            return _record(example, dspy.Prediction(), 0.0, start, error=f"{type(error).__name__}: {error}")
     verdict = score(metric, example, prediction)
-    return Record(
-        **common,
-        reference=reference_of(example, prediction.keys()),
-        outputs=dict(prediction.items()),
-        score=verdict.score,
+    return _record(
+        example,
+        prediction,
+        verdict.score,
+        start,
         feedback=verdict.text,
         measures={name: float(measure(example, prediction)) for name, measure in measures.items()},
         shown=tuple(dict.fromkeys(reading.shown)),
-        seconds=seconds,
+    )
+
+
+def _record(
+    example: dspy.Example, prediction: dspy.Prediction, points: float, start: float, **details: Any
+) -> Record:
+    seconds = time.perf_counter() - start
+    reference = reference_of(example, prediction.keys() or example.labels().keys())
+    outputs = dict(prediction.items())
+    return Record(
+        example_id(example), problem_of(example), reference, outputs, points, seconds=seconds, **details
     )
 
 

@@ -20,9 +20,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import ConfigDict, TypeAdapter
+from pydantic import ConfigDict, Field, TypeAdapter
 
 # A misspelt key in a file edited by hand must be an error, not a silently missing value.
 _CLOSED = ConfigDict(extra="forbid")
@@ -46,6 +46,10 @@ class Rule:
 
     text: str
     examples: tuple[str, ...] = ()
+
+    def capped(self) -> Rule:
+        """The same rule with its texts cut to the caps."""
+        return Rule(self.text[:MAX_RULE], tuple(text[:MAX_RULE] for text in self.examples[:MAX_EXAMPLES]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,13 +133,8 @@ class Experience:
 
     def capped(self) -> Experience:
         """The same lesson with its texts cut to the caps."""
-        rules = tuple(
-            Rule(rule.text[:MAX_RULE], tuple(text[:MAX_RULE] for text in rule.examples[:MAX_EXAMPLES]))
-            for rule in self.rules[:MAX_RULES]
-        )
-        return replace(
-            self, method=self.method[:MAX_METHOD], rules=rules, trajectory=self.trajectory[:MAX_TRAJECTORY]
-        )
+        rules = tuple(rule.capped() for rule in self.rules[:MAX_RULES])
+        return replace(self, method=self.method[:MAX_METHOD], rules=rules, trajectory=self.trajectory[:MAX_TRAJECTORY])
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +218,7 @@ class Commit:
 
     run: str
     step: int
-    edits: tuple[Edit, ...] = ()
+    edits: tuple[Annotated[Edit, Field(discriminator="action")], ...] = ()
     tally: Tally = field(default_factory=Tally)
     solved: bool | None = None
 

@@ -18,7 +18,7 @@ import logging
 import random
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +68,7 @@ class Outcome:
     """What one example gave."""
 
     proposals: tuple[Proposal, ...] = ()
-    tally: Tally = Tally()
+    tally: Tally = field(default_factory=Tally)
     solved: bool | None = None
     error: str = ""
 
@@ -274,16 +274,17 @@ class _Run:
                     await self._publish(stop)
                     done = stop
                 start = stop
+        pictures = self._pictures()
         if tracker is not None:
-            tracker.finish(self._pictures())
+            tracker.finish(pictures)
         return self.store.library
 
-    def _bar(self, done: int) -> tqdm:
+    def _bar(self, done: int) -> tqdm[Any]:
         what = "studying" if self.settings.study else "learning"
         off = not self.settings.progress
         return tqdm(total=len(self.order), initial=done, desc=what, unit="ex", disable=off)
 
-    async def _segment(self, start: int, done: int, stop: int, bar: tqdm) -> None:
+    async def _segment(self, start: int, done: int, stop: int, bar: tqdm[Any]) -> None:
         """Learn from examples ``done`` to ``stop``; ``start`` is where the last version was published.
 
         Examples enter as the window allows and leave in order. ``snapshots[i]`` is the library after *i* of them.
@@ -376,7 +377,7 @@ class _Run:
         if self.failed_from_start >= HOPELESS:
             raise ModelError(f"the first {HOPELESS} examples all failed; the last one said: {outcome.error}")
 
-    def _show(self, bar: tqdm, outcome: Outcome) -> None:
+    def _show(self, bar: tqdm[Any], outcome: Outcome) -> None:
         sizes = ", ".join(f"{count} {zone}" for zone, count in self.store.library.sizes().items() if count)
         self.attempted += outcome.solved is not None
         self.solved += bool(outcome.solved)

@@ -18,6 +18,7 @@ from rpds import HashTrieMap
 
 from flex_dspy.experience import (
     EXPERIENCES_JSON,
+    MAX_METHOD,
     MAX_RULES,
     ZONES,
     Commit,
@@ -279,7 +280,7 @@ class _Draft:
         fresh = tuple(p for p in edit.experience.precedents if (p.example_id, p.answer) not in known)
         merged = replace(
             target,
-            method=(edit.method or target.method),
+            method=edit.method[:MAX_METHOD] if edit.method else target.method,
             rules=rules,
             precedents=target.precedents + fresh,
             merged=target.merged + 1,
@@ -321,10 +322,10 @@ class _Draft:
 
 def _merged_rules(target: Experience, edit: Merge) -> tuple[Rule, ...] | None:
     """The target's rules after the edit, or None where they would outgrow the cap."""
-    revised = {revision.old: revision.rule for revision in edit.revise_rules}
+    revised = {revision.old: revision.rule.capped() for revision in edit.revise_rules}
     rules = [revised.get(rule.text, rule) for rule in target.rules]
     texts = {rule.text for rule in rules}
-    rules += [rule for rule in edit.add_rules if rule.text not in texts]
+    rules += {rule.text: rule for rule in map(Rule.capped, edit.add_rules) if rule.text not in texts}.values()
     return tuple(rules) if len(rules) <= max(MAX_RULES, len(target.rules)) else None
 
 

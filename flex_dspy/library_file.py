@@ -97,7 +97,8 @@ def parse(text: str | bytes, path: str | Path = "<text>") -> ExperienceLibrary:
     if is_release(plain):
         return read_release(plain, path)
     _check_format(plain, path)
-    document = _read_document(text, plain, path)
+    del plain  # as large as the library itself
+    document = _read_document(text, path)
     _check_entries(document, path)
     library = ExperienceLibrary(
         document.experiences,
@@ -225,12 +226,12 @@ def _check_format(plain: Any, path: str | Path) -> None:
     raise LibraryFormatError(path, "format", problem, "Check the path, or restore the file from a backup")
 
 
-def _read_document(text: str, plain: Any, path: str | Path) -> _Document:
+def _read_document(text: str, path: str | Path) -> _Document:
     try:
         return _DOCUMENT.validate_json(text, strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        place = _place(first["loc"], plain) or _line_in(first["msg"])
+        place = _place(first["loc"], json.loads(text)) or _line_in(first["msg"])
         raise LibraryFormatError(path, place, first["msg"], _CORRECT) from error
 
 

@@ -10,10 +10,10 @@ import re
 
 import numpy as np
 import numpy.typing as npt
-from rdkit import Chem, RDLogger
+from rdkit import Chem, rdBase
 from rdkit.Chem import rdFingerprintGenerator
 
-RDLogger.DisableLog("rdApp.*")
+rdBase.DisableLog("rdApp.*")
 
 _ATOM_MAP = re.compile(r":\d+(?=\])")
 FINGERPRINT_BITS = 2048

@@ -225,7 +225,8 @@ class LibraryStore:
             return body, COMMIT_JSON.validate_json(body, strict=True)
         except (ValidationError, PydanticSerializationError, UnicodeEncodeError) as error:
             place = f"step {commit.step} of run {commit.run!r}"
-            problem = f"the commit could not be read back: {error}"
+            why = _first_problem(error) if isinstance(error, ValidationError) else str(error)
+            problem = f"the commit could not be read back: {why}"
             remedy = "Nothing of it was written; mend the program that made it"
             raise LibraryFormatError(self.path, place, problem, remedy) from error
 
@@ -437,7 +438,7 @@ class _Journal:
         try:
             return COMMIT_JSON.validate_json(body, strict=True)
         except ValidationError as error:
-            problem = f"is no commit: {error.errors(include_url=False)[0]['msg']}"
+            problem = f"is no commit: {_first_problem(error)}"
             raise LibraryFormatError(self.path, f"line {number}", problem, _MEND) from error
 
     def _check_torn(self, tail: bytes, number: int) -> None:
@@ -447,6 +448,11 @@ class _Journal:
         whole = prefix.end() + int(prefix[2]) + len(b"}\n") if prefix else _LONGEST_PREFIX
         if len(written) >= whole:
             raise LibraryFormatError(self.path, f"line {number}", "is damaged at its end", _MEND)
+
+
+def _first_problem(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_input=False)[0]
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
 
 
 def _line(seq: int, body: bytes) -> bytes:

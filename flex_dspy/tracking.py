@@ -329,7 +329,7 @@ class MLflowTracker:
             "precedents": library.precedent_count,
         }
         return [
-            Metric(key, float(value), now, version.step, model_id, *dataset, self.run_id)
+            Metric(_allowed_name(key), float(value), now, version.step, model_id, *dataset, self.run_id)
             for key, value in values.items()
         ]
 
@@ -515,9 +515,14 @@ def printable_params(params: Mapping[str, Any]) -> dict[str, str]:
     flat = {}
     for key, value in _flatten(params, ""):
         if not _is_secret(key, value):
-            name = re.sub(r"[^\w./ -]", "_", key)[:_MAX_NAME]
-            flat[name] = _masked(value if isinstance(value, str) else _as_text(value))[:_MAX_VALUE]
+            text = _masked(value if isinstance(value, str) else _as_text(value))
+            flat[_allowed_name(key)] = text[:_MAX_VALUE]
     return flat
+
+
+def _allowed_name(name: str) -> str:
+    """A parameter's or metric's name as MLflow allows it."""
+    return re.sub(r"[^\w./ -]", "_", name)[:_MAX_NAME]
 
 
 def _flatten(value: Any, prefix: str) -> Iterator[tuple[str, Any]]:

@@ -100,8 +100,7 @@ def _unaccounted(product: str, answer: str) -> str | None:
     if not missing:
         return None
     counts = ", ".join(
-        f"{count} {_PERIODIC_TABLE.GetElementName(element).lower()}"
-        for element, count in sorted(missing.items())
+        f"{count} {_PERIODIC_TABLE.GetElementName(element).lower()}" for element, count in sorted(missing.items())
     )
     return f"Atoms of the product come from nowhere: {counts}."
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from rdkit import Chem
 
@@ -31,9 +32,7 @@ def shown(smiles: str) -> str:
 
 def _bad_character(smiles: str) -> str | None:
     if re.search(r"\s", smiles):
-        return (
-            "The answer is not one SMILES: write the reactants only, joined by dots, without any other text."
-        )
+        return "The answer is not one SMILES: write the reactants only, joined by dots, without any other text."
     found = _UNKNOWN.search(smiles)
     return f"No SMILES has the character {found[0]!r} (position {found.start() + 1})." if found else None
 
@@ -79,7 +78,7 @@ def _fault_of_part(part: str) -> str | None:
     return _in_words(molecule, problems[0], part) if problems else None
 
 
-def _in_words(molecule: Chem.Mol, problem: Chem.MolSanitizeException, part: str) -> str:
+def _in_words(molecule: Chem.Mol, problem: Any, part: str) -> str:
     kind = problem.GetType()
     if kind == "KekulizeException":
         atoms = ", ".join(str(index + 1) for index in problem.GetAtomIndices())

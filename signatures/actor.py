@@ -26,7 +26,8 @@ class Retrosynthesis(dspy.Signature):
     most plausibly made (amide, ester, ether and biaryl bonds, reductive aminations, protections and
     deprotections, oxidations and reductions), then write the molecules that contribute atoms to the product.
     Leave out solvents, catalysts, bases and other reagents that contribute none. Keep every stereocentre and
-    every group that the step does not touch exactly as in the product."""
+    every group that the step does not touch exactly as in the product.
+    """
 
     product: str = dspy.InputField(desc="SMILES of the product molecule")
     reactants: str = dspy.OutputField(desc="SMILES of the reactants, joined by '.', most plausible answer")
@@ -40,7 +41,8 @@ class SolveCompetitionProblem(dspy.Signature):
 
     Work it out step by step: restate what is asked, choose a method, carry it through with exact arithmetic,
     and check the result against the problem's conditions (a small case, a second method, a parity or size
-    argument) before you answer. If the problem asks for a sum such as m + n, answer that sum."""
+    argument) before you answer. If the problem asks for a sum such as m + n, answer that sum.
+    """
 
     problem: str = dspy.InputField(desc="the problem, possibly with LaTeX")
     answer: int = dspy.OutputField(desc="the integer answer, 0 to 999")

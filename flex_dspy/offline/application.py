@@ -43,12 +43,27 @@ def apply_template(smarts: str, product: str) -> list[str]:
         return []
     # A ring cut at one bond only comes out as two parts that share atoms: then the count is wrong.
     size = molecule.GetNumAtoms() + growth
+    marked = [bond for bond in molecule.GetBonds() if bond.GetStereo() > Chem.BondStereo.STEREOANY]
     outcomes = {
-        _valid_reactants(molecule, parts)
-        for parts in results
-        if sum(part.GetNumAtoms() for part in parts) == size
+        _valid_reactants(parts, marked) for parts in results if sum(part.GetNumAtoms() for part in parts) == size
     }
     return sorted(outcome for outcome in outcomes if outcome is not None)
+
+
+def template_fits(smarts: str, product: str) -> bool:
+    """Whether the product has what a retro template looks for, a much cheaper question than what it gives.
+
+    Args:
+        smarts: Retro reaction SMARTS.
+        product: SMILES of the product.
+    """
+    parsed, molecule = _parsed(smarts), _molecule(product)
+    return parsed is not None and molecule is not None and bool(molecule.HasSubstructMatch(parsed[1]))
+
+
+@functools.lru_cache(maxsize=50_000)
+def _molecule(smiles: str) -> Chem.Mol | None:
+    return Chem.MolFromSmiles(smiles)
 
 
 @functools.lru_cache(maxsize=100_000)
@@ -93,36 +108,33 @@ def _prepared(product: str) -> Chem.Mol | None:
     return molecule
 
 
-def _valid_reactants(product: Chem.Mol, parts: tuple[Chem.Mol, ...]) -> str | None:
+def _valid_reactants(parts: tuple[Chem.Mol, ...], marked: list[Chem.Bond]) -> str | None:
+    """Canonical SMILES of a result, or None where it is no molecule; `marked` are the product's E/Z bonds."""
     try:
         for part in parts:
             Chem.SanitizeMol(part)
-            _keep_double_bonds(product, part)
+            if marked:
+                _keep_double_bonds(part, marked)
         return canonical_smiles(".".join(Chem.MolToSmiles(part) for part in parts))
     except (ValueError, RuntimeError):
         return None
 
 
-def _keep_double_bonds(product: Chem.Mol, part: Chem.Mol) -> None:
+def _keep_double_bonds(part: Chem.Mol, marked: list[Chem.Bond]) -> None:
     """Carry the product's E/Z marks over to double bonds that lost theirs because a substituent was exchanged.
 
     RDKit keeps the mark of a double bond only while the substituents it refers to stay; what takes the place of one
     (the boron of a vinyl boronate) stands where that stood.
     """
-    marked = [bond for bond in product.GetBonds() if bond.GetStereo() > Chem.BondStereo.STEREOANY]
-    if not marked:
-        return
     images = {
-        atom.GetIntProp("react_atom_idx"): atom.GetIdx()
-        for atom in part.GetAtoms()
-        if atom.HasProp("react_atom_idx")
+        atom.GetIntProp("react_atom_idx"): atom.GetIdx() for atom in part.GetAtoms() if atom.HasProp("react_atom_idx")
     }
     for bond in marked:
-        _keep_double_bond(product, bond, part, images)
+        _keep_double_bond(bond, part, images)
     Chem.SetDoubleBondNeighborDirections(part)
 
 
-def _keep_double_bond(product: Chem.Mol, bond: Chem.Bond, part: Chem.Mol, images: dict[int, int]) -> None:
+def _keep_double_bond(bond: Chem.Bond, part: Chem.Mol, images: dict[int, int]) -> None:
     begin, end = images.get(bond.GetBeginAtomIdx(), -1), images.get(bond.GetEndAtomIdx(), -1)
     image = part.GetBondBetweenAtoms(begin, end) if min(begin, end) >= 0 else None
     if image is None or image.GetBondType() != Chem.BondType.DOUBLE:

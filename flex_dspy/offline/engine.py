@@ -12,7 +12,7 @@ import weakref
 import zlib
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import IO, Any, cast
 
 from dspy import lm15
 
@@ -103,13 +103,14 @@ class _Worker:
 
     def __init__(self) -> None:
         # A plain subprocess, not multiprocessing: it does not run the user's main module a second time.
-        self._process = subprocess.Popen(  # noqa: S603
+        self._process = process = subprocess.Popen(
             [sys.executable, "-m", "flex_dspy.offline.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
             encoding="utf-8",
         )
+        self._stdin, self._stdout = cast("IO[str]", process.stdin), cast("IO[str]", process.stdout)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="flex-dspy-offline")
         self.close = weakref.finalize(self, _end, self._process, self._thread)
 
@@ -128,13 +129,10 @@ class _Worker:
         return answer
 
     def _ask(self, line: str) -> dict[str, Any]:
-        stdin, stdout = self._process.stdin, self._process.stdout
-        assert stdin is not None
-        assert stdout is not None
         try:
-            stdin.write(line + "\n")
-            stdin.flush()
-            reply: dict[str, Any] = json.loads(stdout.readline())
+            self._stdin.write(line + "\n")
+            self._stdin.flush()
+            reply: dict[str, Any] = json.loads(self._stdout.readline())
         except (OSError, ValueError) as error:
             code = self._process.poll()
             raise lm15.ServerError(f"a worker process of the offline chemist ended (exit code {code})") from error

@@ -223,9 +223,7 @@ def _best_pairs(agreement: dict[tuple[int, int], int]) -> dict[tuple[int, int], 
     return {(i, j): radius for (i, j), radius in agreement.items() if radius >= min(best[i], best_image[j])}
 
 
-def _neighbour_pairs(
-    product: MolGraph, reactants: MolGraph, i: int, j: int
-) -> Iterator[tuple[tuple[int, int], bool]]:
+def _neighbour_pairs(product: MolGraph, reactants: MolGraph, i: int, j: int) -> Iterator[tuple[tuple[int, int], bool]]:
     for ours, order in product.bonds[i].items():
         for theirs, other in reactants.bonds[j].items():
             yield (ours, theirs), order == other

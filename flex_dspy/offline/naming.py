@@ -230,7 +230,7 @@ def _redox(change: _Change) -> str | None:
     nitrogen = [n for _, n in change.leaving if change.after.elements[n] == 7]
     if nitrogen and change.before.neighbours(nitrogen[0], 8, 2.0) and not change.made:
         return "nitro reduction"
-    if nitrogen and any(smiles in ("N#N", "N=[NH2+]", "N=N", "[NH-]=[NH2+]") or "N" in smiles for smiles, _ in change.leaving):
+    if nitrogen and any({c for c in smiles if c.isalpha()} <= {"N", "H"} for smiles, _ in change.leaving):
         return "azide reduction"
     if any(before > after and kinds == {6, 8} for before, after, kinds in orders):
         return "carbonyl reduction to an alcohol"
@@ -273,9 +273,7 @@ def _change(reaction: rdChemReactions.ChemicalReaction) -> _Change:
     shared = {frozenset((a, b)) for a in after.bonds for b in after.bonds[a]}
     pairs = sorted(tuple(sorted(pair)) for pair in shared)
     made = tuple((a, b) for a, b in pairs if b not in before.bonds.get(a, {}))
-    reordered = tuple(
-        (a, b) for a, b in pairs if (a, b) not in made and before.bonds[a][b] != after.bonds[a][b]
-    )
+    reordered = tuple((a, b) for a, b in pairs if (a, b) not in made and before.bonds[a][b] != after.bonds[a][b])
     return _Change(before, after, made, reordered, leaving)
 
 

@@ -26,6 +26,7 @@ from flex_dspy.offline.smarts import TemplateAtom, TemplateGraph, write_retro_sm
 _MAX_HYPOTHESES = 3
 # Ways to write the stereochemistry of a centre worth a try.
 _MAX_STEREO_VARIANTS = 27
+_NO_STEREO = str.maketrans("", "", "@/\\")
 _BOND_SYMBOLS = {0.0: "", 1.0: "-", 1.5: ":", 2.0: "=", 3.0: "#"}
 
 _Place = tuple[int | None, int | None]
@@ -53,17 +54,28 @@ def extract_template(product: str, reactants: str) -> Template | None:
         reactants: SMILES of the reactants, dot-separated.
 
     Returns:
-        The template, or None where a SMILES is bad, nothing changes, or no template leads back.
+        The template, or None where a SMILES is bad, nothing changes, or no template leads back. Where only stereo marks
+        differ, the template without marks at its centre.
     """
     target = canonical_smiles(reactants)
     after, before = MolGraph.of(product), MolGraph.of(target or "")
-    if after is None or before is None:
+    if target is None or after is None or before is None:
         return None
+    plain: list[str] = []
     for atom_map in map_atoms(after, before)[:_MAX_HYPOTHESES]:
-        for smarts in _written(after, before, atom_map):
-            if target in apply_template(smarts, product):
+        for n, smarts in enumerate(_written(after, before, atom_map)):
+            outcomes = apply_template(smarts, product)
+            if target in outcomes:
                 return Template(smarts, name_template(smarts))
-    return None
+            if n == 0 and _flat(target) in map(_flat, outcomes):
+                plain.append(smarts)
+    # Records often drop or add a stereo mark far from the centre: that is no part of the transformation.
+    return Template(plain[0], name_template(plain[0])) if plain else None
+
+
+def _flat(smiles: str) -> str | None:
+    """The SMILES without stereochemistry."""
+    return canonical_smiles(smiles.translate(_NO_STEREO))
 
 
 def reaction_centre(product: MolGraph, reactants: MolGraph, atom_map: AtomMap) -> set[int]:
@@ -93,7 +105,7 @@ def _written(product: MolGraph, reactants: MolGraph, atom_map: AtomMap) -> Itera
     reaction needs is found by trying, as atoms are marked relative to the order in which they are written.
     """
     centre = reaction_centre(product, reactants, atom_map)
-    if not centre:
+    if not centre or not atom_map:
         return
     places = _places(product, reactants, atom_map, centre)
     atoms = tuple(_template_atom(product, reactants, place, place[0] in centre) for place in places)
@@ -102,6 +114,32 @@ def _written(product: MolGraph, reactants: MolGraph, atom_map: AtomMap) -> Itera
     for marks in itertools.islice(itertools.product(*options), _MAX_STEREO_VARIANTS):
         marked = tuple(_marked(atom, *mark) for atom, mark in zip(atoms, marks, strict=True))
         yield write_retro_smarts(replace(graph, atoms=marked))
+    for bonds in _new_double_bonds(reactants, places, graph):
+        yield write_retro_smarts(replace(graph, bonds=bonds))
+
+
+def _new_double_bonds(
+    reactants: MolGraph, places: list[_Place], graph: TemplateGraph
+) -> Iterator[dict[tuple[int, int], tuple[str, str]]]:
+    """The bonds, with the geometry of the first double bond that only the reactants have written both ways."""
+    neighbours = graph.neighbours()
+    for (a, b), (in_product, in_reactants) in graph.bonds.items():
+        if in_reactants != "=" or in_product == "=":
+            continue
+        ends = places[a][1] or 0, places[b][1] or 0
+        if reactants.molecule.GetBondBetweenAtoms(*ends).GetStereo() <= Chem.BondStereo.STEREOANY:
+            continue
+        sides = [[m for m in neighbours[n] if neighbours[n][m][1] == "-"] for n in (a, b)]
+        if not all(sides):
+            continue
+        # Any substituent of an end can carry the mark; the pattern decides, so that the text stays canonical.
+        first, second = (min(side, key=lambda m: graph.atoms[m].patterns) for side in sides)
+        for marks in ("/", "/"), ("/", "\\"):
+            pairs = tuple(sorted((a, first))), tuple(sorted((b, second)))
+            yield graph.bonds | {
+                (p[0], p[1]): (graph.bonds[p[0], p[1]][0], mark) for p, mark in zip(pairs, marks, strict=True)
+            }
+        return
 
 
 def _places(product: MolGraph, reactants: MolGraph, atom_map: AtomMap, centre: set[int]) -> list[_Place]:
@@ -172,9 +210,7 @@ def _bonds_between(graph: MolGraph, index: dict[int, int]) -> dict[tuple[int, in
     }
 
 
-def _stereo_marks(
-    product: MolGraph, reactants: MolGraph, place: _Place, centre: set[int]
-) -> list[tuple[str, str]]:
+def _stereo_marks(product: MolGraph, reactants: MolGraph, place: _Place, centre: set[int]) -> list[tuple[str, str]]:
     """How an atom may be marked in the product and in the reactants."""
     i, j = place
     if i is not None and i not in centre:

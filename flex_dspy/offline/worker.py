@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+from typing import Any
 
 from flex_dspy.offline import chemist
 
@@ -15,6 +16,7 @@ def main() -> None:
     """Answer requests ``{"inputs": {...}, "outputs": [...]}`` with ``{"answer": ...}`` or ``{"error": ...}``."""
     for line in sys.stdin:
         request = json.loads(line)
+        reply: dict[str, Any]
         try:
             reply = {"answer": chemist.answer(request["inputs"], request["outputs"])}
         except Exception as error:  # told to the parent, who raises it there

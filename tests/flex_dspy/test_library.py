@@ -5,11 +5,14 @@ import random
 from dataclasses import replace
 
 import pytest
+
 from flex_dspy.experience import (
     MAX_METHOD,
+    MAX_RULE,
     MAX_RULES,
     Commit,
     Discard,
+    Edit,
     Experience,
     Insert,
     Merge,
@@ -39,17 +42,17 @@ def grown(*names: str, base: ExperienceLibrary | None = None) -> ExperienceLibra
 
 def random_commit(rng: random.Random, library: ExperienceLibrary, step: int) -> Commit:
     known = [entry.id for entry in library] or ["nothing"]
-    new = lesson(f"{step}-{rng.randrange(10**6)}", rng.randrange(4), rng.choice(["golden", "warning", "mixed"]))
-    edit = rng.choice(
-        [
-            Insert(new),
-            Discard(new.id),
-            Merge(rng.choice(known), new, add_rules=new.rules),
-            Merge("nowhere", new),
-            Merge(rng.choice(known), new, revise_rules=(Revision("rule a.0", Rule("better")),), method="better"),
-        ]
-    )
-    return Commit("run", step, (edit,), Tally(shown=tuple(known[:2]), helped=tuple(known[:1])))
+    zone = rng.choice(["golden", "warning", "mixed"])
+    new = lesson(f"{step}-{rng.randrange(10**6)}", rng.randrange(4), zone)
+    edits: list[Edit] = [
+        Insert(new),
+        Discard(new.id),
+        Merge(rng.choice(known), new, add_rules=new.rules),
+        Merge("nowhere", new),
+        Merge(rng.choice(known), new, revise_rules=(Revision("rule a.0", Rule("better")),), method="better"),
+    ]
+    tally = Tally(shown=tuple(known[:2]), helped=tuple(known[:1]))
+    return Commit("run", step, (rng.choice(edits),), tally)
 
 
 def test_a_merge_into_nothing_inserts() -> None:
@@ -61,7 +64,7 @@ def test_a_merge_into_nothing_inserts() -> None:
 def test_a_merge_adds_rules_and_precedents_once() -> None:
     library = grown("a")
     target = next(iter(library))
-    merge = Merge(target.id, lesson("b"), add_rules=(Rule("new"), Rule("rule a.0")))
+    merge = Merge(target.id, lesson("b"), add_rules=(Rule("new"), Rule("rule a.0"), Rule("new")))
     library = library.apply(Commit("", 0, (merge, merge)))
     merged = library[target.id]
     assert [rule.text for rule in merged.rules] == ["rule a.0", "new"]
@@ -76,6 +79,21 @@ def test_a_merge_beyond_the_cap_inserts() -> None:
     library = library.apply(Commit("", 0, (Merge(full.id, lesson("b"), add_rules=(Rule("one too many"),)),)))
     assert len(library) == 2
     assert library[full.id].rules == full.rules
+
+
+def test_a_merge_is_cut_to_the_caps() -> None:
+    library = grown("a")
+    target, long = next(iter(library)), Rule("r" * (MAX_RULE + 1))
+    merge = Merge(target.id, lesson("b"), add_rules=(long,), method="m" * (MAX_METHOD + 1))
+    merged = library.apply(Commit("", 0, (merge,)))[target.id]
+    assert (len(merged.method), len(merged.rules[-1].text)) == (MAX_METHOD, MAX_RULE)
+
+
+def test_a_merge_leaves_a_large_entry_of_a_release_whole() -> None:
+    large = Experience("golden", "m" * (MAX_METHOD + 1), tuple(Rule(f"rule {i}") for i in range(MAX_RULES + 9)))
+    library = ExperienceLibrary([large])
+    library = library.apply(Commit("", 0, (Merge(large.id, lesson("b")), Merge(large.id, large, large.rules))))
+    assert (library[large.id].method, library[large.id].rules) == (large.method, large.rules)
 
 
 def test_an_insert_is_cut_to_the_caps() -> None:

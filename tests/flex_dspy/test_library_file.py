@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from flex_dspy.errors import LibraryError, LibraryFormatError, LibraryVersionError
 from flex_dspy.experience import Commit, Experience, Insert, Precedent, Rule, Tally
 from flex_dspy.library import ExperienceLibrary
@@ -16,8 +17,8 @@ from flex_dspy.library_file import load, parse, write_atomically
 
 def lesson(i: int) -> Experience:
     return Experience(
-        zone=("golden", "warning", "mixed")[i % 3],  # type: ignore[arg-type]
-        method=f"Méthode {i}: zähle «alles» \\ \"dreimal\" \u2028",
+        zone=("golden", "warning", "mixed")[i % 3],
+        method=f'Méthode {i}: zähle «alles» \\ "dreimal" \u2028',
         rules=(Rule(f"rule {i}", ("x = 1", "y")), Rule("no examples")),
         trajectory="line one\nline two",
         precedents=(Precedent(f"ex-{i}", "CC(=O)O", "CO"),),
@@ -67,14 +68,15 @@ def test_a_file_may_be_written_by_hand() -> None:
 
 def test_an_edited_file_is_refused_until_its_sums_are_deleted(library: ExperienceLibrary) -> None:
     text = library.to_json().replace("Méthode 3", "Method 3")
-    with pytest.raises(LibraryFormatError, match="does not match its hash.*on purpose, delete"):
+    with pytest.raises(LibraryFormatError, match=r"does not match its hash.*on purpose, delete"):
         parse(text)
-    edited = parse("\n".join(line for line in text.split("\n") if '"hash"' not in line and '"checksum"' not in line))
-    assert [e.method[:8] for e in edited] == ["Méthode ", "Méthode ", "Method 3", "Méthode ", "Méthode ", "Méthode "]
+    lines = [line for line in text.split("\n") if '"hash"' not in line and '"checksum"' not in line]
+    assert [e.method[:8] for e in parse("\n".join(lines))].index("Method 3") == 2
 
 
 @pytest.mark.parametrize(
-    ("old", "new"), [('"seen": 6', '"seen": 7'), ('"run 1": 5', '"run 1": 4'), ('"0123"', "null"), ("0.5", "0.25")]
+    ("old", "new"),
+    [('"seen": 6', '"seen": 7'), ('"run 1": 5', '"run 1": 4'), ('"0123"', "null"), ("0.5", "0.25")],
 )
 def test_an_edit_outside_of_the_entries_is_noticed(library: ExperienceLibrary, old: str, new: str) -> None:
     text = library.to_json()
@@ -122,7 +124,7 @@ BAD_TEXTS: list[tuple[str | bytes, str, str]] = [
     ("", "the file", "empty"),
     (" \n", "the file", "empty"),
     (hand_made()[:-30], "line ", "ends too early"),
-    (hand_made().replace(",", ";", 1), "line 2, column 24", "not JSON"),
+    (hand_made().replace(",", ";", 1), "line 2, column 25", "not JSON"),
     (hand_made() + "}", "line ", "Extra data"),
     (hand_made().replace('"seen": 3', '"seen": NaN'), "a number", "NaN"),
     (hand_made().replace('"seen": 3', '"origin": {"a": 1e999}'), "a number", "too large"),
@@ -131,12 +133,20 @@ BAD_TEXTS: list[tuple[str | bytes, str, str]] = [
     (hand_made().replace('"seen": 3', '"runs": {"r": "1"}'), "runs.r", "integer"),
     (hand_made().replace('"seen": 3', '"note": 1'), "note", "[Uu]nexpected"),
     (hand_made().replace('"seen": 3', '"seen": 3, "seen": 3'), "an object", "'seen' is there twice"),
-    (hand_made().replace('"id": "5e3d"', '"id": "5e3d", "zone": "mixed"'), "entry 5e3d", "'zone' is there twice"),
-    (hand_made(method="\ud800"), "line ", "surrogate"),
-    (hand_made().encode().replace(b"golden", b"gold\xffn"), "line 6", "UTF-8"),
+    (
+        hand_made().replace('"id": "5e3d"', '"id": "5e3d", "zone": "mixed"'),
+        "entry 5e3d",
+        "'zone' is there twice",
+    ),
+    (hand_made(method="\ud800"), "line ", "hex escape"),
+    (hand_made().encode().replace(b"golden", b"gold\xffn"), "line 7", "UTF-8"),
     (b"\x80\x04\x95", "line 1", "UTF-8"),
     ('{"format": "flex-dspy/1", "origin": ' + "[" * 100_000, "the file", "nested"),
-    ('{"format": "flex-dspy/1", "experiences": [], "origin": {"a":' + "[" * 400 + "]" * 400 + "}}", "line", "recursion"),
+    (
+        '{"format": "flex-dspy/1", "experiences": [], "origin": {"a":' + "[" * 400 + "]" * 400 + "}}",
+        "line",
+        "recursion",
+    ),
     ('{"format": "flex-dspz/1", "experiences": []}', "format", "no experience library"),
     ('{"format": 1, "experiences": []}', "format", "no experience library"),
     ('{"a": 1}', "format", "no experience library"),
@@ -157,7 +167,7 @@ def test_a_damaged_file_is_refused(text: str | bytes, place: str, problem: str, 
 
 
 def test_a_newer_file_says_upgrade() -> None:
-    with pytest.raises(LibraryVersionError, match="flex-dspy/2.*Upgrade"):
+    with pytest.raises(LibraryVersionError, match=r"flex-dspy/2.*Upgrade"):
         parse('{"format": "flex-dspy/2", "anything": []}')
 
 

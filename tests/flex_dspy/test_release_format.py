@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from flex_dspy.errors import LibraryError, LibraryFormatError, LibraryVersionError
 from flex_dspy.experience import Commit, Experience, Insert, Merge, Precedent, Rule, Tally
 from flex_dspy.library import ExperienceLibrary
@@ -29,7 +30,11 @@ DOCUMENT: dict[str, Any] = {
         "golden": [
             ENTRY,
             ENTRY,
-            {**ENTRY, "method": {"problem_category": "Counting", "general_method": "1. Count."}, "last_used": None},
+            {
+                **ENTRY,
+                "method": {"problem_category": "Counting", "general_method": "1. Count."},
+                "last_used": None,
+            },
         ],
         "warning": [{**ENTRY, "memory_type": "warning", "rules": ["a bare text"], "reviewer": {"name": "x"}}],
     },
@@ -97,7 +102,12 @@ def test_the_older_list(tmp_path: Path) -> None:
     path = tmp_path / "old.json"
     path.write_text(json.dumps(entries))
     library = list(ExperienceLibrary.load(path))
-    assert [(e.zone, e.priority) for e in library] == [("golden", 2), ("warning", 2), ("mixed", 2), ("warning", 4)]
+    assert [(e.zone, e.priority) for e in library] == [
+        ("golden", 2),
+        ("warning", 2),
+        ("mixed", 2),
+        ("warning", 4),
+    ]
     assert (library[3].trajectory, library[3].category) == ("t", "c")
 
 

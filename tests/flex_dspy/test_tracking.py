@@ -173,6 +173,13 @@ def test_a_resumed_run_logs_nothing_twice(uri: str, name: str, tmp_path: Path) -
     assert len(client(uri).get_metric_history(resumed.run_id, "accuracy")) == 3
 
 
+def test_odd_metrics_do_not_hold_up_the_run(uri: str, name: str) -> None:
+    tracker = started(uri, name)
+    tracker.log_version(Version(line_of_libraries(1)[0], 1, {"top-1 (%)": 3.0, "cost": float("nan")}))
+    assert tracker._pending == []
+    assert client(uri).get_run(tracker.run_id).data.metrics["top-1 ___"] == 3.0
+
+
 def test_a_run_of_another_experiment_is_not_continued(uri: str, name: str, tmp_path: Path) -> None:
     run_file = tmp_path / "mlflow-run"
     other = MLflowTracker("other", tracking_uri=uri, registered_name=name, run_file=run_file)

@@ -1,0 +1,61 @@
+"""The package as users import it."""
+
+import importlib
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import flex_dspy
+
+ROOT = Path(__file__).parents[1]
+MAPPED = ("signatures", "programs", "metrics", "data")
+
+
+def test_exported_names():
+    assert set(flex_dspy.__all__) == {name for names in flex_dspy._HOME.values() for name in names}
+    for name in flex_dspy.__all__:
+        assert getattr(flex_dspy, name) is not None
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="Flex"):
+        _ = flex_dspy.Flex
+
+
+@pytest.mark.parametrize("folder", MAPPED)
+def test_the_folders_of_the_top_level_install_under_one_name(folder):
+    module = importlib.import_module(f"flex_dspy.{folder}")
+    assert Path(module.__file__) == ROOT / folder / "__init__.py"
+
+
+@pytest.mark.parametrize("folder", MAPPED)
+def test_no_generic_name_is_importable_elsewhere(folder, tmp_path):
+    code = f"import importlib.util, sys; sys.exit(importlib.util.find_spec({folder!r}) is not None)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=False).returncode == 0
+
+
+def test_every_package_is_listed():
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    folders = [ROOT / "flex_dspy", *(ROOT / name for name in MAPPED)]
+    found = {path.parent for folder in folders for path in folder.rglob("__init__.py")}
+    names = {".".join(path.relative_to(ROOT).parts) for path in found}
+    expected = {name if name.startswith("flex_dspy") else f"flex_dspy.{name}" for name in names}
+    assert set(listed) == expected
+
+
+def test_type_checkers_see_every_file():
+    links = {path.name: path.resolve() for path in (ROOT / "typings" / "flex_dspy").iterdir()}
+    files = {path.name: path for path in (ROOT / "flex_dspy").iterdir() if path.name != "__pycache__"}
+    assert links == files | {name: ROOT / name for name in MAPPED}
+
+
+def test_help_needs_nothing_heavy():
+    code = (
+        "import sys, flex_dspy.cli as cli; cli.parser().format_help(); "
+        "print({'dspy', 'mlflow', 'litellm', 'rdkit', 'numpy', 'datasets'} & set(sys.modules))"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert shown.stdout.strip() == "set()"

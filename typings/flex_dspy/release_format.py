@@ -1,0 +1,1 @@
+../../flex_dspy/release_format.py
