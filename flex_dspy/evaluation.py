@@ -16,7 +16,7 @@ from flex_dspy.errors import ModelError, OverlapError
 from flex_dspy.examples import example_id, problem_of, reference_of
 from flex_dspy.library import ExperienceLibrary
 from flex_dspy.retrieval import pinned, retrievers
-from flex_dspy.running import SYSTEMIC, call, run_sync
+from flex_dspy.running import call, raise_if_systemic, run_sync
 from flex_dspy.scoring import Metric, score
 
 # A further measure of a prediction, beside the metric: takes the example and the prediction.
@@ -172,22 +172,26 @@ async def aevaluate(
     if not examples:
         raise ValueError("there is no example to evaluate on")
     own = retrievers(program)
-    snapshot = library or (own[0].library if own else ExperienceLibrary())
+    if library is None:
+        library = own[0].library if own else ExperienceLibrary()
     if not allow_overlap:
-        refuse_overlap(snapshot, examples)
+        refuse_overlap(library, examples)
     gate = asyncio.Semaphore(concurrency)
     with tqdm(total=len(examples), desc=label, unit="ex", disable=not progress, leave=False) as bar:
         watch = _Watch(bar)
 
         async def measured(example: dspy.Example) -> Record:
             async with gate:
-                record = await _measure(program, example, metric, snapshot, measures or {})
+                record = await _measure(program, example, metric, library, measures or {})
                 watch.saw(record)
                 return record
 
         with dspy.context(disable_history=True, max_trace_size=0):
-            async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(measured(example)) for example in examples]
+            try:
+                async with asyncio.TaskGroup() as group:
+                    tasks = [group.create_task(measured(example)) for example in examples]
+            except ExceptionGroup as group_of_errors:
+                raise group_of_errors.exceptions[0] from None
     return Evaluation(tuple(task.result() for task in tasks))
 
 
@@ -222,9 +226,8 @@ async def _measure(
     with pinned(library) as reading:
         try:
             prediction = await call(program, **example.inputs())
-        except SYSTEMIC:
-            raise
         except Exception as error:  # one example's failure: on record, with a score of 0
+            raise_if_systemic(error)
             return _record(example, dspy.Prediction(), 0.0, start, error=f"{type(error).__name__}: {error}")
     verdict = score(metric, example, prediction)
     return _record(

@@ -41,7 +41,7 @@ from flex_dspy.programs.rejection_sampling import RejectionSampling
 from flex_dspy.programs.updater import Updater
 from flex_dspy.programs.verifier import Verifier
 from flex_dspy.retrieval import nearest_lessons, pinned, retrievers
-from flex_dspy.running import SYSTEMIC, run_sync
+from flex_dspy.running import raise_if_systemic, run_sync
 from flex_dspy.scoring import Metric
 from flex_dspy.store import LibraryStore
 from flex_dspy.tracking import Tracker, Version
@@ -255,6 +255,7 @@ class _Run:
         self.failed_from_start = 0
         self.attempted = 0
         self.solved = 0
+        self.failed = 0
 
     # -- the loop ------------------------------------------------------------------------------------------
 
@@ -317,9 +318,8 @@ class _Run:
         async with gate:
             try:
                 return await self._lessons(example, library)
-            except SYSTEMIC:
-                raise
             except Exception as error:
+                raise_if_systemic(error)
                 logger.warning("an example was passed over: %s: %s", type(error).__name__, error)
                 return Outcome(error=f"{type(error).__name__}: {error}")
 
@@ -332,7 +332,7 @@ class _Run:
             found = await self.sampling.acall(example=example)
         answer = reference or json.dumps(found.outputs, default=str)
         precedent = Precedent(example_id(example), problem_of(example), answer)
-        finished = [trajectory for trajectory in found.trajectories if trajectory.rounds]
+        finished = [trajectory for trajectory in found.trajectories if not trajectory.error]
         proposals = [await self._propose(precedent, trajectory, library) for trajectory in finished]
         error = next((t.error for t in found.trajectories if t.error), "") if not finished else ""
         return Outcome(tuple(proposals), _tally(reading.shown, finished), found.accepted, error)
@@ -382,7 +382,9 @@ class _Run:
         self.attempted += outcome.solved is not None
         self.solved += bool(outcome.solved)
         success = f"solved {self.solved / self.attempted:.0%}, " if self.attempted else ""
-        bar.set_postfix_str(f"{success}library {sizes or 'empty'}", refresh=False)
+        self.failed += bool(outcome.error)
+        failures = f", {self.failed} failed" if self.failed else ""
+        bar.set_postfix_str(f"{success}library {sizes or 'empty'}{failures}", refresh=False)
         bar.update()
 
     # -- versions ------------------------------------------------------------------------------------------
@@ -465,7 +467,7 @@ def _store(library: LibraryStore | ExperienceLibrary | str | Path | None) -> Lib
         return LibraryStore(library)
     if isinstance(library, LibraryStore):
         return library
-    return MemoryStore(library or ExperienceLibrary())
+    return MemoryStore(ExperienceLibrary() if library is None else library)
 
 
 def _models(roles: Sequence[dspy.Module]) -> list[str]:

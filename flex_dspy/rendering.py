@@ -106,7 +106,8 @@ _WRITERS: dict[Level, Callable[[Hit], Iterable[str]]] = {
 
 
 def _safe(text: str) -> str:
-    return text.replace(CLOSE, "< /experiences>").replace("[[ ##", "[[ #").replace("## ]]", "# ]]")
+    # Each mark is broken by what is put in: taking something out would let "[[ ### x" become a mark.
+    return text.replace(CLOSE, "< /experiences>").replace("[[ ##", "[ [ ##").replace("## ]]", "## ] ]")
 
 
 def _line(text: str) -> str:

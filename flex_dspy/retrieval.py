@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Literal
 
 import dspy
 
 from flex_dspy.errors import ConfigurationError
 from flex_dspy.experience import Experience, Precedent
-from flex_dspy.indexes import LexicalIndex, Match, RuleIndex, StructuralIndex, index_of
+from flex_dspy.indexes import LexicalIndex, Match, ProblemIndex, RuleIndex, StructuralIndex, index_of
 from flex_dspy.library import ExperienceLibrary
-from flex_dspy.rendering import Hit, render
+from flex_dspy.rendering import Hit, arrange, block
 
 View = Literal["structural", "lexical"]
 # Cormack, Clarke and Buettcher, SIGIR 2009: the constant of reciprocal rank fusion.
@@ -88,7 +89,7 @@ class ExperienceRetriever(dspy.Retrieve):
             raise ConfigurationError(f"views must be some of 'structural', 'lexical', got {list(views)}")
         if min(k, depth, token_budget) < 1:
             raise ConfigurationError("k, depth and token_budget must be at least 1")
-        self._library = library or ExperienceLibrary()
+        self._library = ExperienceLibrary() if library is None else library
         self.views = list(views)
         self.depth = depth
         self.token_budget = token_budget
@@ -117,13 +118,12 @@ class ExperienceRetriever(dspy.Retrieve):
             ``experiences`` (the block for the prompt).
         """
         hits = self.hits(query, k if k is not None else self.k)
+        entries = arrange(hits, self.token_budget)
         reading = _READING.get()
         if reading is not None:
-            reading.shown.extend(hit.experience.id for hit in hits)
+            reading.shown.extend(hit.experience.id for hit, lines in zip(hits, entries, strict=True) if lines)
         return dspy.Prediction(
-            passages=[hit.experience.text() for hit in hits],
-            hits=hits,
-            experiences=render(hits, self.token_budget),
+            passages=[hit.experience.text() for hit in hits], hits=hits, experiences=block(entries)
         )
 
     async def acall(self, query: str, k: int | None = None, **kwargs: Any) -> dspy.Prediction:
@@ -131,20 +131,26 @@ class ExperienceRetriever(dspy.Retrieve):
         return self(query, k, **kwargs)
 
     def hits(self, query: str, k: int) -> list[Hit]:
-        """The entries that fit the problem, best first, with the reasons."""
+        """The entries that fit the problem, best first, with the reasons.
+
+        Raises:
+            ConfigurationError: If ``k`` is not positive.
+        """
+        if k < 1:
+            raise ConfigurationError(f"k must be at least 1, got {k}")
         library = self.library
         rankings: dict[str, list[Match]] = {view: self._matches(view, library, query) for view in self.views}
-        scores: dict[str, float] = {}
-        ranks: dict[str, dict[str, int]] = {}
-        for view, matches in rankings.items():
-            for rank, entry_id in enumerate(dict.fromkeys(match.entry_id for match in matches), start=1):
-                weight = self.ZONE_WEIGHT[library[entry_id].zone]
-                scores[entry_id] = scores.get(entry_id, 0.0) + weight / (RRF + rank)
-                ranks.setdefault(entry_id, {})[view] = rank
+        scores, ranks = self._fused(library, rankings)
         similar = _precedents_by_entry(rankings.get("structural", []))
-        best = sorted(scores, key=lambda entry_id: (-scores[entry_id], entry_id))
-        hits = (self._hit(library[e], query, scores[e], similar.get(e, ()), ranks[e]) for e in best)
-        return [hit for hit in hits if hit is not None][:k]
+        own = self._own(library, query)
+        usable = (
+            entry_id
+            for entry_id in sorted(scores, key=lambda e: (-scores[e], e))
+            if entry_id not in own or _rests_on_others(library[entry_id], query)
+        )
+        return [
+            Hit(library[e], scores[e], tuple(similar.get(e, ())), ranks[e], e in own) for e in islice(usable, k)
+        ]
 
     def _matches(self, view: str, library: ExperienceLibrary, query: str) -> list[Match]:
         if view == "structural":
@@ -153,32 +159,40 @@ class ExperienceRetriever(dspy.Retrieve):
             return index.search(library, query, self.depth, skip=skip)
         return index_of(library, view, LexicalIndex).search(library, query, self.depth)
 
-    def _hit(
-        self,
-        experience: Experience,
-        query: str,
-        score: float,
-        similar: Sequence[tuple[Precedent, float]],
-        ranks: dict[str, int],
-    ) -> Hit | None:
-        own = self.exclude_self and any(p.problem == query for p in experience.precedents)
-        others = [p for p in experience.precedents if p.problem != query] if own else experience.precedents
-        if own and not others:
-            return None
-        return Hit(experience, score, tuple(similar), ranks, own)
+    def _fused(
+        self, library: ExperienceLibrary, rankings: Mapping[str, Sequence[Match]]
+    ) -> tuple[dict[str, float], dict[str, dict[str, int]]]:
+        """Each entry's fused score, and its rank in each view."""
+        scores: dict[str, float] = {}
+        ranks: dict[str, dict[str, int]] = {}
+        for view, matches in rankings.items():
+            for rank, entry_id in enumerate(dict.fromkeys(match.entry_id for match in matches), start=1):
+                weight = self.ZONE_WEIGHT[library[entry_id].zone]
+                scores[entry_id] = scores.get(entry_id, 0.0) + weight / (RRF + rank)
+                ranks.setdefault(entry_id, {})[view] = rank
+        return scores, ranks
+
+    def _own(self, library: ExperienceLibrary, query: str) -> frozenset[str]:
+        """Ids of the entries among whose solved cases is the very problem that is asked."""
+        if not self.exclude_self:
+            return frozenset()
+        return index_of(library, "problems", ProblemIndex).search(library, query)
 
     # -- as a DSPy parameter -------------------------------------------------------------------------------
 
+    def _settings(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in ("k", "views", "depth", "token_budget", "exclude_self")}
+
     def dump_state(self, json_mode: bool = True) -> dict[str, Any]:
         """Settings, and the library by hash: the library itself lives in its own file."""
-        names = ("k", "views", "depth", "token_budget", "exclude_self")
-        return {**{name: getattr(self, name) for name in names}, "library_hash": self._library.hash}
+        return {**self._settings(), "views": list(self.views), "library_hash": self._library.hash}
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Take over settings; the library stays, and must be the one that was saved with them.
 
         Raises:
-            ConfigurationError: If this retriever's library is neither empty nor the saved one.
+            ConfigurationError: If this retriever's library is neither empty nor the saved one, or if the state
+                holds what is no setting.
         """
         wanted = state.get("library_hash")
         if len(self._library) and wanted not in (None, self._library.hash):
@@ -186,9 +200,14 @@ class ExperienceRetriever(dspy.Retrieve):
                 f"the program was saved with library {str(wanted)[:12]}, this retriever holds "
                 f"{self._library.hash[:12]}: load that library first, or start from an empty retriever"
             )
-        for name, value in state.items():
-            if name != "library_hash":
-                setattr(self, name, value)
+        saved = {name: value for name, value in state.items() if name != "library_hash"}
+        if unknown := sorted(saved.keys() - self._settings().keys()):
+            raise ConfigurationError(f"a retriever has no settings {', '.join(unknown)}")
+        self._set(**{**self._settings(), **saved})
+
+
+def _rests_on_others(entry: Experience, query: str) -> bool:
+    return any(precedent.problem != query for precedent in entry.precedents)
 
 
 def _precedents_by_entry(matches: Sequence[Match]) -> dict[str, list[tuple[Precedent, float]]]:
@@ -204,9 +223,9 @@ def nearest_lessons(library: ExperienceLibrary, lesson: Experience, count: int) 
 
     An entry that holds one of its rules word for word is surely one of them; otherwise the closest by words.
     """
-    exact = index_of(library, "rules", RuleIndex).search(library, [rule.text for rule in lesson.rules])
+    exact = index_of(library, "rules", RuleIndex).search(library, lesson, count)
     if exact:
-        return [library[entry_id] for entry_id in exact[:count]]
+        return exact
     matches = index_of(library, "lexical", LexicalIndex).search(library, lesson.text(), count)
     return [library[match.entry_id] for match in matches]
 

@@ -16,12 +16,26 @@ from dspy.utils.exceptions import (
     LMUnsupportedModelError,
 )
 
-from flex_dspy.errors import ConfigurationError
+from flex_dspy.errors import ConfigurationError, LibraryError, ModelError
 
 T = TypeVar("T")
 
 # What no other example would survive either. Everything else that a model does wrong is one example's failure.
-SYSTEMIC = (LMAuthError, LMBillingError, LMConfigurationError, LMUnsupportedModelError, ConfigurationError)
+_MODEL_FAULTS = (LMAuthError, LMBillingError, LMConfigurationError, LMUnsupportedModelError)
+_OUR_FAULTS = (ConfigurationError, LibraryError, ModelError)
+
+
+def raise_if_systemic(error: Exception) -> None:
+    """Let an error through that is not one example's own, as this project's error.
+
+    Raises:
+        ModelError: For a wrong key, an unpaid bill, an unknown model or a wrong setting of one.
+        FlexError: Whatever of these it was already.
+    """
+    if isinstance(error, _OUR_FAULTS):
+        raise error
+    if isinstance(error, _MODEL_FAULTS):
+        raise ModelError(f"the model cannot be used as it is set up: {error}") from error
 
 
 def run_sync(coroutine: Coroutine[Any, Any, T]) -> T:

@@ -31,11 +31,11 @@ def score(metric: Metric, example: dspy.Example, prediction: dspy.Prediction) ->
         ConfigurationError: If the metric returns something else.
     """
     verdict = metric(*[example, prediction, None, None, None][: _arity(metric)])
-    if isinstance(verdict, dspy.Prediction | dict):
-        return Feedback(float(verdict["score"]), str(verdict.get("feedback", "") or ""))
+    explained = isinstance(verdict, dspy.Prediction | dict)
     try:
-        return Feedback(float(verdict))
-    except (TypeError, ValueError):
+        points, text = (verdict["score"], verdict.get("feedback")) if explained else (verdict, "")
+        return Feedback(float(points), str(text or ""))
+    except (KeyError, TypeError, ValueError):
         raise ConfigurationError(
             f"metric {getattr(metric, '__name__', metric)!r} returned {type(verdict).__name__}: "
             "it must return a number, a bool, or dspy.Prediction(score=..., feedback=...)"
@@ -68,17 +68,23 @@ def redact(text: str, reference: str, seen: str, normalize: Normalize | None = N
         The text, and whether anything was taken out.
     """
     normal = normalize or _folded
-    secrets = {normal(part) for part in [reference, *_parts(reference)]} - {None}
+    answers = _answers(reference)
+    secrets = {normal(part) for answer in answers for part in [answer, *_parts(answer)]} - {None}
     secrets -= {normal(part) for part in [seen, *_parts(seen)]}
     if not secrets:
         return text, False
     pieces = re.split(r"(\s+)", text)
-    kept = [WITHHELD if _is_secret(piece, secrets, normal) else piece for piece in pieces]
-    result = "".join(kept)
-    if reference and reference in result and normal(reference) in secrets:
-        pattern = rf"(?<!\w){re.escape(reference)}(?!\w)"
-        result = re.sub(pattern, WITHHELD, result)
+    result = "".join(WITHHELD if _is_secret(piece, secrets, normal) else piece for piece in pieces)
+    for answer in answers:
+        if normal(answer) in secrets:
+            result = re.sub(rf"(?<!\w){re.escape(answer)}(?!\w)", WITHHELD, result)
     return result, result != text
+
+
+def _answers(reference: str) -> list[str]:
+    """The reference; where it has several fields (``name: value`` lines), the value of each."""
+    fields = [re.fullmatch(r"\w+: (.+)", line) for line in reference.splitlines()]
+    return [found[1] for found in fields if found] if len(fields) > 1 and all(fields) else [reference]
 
 
 def _parts(answer: str) -> list[str]:
@@ -87,4 +93,5 @@ def _parts(answer: str) -> list[str]:
 
 def _is_secret(piece: str, secrets: set[str | None], normal: Normalize) -> bool:
     bare = piece.strip(".,;:!?\"'`*$")
-    return bool(bare) and (normal(bare) in secrets or normal(bare.strip("()[]{}")) in secrets)
+    spellings = [bare, bare.strip("()[]{}"), *_parts(bare)] if bare else []
+    return any(normal(spelling) in secrets for spelling in spellings)

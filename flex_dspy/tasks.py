@@ -61,7 +61,7 @@ class Task:
             retrieve: Whether the actor is shown experience at all.
             **retrieval: Settings of the ``ExperienceRetriever``.
         """
-        library = library or ExperienceLibrary(task=self.name)
+        library = ExperienceLibrary(task=self.name) if library is None else library
         retriever = ExperienceRetriever(library, **{"views": self.views, **retrieval})
         return Actor(self.signature, retriever, retrieve=retrieve)
 

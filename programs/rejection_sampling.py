@@ -6,12 +6,11 @@ import logging
 from typing import Any
 
 import dspy
-from dspy.utils.exceptions import AdapterParseError
 
 from flex_dspy.errors import ConfigurationError
 from flex_dspy.examples import problem_of, reference_of
 from flex_dspy.programs.verifier import Verifier
-from flex_dspy.running import call, run_sync
+from flex_dspy.running import call, raise_if_systemic, run_sync
 from flex_dspy.scoring import Metric, score
 from flex_dspy.trajectory import Feedback, Round, Trajectory
 
@@ -81,7 +80,8 @@ class RejectionSampling(dspy.Module):
         try:
             while len(rounds) < self.max_rounds and not (rounds and rounds[-1].accepted):
                 rounds.append(await self._round(example, rollout, rounds))
-        except AdapterParseError as error:  # the model wrote something that is no answer
+        except Exception as error:  # no answer in the format, a server that gave up: the rollout's failure
+            raise_if_systemic(error)
             logger.info("a rollout ended early: %s", error)
             return Trajectory(tuple(rounds), error=f"{type(error).__name__}: {str(error)[:500]}")
         return Trajectory(tuple(rounds))

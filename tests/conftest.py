@@ -8,10 +8,14 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.llm_server import LLMServer
+
+if TYPE_CHECKING:
+    import dspy
 
 # Before dspy is imported: it reads these only then.
 _CACHE = tempfile.mkdtemp(prefix="flex-dspy-tests-")
@@ -55,6 +59,16 @@ def llm_server() -> Iterator[LLMServer]:
     """A running server; set its ``script``."""
     with LLMServer() as server:
         yield server
+
+
+@pytest.fixture
+def lm(llm_server: LLMServer) -> dspy.LM:
+    """The server's model, configured: no cache, no retries."""
+    import dspy
+
+    model = dspy.LM("openai/test", api_base=llm_server.url, api_key="test-key", cache=False, num_retries=0)
+    dspy.configure(lm=model)
+    return model
 
 
 @pytest.fixture(scope="session")

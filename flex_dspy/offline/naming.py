@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from rdkit import Chem
 from rdkit.Chem import rdChemReactions
 
+from flex_dspy.molecules import canonical_smiles
+
 UNNAMED = "rearrangement"
 _METALS = {5: "Suzuki coupling", 50: "Stille coupling", 30: "Negishi coupling", 14: "Hiyama coupling"}
 _HALOGENS = {9: "fluor", 17: "chlor", 35: "brom", 53: "iod"}
@@ -143,12 +145,20 @@ def _coupling(change: _Change) -> str | None:
         return "addition of a Grignard or lithium reagent"
     if any(change.before.neighbours(n, 15) for n in pairs[0]):
         return "Wittig or Horner-Wadsworth-Emmons olefination"
-    if any(3.0 in change.after.bonds[n].values() for n in pairs[0]) and len(lost) == 1:
-        return "Sonogashira coupling" if any(change.after.aromatic(n) for n in pairs[0]) else "alkynylation"
-    if any(2.0 in change.after.bonds[n].values() for n in pairs[0]) and any(
-        change.after.aromatic(n) and n in lost for n in pairs[0]
-    ):
+    return _coupling_without_metal(change, pairs[0], lost)
+
+
+def _coupling_without_metal(change: _Change, pair: tuple[int, int], lost: dict[int, str]) -> str | None:
+    after, before = change.after, change.before
+    aromatic = [n for n in pair if after.aromatic(n)]
+    if any(3.0 in after.bonds[n].values() for n in pair) and len(lost) == 1:
+        return "Sonogashira coupling" if aromatic else "alkynylation"
+    if any(n in lost for n in aromatic) and any(2.0 in after.bonds[n].values() for n in pair):
         return "Heck coupling"
+    if any(n not in lost for n in aromatic) and any(after.acyl(n) and n in lost for n in pair):
+        return "Friedel-Crafts acylation"
+    if after.bonds[pair[0]][pair[1]] == 2.0 and any(lost.get(n) == "O" and before.acyl(n) for n in pair):
+        return "aldol or Knoevenagel condensation"
     return None
 
 
@@ -240,6 +250,8 @@ def _redox(change: _Change) -> str | None:
         return "nitrile reduction or addition"
     if any(before > after and kinds == {6} for before, after, kinds in orders):
         return "hydrogenation of a carbon-carbon bond" if not change.made else "addition to a carbon-carbon bond"
+    if len(change.leaving) == 1 and not change.made and change.leaving[0][0] in ("F", "Cl", "Br", "I"):
+        return "dehalogenation"
     if [n for n in change.after.elements if n < 0 and change.after.elements[n] == 8]:
         return "oxidation"
     oxide = [n for smiles, n in change.leaving if smiles == "O" and change.after.elements[n] == 6]
@@ -312,6 +324,5 @@ def _leaving_groups(part: Chem.Mol, numbers: list[int]) -> list[tuple[str, int]]
         held = [holders[n] for n in atoms if n in holders]
         if held:
             smiles = Chem.MolFragmentToSmiles(plain, atoms)
-            molecule = Chem.MolFromSmiles(smiles)
-            groups.append((smiles if molecule is None else Chem.MolToSmiles(molecule), held[0]))
+            groups.append((canonical_smiles(smiles) or smiles, held[0]))
     return groups

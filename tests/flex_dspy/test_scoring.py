@@ -1,0 +1,154 @@
+"""Metrics of every form, and keeping answers out of feedback."""
+
+import random
+
+import dspy
+import pytest
+
+from flex_dspy.errors import ConfigurationError
+from flex_dspy.metrics.aime import integer_answer
+from flex_dspy.molecules import canonical_smiles
+from flex_dspy.scoring import WITHHELD, redact, score
+from flex_dspy.trajectory import Feedback
+
+EXAMPLE = dspy.Example(question="6*7?", answer="42").with_inputs("question")
+PREDICTION = dspy.Prediction(answer="42")
+
+
+def two(example, prediction):
+    return example.answer == prediction.answer
+
+
+def three(example, prediction, trace=None):
+    assert trace is None
+    return 0.5
+
+
+def five(gold, pred, trace, pred_name, pred_trace):
+    assert (trace, pred_name, pred_trace) == (None, None, None)
+    return dspy.Prediction(score=0.25, feedback="Not quite.")
+
+
+def any_number(*arguments):
+    return float(len(arguments))
+
+
+def keywords_too(example, prediction, *, strict=True):
+    return strict
+
+
+class Callable_:
+    def __call__(self, example, prediction):
+        return 1
+
+
+@pytest.mark.parametrize(
+    ("metric", "verdict"),
+    [
+        (two, Feedback(1.0)),
+        (three, Feedback(0.5)),
+        (five, Feedback(0.25, "Not quite.")),
+        (any_number, Feedback(5.0)),
+        (keywords_too, Feedback(1.0)),
+        (Callable_(), Feedback(1.0)),
+        (lambda example, prediction: {"score": 1, "feedback": "Right."}, Feedback(1.0, "Right.")),
+        (lambda example, prediction: {"score": True}, Feedback(1.0)),
+        (lambda example, prediction: dspy.Prediction(score=0.0, feedback=None), Feedback(0.0)),
+        (lambda example, prediction: False, Feedback(0.0)),
+    ],
+)
+def test_every_form_of_metric(metric, verdict):
+    assert score(metric, EXAMPLE, PREDICTION) == verdict
+
+
+@pytest.mark.parametrize(
+    "verdict", [None, "good", [1.0], {"points": 1}, dspy.Prediction(feedback="no score"), {"score": None}]
+)
+def test_a_broken_metric_is_a_configuration_error(verdict):
+    def broken(example, prediction):
+        return verdict
+
+    with pytest.raises(ConfigurationError, match="'broken'"):
+        score(broken, EXAMPLE, PREDICTION)
+
+
+def test_a_metric_may_fail_on_its_own():
+    def broken(example, prediction):
+        return 1 / 0
+
+    with pytest.raises(ZeroDivisionError):
+        score(broken, EXAMPLE, PREDICTION)
+
+
+# -- redact ------------------------------------------------------------------------------------------------
+
+
+def _integer(text):
+    value = integer_answer(text)
+    return None if value is None else str(value)
+
+
+@pytest.mark.parametrize("normalize", [None, _integer, canonical_smiles])
+def test_text_without_the_answer_is_untouched(normalize):
+    text = "  Look at the second step:\n\tthe sign is\xa0wrong.  "
+    assert redact(text, "CCOC(C)=O" if normalize is canonical_smiles else "42", "41", normalize) == (text, False)
+
+
+def test_nothing_is_withheld_without_a_reference():
+    assert redact("42 is right", "", "41") == ("42 is right", False)
+
+
+@pytest.mark.parametrize("text", ["Paris", "paris.", "It is PARIS!", "(Paris)", "capital=Paris", "'Paris'?"])
+def test_words_are_withheld_in_any_case(text):
+    result, redacted = redact(text, "Paris", "answer: London")
+    assert redacted
+    assert "paris" not in result.casefold()
+
+
+def test_longer_words_that_hold_the_answer_stay():
+    assert redact("Parisians say 421", "42", "answer: 7") == ("Parisians say 421", False)
+    assert redact("Parisians", "Paris", "answer: London") == ("Parisians", False)
+
+
+def test_every_field_of_an_answer_of_several_fields_is_withheld():
+    reference = "reasoning: six times seven\nanswer: 42"
+    result, redacted = redact("The answer must be 42, of course.", reference, "reasoning: six plus six\nanswer: 36")
+    assert redacted
+    assert "42" not in result
+    assert result.startswith("The answer must be")
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_no_number_equal_to_the_answer_survives(seed):
+    dice = random.Random(seed)
+    secret = dice.randrange(1000)
+    written = [str(secret), f"{secret}.", f"${secret}$", f"\\boxed{{{secret}}}", f"{secret:03d},", f"x={secret}"]
+    others = [str(n) for n in dice.sample([n for n in range(1000) if n != secret], 5)]
+    words = [*dice.sample(written, 3), *others, "step", "wrong"]
+    dice.shuffle(words)
+    result, redacted = redact(" ".join(words), str(secret), "answer: none", _integer)
+    assert redacted
+    assert result.split().count(WITHHELD) == 3
+    assert [word for word in result.split() if word in others] == [word for word in words if word in others]
+
+
+MOLECULES = ("CC(=O)Cl", "NCc1ccccc1", "OB(O)c1ccccc1", "C[C@H](N)C(=O)O", "Brc1ccncc1")
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_no_molecule_of_the_answer_survives_in_any_spelling(seed):
+    from rdkit import Chem
+
+    dice = random.Random(seed)
+    one, two_, other = dice.sample(MOLECULES, 3)
+
+    def spelt(smiles):
+        return Chem.MolToSmiles(Chem.MolFromSmiles(smiles), doRandom=True)
+
+    text = f"Take {spelt(one)} or ({spelt(two_)}), never {other}; {spelt(two_)}.{spelt(one)} reacts."
+    result, redacted = redact(text, f"{one}.{two_}", f"reactants: {other}", canonical_smiles)
+    assert redacted
+    assert other in result
+    words = [word.strip("();,.") for word in result.split()]
+    left = {canonical_smiles(part) for word in words for part in word.split(".") if len(part) > 3}
+    assert not left & {canonical_smiles(one), canonical_smiles(two_)}

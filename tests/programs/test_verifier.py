@@ -1,0 +1,147 @@
+"""The verifier: who decides, and what its feedback never holds."""
+
+import dspy
+import pytest
+
+from flex_dspy.molecules import canonical_smiles
+from flex_dspy.programs import Verifier
+from flex_dspy.tasks import get_task
+from flex_dspy.trajectory import Feedback
+from tests.llm_server import Fault, LLMServer
+
+
+@pytest.fixture
+def server(llm_server: LLMServer, lm: dspy.LM) -> LLMServer:
+    return llm_server
+
+
+def says(feedback: str, accepted: bool = False):
+    return lambda role, inputs, messages: {"accepted": accepted, "feedback": feedback}
+
+
+def test_what_the_metric_accepts_needs_no_model(server, ask):
+    server.script = says("never asked")
+    verdict = ask(Verifier(), problem="6*7", attempt="answer: 42", measured=Feedback(1.0, "Right."), reference="42")
+    assert (verdict.accepted, verdict.feedback, verdict.redacted) == (True, "Right.", False)
+    assert server.requests == []
+
+
+def test_what_the_metric_rejects_the_model_cannot_accept(server, ask, adapter):
+    server.script = says("Add once more.", accepted=True)
+    verdict = ask(
+        Verifier(), problem="6*7", attempt="answer: 36", measured=Feedback(0.25, "Too small."), reference="42"
+    )
+    assert (verdict.accepted, verdict.feedback, verdict.redacted) == (False, "Add once more.", False)
+    (request,) = server.requests
+    assert request.role == "verifier"
+    assert request.inputs == {
+        "problem": "6*7",
+        "attempt": "answer: 36",
+        "measured": "rejected (score 0.25). Too small.",
+        "reference": "42",
+    }
+
+
+@pytest.mark.parametrize("accepted", [True, False])
+def test_without_a_measurement_the_model_decides(server, ask, accepted):
+    server.script = says("Because.", accepted)
+    verdict = ask(Verifier(), problem="6*7", attempt="answer: 36")
+    assert verdict.accepted is accepted
+    assert server.requests[0].inputs["measured"] == ""
+
+
+def test_the_threshold_is_the_least_score_that_counts(server):
+    server.script = says("never asked")
+    assert Verifier(threshold=0.5)(problem="p", attempt="a", measured=Feedback(0.5)).accepted
+
+
+@pytest.mark.parametrize(
+    "leak",
+    [
+        "The right answer is 42.",
+        "You should get $42$, not 36.",
+        r"Hence \boxed{042}.",
+        "6*7=42",
+        "The result (42) is even.",
+        "**42**",
+    ],
+)
+def test_an_integer_is_withheld_however_it_is_written(server, ask, leak):
+    server.script = says(leak)
+    verifier = Verifier(normalize=get_task("aime").normalize)
+    verdict = ask(verifier, problem="6*7", attempt="answer: 36", measured=Feedback(0.0), reference="42")
+    assert verdict.redacted
+    assert "[withheld]" in verdict.feedback
+    assert "42" not in verdict.feedback
+
+
+def test_other_numbers_and_the_attempts_own_are_not_withheld(server):
+    server.script = says("36 is wrong: 6 * 7 is more than 40, and 142 or 4.2 are no candidates.")
+    verifier = Verifier(normalize=get_task("aime").normalize)
+    verdict = verifier(problem="6*7", attempt="answer: 36", measured=Feedback(0.0), reference="42")
+    assert not verdict.redacted
+    assert "[withheld]" not in verdict.feedback
+
+
+REACTANTS = "CC(=O)O.NCc1ccccc1"
+
+
+@pytest.mark.parametrize(
+    "leak",
+    [
+        "CC(=O)O.NCc1ccccc1",
+        "c1ccccc1CN.OC(C)=O",
+        "OC(C)=O",
+        "`OC(C)=O`,",
+        "(OC(C)=O)",
+        "c1ccc(cc1)CN.CC(Cl)=O",
+        "C1=CC=CC=C1CN.OC(C)=O.ClCCl",
+    ],
+)
+def test_a_molecule_is_withheld_however_it_is_written(server, ask, leak):
+    server.script = says(f"Use {leak} instead of the ester.")
+    verifier = Verifier(normalize=canonical_smiles)
+    attempt = "reactants: CC(=O)OC.NCCc1ccccc1"
+    verdict = ask(
+        verifier, problem="CC(=O)NCc1ccccc1", attempt=attempt, measured=Feedback(0.0), reference=REACTANTS
+    )
+    assert verdict.redacted
+    assert verdict.feedback.startswith("Use ")
+    assert verdict.feedback.endswith(" instead of the ester.")
+    secrets = {canonical_smiles(part) for part in REACTANTS.split(".")}
+    words = [part.strip("`,()") for word in verdict.feedback.split() for part in word.split(".")]
+    assert secrets.isdisjoint({canonical_smiles(word) for word in words if len(word) > 3})
+
+
+def test_a_part_that_the_attempt_already_has_may_be_named(server):
+    server.script = says("The amine NCc1ccccc1 is right, the ester is not.")
+    verdict = Verifier(normalize=canonical_smiles)(
+        problem="CC(=O)NCc1ccccc1",
+        attempt="reactants: CC(=O)OC.c1ccccc1CN",
+        measured=Feedback(0.0),
+        reference=REACTANTS,
+    )
+    assert not verdict.redacted
+
+
+def test_a_malformed_verdict_is_an_error_for_the_caller(server):
+    server.script = lambda role, inputs, messages: "I would rather not."
+    with pytest.raises(dspy.utils.exceptions.AdapterParseError):
+        Verifier()(problem="p", attempt="a")
+
+
+def test_a_server_that_hangs_up_is_an_error_of_the_model(server, ask):
+    server.script = lambda role, inputs, messages: Fault(0)
+    with pytest.raises(dspy.utils.exceptions.LMError):
+        ask(Verifier(), problem="p", attempt="a")
+
+
+def test_it_saves_and_loads(server, tmp_path):
+    server.script = says("ok")
+    verifier = Verifier()
+    verifier.verify.signature = verifier.verify.signature.with_instructions("Judge.")
+    verifier.save(tmp_path / "verifier.json")
+    again = Verifier()
+    again.load(tmp_path / "verifier.json")
+    again.deepcopy()(problem="p", attempt="a")
+    assert "Judge." in server.requests[0].messages[0]["content"]
