@@ -16,7 +16,7 @@ from flex_dspy.errors import ModelError, OverlapError
 from flex_dspy.examples import example_id, problem_of, reference_of
 from flex_dspy.library import ExperienceLibrary
 from flex_dspy.retrieval import pinned, retrievers
-from flex_dspy.running import call, raise_if_systemic, run_sync
+from flex_dspy.running import call, lean, raise_if_systemic, run_sync
 from flex_dspy.scoring import Metric, score
 
 # A further measure of a prediction, beside the metric: takes the example and the prediction.
@@ -186,7 +186,7 @@ async def aevaluate(
                 watch.saw(record)
                 return record
 
-        with dspy.context(disable_history=True, max_trace_size=0):
+        with lean():
             try:
                 async with asyncio.TaskGroup() as group:
                     tasks = [group.create_task(measured(example)) for example in examples]

@@ -404,6 +404,4 @@ class ProblemIndex:
 
     def search(self, library: ExperienceLibrary, problem: str) -> frozenset[str]:
         """Ids of the entries that have a precedent with this problem."""
-        return frozenset(
-            entry_id for number, entry_id in self._entries.get(problem, ()) if number < library.tip
-        )
+        return frozenset(entry_id for number, entry_id in self._entries.get(problem, ()) if number < library.tip)

@@ -12,6 +12,7 @@ Source: FLEX, arXiv 2511.06449. Bounded staleness: Ho et al., NeurIPS 2013 (stal
 from __future__ import annotations
 
 import asyncio
+import functools
 import hashlib
 import json
 import logging
@@ -41,7 +42,7 @@ from flex_dspy.programs.rejection_sampling import RejectionSampling
 from flex_dspy.programs.updater import Updater
 from flex_dspy.programs.verifier import Verifier
 from flex_dspy.retrieval import nearest_lessons, pinned, retrievers
-from flex_dspy.running import raise_if_systemic, run_sync
+from flex_dspy.running import lean, raise_if_systemic, run_sync
 from flex_dspy.scoring import Metric
 from flex_dspy.store import LibraryStore
 from flex_dspy.tracking import Tracker, Version
@@ -188,7 +189,7 @@ class ForwardLearning(Teleprompter):
                     "give it one, as flex_dspy.programs.Actor has"
                 )
         run = _Run(self, teacher or student, trainset, self._kept(trainset, valset or []))
-        with dspy.context(disable_history=True, max_trace_size=0):
+        with lean():
             library = run_sync(run.learn())
         self.versions = run.log.records
         learned = student.deepcopy()
@@ -503,5 +504,10 @@ def _alike(entry: Experience, lesson: Experience) -> bool:
         return False
     if {rule.text for rule in entry.rules} & {rule.text for rule in lesson.rules}:
         return True
-    ours, theirs = set(words_of(entry.text())), set(words_of(lesson.text()))
+    ours, theirs = _words(entry.text()), _words(lesson.text())
     return len(ours & theirs) >= NEAR_DUPLICATE * len(ours | theirs)
+
+
+@functools.lru_cache(maxsize=4096)
+def _words(text: str) -> frozenset[str]:
+    return frozenset(words_of(text))

@@ -1,13 +1,14 @@
 """Experiences as text in a prompt, and back.
 
 What is retrieved is written once, for every reader: a language model and an offline expert see the same text.
-Nothing in an entry can leave its place: each line of it is indented, and the marks that close the block, or that
-DSPy's adapters read as field headers, are broken up.
+Nothing in an entry can leave its place: its texts never begin a line (a second line is indented), and the marks that
+open or close the block, or that DSPy's adapters read as field headers, are broken up.
 """
 
 from __future__ import annotations
 
 import re
+import string
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -17,8 +18,7 @@ from flex_dspy.experience import Experience, Precedent, Zone
 OPEN = "<experiences>"
 CLOSE = "</experiences>"
 NONE = "(no experience yet)"
-# SMILES and LaTeX split into more tokens than prose does; three characters a token does not underestimate them.
-CHARACTERS_PER_TOKEN = 3
+INDENT = "\n    "  # between the lines of a text
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +40,23 @@ class Hit:
     own: bool = False
 
 
+_LOWER = string.ascii_lowercase.encode()
+_BEYOND_ASCII = bytes(range(128, 256))
+
+
 def tokens(text: str) -> int:
-    """A cautious estimate of the number of tokens in a text."""
-    return -(-len(text) // CHARACTERS_PER_TOKEN)
+    """A cautious estimate of the number of tokens in a text.
+
+    A capital, a digit, a mark and a line's end are a token each; three lower-case letters are one, and so are two
+    bytes of what is not ASCII. SMILES has 1.5 characters a token, LaTeX 1.9, English prose 4: no one number of
+    characters fits. Against the tokenizers of GPT-4 and of Claude 2 this gives 1.1 times the tokens of SMILES, 1.2
+    of LaTeX, 1.5 of prose and of code, 1.4 of Chinese.
+    """
+    data = text.encode("utf-8", "replace")
+    rest = data.translate(None, _LOWER)
+    marks = rest.translate(None, b" " + _BEYOND_ASCII)
+    beyond = 0 if text.isascii() else len(rest) - len(rest.translate(None, _BEYOND_ASCII))
+    return len(marks) - (len(rest) - len(data)) // 3 + (beyond + 1) // 2
 
 
 Level = Literal["method", "rules", "precedents", "trajectory"]
@@ -58,27 +72,54 @@ def render(hits: Sequence[Hit], budget: int, levels: Sequence[Level] = LEVELS) -
 
     Args:
         hits: What was retrieved, best first.
-        budget: Most tokens the block may take.
+        budget: Most tokens the block may take; where not even one method fits, the block says that there is none.
         levels: The levels to write, ``method`` first.
     """
+    return block(arrange(hits, budget, levels))
+
+
+def arrange(hits: Sequence[Hit], budget: int, levels: Sequence[Level] = LEVELS) -> list[list[str]]:
+    """What ``render`` writes of each hit; nothing at all of one that does not fit."""
     chosen: list[list[str]] = [[] for _ in hits]
-    left = budget - tokens(OPEN + CLOSE)
+    left = budget - tokens(OPEN + "\n" + CLOSE)
     for level in levels:
-        for lines, hit in zip(chosen, hits, strict=True):
-            if lines or level == "method":  # no rule without the method above it
-                for line in _WRITERS[level](hit):
-                    cost = tokens(line + "\n")
-                    if cost <= left:
-                        lines.append(line)
-                        left -= cost
-    blocks = ["\n".join(lines) for lines in chosen if lines]
-    return "\n".join([OPEN, *blocks, CLOSE]) if blocks else NONE
+        lines = [
+            (entry, line)
+            for entry, hit in zip(chosen, hits, strict=True)
+            if entry or level == "method"  # no rule without the method above it
+            for line in _WRITERS[level](hit)
+        ]
+        left -= _fill(lines, left)
+    return chosen
+
+
+def _fill(lines: Sequence[tuple[list[str], str]], left: int) -> int:
+    """Put each line into its entry where it fits into what is left of the budget; what they cost together."""
+    # To count the level once is three times as fast as line by line; most often all of it fits.
+    everything = tokens("".join(line + "\n" for _, line in lines))
+    if everything <= left:
+        for entry, line in lines:
+            entry.append(line)
+        return everything
+    spent = 0
+    for entry, line in lines:
+        cost = tokens(line + "\n")
+        if cost <= left - spent:
+            entry.append(line)
+            spent += cost
+    return spent
+
+
+def block(entries: Iterable[Sequence[str]]) -> str:
+    """Arranged entries as one text."""
+    lines = [line for entry in entries for line in entry]
+    return "\n".join([OPEN, *lines, CLOSE]) if lines else NONE
 
 
 def _method(hit: Hit) -> Iterable[str]:
     entry = hit.experience
     record = f" | helped {entry.helped}, misled {entry.hurt}" if entry.helped + entry.hurt else ""
-    yield f"## {entry.id} | {entry.zone} | {_line(entry.category)}{record}\nMethod: {_indented(entry.method)}"
+    yield f"## {_cell(entry.id)} | {entry.zone} | {_cell(entry.category)}{record}\nMethod: {_indented(entry.method)}"
 
 
 def _rules(hit: Hit) -> Iterable[str]:
@@ -89,7 +130,8 @@ def _rules(hit: Hit) -> Iterable[str]:
 
 def _precedents(hit: Hit) -> Iterable[str]:
     for precedent, similarity in hit.precedents:
-        yield f"Solved ({similarity:.3f}): {_line(precedent.problem)} => {_line(precedent.answer)}"
+        answer = _ARROW.sub("⇒", _line(precedent.answer))  # the last arrow of the line is the one that counts
+        yield f"Solved ({similarity:.3f}): {_line(precedent.problem)} => {answer}"
 
 
 def _trajectory(hit: Hit) -> Iterable[str]:
@@ -104,18 +146,32 @@ _WRITERS: dict[Level, Callable[[Hit], Iterable[str]]] = {
     "trajectory": _trajectory,
 }
 
+_ARROW = re.compile(r"(?<!\S)=>(?!\S)")
+_TAG = re.compile(r"<(?=/?experiences\b)", re.IGNORECASE)
+# Each mark is broken by what is put in: taking something out would let "[[ ### x" become a mark.
+_FIELD_OPENS = re.compile(r"\[\[(?=\s*##)")
+_FIELD_CLOSES = re.compile(r"(?<=##)(\s*)\]\]")
+
 
 def _safe(text: str) -> str:
-    # Each mark is broken by what is put in: taking something out would let "[[ ### x" become a mark.
-    return text.replace(CLOSE, "< /experiences>").replace("[[ ##", "[ [ ##").replace("## ]]", "## ] ]")
+    if "<" in text:
+        text = _TAG.sub("< ", text)
+    if "##" in text:
+        text = _FIELD_CLOSES.sub(r"\1] ]", _FIELD_OPENS.sub("[ [", text))
+    return text
 
 
 def _line(text: str) -> str:
-    return " ".join(_safe(text).split())
+    return _safe(" ".join(text.split()))
+
+
+def _cell(text: str) -> str:
+    """A text between two bars."""
+    return _line(text).replace("|", "/")
 
 
 def _indented(text: str) -> str:
-    return "\n    ".join(_safe(text).splitlines())
+    return INDENT.join(_safe(text).splitlines())
 
 
 @dataclass(slots=True)
@@ -130,15 +186,16 @@ class Rendered:
     precedents: list[tuple[str, str, float]] = field(default_factory=list)  # problem, answer, similarity
 
 
-_HEAD = re.compile(r"## (\w+) \| (golden|warning|mixed) \| ([^|]*)")
-_SOLVED = re.compile(r"Solved \(([\d.]+)\): (.*) => (.*)")
+_HEAD = re.compile(r"## ([^|]+) \| (golden|warning|mixed) \|([^|]*)(?:\|.*)?")
+_SOLVED = re.compile(r"Solved \(([\d.]+)\): (.*) => ?(.*)")
 
 
 def parse(block: str) -> list[Rendered]:
     """Read a rendered block back; lines that do not belong to the format are passed over."""
     entries: list[Rendered] = []
-    for line in block.splitlines():
-        if head := _HEAD.fullmatch(line) or _HEAD.match(line):
+    for line in _joined(block):
+        first = line.partition("\n")[0]
+        if head := _HEAD.fullmatch(first):
             zone: Zone = head[2]  # type: ignore[assignment]
             entries.append(Rendered(head[1], zone, head[3].strip()))
         elif not entries:
@@ -147,6 +204,18 @@ def parse(block: str) -> list[Rendered]:
             entries[-1].method = line.removeprefix("Method: ")
         elif line.startswith("Rule: "):
             entries[-1].rules.append(line.removeprefix("Rule: "))
-        elif solved := _SOLVED.fullmatch(line):
+        elif solved := _SOLVED.fullmatch(first):
             entries[-1].precedents.append((solved[2], solved[3], float(solved[1])))
     return entries
+
+
+def _joined(block: str) -> list[str]:
+    """The lines of a block, each with its indented continuation, up to the block's end."""
+    body = block.partition(f"\n{CLOSE}")[0]
+    lines: list[str] = []
+    for line in body.splitlines():
+        if line.startswith(INDENT[1:]) and lines:
+            lines[-1] += "\n" + line.removeprefix(INDENT[1:])
+        else:
+            lines.append(line)
+    return lines

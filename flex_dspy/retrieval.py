@@ -122,9 +122,7 @@ class ExperienceRetriever(dspy.Retrieve):
         reading = _READING.get()
         if reading is not None:
             reading.shown.extend(hit.experience.id for hit, lines in zip(hits, entries, strict=True) if lines)
-        return dspy.Prediction(
-            passages=[hit.experience.text() for hit in hits], hits=hits, experiences=block(entries)
-        )
+        return dspy.Prediction(passages=[hit.experience.text() for hit in hits], hits=hits, experiences=block(entries))
 
     async def acall(self, query: str, k: int | None = None, **kwargs: Any) -> dspy.Prediction:
         """The same; a search is too short to be worth a thread."""
@@ -148,9 +146,7 @@ class ExperienceRetriever(dspy.Retrieve):
             for entry_id in sorted(scores, key=lambda e: (-scores[e], e))
             if entry_id not in own or _rests_on_others(library[entry_id], query)
         )
-        return [
-            Hit(library[e], scores[e], tuple(similar.get(e, ())), ranks[e], e in own) for e in islice(usable, k)
-        ]
+        return [Hit(library[e], scores[e], tuple(similar.get(e, ())), ranks[e], e in own) for e in islice(usable, k)]
 
     def _matches(self, view: str, library: ExperienceLibrary, query: str) -> list[Match]:
         if view == "structural":

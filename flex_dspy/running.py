@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import threading
 from collections.abc import Coroutine
+from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
 import dspy
@@ -16,9 +17,11 @@ from dspy.utils.exceptions import (
     LMUnsupportedModelError,
 )
 
+from flex_dspy.adapter import RememberingChatAdapter
 from flex_dspy.errors import ConfigurationError, LibraryError, ModelError
 
 T = TypeVar("T")
+_ADAPTER = RememberingChatAdapter()
 
 # What no other example would survive either. Everything else that a model does wrong is one example's failure.
 _MODEL_FAULTS = (LMAuthError, LMBillingError, LMConfigurationError, LMUnsupportedModelError)
@@ -67,3 +70,13 @@ async def call(program: dspy.Module, **inputs: Any) -> dspy.Prediction:
     if hasattr(program, "aforward"):
         return await program.acall(**inputs)
     return await asyncio.to_thread(program, **inputs)
+
+
+def lean() -> AbstractContextManager[None]:
+    """DSPy settings for thousands of calls: no history, no trace, and each signature described once.
+
+    A history of prompts that hold hundreds of experiences would grow by megabytes a minute.
+    """
+    adapter = dspy.settings.adapter or _ADAPTER
+    context: AbstractContextManager[None] = dspy.context(disable_history=True, max_trace_size=0, adapter=adapter)
+    return context

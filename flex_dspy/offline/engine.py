@@ -58,7 +58,7 @@ class AsyncOfflineEngine:
     """
 
     def __init__(self, workers: int | None = None) -> None:
-        self.workers = workers or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2
+        self.workers = workers or _cores()
         self._pool: list[_Worker] = []
 
     async def complete(self, request: lm15.Request) -> lm15.Response:
@@ -96,6 +96,11 @@ class AsyncOfflineEngine:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> AsyncOfflineEngine:
         return self
+
+
+def _cores() -> int:
+    """The cores that this process may use; macOS and Windows do not say which of all those are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 2
 
 
 class _Worker:

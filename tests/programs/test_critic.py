@@ -1,0 +1,112 @@
+"""The critic: which rollout is read with which instructions, and what becomes of the lesson."""
+
+import dspy
+import pytest
+
+from flex_dspy import experience
+from flex_dspy.experience import Precedent
+from flex_dspy.programs import Critic
+from flex_dspy.signatures import DistilFailure, DistilRecovery, DistilSuccess, StudyWorkedAnswer
+from flex_dspy.trajectory import Round, Trajectory
+from tests.llm_server import LLMServer
+
+PRECEDENT = Precedent("e1", "6*7?", "42")
+WRONG = Round({"answer": "36"}, 0.0, False, "Look again.", redacted=True)
+RIGHT = Round({"answer": "42"}, 1.0, True, "Right.")
+LESSON = {
+    "category": "small products",
+    "method": "Recall the table.",
+    "rules": [{"text": "Instead: add six to 36", "examples": ["36+6"]}, {"text": "Avoid: six times six"}],
+    "trajectory": "36, then 42",
+    "priority": 4,
+}
+
+
+@pytest.fixture
+def server(llm_server: LLMServer, lm: dspy.LM) -> LLMServer:
+    llm_server.script = lambda role, inputs, messages: {"lesson": LESSON}
+    return llm_server
+
+
+CASES = {
+    "golden": (Trajectory((RIGHT,)), "golden", DistilSuccess),
+    "mixed": (Trajectory((WRONG, RIGHT)), "mixed", DistilRecovery),
+    "warning": (Trajectory((WRONG, WRONG)), "warning", DistilFailure),
+    "broken off": (Trajectory((WRONG,), error="malformed"), "warning", DistilFailure),
+    "study": (None, "golden", StudyWorkedAnswer),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_each_outcome_has_its_own_instructions(server, ask, adapter, case):
+    trajectory, zone, signature = CASES[case]
+    written = ask(Critic(), precedent=PRECEDENT, trajectory=trajectory).experience
+    (request,) = server.requests
+    assert request.role == "critic"
+    first_line = signature.instructions.splitlines()[0]
+    assert first_line in request.messages[0]["content"]
+    expected = {"problem": "6*7?", "reference": "42"}
+    if trajectory is not None:
+        expected["attempts"] = trajectory.text()
+    assert request.inputs == expected
+    assert written.zone == zone
+
+
+def test_the_critic_sees_every_round_with_its_feedback(server, ask):
+    ask(Critic(), precedent=PRECEDENT, trajectory=Trajectory((WRONG, RIGHT)))
+    text = server.requests[0].inputs["attempts"]
+    for part in ("Attempt 1:", "answer: 36", "rejected", "Look again.", "taken out", "Attempt 2:", "accepted"):
+        assert part in text
+
+
+def test_a_lesson_becomes_an_experience(server, ask):
+    written = ask(Critic(), precedent=PRECEDENT, trajectory=Trajectory((RIGHT,))).experience
+    assert written == experience.Experience(
+        zone="golden",
+        category="small products",
+        method="Recall the table.",
+        rules=(experience.Rule("Instead: add six to 36", ("36+6",)), experience.Rule("Avoid: six times six")),
+        trajectory="36, then 42",
+        priority=4,
+        precedents=(PRECEDENT,),
+    )
+
+
+def test_a_lesson_that_runs_on_is_cut_to_the_caps(server, ask):
+    rules = [{"text": f"{n} " + "r" * 10_000, "examples": ["e" * 10_000] * 10} for n in range(30)]
+    long = {"category": "c", "method": "m" * 100_000, "rules": rules, "trajectory": "t" * 100_000}
+    server.script = lambda role, inputs, messages: {"lesson": long}
+    written = ask(Critic(), precedent=PRECEDENT).experience
+    assert len(written.method) == experience.MAX_METHOD
+    assert len(written.trajectory) == experience.MAX_TRAJECTORY
+    assert len(written.rules) == experience.MAX_RULES
+    assert {len(rule.text) for rule in written.rules} == {experience.MAX_RULE}
+    assert {len(rule.examples) for rule in written.rules} == {experience.MAX_EXAMPLES}
+
+
+def test_a_lesson_may_leave_out_what_has_a_default(server):
+    server.script = lambda role, inputs, messages: {"lesson": {"category": "c", "method": "m", "rules": []}}
+    written = Critic()(precedent=PRECEDENT).experience
+    assert (written.trajectory, written.priority, written.rules) == ("", 3, ())
+
+
+@pytest.mark.parametrize("spoilt", [{"priority": 9}, {"method": None}, {"rules": "none"}])
+def test_a_malformed_lesson_is_an_error_for_the_caller(server, ask, spoilt):
+    server.script = lambda role, inputs, messages: {"lesson": LESSON | spoilt}
+    with pytest.raises(dspy.utils.exceptions.AdapterParseError):
+        ask(Critic(), precedent=PRECEDENT)
+
+
+def test_each_outcome_can_be_tuned_on_its_own(server, tmp_path):
+    critic = Critic()
+    assert {name for name, _ in critic.named_predictors()} == {"golden", "warning", "mixed", "study"}
+    critic.warning.signature = critic.warning.signature.with_instructions("Warn.")
+    critic.save(tmp_path / "critic.json")
+    again = Critic()
+    again.load(tmp_path / "critic.json")
+    again = again.deepcopy()
+    again.set_lm(dspy.settings.lm.copy(model="openai/critic"))
+    again(precedent=PRECEDENT, trajectory=Trajectory((WRONG,)))
+    again(precedent=PRECEDENT, trajectory=Trajectory((RIGHT,)))
+    assert ["Warn." in request.messages[0]["content"] for request in server.requests] == [True, False]
+    assert {request.body["model"] for request in server.requests} == {"critic"}

@@ -1,0 +1,219 @@
+"""Rejection sampling: rounds, rollouts, and what ends them."""
+
+import threading
+
+import dspy
+import pytest
+
+from flex_dspy.errors import ConfigurationError, ModelError
+from flex_dspy.programs import Actor, RejectionSampling, Verifier
+from tests.llm_server import Fault, LLMServer
+
+EXAMPLE = dspy.Example(question="6*7?", answer="42").with_inputs("question")
+
+
+def right(example, prediction, trace=None):
+    return example.answer == prediction.answer
+
+
+class Play:
+    """Answers of the actor in turn (the last one for ever), and one verdict of the verifier."""
+
+    def __init__(self, *answers: str | dict | Fault, verdict: dict | None = None) -> None:
+        self.answers = list(answers)
+        self.verdict = verdict or {"accepted": False, "feedback": "Try again."}
+        self._lock = threading.Lock()
+
+    def __call__(self, role, inputs, messages):
+        if role == "verifier":
+            return self.verdict
+        with self._lock:
+            answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        return {"reasoning": "so", "answer": answer, "experiences_used": []} if isinstance(answer, int) else answer
+
+
+MALFORMED = "I will not answer in this format."
+
+
+@pytest.fixture
+def server(llm_server: LLMServer, lm: dspy.LM) -> LLMServer:
+    return llm_server
+
+
+def sampling(**settings) -> RejectionSampling:
+    return RejectionSampling(Actor("question -> answer"), **{"metric": right, **settings})
+
+
+def answers(found: dspy.Prediction) -> list[list[str]]:
+    return [[round_.outputs["answer"] for round_ in trajectory.rounds] for trajectory in found.trajectories]
+
+
+def test_a_right_answer_ends_it_at_once(server, ask, adapter):
+    server.script = Play(42)
+    found = ask(sampling(), example=EXAMPLE)
+    assert found.accepted
+    assert answers(found) == [["42"]]
+    assert found.outputs["answer"] == "42"
+    assert found.trajectories[0].zone == "golden"
+    assert found.trajectories[0].rounds[0].score == 1.0
+    assert [request.role for request in server.requests] == ["actor"]
+
+
+def test_feedback_turns_the_next_round(server, ask, adapter):
+    server.script = Play(41, 40, 42)
+    found = ask(sampling(), example=EXAMPLE)
+    assert answers(found) == [["41", "40", "42"]]
+    assert found.trajectories[0].zone == "mixed"
+    earlier = [request.inputs["earlier_attempts"] for request in server.of("actor")]
+    assert earlier[0] == "none"
+    assert "answer: 41" in earlier[1]
+    assert "feedback: Try again." in earlier[1]
+    assert "answer: 41" in earlier[2]
+    assert "answer: 40" in earlier[2]
+    assert [request.inputs["reference"] for request in server.of("verifier")] == ["42", "42"]
+    assert all("42" not in text for text in earlier)
+
+
+def test_every_rollout_that_fails_is_returned(server, ask):
+    server.script = Play(1, 2, 3, 4, 5, 6)
+    found = ask(sampling(max_rounds=2, max_rollouts=3), example=EXAMPLE)
+    assert not found.accepted
+    assert answers(found) == [["1", "2"], ["3", "4"], ["5", "6"]]
+    assert {trajectory.zone for trajectory in found.trajectories} == {"warning"}
+    assert found.outputs["answer"] == "6"
+    # A rollout knows nothing of the ones before it.
+    assert [r.inputs["earlier_attempts"] == "none" for r in server.of("actor")] == [True, False] * 3
+
+
+def test_it_stops_at_the_first_rollout_that_succeeds(server, ask):
+    server.script = Play(1, 2, 3, 42)
+    found = ask(sampling(max_rounds=2, max_rollouts=5), example=EXAMPLE)
+    assert answers(found) == [["1", "2"], ["3", "42"]]
+    assert [trajectory.solved for trajectory in found.trajectories] == [False, True]
+
+
+def test_later_rollouts_are_new_samples_and_not_the_cache(server, ask):
+    dspy.settings.lm.cache = True
+    server.script = Play(1, 2, 3)
+    found = ask(sampling(max_rounds=1, max_rollouts=3), example=EXAMPLE)
+    assert answers(found) == [["1"], ["2"], ["3"]]
+    assert [request.body.get("temperature") for request in server.of("actor")] == [None, 1.0, 1.0]
+    again = ask(sampling(max_rounds=1, max_rollouts=3), example=EXAMPLE)
+    assert answers(again) == [["1"], ["2"], ["3"]]
+    assert len(server.of("actor")) == 3
+
+
+def test_a_malformed_answer_ends_its_rollout_and_no_other(server, ask):
+    # Twice, as DSPy asks a second time, for JSON.
+    server.script = Play(1, MALFORMED, MALFORMED, 42)
+    found = ask(sampling(), example=EXAMPLE)
+    broken, good = found.trajectories
+    assert answers(found) == [["1"], ["42"]]
+    assert broken.error.startswith("AdapterParseError")
+    assert broken.zone == "warning"
+    assert not good.error
+    assert found.accepted
+
+
+def test_nothing_but_malformed_answers_is_data_too(server, ask):
+    server.script = Play(MALFORMED)
+    found = ask(sampling(max_rollouts=2), example=EXAMPLE)
+    assert not found.accepted
+    assert found.outputs == {}
+    assert [(trajectory.rounds, bool(trajectory.error)) for trajectory in found.trajectories] == [((), True)] * 2
+
+
+def test_a_server_error_is_its_rollouts_own(server, ask):
+    server.script = Play(1, Fault(500), 42)
+    found = ask(sampling(), example=EXAMPLE)
+    assert answers(found) == [["1"], ["42"]]
+    assert "LMServerError" in found.trajectories[0].error
+    assert found.accepted
+
+
+def test_a_wrong_key_is_no_rollouts_own(server, ask):
+    server.script = Play(1, Fault(401, "no such key"), 42)
+    with pytest.raises(ModelError, match="no such key"):
+        ask(sampling(), example=EXAMPLE)
+    assert len(server.of("actor")) == 2
+
+
+@pytest.mark.parametrize("settings", [{"metric": None}, {}])
+def test_without_metric_or_reference_the_verifier_decides(server, ask, settings):
+    example = EXAMPLE if settings else dspy.Example(question="6*7?").with_inputs("question")
+    server.script = Play(7, verdict={"accepted": True, "feedback": "Fine."})
+    found = ask(sampling(**settings), example=example)
+    assert found.accepted
+    (round_,) = found.trajectories[0].rounds
+    assert (round_.score, round_.feedback) == (None, "Fine.")
+    (request,) = server.of("verifier")
+    assert request.inputs["measured"] == ""
+    assert request.inputs["reference"] == ("42" if settings else "")
+
+
+def test_the_answer_in_the_feedback_does_not_reach_the_actor(server, ask):
+    server.script = Play(36, verdict={"accepted": False, "feedback": "It is 42."})
+    found = ask(sampling(max_rounds=2, max_rollouts=1), example=EXAMPLE)
+    assert all(round_.redacted for round_ in found.trajectories[0].rounds)
+    (_, second) = server.of("actor")
+    assert "[withheld]" in second.inputs["earlier_attempts"]
+    assert all("42" not in message["content"] for message in second.messages)
+
+
+def test_any_program_can_be_the_actor(server, ask):
+    server.script = Play({"answer": "1"}, {"answer": "42"})
+    found = ask(RejectionSampling(dspy.Predict("question -> answer"), metric=right), example=EXAMPLE)
+    assert answers(found) == [["1", "42"]]
+    assert "earlier_attempts" not in server.requests[0].inputs
+
+
+def test_a_program_that_is_only_synchronous_can_be_the_actor(server, ask):
+    class Constant(dspy.Module):
+        def forward(self, question: str) -> dspy.Prediction:
+            return dspy.Prediction(answer="42")
+
+    assert ask(RejectionSampling(Constant(), metric=right), example=EXAMPLE).accepted
+    assert server.requests == []
+
+
+def test_an_example_must_name_its_inputs(server, ask):
+    with pytest.raises(ConfigurationError, match="with_inputs"):
+        ask(sampling(), example=dspy.Example(question="6*7?", answer="42"))
+
+
+@pytest.mark.parametrize("settings", [{"max_rounds": 0}, {"max_rollouts": 0}])
+def test_there_is_at_least_one_round(settings):
+    with pytest.raises(ConfigurationError):
+        sampling(**settings)
+
+
+def test_each_role_can_have_its_own_model(server):
+    server.script = Play(1)
+    program = sampling(max_rounds=1, max_rollouts=1)
+    program.actor.set_lm(dspy.settings.lm.copy(model="openai/big"))
+    program.verifier.set_lm(dspy.settings.lm.copy(model="openai/small"))
+    assert [name for name, _ in program.named_predictors()] == ["actor.attempt.predict", "verifier.verify"]
+    program.deepcopy()(example=EXAMPLE)
+    assert [(r.role, r.body["model"]) for r in server.requests] == [("actor", "big"), ("verifier", "small")]
+
+
+def test_it_saves_and_loads(server, tmp_path):
+    program = sampling()
+    program.actor.retriever.k = 2
+    program.verifier.verify.signature = program.verifier.verify.signature.with_instructions("Judge.")
+    program.save(tmp_path / "sampling.json")
+    again = sampling(verifier=Verifier())
+    again.load(tmp_path / "sampling.json")
+    assert again.actor.retriever.k == 2
+    assert again.verifier.verify.signature.instructions == "Judge."
+
+
+def test_dspy_evaluate_measures_it(server):
+    server.script = lambda role, inputs, messages: (
+        {"accepted": False, "feedback": "No."}
+        if role == "verifier"
+        else {"reasoning": "", "answer": "42" if "rejected" in inputs["earlier_attempts"] else "1"}
+    )
+    devset = [dspy.Example(example=EXAMPLE, number=n).with_inputs("example") for n in range(4)]
+    evaluate = dspy.Evaluate(devset=devset, metric=lambda e, p: p.accepted, num_threads=2, display_progress=False)
+    assert evaluate(sampling()).score == 100.0
