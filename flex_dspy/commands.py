@@ -168,6 +168,7 @@ def _run(
 
 def _keep(folder: Path, evaluation: Evaluation) -> None:
     """Write one line an example to ``records.jsonl``, and a readable page an example to ``logs/``."""
+    (folder / "logs").mkdir(parents=True, exist_ok=True)
     lines = (json.dumps(asdict(record), ensure_ascii=False, default=str) for record in evaluation.records)
     write_atomically(folder / "records.jsonl", "".join(line + "\n" for line in lines))
     write_atomically(folder / "metrics.json", json.dumps(evaluation.metrics(), indent=2) + "\n")

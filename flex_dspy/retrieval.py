@@ -85,12 +85,17 @@ class ExperienceRetriever(dspy.Retrieve):
         exclude_self: bool = True,
     ) -> None:
         super().__init__(k=k)
-        if not views or set(views) - {"structural", "lexical"}:
-            raise ConfigurationError(f"views must be some of 'structural', 'lexical', got {list(views)}")
+        # An empty library is false, and yet may be the first snapshot of a task.
+        self._library = ExperienceLibrary() if library is None else library
+        self._set(k=k, views=views, depth=depth, token_budget=token_budget, exclude_self=exclude_self)
+
+    def _set(self, *, k: int, views: Sequence[View], depth: int, token_budget: int, exclude_self: bool) -> None:
+        if isinstance(views, str) or not views or set(views) - {"structural", "lexical"}:
+            raise ConfigurationError(f"views must be some of 'structural', 'lexical', got {views!r}")
         if min(k, depth, token_budget) < 1:
             raise ConfigurationError("k, depth and token_budget must be at least 1")
-        self._library = ExperienceLibrary() if library is None else library
-        self.views = list(views)
+        self.k = k
+        self.views = list(dict.fromkeys(views))
         self.depth = depth
         self.token_budget = token_budget
         self.exclude_self = exclude_self

@@ -106,16 +106,25 @@ def rank_candidates(product: str, lessons: Sequence[Lesson], limit: int = 50) ->
         return []
     nearest = _nearest_cases(lessons)
     votes: dict[str, list[_Vote]] = defaultdict(list)
-    for lesson in lessons:
-        for template in dict.fromkeys(lesson.templates):
-            outcomes = [outcome for outcome in apply_template(template, target) if outcome != target]
-            reliability = _reliability(template, lesson, nearest) if outcomes else 0.0
-            for outcome in outcomes:
+    for template, teachers in _taught(lessons).items():
+        outcomes = [outcome for outcome in apply_template(template, target) if outcome != target]
+        reliability = _reliability(template, teachers, nearest) if outcomes else 0.0
+        for outcome in outcomes:
+            for lesson in teachers:
                 weight = reliability * _support(outcome, lesson.precedents)
                 votes[outcome].append(_Vote(weight, lesson.id, template))
     doubts = _doubts(target, lessons)
     ranked = [_candidate(outcome, cast, doubts.get(outcome, 1.0)) for outcome, cast in votes.items()]
     return sorted(ranked, key=lambda candidate: (-candidate.score, candidate.reactants))[:limit]
+
+
+def _taught(lessons: Sequence[Lesson]) -> dict[str, list[Lesson]]:
+    """The lessons that teach each template: one from success may teach the same as one from failure."""
+    taught: dict[str, list[Lesson]] = defaultdict(list)
+    for lesson in lessons:
+        for template in dict.fromkeys(lesson.templates):
+            taught[template].append(lesson)
+    return taught
 
 
 def _support(outcome: str, precedents: Sequence[Case]) -> float:
@@ -125,14 +134,15 @@ def _support(outcome: str, precedents: Sequence[Case]) -> float:
     )
 
 
-def _reliability(template: str, lesson: Lesson, nearest: Sequence[Case]) -> float:
+def _reliability(template: str, teachers: Sequence[Lesson], nearest: Sequence[Case]) -> float:
     """Of the like products that a template fits, the share that was made that way.
 
     A product has many bonds that could be cut. That a template fits says little; that it fits and was the one used
     says more.
     """
-    own = sum(case.similarity for case in lesson.precedents)
-    used = {case.product for case in lesson.precedents}
+    cases = {case.product: case for lesson in teachers for case in lesson.precedents}
+    used = cases.keys()
+    own = sum(case.similarity for case in cases.values())
     unused = sum(c.similarity for c in nearest if c.product not in used and template_fits(template, c.product))
     return own / (own + unused) if own else 0.0
 
