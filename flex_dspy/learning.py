@@ -30,7 +30,7 @@ from tqdm.auto import tqdm
 
 from flex_dspy.data.loading import digest
 from flex_dspy.errors import ConfigurationError, ModelError
-from flex_dspy.evaluation import HOPELESS, Evaluation, Measure, aevaluate, without_overlap
+from flex_dspy.evaluation import HOPELESS, Evaluation, Measure, aevaluate, learned_ids, without_overlap
 from flex_dspy.examples import example_id, problem_of, reference_of
 from flex_dspy.experience import Commit, Edit, Experience, Insert, Precedent, Tally
 from flex_dspy.indexes import words_of
@@ -188,7 +188,7 @@ class ForwardLearning(Teleprompter):
                     f"the {role} holds no ExperienceRetriever, so it could not use what is learned: "
                     "give it one, as flex_dspy.programs.Actor has"
                 )
-        run = _Run(self, teacher or student, trainset, self._kept(trainset, valset or []))
+        run = _Run(self, teacher or student, trainset, valset or [])
         with lean():
             library = run_sync(run.learn())
         self.versions = run.log.records
@@ -218,14 +218,6 @@ class ForwardLearning(Teleprompter):
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
 
-    def _kept(self, trainset: list[dspy.Example], valset: list[dspy.Example]) -> list[dspy.Example]:
-        clean, shared = without_overlap(valset, (example_id(example) for example in trainset))
-        if shared:
-            logger.warning(
-                "%d of %d validation examples are also training examples: set aside", len(shared), len(valset)
-            )
-        return clean
-
 
 class _Run:
     """One call of ``compile``: the loop, from example to version."""
@@ -239,7 +231,6 @@ class _Run:
     ) -> None:
         self.settings = settings
         self.actor = actor
-        self.valset = valset
         self.outputs = {name for _, predictor in actor.named_predictors() for name in predictor.signature.output_fields}
         self.sampling = RejectionSampling(
             actor,
@@ -251,6 +242,7 @@ class _Run:
         self.order = list(_order(trainset, settings.epochs, settings.seed))
         self.stops = _stops(len(self.order), settings.checkpoint_every)
         self.store = _store(settings.library)
+        self.valset = _unseen(valset, trainset, self.store.library)
         self.id = settings.run_id(actor, trainset)
         self.log = VersionLog(self.store.path, self.id)
         self.failed_from_start = 0
@@ -453,6 +445,17 @@ def _order(trainset: Sequence[dspy.Example], epochs: int, seed: int) -> Iterator
         shuffled = list(trainset)
         random.Random(f"{seed}:{epoch}").shuffle(shuffled)  # noqa: S311 (order, not secrecy)
         yield from shuffled
+
+
+def _unseen(
+    valset: Sequence[dspy.Example], trainset: Sequence[dspy.Example], library: ExperienceLibrary
+) -> list[dspy.Example]:
+    """The validation examples that nothing was or will be learned from."""
+    learned = learned_ids(library) | {example_id(example) for example in trainset}
+    clean, shared = without_overlap(valset, learned)
+    if shared:
+        logger.warning("%d of %d validation examples are learned from: set aside", len(shared), len(valset))
+    return clean
 
 
 def _stops(total: int, every: int | None) -> list[int]:

@@ -62,3 +62,13 @@ def _offline(expert: str | None) -> dspy.LM:
 def is_offline(lm: dspy.LM) -> bool:
     """Whether a model is one of the offline experts."""
     return str(lm.model).startswith(OFFLINE + "/")
+
+
+def close(lm: dspy.LM) -> None:
+    """End the worker processes of an offline expert; they start again when they are needed.
+
+    Without this they end with the process, or when the model is no longer referred to.
+    """
+    engine = getattr(lm, "_async_engine_spec", None)
+    if engine is not None and is_offline(lm):
+        engine.close()

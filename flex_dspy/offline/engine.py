@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import re
@@ -149,7 +150,8 @@ def _end(process: subprocess.Popen[str], thread: ThreadPoolExecutor) -> None:
     process.kill()
     for pipe in (process.stdin, process.stdout):
         if pipe is not None:
-            pipe.close()
+            with contextlib.suppress(OSError):  # a request that a dead worker never read
+                pipe.close()
     process.wait()
 
 

@@ -6,6 +6,8 @@ It ends with its parent, however that ends: the pipe closes.
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
 from typing import Any
 
@@ -26,4 +28,8 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which closes the pipe
+    try:
+        main()
+    except BrokenPipeError:  # the parent is gone
+        os._exit(0)

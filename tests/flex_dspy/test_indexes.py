@@ -12,10 +12,9 @@ import pytest
 from rdkit import Chem, DataStructs
 from rdkit.Chem import rdFingerprintGenerator
 
-from flex_dspy import indexes
 from flex_dspy.experience import Commit, Edit, Experience, Insert, Merge, Precedent, Revision, Rule, Tally
 from flex_dspy.indexes import LexicalIndex, Match, ProblemIndex, RuleIndex, StructuralIndex, index_of, words_of
-from flex_dspy.library import ExperienceLibrary
+from flex_dspy.library import Change, ExperienceLibrary
 
 MORGAN = rdFingerprintGenerator.GetMorganGenerator(radius=2, fpSize=2048, includeChirality=True)
 
@@ -28,7 +27,7 @@ def shipped_products(count: int) -> list[str]:
 
 
 PRODUCTS = shipped_products(300)
-WORDS = "count the complement amide ester bond ring cut apply when not even odd prime sum root".split()
+WORDS = ["count", "the", "amide", "ester", "bond", "ring", "cut", "apply", "not", "even", "odd", "prime", "sum", "root"]
 
 
 def structural(library: ExperienceLibrary, query: str, depth: int = 20, skip: str | None = None) -> list[Match]:
@@ -37,6 +36,11 @@ def structural(library: ExperienceLibrary, query: str, depth: int = 20, skip: st
 
 def lexical(library: ExperienceLibrary, query: str, depth: int = 20) -> list[Match]:
     return index_of(library, "lexical", LexicalIndex).search(library, query, depth)
+
+
+def case(match: Match) -> Precedent:
+    assert match.precedent is not None
+    return match.precedent
 
 
 def lesson(text: str = "method", *precedents: tuple[str, str], rules: tuple[str, ...] = ()) -> Experience:
@@ -77,7 +81,7 @@ def test_structural_search_is_the_order_of_tanimoto_similarity() -> None:
     library = ExperienceLibrary(entries)
     for query in [*PRODUCTS[::25], "CCO", "C", "c1ccccc1"]:
         for depth, skip in ((1, None), (7, query), (50, query), (1_000, None)):
-            found = [(m.entry_id, m.precedent.problem, m.score) for m in structural(library, query, depth, skip)]
+            found = [(m.entry_id, case(m).problem, m.score) for m in structural(library, query, depth, skip)]
             assert found == brute_force(library, query, depth, skip)
 
 
@@ -90,7 +94,7 @@ def test_ties_are_in_the_order_of_content() -> None:
     expected = [("CCO", "a", "1"), ("CCO", "a", "9"), ("CCO", "b", "2"), ("OCC", "0", "5")]
     for seed in range(5):
         random.Random(seed).shuffle(entries)
-        found = [m.precedent for m in structural(ExperienceLibrary(entries), "CCO", 4)]
+        found = [case(m) for m in structural(ExperienceLibrary(entries), "CCO", 4)]
         assert [(p.problem, p.answer, p.example_id) for p in found] == expected
 
 
@@ -99,14 +103,14 @@ def test_however_many_cases_are_skipped_the_depth_is_filled() -> None:
     others = [lesson(f"other {i}", ("CC" + "C" * i, "b")) for i in range(12)]
     library = ExperienceLibrary(own + others)
     assert len(structural(library, "CCO", 10, skip="CCO")) == 10
-    assert all(match.precedent.problem != "CCO" for match in structural(library, "CCO", 50, skip="CCO"))
+    assert all(case(match).problem != "CCO" for match in structural(library, "CCO", 50, skip="CCO"))
 
 
 @pytest.mark.parametrize("query", ["", " ", "not a molecule", "C1CC", "I have two dice", "CCO\nCCN"])
 def test_what_is_no_molecule_finds_nothing_and_is_not_found(query: str) -> None:
     library = ExperienceLibrary([lesson("a", ("CCO", "x"), ("I", "y"), ("I have a die", "z"), ("", "w"))])
     assert structural(library, query) == []
-    assert {match.precedent.problem for match in structural(library, "I", 9)} == {"I"}
+    assert {case(match).problem for match in structural(library, "I", 9)} == {"I"}
 
 
 def test_a_molecule_that_shares_nothing_is_no_match() -> None:
@@ -256,7 +260,7 @@ def test_an_interrupt_while_an_index_reads_leaves_no_half_read_index(monkeypatch
     library = ExperienceLibrary([lesson("a", ("CCO", "x"), ("CCN", "y")), lesson("b", ("CCC", "z"))])
     read = StructuralIndex.read
 
-    def interrupted(self: StructuralIndex, number: int, change: indexes.Change) -> None:
+    def interrupted(self: StructuralIndex, number: int, change: Change) -> None:
         read(self, number, change)
         raise KeyboardInterrupt
 

@@ -52,7 +52,7 @@ def test_reciprocal_ranks_are_added_by_zone() -> None:
         assert hit.score == pytest.approx(expected)
     assert hits["both"].ranks == {"structural": 1, "lexical": 1}
     assert hits["structure only"].ranks == {"structural": 2}
-    assert list(hits)[0] == "both"
+    assert next(iter(hits)) == "both"
 
 
 def test_an_entry_with_many_similar_cases_counts_once_and_shows_them_best_first() -> None:
@@ -236,7 +236,7 @@ def test_a_copy_has_its_own_settings_and_the_same_snapshot() -> None:
     retriever = ExperienceRetriever(library(lesson("a", "CCO")), k=3)
     for copied in (copy.deepcopy(Program(retriever)), Program(retriever).deepcopy()):
         copied.retriever.k = 5
-        copied.retriever.views.append("other")
+        copied.retriever.views.append("lexical")
         assert retriever.k == 3
         assert len(retriever.views) == 2
         assert copied.retriever.library is retriever.library

@@ -1,4 +1,4 @@
-"""Tracking against a real MLflow store: one SQLite file for the whole module, as making one takes seconds."""
+"""Tracking against a real MLflow store: one SQLite file for the whole session, as making one takes seconds."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 
-@pytest.fixture(scope="module")
-def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return f"sqlite:///{tmp_path_factory.mktemp('store')}/mlflow.db"
+@pytest.fixture
+def uri(mlflow_uri: str) -> str:
+    return mlflow_uri
 
 
 @pytest.fixture(autouse=True)

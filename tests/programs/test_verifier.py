@@ -102,9 +102,7 @@ def test_a_molecule_is_withheld_however_it_is_written(server, ask, leak):
     server.script = says(f"Use {leak} instead of the ester.")
     verifier = Verifier(normalize=canonical_smiles)
     attempt = "reactants: CC(=O)OC.NCCc1ccccc1"
-    verdict = ask(
-        verifier, problem="CC(=O)NCc1ccccc1", attempt=attempt, measured=Feedback(0.0), reference=REACTANTS
-    )
+    verdict = ask(verifier, problem="CC(=O)NCc1ccccc1", attempt=attempt, measured=Feedback(0.0), reference=REACTANTS)
     assert verdict.redacted
     assert verdict.feedback.startswith("Use ")
     assert verdict.feedback.endswith(" instead of the ester.")

@@ -1,6 +1,7 @@
 """The offline expert behind DSPy: formats, worker processes, and how they end."""
 
 import asyncio
+import contextlib
 import gc
 import json
 import os
@@ -30,9 +31,7 @@ PRODUCT, REACTANTS = "CC(=O)NCc1ccccc1", "CC(=O)Cl.NCc1ccccc1"
 
 def model(workers: int | None = None) -> tuple[dspy.LM, AsyncOfflineEngine]:
     engine = AsyncOfflineEngine(workers)
-    lm = dspy.LM(
-        "offline/chemist", engine=OfflineEngine(), async_engine=engine, cache=False, num_retries=0
-    )
+    lm = dspy.LM("offline/chemist", engine=OfflineEngine(), async_engine=engine, cache=False, num_retries=0)
     return lm, engine
 
 
@@ -102,8 +101,11 @@ def test_a_prompt_of_no_role_is_a_clear_error(engine, signature):
     inputs = {next(iter(program.signature.input_fields)): "CCO"}
     with pytest.raises(dspy.utils.exceptions.LMInvalidRequestError, match="the offline chemist cannot answer"):
         program(**inputs)
+
+
+def test_a_workers_complaint_is_a_clear_error_too(engine):
     with pytest.raises(dspy.utils.exceptions.LMInvalidRequestError, match="the offline chemist cannot answer"):
-        asyncio.run(program.acall(**inputs))
+        asyncio.run(dspy.Predict("question -> answer").acall(question="What?"))
 
 
 def test_plain_text_is_a_clear_error(engine):
@@ -112,21 +114,20 @@ def test_plain_text_is_a_clear_error(engine):
 
 
 def test_workers_end_when_the_engine_is_closed(engine):
-    asyncio.run(Critic().acall(precedent=CASE))
+    engine._worker({})
     (pid,) = pids(engine)
     assert alive(pid)
     engine.close()
     assert gone(pid)
-    asyncio.run(Critic().acall(precedent=CASE))  # it opens again
-    assert pids(engine) != [pid]
+    assert engine._pool == []  # the next question starts new ones
 
 
 def test_workers_end_when_the_engine_is_forgotten():
     lm, engine = model(workers=2)
-    with dspy.context(lm=lm):
-        asyncio.run(Critic().acall(precedent=CASE))
+    engine._worker({})
     ended = pids(engine)
     assert len(ended) == 2
+    assert all(alive(pid) for pid in ended)
     del lm, engine
     gc.collect()
     assert all(gone(pid) for pid in ended)
@@ -149,24 +150,17 @@ def test_workers_end_when_their_parent_is_killed():
     assert gone(pid)
 
 
-def test_a_killed_worker_is_an_error_and_no_hang(engine):
-    asyncio.run(Critic().acall(precedent=CASE))
-    (pid,) = pids(engine)
-    os.kill(pid, signal.SIGKILL)
-    assert gone(pid)
-    with pytest.raises(dspy.utils.exceptions.LMServerError, match="worker process of the offline chemist ended"):
-        asyncio.run(asyncio.wait_for(Critic().acall(precedent=CASE), 20))
-
-
-def test_a_worker_that_dies_at_work_is_an_error_and_no_hang(engine):
-    asyncio.run(Critic().acall(precedent=CASE))
+@pytest.mark.parametrize("when", ["before it is asked", "while it works"])
+def test_a_killed_worker_is_an_error_and_no_hang(engine, when):
+    engine._worker({})
     (pid,) = pids(engine)
 
     async def interrupted() -> None:
-        os.kill(pid, signal.SIGSTOP)
+        os.kill(pid, signal.SIGSTOP if when == "while it works" else signal.SIGKILL)
         asking = asyncio.create_task(Critic().acall(precedent=CASE))
-        await asyncio.sleep(0.3)
-        os.kill(pid, signal.SIGKILL)
+        await asyncio.sleep(0.2)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
         await asyncio.wait_for(asking, 20)
 
     with pytest.raises(dspy.utils.exceptions.LMServerError, match="worker process of the offline chemist ended"):
@@ -179,7 +173,7 @@ def test_the_number_of_workers_changes_nothing():
         lm, engine = model(workers)
         with dspy.context(lm=lm):
             learning = ForwardLearning(TASK.metric, max_rollouts=1, max_rounds=2, window=4, progress=False)
-            learning.compile(TASK.actor(**OFFLINE_RETRIEVAL), trainset=TASK.load("train").examples[:12])
+            learning.compile(TASK.actor(**OFFLINE_RETRIEVAL), trainset=TASK.load("train").examples[:8])
         hashes.append([record.hash for record in learning.versions])
         assert len(engine._pool) == workers
         engine.close()
@@ -196,7 +190,8 @@ def test_one_problem_stays_with_one_worker():
 
 
 def test_as_many_workers_as_cores(monkeypatch):
-    assert AsyncOfflineEngine().workers == len(os.sched_getaffinity(0))
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 2, 5}, raising=False)
+    assert AsyncOfflineEngine().workers == 3
     monkeypatch.delattr(os, "sched_getaffinity")  # as on macOS and Windows
     assert AsyncOfflineEngine(5).workers == 5
     assert AsyncOfflineEngine().workers == os.cpu_count()

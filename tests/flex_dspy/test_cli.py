@@ -1,0 +1,130 @@
+"""The commands, as a person types them."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from flex_dspy.cli import main
+from flex_dspy.library import ExperienceLibrary
+from flex_dspy.tracking import load_library
+
+SMALL = ["--study", "--train-samples", "60", "--val-samples", "20", "--checkpoint-every", "30", "--quiet"]
+
+
+def learn(out: Path, *more: str, tracking: tuple[str, ...] = ("--no-tracking",)) -> int:
+    return main(["learn", "retro", *SMALL, "--out", str(out), *tracking, *more])
+
+
+@pytest.fixture(scope="module")
+def learned(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a small run."""
+    out = tmp_path_factory.mktemp("run") / "out"
+    assert learn(out) == 0
+    return out
+
+
+def test_learn_leaves_a_library_a_figure_and_its_versions(learned: Path) -> None:
+    library = ExperienceLibrary.load(learned / "library.json")
+    assert library.task == "uspto50k"
+    assert library.sizes()["golden"] > 10
+    assert (learned / "library.png").read_bytes().startswith(b"\x89PNG")
+    versions = [json.loads(line) for line in (learned / "library.versions.jsonl").read_text().splitlines()]
+    assert [version["step"] for version in versions] == [0, 30, 60]
+    assert versions[-1]["metrics"]["accuracy"] > versions[0]["metrics"]["accuracy"]
+
+
+def test_the_same_command_again_shows_what_was_learned(learned, capsys) -> None:
+    before = (learned / "library.json").stat().st_mtime_ns
+    assert learn(learned) == 0
+    assert (learned / "library.json").stat().st_mtime_ns == before
+    assert "60 examples" in capsys.readouterr().out
+
+
+def test_other_settings_do_not_go_into_the_same_folder(learned, capsys) -> None:
+    assert learn(learned, "--seed", "1") == 1
+    assert "--out" in capsys.readouterr().err
+
+
+def test_fresh_moves_what_was_there_aside(tmp_path) -> None:
+    out = tmp_path / "out"
+    assert learn(out) == 0
+    assert learn(out, "--fresh", "--seed", "1") == 0
+    first, second = (ExperienceLibrary.load(f / "library.json") for f in (tmp_path / "out.1.bak", out))
+    assert first != second
+
+
+def test_resume_needs_a_run(tmp_path, capsys) -> None:
+    assert learn(tmp_path / "none", "--resume") == 1
+    assert "no run to resume" in capsys.readouterr().err
+
+
+def test_eval_keeps_a_record_and_a_page_an_example(learned, tmp_path, capsys) -> None:
+    library = str(learned / "library.json")
+    out = tmp_path / "eval"
+    command = ["eval", "retro", "--library", library, "--samples", "25", "--out", str(out), "--quiet"]
+    assert main(command) == 0
+    records = [json.loads(line) for line in (out / "with-library" / "records.jsonl").read_text().splitlines()]
+    assert len(records) == 25
+    assert {"problem", "reference", "outputs", "score", "feedback", "shown"} <= records[0].keys()
+    page = (out / "with-library" / "logs" / f"{records[0]['example_id']}.md").read_text()
+    assert records[0]["problem"] in page
+    table = capsys.readouterr().out
+    assert "no library" in table
+    assert "95% interval" in table
+    accuracy = json.loads((out / "with-library" / "metrics.json").read_text())["accuracy"]
+    assert accuracy == sum(record["score"] for record in records) / 25
+
+
+def test_without_retrieval_the_library_is_of_no_use(learned, tmp_path) -> None:
+    out = tmp_path / "eval"
+    command = ["eval", "retro", "--no-retrieve", "--samples", "10", "--out", str(out), "--quiet"]
+    assert main(command) == 0
+    assert json.loads((out / "no-library" / "metrics.json").read_text())["accuracy"] == 0
+
+
+@pytest.mark.parametrize(("overlap", "code", "n"), [("drop", 1, 0), ("refuse", 1, 0), ("allow", 0, 465)])
+def test_examples_that_were_learned_from_do_not_count(learned, tmp_path, capsys, overlap, code, n) -> None:
+    whole = tmp_path / "whole"
+    assert main(["learn", "retro", "--study", "--quiet", "--no-tracking", "--out", str(whole), "--val-samples", "5"]) == 0
+    out = tmp_path / "eval"
+    library = str(whole / "library.json")
+    command = ["eval", "retro", "--library", library, "--data", "train", "--out", str(out), "--quiet", "--no-baseline"]
+    assert main([*command, "--overlap", overlap]) == code
+    if code:
+        assert "train" in capsys.readouterr().err
+    else:
+        assert json.loads((out / "with-library" / "metrics.json").read_text())["n"] == n
+
+
+@pytest.mark.parametrize(
+    ("command", "complaint"),
+    [
+        (["learn", "math"], "no offline expert for this task yet"),
+        (["eval", "retro"], "--library"),
+        (["eval", "retro", "--library", "absent.json"], "absent.json"),
+        (["learn", "retro", "--train", "absent.csv"], "absent.csv"),
+        (["learn", "retro", "--lm", "offline/alchemist"], "alchemist"),
+    ],
+)
+def test_what_cannot_work_is_one_clear_line(command, complaint, capsys, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(command) == 1
+    error = capsys.readouterr().err
+    assert complaint in error
+    assert "Traceback" not in error
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_version_in_mlflow_is_a_library_by_name(mlflow_uri, tmp_path) -> None:
+    tracking = ("--tracking-uri", mlflow_uri, "--experiment", "cli")
+    assert learn(tmp_path / "run", tracking=tracking) == 0
+    library = ExperienceLibrary.load(tmp_path / "run" / "library.json")
+    assert load_library("flex-uspto50k@newest", tracking_uri=mlflow_uri) == library
+    command = ["eval", "retro", "--library", "flex-uspto50k@best", "--tracking-uri", mlflow_uri]
+    out = tmp_path / "eval"
+    assert main([*command, "--samples", "10", "--quiet", "--no-baseline", "--out", str(out)]) == 0
+    assert (out / "with-library" / "records.jsonl").exists()
+    again = learn(tmp_path / "more", "--library", "flex-uspto50k@best", "--seed", "7", tracking=tracking)
+    assert again == 0
+    assert len(ExperienceLibrary.load(tmp_path / "more" / "library.json")) >= len(library)
