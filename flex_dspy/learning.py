@@ -249,6 +249,7 @@ class _Run:
         self.attempted = 0
         self.solved = 0
         self.failed = 0
+        self.last_error = ""
 
     # -- the loop ------------------------------------------------------------------------------------------
 
@@ -268,6 +269,8 @@ class _Run:
                     await self._publish(stop)
                     done = stop
                 start = stop
+        if self.failed == len(self.order):
+            raise ModelError(f"all {self.failed} examples failed; the last one said: {self.last_error}")
         pictures = self._pictures()
         if tracker is not None:
             tracker.finish(pictures)
@@ -376,6 +379,7 @@ class _Run:
         self.solved += bool(outcome.solved)
         success = f"solved {self.solved / self.attempted:.0%}, " if self.attempted else ""
         self.failed += bool(outcome.error)
+        self.last_error = outcome.error or self.last_error
         failures = f", {self.failed} failed" if self.failed else ""
         bar.set_postfix_str(f"{success}library {sizes or 'empty'}{failures}", refresh=False)
         bar.update()

@@ -11,6 +11,8 @@ from flex_dspy.rendering import NONE
 from flex_dspy.retrieval import ExperienceRetriever
 from flex_dspy.signatures.actor import with_experience
 
+NO_ATTEMPTS = "none"
+
 
 class Actor(dspy.Module):
     """Answers a task's problem with the experiences that fit it.
@@ -40,7 +42,7 @@ class Actor(dspy.Module):
         self.retrieve = retrieve
         self.attempt = dspy.ChainOfThought(with_experience(task))
 
-    def forward(self, earlier_attempts: str = "", **inputs: Any) -> dspy.Prediction:
+    def forward(self, earlier_attempts: str = NO_ATTEMPTS, **inputs: Any) -> dspy.Prediction:
         """Attempt a problem.
 
         Args:
@@ -53,7 +55,7 @@ class Actor(dspy.Module):
         experiences = self.experiences(inputs)
         return self.attempt(experiences=experiences, earlier_attempts=earlier_attempts, **inputs)
 
-    async def aforward(self, earlier_attempts: str = "", **inputs: Any) -> dspy.Prediction:
+    async def aforward(self, earlier_attempts: str = NO_ATTEMPTS, **inputs: Any) -> dspy.Prediction:
         """The same, asynchronously."""
         experiences = self.experiences(inputs)
         return await self.attempt.acall(experiences=experiences, earlier_attempts=earlier_attempts, **inputs)

@@ -9,6 +9,7 @@ import dspy
 
 from flex_dspy.errors import ConfigurationError
 from flex_dspy.examples import problem_of, reference_of
+from flex_dspy.programs.actor import NO_ATTEMPTS
 from flex_dspy.programs.verifier import Verifier
 from flex_dspy.running import call, raise_if_systemic, run_sync
 from flex_dspy.scoring import Metric, score
@@ -109,7 +110,7 @@ class RejectionSampling(dspy.Module):
     def _inputs(self, example: dspy.Example, rollout: int, rounds: list[Round]) -> dict[str, Any]:
         inputs: dict[str, Any] = dict(example.inputs())
         if hasattr(self.actor, "attempt"):
-            inputs["earlier_attempts"] = Trajectory(tuple(rounds)).text() or "none"
+            inputs["earlier_attempts"] = Trajectory(tuple(rounds)).text() or NO_ATTEMPTS
             if rollout:  # another rollout is another sample, not the first one from a cache
                 inputs["config"] = {"rollout_id": rollout, "temperature": 1.0}
         return inputs

@@ -78,7 +78,11 @@ class AsyncOfflineEngine:
         if not self._pool:
             self._pool = [_Worker() for _ in range(self.workers)]
         problem = inputs.get("product") or inputs.get("problem") or ""
-        return self._pool[zlib.crc32(problem.encode()) % len(self._pool)]
+        place = zlib.crc32(problem.encode()) % len(self._pool)
+        if not self._pool[place].is_alive():  # the next try of a call that a dead worker failed
+            self._pool[place].close()
+            self._pool[place] = _Worker()
+        return self._pool[place]
 
     def close(self) -> None:
         """End the worker processes."""
@@ -119,6 +123,10 @@ class _Worker:
         self._stdin, self._stdout = cast("IO[str]", process.stdin), cast("IO[str]", process.stdout)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="flex-dspy-offline")
         self.close = weakref.finalize(self, _end, self._process, self._thread)
+
+    def is_alive(self) -> bool:
+        """Whether the process still runs."""
+        return self._process.poll() is None
 
     async def answer(self, inputs: Mapping[str, str], outputs: list[str]) -> dict[str, Any]:
         """Ask, and wait without holding up the event loop.
