@@ -20,10 +20,11 @@ if TYPE_CHECKING:
     from flex_dspy.library import ExperienceLibrary
     from flex_dspy.lm import language_model
     from flex_dspy.programs import Actor, Critic, RejectionSampling, Updater, Verifier
+    from flex_dspy.registry import load_library
     from flex_dspy.retrieval import ExperienceRetriever, pinned
     from flex_dspy.store import LibraryStore
     from flex_dspy.tasks import Task, get_task
-    from flex_dspy.tracking import MLflowTracker, load_library
+    from flex_dspy.tracking import MLflowTracker
 
 __all__ = [
     "Actor",
@@ -59,7 +60,8 @@ _HOME = {
     "retrieval": ("ExperienceRetriever", "pinned"),
     "store": ("LibraryStore",),
     "tasks": ("Task", "get_task"),
-    "tracking": ("MLflowTracker", "load_library"),
+    "registry": ("load_library",),
+    "tracking": ("MLflowTracker",),
 }
 
 

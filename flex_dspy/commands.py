@@ -23,9 +23,10 @@ from flex_dspy.library import ExperienceLibrary
 from flex_dspy.library_file import write_atomically
 from flex_dspy.lm import is_offline, language_model
 from flex_dspy.programs import Actor, Critic, Updater, Verifier
+from flex_dspy.registry import is_reference, load_library
 from flex_dspy.store import LibraryStore
-from flex_dspy.tasks import OFFLINE_RETRIEVAL, Task, get_task
-from flex_dspy.tracking import MLflowTracker, is_reference, load_library
+from flex_dspy.tasks import Task, get_task
+from flex_dspy.tracking import MLflowTracker
 
 logger = logging.getLogger(__name__)
 
@@ -227,12 +228,9 @@ def _models(arguments: argparse.Namespace, task: Task) -> dict[str, dspy.LM]:
 
 
 def _actor(arguments: argparse.Namespace, task: Task, model: dspy.LM) -> Actor:
-    retrieval: dict[str, Any] = dict(OFFLINE_RETRIEVAL) if is_offline(model) else {}
     given = {"k": arguments.k, "depth": arguments.depth, "token_budget": arguments.token_budget}
-    retrieval.update({name: value for name, value in given.items() if value is not None})
-    actor = task.actor(retrieve=not arguments.no_retrieve, **retrieval)
-    actor.set_lm(model)
-    return actor
+    retrieval = {name: value for name, value in given.items() if value is not None}
+    return task.actor(lm=model, retrieve=not arguments.no_retrieve, **retrieval)
 
 
 def _split(task: Task, name: str) -> str:

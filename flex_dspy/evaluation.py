@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -74,11 +75,10 @@ class Evaluation:
     def interval(self) -> tuple[float, float]:
         """The 95% interval of the accuracy: Wilson's for right or wrong, the normal one for graded scores."""
         scores = [record.score for record in self.records]
-        if set(scores) <= {0.0, 1.0}:
+        if self.n == 1 or set(scores) <= {0.0, 1.0}:
             return wilson(sum(scores), self.n)
-        mean = self.accuracy
-        deviation = math.sqrt(sum((value - mean) ** 2 for value in scores) / max(self.n - 1, 1) / self.n)
-        return mean - 1.96 * deviation, mean + 1.96 * deviation
+        deviation = statistics.stdev(scores) / math.sqrt(self.n)
+        return self.accuracy - 1.96 * deviation, self.accuracy + 1.96 * deviation
 
     def metrics(self) -> dict[str, float]:
         """Everything measured, as numbers by name."""
@@ -241,15 +241,11 @@ async def _measure(
     )
 
 
-def _record(
-    example: dspy.Example, prediction: dspy.Prediction, points: float, start: float, **details: Any
-) -> Record:
+def _record(example: dspy.Example, prediction: dspy.Prediction, points: float, start: float, **details: Any) -> Record:
     seconds = time.perf_counter() - start
     reference = reference_of(example, prediction.keys() or example.labels().keys())
     outputs = dict(prediction.items())
-    return Record(
-        example_id(example), problem_of(example), reference, outputs, points, seconds=seconds, **details
-    )
+    return Record(example_id(example), problem_of(example), reference, outputs, points, seconds=seconds, **details)
 
 
 def learned_ids(library: ExperienceLibrary) -> set[str]:

@@ -307,9 +307,7 @@ class _Run:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
 
-    async def _explore(
-        self, example: dspy.Example, library: ExperienceLibrary, gate: asyncio.Semaphore
-    ) -> Outcome:
+    async def _explore(self, example: dspy.Example, library: ExperienceLibrary, gate: asyncio.Semaphore) -> Outcome:
         """Attempt, distil and propose edits, all against one snapshot. A failure is an outcome."""
         async with gate:
             try:
@@ -336,9 +334,7 @@ class _Run:
     async def _propose(
         self, precedent: Precedent, trajectory: Trajectory | None, library: ExperienceLibrary
     ) -> Proposal:
-        lesson: Experience = (
-            await self.settings.critic.acall(precedent=precedent, trajectory=trajectory)
-        ).experience
+        lesson: Experience = (await self.settings.critic.acall(precedent=precedent, trajectory=trajectory)).experience
         near = nearest_lessons(library, lesson, NEAREST)
         edit: Edit = (await self.settings.updater.acall(lesson=lesson, nearest=near)).edit
         return Proposal(lesson, edit)
@@ -500,6 +496,8 @@ def _tally(shown: Sequence[str], trajectories: Sequence[Trajectory]) -> Tally:
 
 def _written_since(newest: ExperienceLibrary, seen: ExperienceLibrary) -> list[Experience]:
     """Entries written or rewritten after a snapshot: at most a window's worth, however large the library."""
+    if newest.log is not seen.log:  # another process made a checkpoint, and the library was read anew
+        return [entry for entry in newest if entry.updated_at > seen.seen]
     changes = newest.log.changes[seen.tip : newest.tip]
     ids = dict.fromkeys(change.entry_id for change in changes if change.rewritten is not None)
     return [newest[entry_id] for entry_id in ids if entry_id in newest]

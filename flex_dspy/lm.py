@@ -54,9 +54,7 @@ def _offline(expert: str | None) -> dspy.LM:
         raise ConfigurationError(f"there is {what}: name a language model with --lm, e.g. --lm openai/gpt-4o")
     from flex_dspy.offline.engine import AsyncOfflineEngine, OfflineEngine
 
-    return dspy.LM(
-        f"{OFFLINE}/{expert}", engine=OfflineEngine(), async_engine=AsyncOfflineEngine(), cache=False
-    )
+    return dspy.LM(f"{OFFLINE}/{expert}", engine=OfflineEngine(), async_engine=AsyncOfflineEngine(), cache=False)
 
 
 def is_offline(lm: dspy.LM) -> bool:

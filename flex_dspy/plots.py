@@ -48,9 +48,7 @@ class CurvePoint:
     n: int
 
 
-def learning_curve(
-    points: Sequence[CurvePoint], path: Path, *, title: str, baseline: float | None = None
-) -> Path:
+def learning_curve(points: Sequence[CurvePoint], path: Path, *, title: str, baseline: float | None = None) -> Path:
     """Draw accuracy against what was learned, with its 95% interval, as a PNG.
 
     Args:
@@ -105,9 +103,7 @@ def _draw_curve(axes: Any, points: Sequence[CurvePoint]) -> None:
     below = [max(0.0, accuracy - end) for accuracy, end in zip(y, low, strict=True)]
     above = [max(0.0, end - accuracy) for accuracy, end in zip(y, high, strict=True)]
     axes.fill_between(x, low, high, color=_CURVE, alpha=0.13, linewidth=0)
-    axes.errorbar(
-        x, y, yerr=[below, above], fmt="none", ecolor=_CURVE, elinewidth=1.1, capsize=2.5, alpha=0.7
-    )
+    axes.errorbar(x, y, yerr=[below, above], fmt="none", ecolor=_CURVE, elinewidth=1.1, capsize=2.5, alpha=0.7)
     axes.plot(x, y, color=_CURVE, linewidth=2, marker="o", markersize=5.5)
     axes.annotate(
         f"{y[-1]:.1%}", (x[-1], y[-1]), xytext=(9, 0), textcoords="offset points", color=_CURVE,

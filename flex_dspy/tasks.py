@@ -14,6 +14,7 @@ from flex_dspy.data.loading import LoadedData
 from flex_dspy.errors import ConfigurationError
 from flex_dspy.evaluation import Measure
 from flex_dspy.library import ExperienceLibrary
+from flex_dspy.lm import is_offline
 from flex_dspy.metrics.aime import aime, integer_answer
 from flex_dspy.metrics.uspto50k import maxfrag, rank_of_reference, uspto50k
 from flex_dspy.molecules import canonical_smiles
@@ -21,6 +22,9 @@ from flex_dspy.programs.actor import Actor
 from flex_dspy.retrieval import ExperienceRetriever, View
 from flex_dspy.scoring import Metric
 from flex_dspy.signatures.actor import Retrosynthesis, SolveCompetitionProblem
+
+# An offline expert weighs hundreds of precedents at no cost; a language model pays for each token.
+OFFLINE_RETRIEVAL: Mapping[str, int] = {"k": 300, "depth": 300, "token_budget": 200_000}
 
 
 @dataclass(frozen=True)
@@ -52,22 +56,29 @@ class Task:
     normalize: Callable[[str], str | None] | None = None
 
     def actor(
-        self, library: ExperienceLibrary | None = None, *, retrieve: bool = True, **retrieval: Any
+        self,
+        library: ExperienceLibrary | None = None,
+        *,
+        lm: dspy.LM | None = None,
+        retrieve: bool = True,
+        **retrieval: Any,
     ) -> Actor:
         """An actor for the task, reading this library.
 
         Args:
             library: The experiences; none by default.
+            lm: The actor's own model; by default it asks the one in ``dspy.settings``.
             retrieve: Whether the actor is shown experience at all.
-            **retrieval: Settings of the ``ExperienceRetriever``.
+            **retrieval: Settings of the ``ExperienceRetriever``; an offline expert is shown more by default.
         """
+        model = lm or dspy.settings.lm
+        defaults = OFFLINE_RETRIEVAL if model is not None and is_offline(model) else {}
         library = ExperienceLibrary(task=self.name) if library is None else library
-        retriever = ExperienceRetriever(library, **{"views": self.views, **retrieval})
-        return Actor(self.signature, retriever, retrieve=retrieve)
-
-
-# An offline expert weighs hundreds of precedents at no cost; a language model pays for each token.
-OFFLINE_RETRIEVAL: Mapping[str, int] = {"k": 300, "depth": 300, "token_budget": 100_000}
+        retriever = ExperienceRetriever(library, **{"views": self.views, **defaults, **retrieval})
+        actor = Actor(self.signature, retriever, retrieve=retrieve)
+        if lm is not None:
+            actor.set_lm(lm)
+        return actor
 
 
 def _within(k: int) -> Measure:

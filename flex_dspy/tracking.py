@@ -18,57 +18,32 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import re
-import sqlite3
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import unquote
 
 from flex_dspy.errors import ConfigurationError, RunError
 from flex_dspy.library import ExperienceLibrary
+from flex_dspy.library_file import write_atomically
+from flex_dspy.mlflow_store import artifacts_beside, brief, check_sqlite, connect, resolve_uri, without_login
+from flex_dspy.parameters import MAX_NAME, allowed_name, printable_params
+from flex_dspy.registry import LIBRARY_FILE
 
 logger = logging.getLogger(__name__)
 
-LIBRARY_FILE = "library.json"
 MODEL_TYPE = "flex-library"
 NEWEST, BEST = "newest", "best"
 
 # MLflow's limits: 6,000 characters a parameter, 250 a name, 36 a data set's digest, 100 parameters a call.
-_MAX_VALUE = 6_000
-_MAX_NAME = 250
 _MAX_DIGEST = 36
 _BATCH = 100
 
-# Read by MLflow when it is imported, or at each request. A store that does not answer is tried again with
-# the next version (see ``MLflowTracker``), so MLflow's own minutes of retries would only hold up learning.
-_ENVIRONMENT = {
-    "LITELLM_LOCAL_MODEL_COST_MAP": "True",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
-}
-
 _REGISTERED_NAME = re.compile(r"\w[\w .-]*")
-_REFERENCE = re.compile(r"(?:models:/)?(?P<name>\w[\w .-]*)(?:@(?P<alias>[\w-]+)|/(?P<number>\d+))")
-
-_SECRET_NAME = re.compile(
-    r"secret|passw|pwd|credential|authori[sz]ation|bearer|cookie|(api|access|private|auth)[_.-]?key|(^|\.)key$",
-    re.IGNORECASE,
-)
-_SECRET_VALUE = re.compile(
-    r"\b(sk-[\w-]{16,}|hf_\w{16,}|gh[pousr]_\w{16,}|AKIA\w{12,}|AIza[\w-]{20,})|Bearer\s+\S"
-)
-_URI_LOGIN = re.compile(r"(?<=://)[^/@\s]+@")
-_WITHHELD = "(withheld)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,16 +131,16 @@ class MLflowTracker:
         Raises:
             ConfigurationError: If the tracking store cannot be used.
         """
-        uri = _resolve_uri(self.tracking_uri)
+        uri = resolve_uri(self.tracking_uri)
         try:
-            _check_sqlite(uri)
-            self._client = _connect(uri)
+            check_sqlite(uri)
+            self._client = connect(uri)
             self._experiment_id = self._open_experiment(uri)
             self.run_id = self._known_run() or self._new_run(params)
             self._log_params(params)
         except Exception as error:  # Each kind of store fails with errors of its own driver.
             raise ConfigurationError(
-                f"MLflow cannot use the tracking store {_without_login(uri)}: {_brief(error, uri)}. "
+                f"MLflow cannot use the tracking store {without_login(uri)}: {brief(error, uri)}. "
                 "Start its server, correct MLFLOW_TRACKING_URI, or learn without tracking."
             ) from error
 
@@ -173,7 +148,7 @@ class MLflowTracker:
         found = self._client.get_experiment_by_name(self.experiment)
         if found is not None:
             return str(found.experiment_id)
-        location = _artifacts_beside(uri, self.experiment)
+        location = artifacts_beside(uri, self.experiment)
         return str(self._client.create_experiment(self.experiment, artifact_location=location))
 
     def _known_run(self) -> str | None:
@@ -197,7 +172,8 @@ class MLflowTracker:
         tags = {"flex_dspy.version": _package_version(), "flex_dspy.task": str(params.get("task", ""))}
         run = self._client.create_run(self._experiment_id, run_name=self.registered_name, tags=tags)
         if self.run_file is not None:
-            _write_atomically(self.run_file, run.info.run_id)
+            self.run_file.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(self.run_file, run.info.run_id)
         return str(run.info.run_id)
 
     def _log_params(self, params: Mapping[str, Any]) -> None:
@@ -210,7 +186,7 @@ class MLflowTracker:
         for first in range(0, len(fresh), _BATCH):
             self._client.log_batch(self.run_id, params=fresh[first : first + _BATCH])
         changed = {key: value for key, value in given.items() if known.get(key, value) != value}
-        tags = [RunTag(f"resumed.{key}"[:_MAX_NAME], value) for key, value in changed.items()]
+        tags = [RunTag(f"resumed.{key}"[:MAX_NAME], value) for key, value in changed.items()]
         for first in range(0, len(tags), _BATCH):
             self._client.log_batch(self.run_id, tags=tags[first : first + _BATCH])
 
@@ -256,8 +232,8 @@ class MLflowTracker:
         try:
             action(*args)
         except Exception as error:  # Whatever befalls the store, what was learned must not be lost with it.
-            uri = _resolve_uri(self.tracking_uri)
-            logger.warning("MLflow did not take %s; nothing learned is lost. %s", what, _brief(error, uri))
+            uri = resolve_uri(self.tracking_uri)
+            logger.warning("MLflow did not take %s; nothing learned is lost. %s", what, brief(error, uri))
             return False
         return True
 
@@ -312,7 +288,7 @@ class MLflowTracker:
             return None, None
         digest = (version.dataset_digest or "unknown")[:_MAX_DIGEST]
         source = json.dumps({"tags": {"name": version.dataset}})
-        dataset = Dataset(version.dataset[:_MAX_NAME], digest, "code", source)
+        dataset = Dataset(version.dataset[:MAX_NAME], digest, "code", source)
         context = [InputTag("mlflow.data.context", "validation")]
         self._client.log_inputs(self.run_id, [DatasetInput(dataset, context)])
         return dataset.name, digest
@@ -329,7 +305,7 @@ class MLflowTracker:
             "precedents": library.precedent_count,
         }
         return [
-            Metric(_allowed_name(key), float(value), now, version.step, model_id, *dataset, self.run_id)
+            Metric(allowed_name(key), float(value), now, version.step, model_id, *dataset, self.run_id)
             for key, value in values.items()
         ]
 
@@ -390,103 +366,6 @@ class MLflowTracker:
         return float(tags["accuracy"]) > float(held.get("accuracy", "-inf"))
 
 
-# -- loading -----------------------------------------------------------------------------------------------
-
-
-def is_reference(text: str) -> bool:
-    """Whether a text has the form of a registered library, ``NAME@alias`` or ``NAME/version``.
-
-    The form is also that of some paths (``exps/1``), so ask first whether such a file exists.
-    """
-    return _REFERENCE.fullmatch(text) is not None
-
-
-def load_library(
-    reference: str, tracking_uri: str | None = None, dst: str | Path | None = None
-) -> ExperienceLibrary:
-    """Load a library from the MLflow registry.
-
-    Args:
-        reference: ``NAME@alias``, such as ``chemist@best``, or ``NAME/version``, such as ``chemist/3``.
-        tracking_uri: The tracking store; None for MLflow's own choice.
-        dst: Where the library file is kept as well; None for nowhere.
-
-    Returns:
-        The library, equal to the one that was logged.
-
-    Raises:
-        ConfigurationError: If there is no such store, name, alias or version; the message says what there is.
-        LibraryError: If the file in the registry is damaged.
-    """
-    match = _REFERENCE.fullmatch(reference)
-    if match is None:
-        raise ConfigurationError(f"{reference!r} is no registered library. Write NAME@alias or NAME/version.")
-    uri = _resolve_uri(tracking_uri)
-    try:
-        _check_sqlite(uri, must_exist=True)
-        text = _download(_connect(uri), uri, match)
-    except ConfigurationError:
-        raise
-    except Exception as error:  # Each kind of store fails with errors of its own driver.
-        raise ConfigurationError(
-            f"MLflow cannot read {reference} from {_without_login(uri)}: {_brief(error, uri)}. "
-            "Start its server, or correct MLFLOW_TRACKING_URI."
-        ) from error
-    library = ExperienceLibrary.from_json(text, reference)
-    if dst is not None:
-        library.save(dst)
-    return library
-
-
-def _download(client: Any, uri: str, match: re.Match[str]) -> bytes:
-    """The bytes of the registered library file."""
-    from mlflow.artifacts import download_artifacts
-    from mlflow.exceptions import MlflowException
-
-    version = _find_version(client, uri, match)
-    # Not "models:/NAME/1": MLflow looks that up in the process's own store, which need not be this one.
-    source = client.get_model_version_download_uri(version.name, version.version)
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            path = download_artifacts(f"{source}/{LIBRARY_FILE}", dst_path=folder, tracking_uri=uri)
-        except (MlflowException, OSError) as error:
-            raise ConfigurationError(
-                f"{match[0]} has no {LIBRARY_FILE} at {_without_login(source)}: it is no library, or "
-                "its files are gone."
-            ) from error
-        return Path(path).read_bytes()
-
-
-def _find_version(client: Any, uri: str, match: re.Match[str]) -> Any:
-    from mlflow.exceptions import MlflowException
-
-    name, alias, number = match["name"], match["alias"], match["number"]
-    try:
-        if alias:
-            return client.get_model_version_by_alias(name, alias)
-        return client.get_model_version(name, number)
-    except MlflowException as error:
-        if error.error_code not in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
-            raise
-        known = _what_there_is(client, name)
-        raise ConfigurationError(f"There is no {match[0]} in {_without_login(uri)}. {known}") from error
-
-
-def _what_there_is(client: Any, name: str) -> str:
-    """What a user who asked for something missing under ``name`` could ask for instead."""
-    names = [model.name for model in client.search_registered_models(max_results=100)]
-    if name not in names:
-        listed = ", ".join(names[:20])
-        return f"Registered: {listed}." if names else "Nothing is registered yet: learn with tracking first."
-    aliases = [f"{name}@{alias}" for alias in sorted(client.get_registered_model(name).aliases)]
-    newest = client.search_model_versions(f"name = '{name}'", max_results=1, order_by=["version_number DESC"])
-    numbers = [f"{name}/1 to {name}/{newest[0].version}"] if newest else []
-    return f"There are: {', '.join(aliases + numbers) or 'no versions'}."
-
-
-# -- what is written ---------------------------------------------------------------------------------------
-
-
 def describe(version: Version) -> str:
     """One line about a version: size, accuracy with interval and sample size, parent."""
     measured, library = version.metrics, version.library
@@ -501,64 +380,6 @@ def describe(version: Version) -> str:
         parts.append(f"{measured['baseline_accuracy']:.1%} without a library")
     parts.append(f"parent {library.parent[:12]}" if library.parent else "no parent")
     return "; ".join(parts)
-
-
-def printable_params(params: Mapping[str, Any]) -> dict[str, str]:
-    """Parameters as MLflow takes them: flat, text, cut to its limits, and free of secrets.
-
-    Args:
-        params: Values by name; mappings may be nested and become dotted names.
-
-    Returns:
-        Text by name. Whatever is named like a secret is missing; a value that looks like one is withheld.
-    """
-    flat = {}
-    for key, value in _flatten(params, ""):
-        if not _is_secret(key, value):
-            text = _masked(value if isinstance(value, str) else _as_text(value))
-            flat[_allowed_name(key)] = text[:_MAX_VALUE]
-    return flat
-
-
-def _allowed_name(name: str) -> str:
-    """A parameter's or metric's name as MLflow allows it."""
-    return re.sub(r"[^\w./ -]", "_", name)[:_MAX_NAME]
-
-
-def _flatten(value: Any, prefix: str) -> Iterator[tuple[str, Any]]:
-    """Dotted names and values; items of a list that are mappings themselves are entered too."""
-    if isinstance(value, Mapping) and (value or not prefix):
-        for key, inner in value.items():
-            yield from _flatten(inner, f"{prefix}.{key}" if prefix else str(key))
-    elif isinstance(value, list | tuple) and any(isinstance(item, Mapping) for item in value):
-        for place, inner in enumerate(value):
-            yield from _flatten(inner, f"{prefix}.{place}")
-    else:
-        yield prefix, value
-
-
-def _is_secret(name: str, value: Any) -> bool:
-    """Whether a name is a secret's. ``max_tokens=4000`` is none, ``hf_token`` is one."""
-    if _SECRET_NAME.search(name):
-        return True
-    lowered = name.lower()
-    return "token" in lowered and (lowered.endswith("token") or not isinstance(value, int | float | None))
-
-
-def _masked(text: str) -> str:
-    return _WITHHELD if _SECRET_VALUE.search(text) else _without_login(text)
-
-
-def _without_login(uri: str) -> str:
-    """A text with the user and password cut out of the addresses in it."""
-    return _URI_LOGIN.sub("", uri)
-
-
-def _as_text(value: Any) -> str:
-    """A value on one line: JSON for lists, plain text for the rest."""
-    if isinstance(value, list | tuple):
-        return json.dumps(value, ensure_ascii=False, default=str)
-    return str(value)
 
 
 def _identity(version: Version) -> dict[str, str]:
@@ -577,75 +398,6 @@ def _registry_tags(version: Version) -> dict[str, str]:
     if "accuracy" in version.metrics:
         tags["accuracy"] = str(float(version.metrics["accuracy"]))
     return _identity(version) | tags
-
-
-# -- the store ---------------------------------------------------------------------------------------------
-
-
-def _prepare() -> None:
-    """Import MLflow without its messages."""
-    for name, value in _ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-    import mlflow  # noqa: F401  (sets its loggers' levels, so ours come after)
-
-    if "MLFLOW_LOGGING_LEVEL" not in os.environ:
-        for name in ("mlflow", "alembic"):
-            logging.getLogger(name).setLevel(logging.WARNING)
-
-
-def _resolve_uri(tracking_uri: str | None) -> str:
-    _prepare()
-    import mlflow
-
-    return tracking_uri or str(mlflow.get_tracking_uri())
-
-
-def _connect(uri: str) -> Any:
-    from mlflow import MlflowClient
-
-    return MlflowClient(tracking_uri=uri)
-
-
-def _sqlite_path(uri: str) -> Path | None:
-    """The database file of an SQLite store, None for other stores."""
-    if not uri.startswith("sqlite:///"):
-        return None
-    return Path(unquote(uri.removeprefix("sqlite:///").partition("?")[0])).absolute()
-
-
-def _check_sqlite(uri: str, *, must_exist: bool = False) -> None:
-    """Fail at once on a file that is no database: MLflow would try it again for two minutes."""
-    path = _sqlite_path(uri)
-    if path is None:
-        return
-    if must_exist and not path.exists():
-        raise ConfigurationError(
-            f"There is no tracking store {path}. Go to the folder that holds it, or set MLFLOW_TRACKING_URI."
-        )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute("PRAGMA schema_version")
-
-
-def _artifacts_beside(uri: str, experiment: str) -> str | None:
-    """Where the files of a new experiment go: beside the database, which MLflow would put into the cwd."""
-    path = _sqlite_path(uri)
-    if path is None or path.parent == Path.cwd():
-        return None
-    return (path.parent / "mlruns" / re.sub(r"[^\w-]", "_", experiment)).as_uri()
-
-
-def _brief(error: Exception, uri: str) -> str:
-    """The first line of an error, with no login in it."""
-    lines = str(error).replace(uri, _without_login(uri)).splitlines() or [type(error).__name__]
-    return _without_login(lines[0]).rstrip(".")[:200].strip()
-
-
-def _write_atomically(path: Path, text: str) -> None:
-    from flex_dspy.library_file import write_atomically
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, text)
 
 
 def _package_version() -> str:

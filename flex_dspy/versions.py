@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from flex_dspy.errors import LibraryFormatError
 from flex_dspy.library import ExperienceLibrary
@@ -19,6 +18,7 @@ class VersionRecord:
     """A published version, without its content.
 
     Attributes:
+        run: Identity of the learning run.
         step: Number of examples learned from.
         hash: Content hash of the library.
         parent: Hash of the version before.
@@ -27,6 +27,7 @@ class VersionRecord:
         metrics: What was measured of it; empty where nothing was.
     """
 
+    run: str
     step: int
     hash: str
     parent: str | None
@@ -78,22 +79,20 @@ class VersionLog:
     def __init__(self, library_path: Path | None, run: str) -> None:
         self.path = library_path.with_suffix(".versions.jsonl") if library_path else None
         self.run = run
-        self._lines = self._read()
-        self.records = [_record(line) for line in self._lines if line["run"] == run]
+        self._all = self._read()
+        self.records = [record for record in self._all if record.run == run]
 
-    def _read(self) -> list[dict[str, Any]]:
+    def _read(self) -> list[VersionRecord]:
         if self.path is None or not self.path.exists():
             return []
-        lines = []
-        for number, text in enumerate(self.path.read_text(encoding="utf-8").splitlines(), start=1):
+        records = []
+        for number, text in enumerate(self.path.read_bytes().splitlines(), start=1):
             try:
-                line = json.loads(text)
-                _record(line)
-            except (ValueError, KeyError, TypeError) as error:
+                records.append(VersionRecord(**json.loads(text)))
+            except (ValueError, TypeError) as error:
                 remedy = "Remove the line: its version is then measured again if it is the newest."
                 raise LibraryFormatError(self.path, f"line {number}", f"no version: {error}", remedy) from error
-            lines.append(line)
-        return lines
+        return records
 
     def get(self, step: int) -> VersionRecord | None:
         """The version published after so many examples, if it was."""
@@ -102,15 +101,16 @@ class VersionLog:
     def add(self, step: int, library: ExperienceLibrary, metrics: Mapping[str, float]) -> VersionRecord:
         """Note a version."""
         record = VersionRecord(
-            step, library.hash, library.parent, library.sizes(), library.precedent_count, dict(metrics)
+            run=self.run,
+            step=step,
+            hash=library.hash,
+            parent=library.parent,
+            sizes=library.sizes(),
+            precedents=library.precedent_count,
+            metrics=dict(metrics),
         )
         self.records.append(record)
-        self._lines.append({"run": self.run, **asdict(record)})
+        self._all.append(record)
         if self.path is not None:
-            write_atomically(self.path, "".join(json.dumps(line) + "\n" for line in self._lines))
+            write_atomically(self.path, "".join(json.dumps(asdict(line)) + "\n" for line in self._all))
         return record
-
-
-def _record(line: Mapping[str, Any]) -> VersionRecord:
-    fields = ("step", "hash", "parent", "sizes", "precedents", "metrics")
-    return VersionRecord(*(line[name] for name in fields))

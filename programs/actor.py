@@ -66,4 +66,3 @@ class Actor(dspy.Module):
             return NONE
         found = self.retriever(problem_text({name: inputs[name] for name in self.inputs if name in inputs}))
         return str(found.experiences)
-

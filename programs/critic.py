@@ -30,9 +30,7 @@ class Critic(dspy.Module):
         self.mixed = dspy.Predict(DistilRecovery)
         self.study = dspy.Predict(StudyWorkedAnswer)
 
-    def forward(
-        self, precedent: Precedent, trajectory: Trajectory | None = None
-    ) -> dspy.Prediction:
+    def forward(self, precedent: Precedent, trajectory: Trajectory | None = None) -> dspy.Prediction:
         """Distil.
 
         Args:
@@ -45,9 +43,7 @@ class Critic(dspy.Module):
         predictor, inputs, zone = self._prepared(precedent, trajectory)
         return _experience(predictor(**inputs).lesson, zone, precedent)
 
-    async def aforward(
-        self, precedent: Precedent, trajectory: Trajectory | None = None
-    ) -> dspy.Prediction:
+    async def aforward(self, precedent: Precedent, trajectory: Trajectory | None = None) -> dspy.Prediction:
         """The same, asynchronously."""
         predictor, inputs, zone = self._prepared(precedent, trajectory)
         written = await predictor.acall(**inputs)

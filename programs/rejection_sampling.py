@@ -96,9 +96,7 @@ class RejectionSampling(dspy.Module):
             measured = score(self.metric, example, prediction)
         outputs = dict(prediction.items())
         attempt = "\n".join(f"{name}: {value}" for name, value in outputs.items())
-        verdict = await self.verifier.acall(
-            problem=problem, attempt=attempt, measured=measured, reference=reference
-        )
+        verdict = await self.verifier.acall(problem=problem, attempt=attempt, measured=measured, reference=reference)
         return Round(
             outputs=outputs,
             score=measured.score if measured else None,

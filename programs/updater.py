@@ -10,6 +10,8 @@ from flex_dspy.experience import Discard, Edit, Experience, Insert, Merge, Revis
 from flex_dspy.rendering import Hit, render
 from flex_dspy.signatures.updater import Decision, MergeLesson
 
+WHOLE = 10**6  # more tokens than the caps of an entry allow
+
 
 class Updater(dspy.Module):
     """Decides whether a lesson is inserted, merged or discarded.
@@ -50,12 +52,13 @@ class Updater(dspy.Module):
 
     def _inputs(self, lesson: Experience, nearest: Sequence[Experience]) -> dict[str, str]:
         return {
-            "new_lesson": self._written([lesson]),
-            "nearest": self._written(nearest),
+            "new_lesson": _written([lesson], WHOLE),  # its rules are decided on by number: none may be missing
+            "nearest": _written(nearest, self.token_budget),
         }
 
-    def _written(self, entries: Sequence[Experience]) -> str:
-        return render([Hit(entry, 0.0) for entry in entries], self.token_budget, ("method", "rules"))
+
+def _written(entries: Sequence[Experience], budget: int) -> str:
+    return render([Hit(entry, 0.0) for entry in entries], budget, ("method", "rules"))
 
 
 def _edit(decision: Decision, lesson: Experience, nearest: Sequence[Experience]) -> Edit:

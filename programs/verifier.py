@@ -41,9 +41,7 @@ class Verifier(dspy.Module):
         """
         if measured is not None and measured.score >= self.threshold:
             return dspy.Prediction(accepted=True, feedback=measured.text, redacted=False)
-        verdict = self.verify(
-            problem=problem, attempt=attempt, measured=self._remarks(measured), reference=reference
-        )
+        verdict = self.verify(problem=problem, attempt=attempt, measured=self._remarks(measured), reference=reference)
         return self._judged(verdict, attempt, measured, reference)
 
     async def aforward(

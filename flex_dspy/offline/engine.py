@@ -174,9 +174,7 @@ def _read(request: lm15.Request) -> tuple[dict[str, str], list[str], bool]:
     return inputs, [name for name in names if name != "completed"], as_json
 
 
-def _response(
-    request: lm15.Request, answer: Mapping[str, Any], outputs: list[str], as_json: bool
-) -> lm15.Response:
+def _response(request: lm15.Request, answer: Mapping[str, Any], outputs: list[str], as_json: bool) -> lm15.Response:
     fields = {name: answer.get(name, "") for name in outputs}
     text = json.dumps(fields) if as_json else _as_fields(fields)
     return lm15.Response(

@@ -25,7 +25,6 @@ from flex_dspy.lm import close
 from flex_dspy.offline import chemist
 from flex_dspy.offline.templates import extract_template
 from flex_dspy.retrieval import pinned
-from flex_dspy.tasks import OFFLINE_RETRIEVAL
 
 TASK = get_task("uspto50k")
 
@@ -74,7 +73,7 @@ def _learning(library: ExperienceLibrary, examples: list[dspy.Example]) -> tuple
         store = LibraryStore(path)
         optimizer = ForwardLearning(TASK.metric, study=True, library=store, checkpoint_every=10**6, progress=False)
         with dspy.context(lm=lm):
-            student = TASK.actor(**OFFLINE_RETRIEVAL)
+            student = TASK.actor()
             optimizer.compile(student, trainset=examples[:20])  # start the workers, fill the indexes
             whole = _timed(lambda: optimizer.compile(student, trainset=examples[20:]), len(examples) - 20, lm)
     alone = _timed(lambda: [extract_template(e.product, e.reactants) for e in examples[20:]], len(examples) - 20)
@@ -82,9 +81,9 @@ def _learning(library: ExperienceLibrary, examples: list[dspy.Example]) -> tuple
 
 
 def _answering(library: ExperienceLibrary, examples: list[dspy.Example]) -> tuple[tuple[float, float], float, float]:
-    actor = TASK.actor(library, **OFFLINE_RETRIEVAL)
     results = []
     with _chemist() as lm, dspy.context(lm=lm):
+        actor = TASK.actor(library)
         evaluate(actor, examples[:20], TASK.metric, progress=False, allow_overlap=True)
 
         def run() -> None:
@@ -99,7 +98,7 @@ def _answering(library: ExperienceLibrary, examples: list[dspy.Example]) -> tupl
     return whole, alone[1], results[0].accuracy
 
 
-class _chemist:  # noqa: N801
+class _chemist:
     """The offline chemist, and its worker processes ended at the exit."""
 
     def __enter__(self) -> dspy.LM:

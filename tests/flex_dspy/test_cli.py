@@ -7,7 +7,7 @@ import pytest
 
 from flex_dspy.cli import main
 from flex_dspy.library import ExperienceLibrary
-from flex_dspy.tracking import load_library
+from flex_dspy.registry import load_library
 
 SMALL = ["--study", "--train-samples", "60", "--val-samples", "20", "--checkpoint-every", "30", "--quiet"]
 

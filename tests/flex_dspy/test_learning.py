@@ -15,7 +15,7 @@ from flex_dspy.learning import ForwardLearning, _stops
 from flex_dspy.library import ExperienceLibrary
 from flex_dspy.lm import language_model
 from flex_dspy.store import LibraryStore
-from flex_dspy.tasks import OFFLINE_RETRIEVAL, get_task
+from flex_dspy.tasks import get_task
 from flex_dspy.versions import VersionLog
 
 TASK = get_task("uspto50k")
@@ -29,7 +29,7 @@ def learn(path: Path | None, *, examples: int = 60, validation: int = 0, **setti
     defaults = {"max_rollouts": 1, "max_rounds": 2, "progress": False, "window": 8}
     with dspy.context(lm=language_model("offline", expert="chemist")):
         optimizer = ForwardLearning(TASK.metric, library=store, **{**defaults, **settings})
-        optimizer.learned = optimizer.compile(TASK.actor(**OFFLINE_RETRIEVAL), trainset=train, valset=val)
+        optimizer.learned = optimizer.compile(TASK.actor(), trainset=train, valset=val)
     return optimizer
 
 
@@ -47,9 +47,9 @@ def test_the_library_rises_and_every_version_is_measured(tmp_path):
 
 
 def test_the_learned_program_reads_the_library_and_the_student_does_not():
-    student = TASK.actor(**OFFLINE_RETRIEVAL)
     train = TASK.load("train").examples[:40]
     with dspy.context(lm=language_model("offline", expert="chemist")):
+        student = TASK.actor()
         learned = ForwardLearning(TASK.metric, study=True, progress=False).compile(student, trainset=train)
         assert len(student.retriever.library) == 0
         assert len(learned.retriever.library) > 10
@@ -85,7 +85,7 @@ def test_no_attempt_sees_its_own_solution():
     example = dspy.Example(product=product, reactants=reactants).with_inputs("product")
     with dspy.context(lm=language_model("offline", expert="chemist")):
         optimizer = ForwardLearning(TASK.metric, epochs=3, max_rollouts=1, progress=False, window=1)
-        learned = optimizer.compile(TASK.actor(**OFFLINE_RETRIEVAL), trainset=[example])
+        learned = optimizer.compile(TASK.actor(), trainset=[example])
     assert learned.retriever.library.sizes() == {"golden": 0, "warning": 1, "mixed": 0}
 
 

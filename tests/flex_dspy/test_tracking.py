@@ -13,14 +13,9 @@ import pytest
 from flex_dspy.errors import ConfigurationError, RunError
 from flex_dspy.experience import Commit, Experience, Insert, Precedent
 from flex_dspy.library import ExperienceLibrary
-from flex_dspy.tracking import (
-    MLflowTracker,
-    Version,
-    describe,
-    is_reference,
-    load_library,
-    printable_params,
-)
+from flex_dspy.parameters import printable_params
+from flex_dspy.registry import is_reference, load_library
+from flex_dspy.tracking import MLflowTracker, Version, describe
 
 pytestmark = pytest.mark.filterwarnings(
     # MLflow's own use of SQLAlchemy; nothing of ours.
@@ -401,6 +396,5 @@ def test_description_has_interval_sample_and_baseline() -> None:
         "baseline_accuracy": 0.02,
     }
     assert describe(Version(ExperienceLibrary(task="sums"), 0, measured)) == (
-        "0 entries from 0 examples; accuracy 30.1% [25.0%, 36.0%] on 1,200 problems; "
-        "2.0% without a library; no parent"
+        "0 entries from 0 examples; accuracy 30.1% [25.0%, 36.0%] on 1,200 problems; 2.0% without a library; no parent"
     )
