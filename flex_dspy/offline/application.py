@@ -61,12 +61,12 @@ def template_fits(smarts: str, product: str) -> bool:
     return parsed is not None and molecule is not None and bool(molecule.HasSubstructMatch(parsed[1]))
 
 
-@functools.lru_cache(maxsize=50_000)
+@functools.lru_cache(maxsize=4_000)  # some 20 kB each
 def _molecule(smiles: str) -> Chem.Mol | None:
     return Chem.MolFromSmiles(smiles)
 
 
-@functools.lru_cache(maxsize=100_000)
+@functools.lru_cache(maxsize=8_000)
 def _parsed(smarts: str) -> tuple[rdChemReactions.ChemicalReaction, Chem.Mol, int] | None:
     """The reaction, the product's pattern, and by how many atoms the reactants are larger; None for a bad text."""
     if len(smarts) > _LONGEST_SMARTS:
@@ -85,7 +85,7 @@ def _parsed(smarts: str) -> tuple[rdChemReactions.ChemicalReaction, Chem.Mol, in
     return reaction, pattern, growth
 
 
-@functools.lru_cache(maxsize=20_000)
+@functools.lru_cache(maxsize=64)
 def _prepared(product: str) -> Chem.Mol | None:
     """The product, its hydrogens free to follow the template.
 

@@ -26,8 +26,8 @@ __all__ = ["Candidate", "Case", "Lesson", "Template", "apply_template", "extract
 # How sharply a vote falls with dissimilarity; tuned on the USPTO-50k validation split.
 _PRODUCT_POWER = 3.0
 _REACTANT_POWER = 4.0
-# How many like products are asked whether a template fits them too.
-_RIVALS = 100
+# How many like products are asked whether a template fits them too. On 400 validation products 25 to 100 do alike.
+_RIVALS = 50
 # By how much one warning about an identical product lowers an outcome.
 _DOUBT = 0.5
 
