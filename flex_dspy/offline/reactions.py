@@ -12,7 +12,7 @@ similarity method of Coley et al., ACS Cent. Sci. 2017, 3, 1237 (RetroSim).
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -106,14 +106,15 @@ def rank_candidates(product: str, lessons: Sequence[Lesson], limit: int = 50) ->
         return []
     nearest = _nearest_cases(lessons)
     votes: dict[str, list[_Vote]] = defaultdict(list)
+    given: dict[str, list[str]] = {}
     for template, teachers in _taught(lessons).items():
-        outcomes = [outcome for outcome in apply_template(template, target) if outcome != target]
-        reliability = _reliability(template, teachers, nearest) if outcomes else 0.0
-        for outcome in outcomes:
+        given[template] = [outcome for outcome in apply_template(template, target) if outcome != target]
+        reliability = _reliability(template, teachers, nearest) if given[template] else 0.0
+        for outcome in given[template]:
             for lesson in teachers:
                 weight = reliability * _support(outcome, lesson.precedents)
                 votes[outcome].append(_Vote(weight, lesson.id, template))
-    doubts = _doubts(target, lessons)
+    doubts = _doubts(given, lessons)
     ranked = [_candidate(outcome, cast, doubts.get(outcome, 1.0)) for outcome, cast in votes.items()]
     return sorted(ranked, key=lambda candidate: (-candidate.score, candidate.reactants))[:limit]
 
@@ -153,13 +154,16 @@ def _nearest_cases(lessons: Sequence[Lesson]) -> list[Case]:
     return sorted(cases.values(), key=lambda case: (-case.similarity, case.product))[:_RIVALS]
 
 
-def _doubts(target: str, lessons: Sequence[Lesson]) -> dict[str, float]:
-    """By what factor warnings lower an outcome: the more, the closer the case that went wrong."""
+def _doubts(given: Mapping[str, Sequence[str]], lessons: Sequence[Lesson]) -> dict[str, float]:
+    """By what factor warnings lower an outcome: the more, the closer the case that went wrong.
+
+    A warning about a template that no lesson teaches has nothing to lower, and is not worked out.
+    """
     doubts: dict[str, float] = {}
     for lesson in lessons:
         closeness = max((case.similarity for case in lesson.precedents), default=0.5)
-        for smarts in dict.fromkeys(lesson.avoid):
-            for outcome in apply_template(smarts, target):
+        for template in dict.fromkeys(lesson.avoid):
+            for outcome in given.get(template, ()):
                 doubts[outcome] = doubts.get(outcome, 1.0) * (1.0 - _DOUBT * closeness)
     return doubts
 
