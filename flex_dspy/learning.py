@@ -87,7 +87,8 @@ class ForwardLearning(Teleprompter):
             *i - window*, and of all up to the last version at least. Larger windows keep more models busy.
         checkpoint_every: Publish a version every so many examples; None spreads six versions evenly on a log
             scale, from 50 examples (or all, where there are fewer) to all.
-        library: Where to learn: a store, or the path of its file, or a snapshot to start from in memory.
+        library: Where to learn: a store, or the path of its file, or a snapshot to start from in memory. None
+            starts in memory from what the student has.
         tracker: Logs every version, with its accuracy; None logs nothing.
         study: Skip the attempts, and learn from the reference answers alone.
         seed: Fixes the order of the examples.
@@ -165,7 +166,7 @@ class ForwardLearning(Teleprompter):
         Args:
             student: A program that holds an ``ExperienceRetriever``, such as ``Actor``.
             trainset: Examples with reference answers.
-            teacher: Makes the attempts instead of the student; the library is then handed on.
+            teacher: Makes the attempts instead of the student, who inherits the library and is measured with it.
             valset: Examples on which every version is measured; those that are also in the training set are
                 set aside. None measures nothing.
             **kwargs: None are taken.
@@ -188,7 +189,7 @@ class ForwardLearning(Teleprompter):
                     f"the {role} holds no ExperienceRetriever, so it could not use what is learned: "
                     "give it one, as flex_dspy.programs.Actor has"
                 )
-        run = _Run(self, teacher or student, trainset, valset or [])
+        run = _Run(self, student, teacher or student, trainset, valset or [])
         with lean():
             library = run_sync(run.learn())
         self.versions = run.log.records
@@ -225,11 +226,13 @@ class _Run:
     def __init__(
         self,
         settings: ForwardLearning,
+        student: dspy.Module,
         actor: dspy.Module,
         trainset: list[dspy.Example],
         valset: list[dspy.Example],
     ) -> None:
         self.settings = settings
+        self.student = student
         self.actor = actor
         self.outputs = {name for _, predictor in actor.named_predictors() for name in predictor.signature.output_fields}
         self.sampling = RejectionSampling(
@@ -241,7 +244,7 @@ class _Run:
         )
         self.order = list(_order(trainset, settings.epochs, settings.seed))
         self.stops = _stops(len(self.order), settings.checkpoint_every)
-        self.store = _store(settings.library)
+        self.store = _store(settings.library, retrievers(student)[0].library)
         self.valset = _unseen(valset, trainset, self.store.library)
         self.id = settings.run_id(actor, trainset)
         self.log = VersionLog(self.store.path, self.id)
@@ -398,7 +401,7 @@ class _Run:
         if not self.valset:
             return {}
         evaluation: Evaluation = await aevaluate(
-            self.actor,
+            self.student,
             self.valset,
             self.settings.metric,
             library=library,
@@ -416,7 +419,7 @@ class _Run:
         path = self.store.path.with_suffix(".png")
         points = [record.curve_point() for record in self.log.records]
         task = self.store.library.task
-        return [learning_curve(points, path, title=f"{task}: {', '.join(_models([self.actor]))}")]
+        return [learning_curve(points, path, title=f"{task}: {', '.join(_models([self.student]))}")]
 
     def parameters(self) -> dict[str, Any]:
         """What the run's result depends on, and how fast it goes: the run's parameters in MLflow."""
@@ -466,12 +469,15 @@ def _stops(total: int, every: int | None) -> list[int]:
     return sorted({0, *(round(float(value)) for value in spread), total})
 
 
-def _store(library: LibraryStore | ExperienceLibrary | str | Path | None) -> LibraryStore | MemoryStore:
+def _store(
+    library: LibraryStore | ExperienceLibrary | str | Path | None, own: ExperienceLibrary
+) -> LibraryStore | MemoryStore:
+    """Where to learn; ``own`` is the student's library, from which it starts unless told otherwise."""
     if isinstance(library, str | Path):
-        return LibraryStore(library)
+        return LibraryStore(library, task=own.task)
     if isinstance(library, LibraryStore):
         return library
-    return MemoryStore(ExperienceLibrary() if library is None else library)
+    return MemoryStore(own if library is None else library)
 
 
 def _models(roles: Sequence[dspy.Module]) -> list[str]:

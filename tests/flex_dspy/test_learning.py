@@ -56,6 +56,30 @@ def test_the_learned_program_reads_the_library_and_the_student_does_not():
         assert {"reactants", "alternatives"} <= set(learned(product=train[0].product).keys())
 
 
+def test_learning_goes_on_from_what_the_student_has():
+    train = TASK.load("train").examples[:40]
+    with dspy.context(lm=language_model("offline", expert="chemist")):
+        optimizer = ForwardLearning(TASK.metric, study=True, progress=False)
+        half = optimizer.compile(TASK.actor(), trainset=train[:20])
+        whole = optimizer.compile(half, trainset=train[20:])
+    before, after = half.retriever.library, whole.retriever.library
+    assert after.task == TASK.name
+    assert {entry.id for entry in before} <= {entry.id for entry in after}
+    assert (before.precedent_count, after.precedent_count) == (20, 40)
+
+
+def test_a_teacher_attempts_and_the_student_inherits():
+    train, val = TASK.load("train").examples[:30], TASK.load("val").examples[:10]
+    with dspy.context(lm=language_model("offline", expert="chemist")):
+        student, teacher = TASK.actor(retrieve=False), TASK.actor(k=7)
+        optimizer = ForwardLearning(TASK.metric, max_rounds=1, max_rollouts=1, window=4, progress=False)
+        learned = optimizer.compile(student, teacher=teacher, trainset=train, valset=val)
+    assert learned.retrieve is False
+    assert len(learned.retriever.library) > 10
+    assert max(entry.shown for entry in learned.retriever.library) > 0  # the teacher saw them
+    assert optimizer.versions[-1].metrics["accuracy"] == 0  # and the student, who is shown none, was measured
+
+
 @pytest.mark.parametrize("study", [True, False])
 def test_concurrency_changes_nothing(tmp_path, study):
     for concurrency in (1, 16):
