@@ -13,7 +13,7 @@ from typing import Any
 
 import dspy
 
-from flex_dspy.data.loading import LoadedData
+from flex_dspy.data.loading import LoadedData, content_id
 from flex_dspy.errors import ConfigurationError, OverlapError, RunError
 from flex_dspy.evaluation import Evaluation, Record, learned_ids, without_overlap
 from flex_dspy.evaluation import evaluate as measure
@@ -54,9 +54,12 @@ def _learn(
     actor = _actor(arguments, task, models["actor"])
     valset = _measurable(arguments.overlap, val, {example_id(example) for example in train.examples})
     optimizer = _optimizer(arguments, task, models)
+    start = _library(arguments, task) if arguments.library else None
     run = optimizer.run_id(actor, train.examples)
+    if start is not None:  # the same lessons on top of another library are another run
+        run = content_id(run, start.hash)
     folder: Path = arguments.out or Path("exps") / f"{task.name}-{run}"
-    optimizer.library = _store(arguments, task, folder, run)
+    optimizer.library = _store(arguments, task, folder, run, start)
     optimizer.tracker = _tracker(arguments, task, folder)
     print(f"{task.name}: learning from {len(train.examples)} examples with {models['actor'].model}, run {run}")
     optimizer.compile(actor, trainset=train.examples, valset=valset)
@@ -88,11 +91,14 @@ def _optimizer(arguments: argparse.Namespace, task: Task, models: dict[str, dspy
         seed=arguments.seed,
         measures=task.measures,
         progress=not arguments.quiet,
+        allow_overlap=arguments.overlap == "allow",
         **roles,
     )
 
 
-def _store(arguments: argparse.Namespace, task: Task, folder: Path, run: str) -> LibraryStore:
+def _store(
+    arguments: argparse.Namespace, task: Task, folder: Path, run: str, start: ExperienceLibrary | None
+) -> LibraryStore:
     """The run's store: continued where it stood, or begun."""
     path = folder / "library.json"
     note = folder / "run.json"
@@ -110,9 +116,8 @@ def _store(arguments: argparse.Namespace, task: Task, folder: Path, run: str) ->
         print(f"what was in {folder} is in {aside} now")
     folder.mkdir(parents=True, exist_ok=True)
     store = LibraryStore(path, task=task.name)
-    if arguments.library and not len(store.library) and store.library.seen == 0:
-        start = _library(arguments, task)
-        write_atomically(path, start.to_json())
+    if start is not None and store.library.seen == 0:
+        start.save(path)
         store = LibraryStore(path, task=task.name)
     write_atomically(note, json.dumps({"run": run, "command": _plain(arguments)}, indent=2) + "\n")
     return store

@@ -97,6 +97,7 @@ class ForwardLearning(Teleprompter):
         verifier: The verifier; by default a new ``Verifier``.
         measures: Further measures of validation predictions.
         progress: Whether to show progress bars.
+        allow_overlap: Measure even on validation examples that are learned from.
 
     After ``compile``, ``versions`` holds what was published, with its accuracy.
 
@@ -124,6 +125,7 @@ class ForwardLearning(Teleprompter):
         verifier: Verifier | None = None,
         measures: Mapping[str, Measure] | None = None,
         progress: bool = True,
+        allow_overlap: bool = False,
     ) -> None:
         super().__init__()
         numbers = {"epochs": epochs, "concurrency": concurrency, "window": window}
@@ -148,6 +150,7 @@ class ForwardLearning(Teleprompter):
         self.verifier = verifier or Verifier()
         self.measures = dict(measures or {})
         self.progress = progress
+        self.allow_overlap = allow_overlap
         self.versions: list[VersionRecord] = []
 
     def compile(
@@ -168,7 +171,7 @@ class ForwardLearning(Teleprompter):
             trainset: Examples with reference answers.
             teacher: Makes the attempts instead of the student, who inherits the library and is measured with it.
             valset: Examples on which every version is measured; those that are also in the training set are
-                set aside. None measures nothing.
+                set aside, unless they are allowed. None measures nothing.
             **kwargs: None are taken.
 
         Returns:
@@ -213,9 +216,11 @@ class ForwardLearning(Teleprompter):
             "train": digest(trainset),
             "settings": [self.epochs, self.seed, self.window, self.study, self.checkpoint_every],
             "rollouts": [self.max_rounds, self.max_rollouts],
-            "models": _models(roles),
+            "metric": getattr(self.metric, "__qualname__", type(self.metric).__qualname__),
+            "models": [_sampling(model) for role in roles for model in _asked(role)],
             "instructions": [p.signature.instructions for role in roles for p in role.predictors()],
             "retrievers": [{**r.dump_state(), "library_hash": ""} for r in retrievers(actor)],
+            "retrieve": getattr(actor, "retrieve", True),
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
 
@@ -245,7 +250,7 @@ class _Run:
         self.order = list(_order(trainset, settings.epochs, settings.seed))
         self.stops = _stops(len(self.order), settings.checkpoint_every)
         self.store = _store(settings.library, retrievers(student)[0].library)
-        self.valset = _unseen(valset, trainset, self.store.library)
+        self.valset = valset if settings.allow_overlap else _unseen(valset, trainset, self.store.library)
         self.id = settings.run_id(actor, trainset)
         self.log = VersionLog(self.store.path, self.id)
         self.failed_from_start = 0
@@ -419,7 +424,7 @@ class _Run:
         path = self.store.path.with_suffix(".png")
         points = [record.curve_point() for record in self.log.records]
         task = self.store.library.task
-        return [learning_curve(points, path, title=f"{task}: {', '.join(_models([self.student]))}")]
+        return [learning_curve(points, path, title=f"{task}: {_models(self.student)}")]
 
     def parameters(self) -> dict[str, Any]:
         """What the run's result depends on, and how fast it goes: the run's parameters in MLflow."""
@@ -436,9 +441,9 @@ class _Run:
             "seed": settings.seed,
             "train_examples": len(self.order) // settings.epochs,
             "val_examples": len(self.valset),
-            "actor": ", ".join(_models([self.actor])),
-            "critic": ", ".join(_models([settings.critic])),
-            "updater": ", ".join(_models([settings.updater])),
+            "actor": _models(self.actor),
+            "critic": _models(settings.critic),
+            "updater": _models(settings.updater),
         }
 
 
@@ -480,10 +485,21 @@ def _store(
     return MemoryStore(own if library is None else library)
 
 
-def _models(roles: Sequence[dspy.Module]) -> list[str]:
-    """Names of the models that these programs ask."""
-    models = [predictor.lm or dspy.settings.lm for role in roles for predictor in role.predictors()]
-    return sorted({str(model.model) for model in models if model is not None})
+def _asked(program: dspy.Module) -> list[Any]:
+    """The models that a program's predictors ask."""
+    models = (predictor.lm or dspy.settings.lm for predictor in program.predictors())
+    return [model for model in models if model is not None]
+
+
+def _models(program: dspy.Module) -> str:
+    """Their names."""
+    return ", ".join(sorted({str(model.model) for model in _asked(program)}))
+
+
+def _sampling(model: Any) -> list[Any]:
+    """What of a model shapes its answers."""
+    settings = getattr(model, "kwargs", {})
+    return [str(model.model), settings.get("temperature"), settings.get("max_tokens")]
 
 
 def _tally(shown: Sequence[str], trajectories: Sequence[Trajectory]) -> Tally:

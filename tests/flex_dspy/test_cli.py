@@ -46,6 +46,32 @@ def test_other_settings_do_not_go_into_the_same_folder(learned, capsys) -> None:
     assert "--out" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("more", [["--no-retrieve"], ["--rounds", "2"], ["--k", "5"]])
+def test_what_changes_the_library_makes_another_run(learned, capsys, more) -> None:
+    assert learn(learned, *more) == 1
+    assert "another run" in capsys.readouterr().err
+
+
+def test_a_run_on_top_of_a_library_is_another_run_and_keeps_its_entries(learned, tmp_path, capsys) -> None:
+    start = str(learned / "library.json")
+    assert learn(learned, "--library", start) == 1
+    assert "another run" in capsys.readouterr().err
+    assert learn(tmp_path / "more", "--library", start, "--seed", "7") == 0
+    before, after = (ExperienceLibrary.load(f / "library.json") for f in (learned, tmp_path / "more"))
+    assert {entry.id for entry in before} <= {entry.id for entry in after}
+    assert after.seen == before.seen + 60
+
+
+def test_learn_measures_on_what_it_learns_from_only_if_allowed(learned, tmp_path) -> None:
+    for overlap, n in (("drop", 0), ("allow", 20)):
+        out = tmp_path / overlap
+        code = learn(out, "--val", "train", "--train-samples", "465", "--checkpoint-every", "500", "--overlap", overlap)
+        assert code == (0 if n else 1)
+        if n:
+            line = json.loads((out / "library.versions.jsonl").read_text().splitlines()[-1])
+            assert line["metrics"]["n"] == n
+
+
 def test_fresh_moves_what_was_there_aside(tmp_path) -> None:
     out = tmp_path / "out"
     assert learn(out) == 0
