@@ -1,45 +1,65 @@
-"""Problems of the American Invitational Mathematics Examination, and others that end in one integer.
+"""Problems that end in one integer from 0 to 999: the shipped ones, and AIME on the hub or in a file.
 
-Nothing is shipped: the problems are the Mathematical Association of America's.
+The shipped problems are no AIME problems, which are the Mathematical Association of America's:
+``flex_dspy.data.generate_problems`` made them.
+
+Example:
+    >>> load("train", limit=50).examples[0].inputs().keys()
+    ['problem']
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import dspy
 
-from flex_dspy.data.loading import LoadedData, content_id, load_examples
-from flex_dspy.metrics.aime import integer_answer
+from flex_dspy.data.loading import LoadedData, content_id, first_of, load_examples
+from flex_dspy.metrics.integers import integer_answer
 
+_HERE = Path(__file__).parent
+SHIPPED: Mapping[str, Path] = MappingProxyType(
+    {split: _HERE / f"problems_{split}.jsonl" for split in ("train", "val", "test")}
+)
 HUB_SOURCES = (
     "math-ai/aime25@test",
     "HuggingFaceH4/aime_2024@train",
     "di-zhang-fdu/AIME_1983_2024@train",
     "AI-MO/aimo-validation-aime@train",
-    "openai/gsm8k:main@train",
 )
+# The history without its last year: who learns from all of it and measures on AIME 2024 measures memory.
+UNTIL_2023 = "aime-1983-2023"
+_HISTORY, _LAST_YEAR = "di-zhang-fdu/AIME_1983_2024@train", 2023
 
 _PROBLEM = ("problem", "question", "Problem", "Question")
 _ANSWER = ("answer", "Answer")
 _ID = ("id", "ID")
+_YEAR = ("year", "Year")
+_EXPECTED = "the columns problem (or question) and answer"
 
 
-def load(source: str | Path, *, limit: int | None = None, seed: int | None = None) -> LoadedData:
-    """Problems as examples: ``problem`` in, ``answer`` (an int) wanted; ``id`` with them.
+def load(source: str | Path = "train", *, limit: int | None = None, seed: int | None = None) -> LoadedData:
+    """Problems as examples: ``problem`` in, ``answer`` (an int) wanted; ``id`` with them, ``year`` where it is known.
+
+    Nothing else of a row is kept but the ``family`` of a shipped problem: a column ``solution`` is not.
 
     Args:
-        source: A file, or ``owner/name[:config][@split]`` on the hub, such as one of `HUB_SOURCES`.
+        source: "train", "val" or "test" of the shipped set; ``aime-1983-2023``, the history on the hub without 2024;
+            a file; or ``owner/name[:config][@split]`` on the hub, such as one of `HUB_SOURCES`.
         limit: Take no more than this many.
         seed: Take a random choice instead of the first ones.
 
     Raises:
         DataError: The source cannot be read or has no usable row.
     """
-    expected = "the columns problem (or question) and answer"
-    return load_examples(source, to_example, expected=expected, limit=limit, seed=seed)
+    if source != UNTIL_2023:
+        return load_examples(source, to_example, expected=_EXPECTED, shipped=SHIPPED, limit=limit, seed=seed)
+    loaded = load_examples(_HISTORY, to_example, expected=_EXPECTED, keep=_until_2023, limit=limit, seed=seed)
+    return replace(loaded, source=UNTIL_2023)
 
 
 def to_example(cells: Mapping[str, Any]) -> dspy.Example:
@@ -48,17 +68,24 @@ def to_example(cells: Mapping[str, Any]) -> dspy.Example:
     Raises:
         ValueError: The problem is missing, or the answer holds no single integer.
     """
-    problem = _first(cells, _PROBLEM)
+    problem = first_of(cells, _PROBLEM)
     if not isinstance(problem, str) or not problem.strip():
         raise ValueError("no problem")
-    answer = integer_answer(_first(cells, _ANSWER))
+    answer = integer_answer(first_of(cells, _ANSWER))
     if answer is None:
         raise ValueError("no integer answer")
-    given_id = _first(cells, _ID)
-    example_id = content_id(problem, str(answer)) if given_id in (None, "") else str(given_id)
-    return dspy.Example(problem=problem.strip(), answer=answer, id=example_id).with_inputs("problem")
+    given_id, year, family = first_of(cells, _ID), _year(cells), cells.get("family")
+    known: dict[str, Any] = {"id": content_id(problem, str(answer)) if given_id is None else str(given_id)}
+    known |= {} if year is None else {"year": year}
+    known |= {} if family in (None, "") else {"family": family}
+    return dspy.Example(problem=problem.strip(), answer=answer, **known).with_inputs("problem")
 
 
-def _first(cells: Mapping[str, Any], columns: tuple[str, ...]) -> Any:
-    """The first of the columns that the row has."""
-    return next((cells[column] for column in columns if cells.get(column) is not None), None)
+def _year(cells: Mapping[str, Any]) -> int | None:
+    given = str(first_of(cells, _YEAR))
+    return int(given) if given.isdecimal() else None
+
+
+def _until_2023(cells: Mapping[str, Any]) -> bool:
+    year = _year(cells)
+    return year is not None and year <= _LAST_YEAR

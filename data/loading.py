@@ -65,6 +65,7 @@ def load_examples(
     *,
     expected: str,
     shipped: Mapping[str, Path] | None = None,
+    keep: Callable[[Mapping[str, Any]], bool] | None = None,
     limit: int | None = None,
     seed: int | None = None,
 ) -> LoadedData:
@@ -76,6 +77,7 @@ def load_examples(
         to_example: Makes an example of a row's cells; raises ValueError with the reason for a bad row.
         expected: The columns that `to_example` understands, for error messages.
         shipped: Files by split name.
+        keep: Says of a row's cells whether the row belongs to the data set at all; None takes all rows.
         limit: Take no more than this many examples; with a seed a random choice, without the first ones.
         seed: Shuffle before taking; None keeps the order.
 
@@ -88,6 +90,8 @@ def load_examples(
     if limit is not None and limit < 1:
         raise DataError(f"The limit must be at least 1, not {limit}.")
     rows = _with_distinct_ids(_rows(source, shipped or {}))
+    if keep is not None:
+        rows = [row for row in rows if row.problem is not None or keep(row.cells)]
     # Rows are drawn before they are read as chemistry or mathematics, which is what costs.
     order = rows if seed is None else sample(rows, None, seed)
     good: dict[str, dspy.Example] = {}
@@ -121,6 +125,11 @@ def digest(examples: Sequence[dspy.Example]) -> str:
 def content_id(*parts: str) -> str:
     """An id for a row that has none: the same row has the same one in any file."""
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
+
+
+def first_of(cells: Mapping[str, Any], columns: Sequence[str]) -> Any:
+    """The first of the columns that the row has and that is not empty, or None."""
+    return next((cells[column] for column in columns if cells.get(column) not in (None, "")), None)
 
 
 def _rows(source: str | Path, shipped: Mapping[str, Path]) -> Iterable[Row]:

@@ -14,14 +14,19 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from flex_dspy.diffing import diff
     from flex_dspy.evaluation import Evaluation, evaluate
     from flex_dspy.experience import Experience, Precedent, Rule
+    from flex_dspy.instructions import instruct
     from flex_dspy.learning import ForwardLearning
     from flex_dspy.library import ExperienceLibrary
+    from flex_dspy.limits import Limits
     from flex_dspy.lm import language_model
+    from flex_dspy.merging import merge
     from flex_dspy.programs import Actor, Critic, RejectionSampling, Updater, Verifier
     from flex_dspy.registry import load_library
     from flex_dspy.retrieval import ExperienceRetriever, pinned
+    from flex_dspy.spending import Ledger
     from flex_dspy.store import LibraryStore
     from flex_dspy.tasks import Task, get_task
     from flex_dspy.tracking import MLflowTracker
@@ -34,7 +39,9 @@ __all__ = [
     "ExperienceLibrary",
     "ExperienceRetriever",
     "ForwardLearning",
+    "Ledger",
     "LibraryStore",
+    "Limits",
     "MLflowTracker",
     "Precedent",
     "RejectionSampling",
@@ -42,25 +49,34 @@ __all__ = [
     "Task",
     "Updater",
     "Verifier",
+    "diff",
     "evaluate",
     "get_task",
+    "instruct",
     "language_model",
     "load_library",
+    "merge",
     "pinned",
+    "read_library",
 ]
 
 # Importing dspy takes seconds, and `flex-dspy --help` must not: names are imported when they are first used.
 _HOME = {
+    "diffing": ("diff",),
     "evaluation": ("Evaluation", "evaluate"),
     "experience": ("Experience", "Precedent", "Rule"),
+    "instructions": ("instruct",),
     "learning": ("ForwardLearning",),
     "library": ("ExperienceLibrary",),
+    "limits": ("Limits",),
     "lm": ("language_model",),
+    "merging": ("merge",),
     "programs": ("Actor", "Critic", "RejectionSampling", "Updater", "Verifier"),
     "retrieval": ("ExperienceRetriever", "pinned"),
     "store": ("LibraryStore",),
     "tasks": ("Task", "get_task"),
-    "registry": ("load_library",),
+    "registry": ("load_library", "read_library"),
+    "spending": ("Ledger",),
     "tracking": ("MLflowTracker",),
 }
 

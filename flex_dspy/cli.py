@@ -1,4 +1,4 @@
-"""The command line: ``flex-dspy learn TASK`` and ``flex-dspy eval TASK``.
+"""The command line: ``flex-dspy learn``, ``eval``, ``rescore``, ``library`` and ``doctor``.
 
 Only the arguments are parsed here, and nothing heavy is imported before they are known to be right.
 """
@@ -6,16 +6,21 @@ Only the arguments are parsed here, and nothing heavy is imported before they ar
 from __future__ import annotations
 
 import argparse
+import importlib
 import logging
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from flex_dspy.errors import FlexError
+from flex_dspy.errors import BudgetError, FlexError
+from flex_dspy.library_options import add_library
 
-TASKS = ("uspto50k", "retro", "uspto", "aime", "math")
+TASKS = ("uspto50k", "retro", "uspto", "aime", "math", "gsm8k")
+ROLES = ("actor", "verifier", "critic", "updater")
+STRATEGIES = ("direct", "icl", "cot", "react", "code")
+_FILES = {"eval": "evaluate"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -25,18 +30,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: The arguments; by default those of the process.
 
     Returns:
-        0 if it was done, 1 if it could not be (the reason is on stderr), 130 if it was interrupted.
+        0 if it was done, 1 if it could not be (the reason is on stderr), 3 if it stopped because its budget is
+        spent, 130 if it was interrupted.
     """
     arguments = parser().parse_args(argv)
     _quiet()
     try:
-        from flex_dspy import commands
-
-        command = commands.learn if arguments.command == "learn" else commands.evaluate
-        command(arguments)
+        name = _FILES.get(arguments.command, arguments.command)
+        importlib.import_module(f"flex_dspy.commands.{name}").run(arguments)
     except FlexError as error:
         print(f"flex-dspy: {error}", file=sys.stderr)
-        return 1
+        return 3 if isinstance(error, BudgetError) else 1
     except KeyboardInterrupt:
         print("\nflex-dspy: interrupted; run the same command again to go on", file=sys.stderr)
         return 130
@@ -70,13 +74,28 @@ def parser() -> argparse.ArgumentParser:
         help="measure a library on a task's examples",
         description="Measure a library, beside the same actor without one; one record an example is kept.",
     )
+    rescore = commands.add_parser(
+        "rescore",
+        help="judge saved records under another metric",
+        description="Judge the records of an evaluation again, under another metric; no model is asked.",
+    )
+    doctor = commands.add_parser(
+        "doctor",
+        help="check that a model can be used",
+        description="Check key, address, model, latency and structured output, with a handful of small requests.",
+    )
+    add_library(commands)
     for command in (learn, evaluate):
         command.add_argument("task", choices=TASKS, metavar="TASK", help=" | ".join(TASKS))
     _add_learning(learn)
     _add_evaluation(evaluate)
+    _add_rescoring(rescore)
+    for command, roles in ((learn, ROLES), (evaluate, ROLES[:1]), (doctor, ROLES)):
+        _add_models(command, roles)
     for command in (learn, evaluate):
-        _add_models(command)
-        _add_retrieval(command)
+        _add_actor(command)
+        _add_money(command)
+        _add_retrieval(command, overlap="drop" if command is learn else "refuse")
         _add_tracking(command)
     return top
 
@@ -109,6 +128,7 @@ def _add_learning(learn: argparse.ArgumentParser) -> None:
     )
     loop.add_argument("--library", metavar="LIBRARY", help="start from this file or MLflow NAME@alias")
     run = learn.add_argument_group("run")
+    run.add_argument("--dry-run", action="store_true", help="say what it would cost at least and at most, and stop")
     run.add_argument("--out", type=Path, metavar="DIR", help="folder of the run (default exps/TASK-RUN)")
     again = run.add_mutually_exclusive_group()
     again.add_argument("--resume", action="store_true", help="go on with a run; an error if there is none")
@@ -123,12 +143,31 @@ def _add_evaluation(evaluate: argparse.ArgumentParser) -> None:
     data.add_argument(
         "--samples", "--val-samples", dest="samples", type=_positive, metavar="N", help="a random N of them"
     )
+    data.add_argument("--train", metavar="SOURCE", help="where the examples of --actor icl come from")
     data.add_argument("--library", metavar="LIBRARY", help="a library file, or NAME@alias or NAME/version in MLflow")
-    data.add_argument("--no-baseline", action="store_true", help="do not measure the actor without a library")
-    data.add_argument("--out", type=Path, metavar="DIR", help="folder for the records (default exps/eval-TASK-...)")
+    measured = evaluate.add_argument_group("measuring")
+    measured.add_argument(
+        "--pass-at",
+        type=_positive,
+        default=1,
+        metavar="N",
+        help="independent samples an example: mean@n, majority vote and pass@k (default 1)",
+    )
+    measured.add_argument("--no-baseline", action="store_true", help="do not measure the actor without a library")
+    measured.add_argument(
+        "--equal-compute",
+        action="store_true",
+        help="measure it without a library too, with as many samples as the library's tokens pay for",
+    )
+    measured.add_argument("--out", type=Path, metavar="DIR", help="folder for the records (default exps/eval-TASK-...)")
 
 
-def _add_models(command: argparse.ArgumentParser) -> None:
+def _add_rescoring(rescore: argparse.ArgumentParser) -> None:
+    rescore.add_argument("folder", type=Path, metavar="DIR", help="a folder with records.jsonl, or such a file")
+    rescore.add_argument("--metric", required=True, metavar="METRIC", help="a task's name, or module:function")
+
+
+def _add_models(command: argparse.ArgumentParser, roles: Sequence[str]) -> None:
     models = command.add_argument_group("models")
     models.add_argument(
         "--lm",
@@ -136,29 +175,84 @@ def _add_models(command: argparse.ArgumentParser) -> None:
         metavar="MODEL",
         help="'offline' (no key, no network) or a model string such as openai/gpt-4o (default offline)",
     )
-    roles = ("actor",) if command.prog.endswith("eval") else ("actor", "verifier", "critic", "updater")
     for role in roles:
         models.add_argument(f"--{role}-lm", metavar="MODEL", help=f"another model for the {role}")
     models.add_argument("--api-base", metavar="URL", help="address of an OpenAI-compatible server")
-    models.add_argument("--temperature", type=float, metavar="T", help="sampling temperature")
-    models.add_argument("--max-tokens", type=_positive, metavar="N", help="most tokens of one answer")
+    models.add_argument(
+        "--backend",
+        choices=("auto", "native", "litellm"),
+        default="auto",
+        help="how models are spoken to: by DSPy itself, or through litellm (default: as DSPy thinks best)",
+    )
+    models.add_argument(
+        "--temperature", type=_by_role(float), action="append", metavar="[ROLE=]T", help="sampling temperature"
+    )
+    models.add_argument(
+        "--max-tokens", type=_by_role(_positive), action="append", metavar="[ROLE=]N", help="most tokens of one answer"
+    )
+    models.add_argument("--no-cache", action="store_true", help="ask even where DSPy has the answer in its cache")
+    models.add_argument("--rpm", type=_positive, metavar="N", help="most requests a minute, by waiting")
+    models.add_argument("--tpm", type=_positive, metavar="N", help="most tokens a minute, by waiting")
+    models.add_argument(
+        "--timeout", type=float, default=600.0, metavar="S", help="seconds to wait for an answer (default 600)"
+    )
+    models.add_argument(
+        "--retries", type=int, default=6, metavar="N", help="further tries of a call that failed (default 6)"
+    )
+
+
+def _add_actor(command: argparse.ArgumentParser) -> None:
+    models = command.add_argument_group("actor")
+    models.add_argument(
+        "--actor",
+        choices=STRATEGIES,
+        default="cot",
+        help="one call; worked examples in context; reasoning first; tools; tools and Python (default cot)",
+    )
+    models.add_argument(
+        "--experience",
+        choices=("prefetch", "recall", "both", "none"),
+        default="prefetch",
+        help="in the prompt, by a tool that react and code actors call, both, or none (default prefetch)",
+    )
+    models.add_argument("--shots", type=_positive, default=8, metavar="N", help="examples of icl (default 8)")
+    models.add_argument(
+        "--instructions",
+        type=_pair,
+        action="append",
+        metavar="ROLE=FILE",
+        help="a role's instructions from a file; critic.golden=FILE for one of the critic's four",
+    )
     models.add_argument(
         "--concurrency", type=_positive, default=16, metavar="N", help="examples under way at once (default 16)"
     )
     models.add_argument("--seed", type=int, default=0, metavar="N", help="order and choice of examples (default 0)")
 
 
-def _add_retrieval(command: argparse.ArgumentParser) -> None:
+def _add_money(command: argparse.ArgumentParser) -> None:
+    money = command.add_argument_group("money")
+    money.add_argument("--budget-usd", type=float, metavar="X", help="stop when so many US dollars are spent")
+    money.add_argument("--budget-tokens", type=_positive, metavar="N", help="stop when so many tokens are spent")
+    money.add_argument(
+        "--price",
+        type=_price,
+        action="append",
+        metavar="MODEL=IN,OUT",
+        help="a model's price in USD a million tokens, instead of the list price",
+    )
+
+
+def _add_retrieval(command: argparse.ArgumentParser, overlap: str) -> None:
     retrieval = command.add_argument_group("retrieval")
-    retrieval.add_argument("--no-retrieve", action="store_true", help="show the actor no experience")
+    retrieval.add_argument("--no-retrieve", action="store_true", help="the same as --experience none")
     retrieval.add_argument("--k", type=_positive, metavar="N", help="most experiences in a prompt")
     retrieval.add_argument("--depth", type=_positive, metavar="N", help="precedents or entries that a view ranks")
     retrieval.add_argument("--token-budget", type=_positive, metavar="N", help="most tokens of experience")
     retrieval.add_argument(
         "--overlap",
         choices=("drop", "refuse", "allow"),
-        default="drop",
-        help="measured examples that were learned from: leave them out and say so (drop), stop, or keep them",
+        default=overlap,
+        help=f"measured examples that were learned from: leave them out, stop, or keep them (default {overlap})",
     )
 
 
@@ -175,6 +269,34 @@ def _positive(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1, got {value}")
     return value
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not (name and equals and value):
+        raise argparse.ArgumentTypeError(f"must be NAME=VALUE, got {text!r}")
+    return name, value
+
+
+def _by_role(number: Callable[[str], float]) -> Callable[[str], tuple[str | None, float]]:
+    """Reads ``0.7`` for all roles, or ``critic=0.7`` for one."""
+
+    def read(text: str) -> tuple[str | None, float]:
+        role, value = _pair(text) if "=" in text else (None, text)
+        if role is not None and role not in ROLES:
+            raise argparse.ArgumentTypeError(f"roles are {', '.join(ROLES)}, got {role!r}")
+        return role, number(value)
+
+    read.__name__ = "number"  # what argparse calls it when it complains
+    return read
+
+
+def _price(text: str) -> tuple[str, list[float]]:
+    model, numbers = _pair(text)
+    prices = [float(number) for number in numbers.split(",")]
+    if len(prices) not in (2, 3) or min(prices) < 0:
+        raise argparse.ArgumentTypeError("must be MODEL=PROMPT,COMPLETION[,CACHED] in USD a million tokens")
+    return model, prices
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@
     │   ├── LibraryFormatError  damaged, truncated or wrongly typed
     │   └── LibraryVersionError written by a newer flex-dspy
     ├── RunError                a run that cannot be resumed as asked
+    ├── BudgetError             the tokens or the money allowed are spent
     └── ModelError              a language model that cannot be reached at all
 
 A failed rollout is none of these: it is recorded as data (see ``flex_dspy.learning``).
@@ -61,6 +62,10 @@ class LibraryVersionError(LibraryError):
 
 class RunError(FlexError):
     """A run that cannot be resumed, or would overwrite another."""
+
+
+class BudgetError(FlexError):
+    """The tokens or the money that a run may take are spent; what was learned is kept."""
 
 
 class ModelError(FlexError):

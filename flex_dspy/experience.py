@@ -18,6 +18,7 @@ Example:
 from __future__ import annotations
 
 import hashlib
+import operator
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, ClassVar, Literal
@@ -70,6 +71,33 @@ class Precedent:
 
 
 @dataclass(frozen=True, slots=True)
+class Source:
+    """Where an entry of a merged library came from, and how it was used there (see ``flex_dspy.merging``).
+
+    Attributes:
+        id: The entry's id in that library.
+        name: What that library was called, such as the model that learned it.
+        runs: The learning runs that made that library, sorted; empty where none is known.
+        lessons: Digests of what the entry taught, by which the same lesson is known again.
+        shown: How many attempts there had it in their prompt.
+        helped: How many of those that succeeded relied on it.
+        hurt: How many of those that failed relied on it.
+        merged: How many lessons were merged into it there.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = _CLOSED
+
+    id: str
+    name: str = ""
+    runs: tuple[str, ...] = ()
+    lessons: tuple[str, ...] = ()
+    shown: int = 0
+    helped: int = 0
+    hurt: int = 0
+    merged: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Experience:
     """One lesson with its provenance and its record of use.
 
@@ -89,8 +117,9 @@ class Experience:
         created_at: Logical time of its making: how many examples the library had learned from. A library
             file holds no clock reading, so that the same run writes the same bytes; MLflow keeps the dates.
         updated_at: Logical time of its last change by an edit.
-        pinned: Never removed by pruning.
+        pinned: A person vouches for it: it is never pruned, and merges only add precedents to it.
         origin: Fields of a foreign format, kept so that they can be written back.
+        sources: In a merged library, the entries that it was made of.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = _CLOSED
@@ -111,6 +140,8 @@ class Experience:
     updated_at: int = 0
     pinned: bool = False
     origin: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    # Left out of a file where there are none, so that libraries that were never merged keep their bytes and hash.
+    sources: Annotated[tuple[Source, ...], Field(exclude_if=operator.not_)] = ()
 
     def __post_init__(self) -> None:
         if not 1 <= self.priority <= 5:
@@ -130,6 +161,10 @@ class Experience:
     def text(self) -> str:
         """Everything of the lesson that lexical search should see, precedents excluded."""
         return "\n".join([self.category, self.method, *(rule.text for rule in self.rules)])
+
+    def is_overlong(self) -> bool:
+        """Whether the entry is beyond the caps; a release's may be (see ``flex_dspy.splitting``)."""
+        return self.capped() != self
 
     def capped(self) -> Experience:
         """The same lesson with its texts cut to the caps."""
@@ -163,7 +198,8 @@ class Merge:
     """Fold a lesson into the entry ``target``.
 
     A merge is a difference, not a new state, so that two writers can merge into one entry at once. Where
-    ``target`` is gone, or would outgrow its caps, the lesson is inserted instead: nothing is lost.
+    ``target`` is gone, or would outgrow its caps, the lesson is inserted instead: nothing is lost. A pinned target
+    takes the lesson's precedents, and keeps its words.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = _CLOSED
@@ -188,7 +224,60 @@ class Discard:
     action: Literal["discard"] = "discard"
 
 
-Edit = Insert | Merge | Discard
+@dataclass(frozen=True, slots=True)
+class Remove:
+    """Take an entry out. Where it is gone already, or pinned and ``force`` is not set, nothing happens."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _CLOSED
+
+    entry_id: str
+    reason: str = ""
+    force: bool = False
+    action: Literal["remove"] = "remove"
+
+
+@dataclass(frozen=True, slots=True)
+class Revise:
+    """Change what an entry says; its id, precedents and record of use stay. None leaves a field as it is.
+
+    Pinned or not: it is a person who revises. Where the entry is gone, nothing happens.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = _CLOSED
+
+    entry_id: str
+    reason: str = ""
+    zone: Zone | None = None
+    method: str | None = None
+    rules: tuple[Rule, ...] | None = None
+    trajectory: str | None = None
+    category: str | None = None
+    priority: Annotated[int, Field(ge=1, le=5)] | None = None
+    action: Literal["revise"] = "revise"
+
+    def fields(self) -> dict[str, Any]:
+        """The new values by the field of ``Experience`` that they are for."""
+        values = {name: getattr(self, name) for name in REVISABLE}
+        return {name: value for name, value in values.items() if value is not None}
+
+
+REVISABLE = ("zone", "method", "rules", "trajectory", "category", "priority")
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """Pin an entry, or let it loose. Where it is gone, nothing happens."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _CLOSED
+
+    entry_id: str
+    pinned: bool = True
+    reason: str = ""
+    action: Literal["pin"] = "pin"
+
+
+Edit = Insert | Merge | Discard | Remove | Revise | Pin
+PersonEdit = Remove | Revise | Pin
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,6 +91,22 @@ class _Rows:
         return bisect_right(self._change_of_row, tip - 1)
 
 
+class _Deaths:
+    """Which rows ended at which change: the dead of a snapshot are a prefix."""
+
+    def __init__(self) -> None:
+        self._row_of_death = array("q")
+        self._change_of_death = array("q")
+
+    def add(self, change: int, row: int) -> None:
+        self._change_of_death.append(change)
+        self._row_of_death.append(row)
+
+    def until(self, tip: int) -> array[int]:
+        """Rows of a snapshot that are dead in it."""
+        return self._row_of_death[: bisect_right(self._change_of_death, tip - 1)]
+
+
 ArrayT = TypeVar("ArrayT", bound=np.generic)
 
 
@@ -125,6 +141,10 @@ class StructuralIndex:
         self._bits: npt.NDArray[np.uint64] = np.zeros((self.WORDS, 64), np.uint64)
         self._ones: npt.NDArray[np.int32] = np.zeros(64, np.int32)
         self._keys: list[tuple[str, Precedent]] = []
+        # The rows of an entry, newest first: each knows the one before, so that a removal looks at no others.
+        self._newest_row: dict[str, int] = {}
+        self._row_before = array("q")
+        self._deaths = _Deaths()
 
     def _words(self, problem: str) -> npt.NDArray[np.uint64] | None:
         """The fingerprint, or None for what is no molecule."""
@@ -132,7 +152,9 @@ class StructuralIndex:
         return None if len(problem.split()) != 1 else self._fingerprint(problem.strip())
 
     def read(self, number: int, change: Change) -> None:
-        """Add one row a precedent; problems that are no molecule have none."""
+        """Add one row a precedent; problems that are no molecule have none. A removal ends an entry's rows."""
+        if change.removed:
+            self._end_rows(number, change.entry_id)
         for precedent in change.precedents:
             words = self._words(precedent.problem)
             if words is None:
@@ -143,7 +165,14 @@ class StructuralIndex:
             self._bits[:, row] = words
             self._ones[row] = np.bitwise_count(words).sum()
             self._keys.append((change.entry_id, precedent))
-            self._rows.add(number)
+            self._row_before.append(self._newest_row.get(change.entry_id, -1))
+            self._newest_row[change.entry_id] = self._rows.add(number)
+
+    def _end_rows(self, number: int, entry_id: str) -> None:
+        row = self._newest_row.pop(entry_id, -1)
+        while row >= 0:
+            self._deaths.add(number, row)
+            row = self._row_before[row]
 
     def search(self, library: ExperienceLibrary, problem: str, depth: int, *, skip: str | None) -> list[Match]:
         """The ``depth`` most similar precedents, best first; ties by text, so that order of arrival is no matter.
@@ -160,6 +189,7 @@ class StructuralIndex:
         if query is None:
             return []
         similarity = self._similarity(query, self._rows.until(library.tip))
+        similarity[np.array(self._deaths.until(library.tip), np.intp)] = 0  # what scores nothing is no match
         wanted = depth
         while True:
             rows = _top_rows(similarity, wanted)
@@ -235,9 +265,10 @@ class LexicalIndex:
 
     K1 = 1.2
     B = 0.75
-    # A word in more than this share of a large library says nothing, and costs a scan.
+    # A word in more than this share of a large library says little, and costs a scan; the rarest few always count.
     COMMON_SHARE = 0.2
     COMMON_FLOOR = 1_000
+    RAREST = 4
     # Precedents whose words count: an entry with thousands would drown its own lesson, and rewriting its row at
     # every merge would cost more each time.
     PRECEDENTS = 8
@@ -259,6 +290,10 @@ class LexicalIndex:
         """Write a new row where an entry's words changed, and mark the row it replaces."""
         old, known = self._newest.get(change.entry_id, (None, 0))
         total = self._total_length[-1]
+        if change.removed:
+            del self._newest[change.entry_id]
+            self._total_length.append(total - self._retire(old, number))
+            return
         if change.rewritten is not None:
             fresh = change.rewritten.precedents[: self.PRECEDENTS]
             words, known = Counter(words_of(change.rewritten.text())), 0
@@ -322,11 +357,23 @@ class LexicalIndex:
     def _scores(self, library: ExperienceLibrary, text: str) -> npt.NDArray[np.float64]:
         scores: npt.NDArray[np.float64] = np.zeros(self._rows.until(library.tip))
         mean_length = max(self._total_length[library.tip] / max(len(library), 1), 1.0)
-        for word in sorted(set(words_of(text))):  # the order of a sum decides its last digit
+        for postings in self._telling(library, text, len(scores)):
+            self._add(scores, postings, library, mean_length)
+        return scores
+
+    def _telling(self, library: ExperienceLibrary, text: str, end: int) -> list[_Postings]:
+        """The words of a text that tell entries apart, in the order of the words: it decides a sum's last digit."""
+        found: list[tuple[int, int]] = []  # how many entries hold a word, and its number
+        for word in sorted(set(words_of(text))):
             at = self._numbers.get(word)
             if at is not None:
-                self._add(scores, self._postings[at], library, mean_length)
-        return scores
+                births, deaths = self._postings[at].until(end, library.tip)
+                if births > deaths:
+                    found.append((births - deaths, at))
+        common = max(self.COMMON_FLOOR, self.COMMON_SHARE * len(library))
+        if sum(holders <= common for holders, _ in found) < self.RAREST:
+            common = max((holders for holders, _ in sorted(found)[: self.RAREST]), default=0)
+        return [self._postings[at] for holders, at in found if holders <= common]
 
     def _add(
         self,
@@ -337,8 +384,6 @@ class LexicalIndex:
     ) -> None:
         births, deaths = postings.until(len(scores), library.tip)
         documents, holders = len(library), births - deaths
-        if not 0 < holders <= max(self.COMMON_FLOOR, self.COMMON_SHARE * documents):
-            return
         rows = np.frombuffer(postings.rows, np.int32, births)
         counts = np.frombuffer(postings.counts, np.int32, births)
         if deaths:
@@ -354,10 +399,10 @@ class RuleIndex:
 
     def __init__(self) -> None:
         self.synced = 0
-        self._entries: dict[tuple[str, Zone], list[str]] = {}  # ids in order; an entry keeps its zone for life
+        self._entries: dict[tuple[str, Zone], list[str]] = {}  # ids in order
 
     def read(self, number: int, change: Change) -> None:
-        """Note the rules of a new or rewritten entry."""
+        """Note the rules of a new or rewritten entry; those of a removed one are passed over by a search."""
         if change.rewritten is None:
             return
         for rule in change.rewritten.rules:
@@ -383,10 +428,10 @@ class RuleIndex:
         return list(found.values())
 
     def _holders(self, library: ExperienceLibrary, rule: str, zone: Zone) -> Iterable[Experience]:
-        """Entries of the snapshot; the index may know some that are newer, or that have lost the rule since."""
+        """Entries of the snapshot; the index may know some that are newer, gone, moved or without the rule by now."""
         for entry_id in self._entries.get((rule, zone), ()):
             entry = library.get(entry_id)
-            if entry is not None and any(held.text == rule for held in entry.rules):
+            if entry is not None and entry.zone == zone and any(held.text == rule for held in entry.rules):
                 yield entry
 
 
@@ -396,12 +441,25 @@ class ProblemIndex:
     def __init__(self) -> None:
         self.synced = 0
         self._entries: dict[str, list[tuple[int, str]]] = {}  # number of the change, entry
+        self._removals: dict[str, array[int]] = {}  # by entry, the changes that removed it
 
     def read(self, number: int, change: Change) -> None:
-        """Note the problems of new precedents."""
+        """Note the problems of new precedents, and which entries went."""
+        if change.removed:
+            self._removals.setdefault(change.entry_id, array("q")).append(number)
         for precedent in change.precedents:
             self._entries.setdefault(precedent.problem, []).append((number, change.entry_id))
 
     def search(self, library: ExperienceLibrary, problem: str) -> frozenset[str]:
         """Ids of the entries that have a precedent with this problem."""
-        return frozenset(entry_id for number, entry_id in self._entries.get(problem, ()) if number < library.tip)
+        return frozenset(
+            entry_id
+            for number, entry_id in self._entries.get(problem, ())
+            if number < library.tip and not self._is_gone(entry_id, number, library.tip)
+        )
+
+    def _is_gone(self, entry_id: str, since: int, tip: int) -> bool:
+        """Whether an entry that was there at a change is removed in a snapshot."""
+        removals = self._removals.get(entry_id, ())
+        after = bisect_right(removals, since)
+        return after < len(removals) and removals[after] < tip

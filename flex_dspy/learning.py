@@ -18,7 +18,7 @@ import json
 import logging
 import random
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,13 +29,14 @@ from dspy.teleprompt import Teleprompter
 from tqdm.auto import tqdm
 
 from flex_dspy.data.loading import digest
-from flex_dspy.errors import ConfigurationError, ModelError
-from flex_dspy.evaluation import HOPELESS, Evaluation, Measure, aevaluate, learned_ids, without_overlap
+from flex_dspy.errors import BudgetError, ConfigurationError, ModelError
+from flex_dspy.evaluation import HOPELESS, Evaluation, Measure, aevaluate
 from flex_dspy.examples import example_id, problem_of, reference_of
-from flex_dspy.experience import Commit, Edit, Experience, Insert, Precedent, Tally
+from flex_dspy.experience import Commit, Edit, Experience, Insert, Merge, Precedent, Tally
 from flex_dspy.indexes import words_of
 from flex_dspy.library import ExperienceLibrary
 from flex_dspy.memory_store import MemoryStore
+from flex_dspy.overlap import learned_ids, learned_problems, without_overlap
 from flex_dspy.plots import learning_curve
 from flex_dspy.programs.critic import Critic
 from flex_dspy.programs.rejection_sampling import RejectionSampling
@@ -44,6 +45,7 @@ from flex_dspy.programs.verifier import Verifier
 from flex_dspy.retrieval import nearest_lessons, pinned, retrievers
 from flex_dspy.running import lean, raise_if_systemic, run_sync
 from flex_dspy.scoring import Metric
+from flex_dspy.spending import Ledger
 from flex_dspy.store import LibraryStore
 from flex_dspy.tracking import Tracker, Version
 from flex_dspy.trajectory import Trajectory
@@ -62,6 +64,19 @@ class Proposal:
 
     lesson: Experience
     edit: Edit
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An example that gave nothing.
+
+    Attributes:
+        example_id: Identity of the problem.
+        error: What the last rollout ended with.
+    """
+
+    example_id: str
+    error: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +113,11 @@ class ForwardLearning(Teleprompter):
         measures: Further measures of validation predictions.
         progress: Whether to show progress bars.
         allow_overlap: Measure even on validation examples that are learned from.
+        key: One form for all ways of writing a problem, to find those; see ``flex_dspy.overlap``.
+        ledger: Counts tokens and money by role, and keeps a budget; by default one in memory, without a budget.
 
-    After ``compile``, ``versions`` holds what was published, with its accuracy.
+    After ``compile``, ``versions`` holds what was published, with its accuracy, and ``failures`` the examples that
+    gave nothing in this call.
 
     Example:
         >>> optimizer = ForwardLearning(metric, library="chemist.json")  # doctest: +SKIP
@@ -126,6 +144,8 @@ class ForwardLearning(Teleprompter):
         measures: Mapping[str, Measure] | None = None,
         progress: bool = True,
         allow_overlap: bool = False,
+        key: Callable[[str], str | None] | None = None,
+        ledger: Ledger | None = None,
     ) -> None:
         super().__init__()
         numbers = {"epochs": epochs, "concurrency": concurrency, "window": window}
@@ -151,7 +171,10 @@ class ForwardLearning(Teleprompter):
         self.measures = dict(measures or {})
         self.progress = progress
         self.allow_overlap = allow_overlap
+        self.key = key
+        self.ledger = ledger or Ledger()
         self.versions: list[VersionRecord] = []
+        self.failures: list[Failure] = []
 
     def compile(
         self,
@@ -180,6 +203,8 @@ class ForwardLearning(Teleprompter):
         Raises:
             ConfigurationError: If the student holds no experience retriever, or the training set is empty.
             ModelError: If no example works at all.
+            BudgetError: If the ledger's budget is spent. What was learned is kept, and the same call goes on
+                with a larger budget.
             LibraryError: If the library's file cannot be used.
         """
         if kwargs:
@@ -193,6 +218,7 @@ class ForwardLearning(Teleprompter):
                     "give it one, as flex_dspy.programs.Actor has"
                 )
         run = _Run(self, student, teacher or student, trainset, valset or [])
+        self.failures = run.failures
         with lean():
             library = run_sync(run.learn())
         self.versions = run.log.records
@@ -218,9 +244,9 @@ class ForwardLearning(Teleprompter):
             "rollouts": [self.max_rounds, self.max_rollouts],
             "metric": getattr(self.metric, "__qualname__", type(self.metric).__qualname__),
             "models": [_sampling(model) for role in roles for model in _asked(role)],
-            "instructions": [p.signature.instructions for role in roles for p in role.predictors()],
+            "prompts": [_prompt(predictor) for role in roles for predictor in role.predictors()],
             "retrievers": [{**r.dump_state(), "library_hash": ""} for r in retrievers(actor)],
-            "retrieve": getattr(actor, "retrieve", True),
+            "actor": [getattr(actor, name, "") for name in ("strategy", "experience", "max_iters")],
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
 
@@ -248,16 +274,15 @@ class _Run:
             max_rollouts=settings.max_rollouts,
         )
         self.order = list(_order(trainset, settings.epochs, settings.seed))
-        self.stops = _stops(len(self.order), settings.checkpoint_every)
+        self.stops = stops(len(self.order), settings.checkpoint_every)
         self.store = _store(settings.library, retrievers(student)[0].library)
-        self.valset = valset if settings.allow_overlap else _unseen(valset, trainset, self.store.library)
+        self.valset = valset if settings.allow_overlap else _unseen(valset, trainset, self.store.library, settings.key)
         self.id = settings.run_id(actor, trainset)
         self.log = VersionLog(self.store.path, self.id)
         self.failed_from_start = 0
         self.attempted = 0
         self.solved = 0
-        self.failed = 0
-        self.last_error = ""
+        self.failures: list[Failure] = []
 
     # -- the loop ------------------------------------------------------------------------------------------
 
@@ -277,8 +302,9 @@ class _Run:
                     await self._publish(stop)
                     done = stop
                 start = stop
-        if self.failed == len(self.order):
-            raise ModelError(f"all {self.failed} examples failed; the last one said: {self.last_error}")
+        if len(self.failures) == len(self.order):
+            last = self.failures[-1].error
+            raise ModelError(f"all {len(self.failures)} examples failed; the last one said: {last}")
         pictures = self._pictures()
         if tracker is not None:
             tracker.finish(pictures)
@@ -309,7 +335,12 @@ class _Run:
                 seen = snapshots[max(step - self.settings.window + 1, start)]
                 snapshots[step + 1] = await self._commit(step + 1, outcome, seen)
                 snapshots.pop(step - self.settings.window, None)
+                if outcome.error:
+                    self.failures.append(Failure(example_id(self.order[step]), outcome.error))
                 self._show(bar, outcome)
+        except BudgetError:  # answers under way are paid for: wait, so that they are counted and cached
+            await asyncio.gather(*running, return_exceptions=True)
+            raise
         finally:
             for task in running:
                 task.cancel()
@@ -330,9 +361,9 @@ class _Run:
         if self.settings.study:
             precedent = Precedent(example_id(example), problem_of(example), reference)
             return Outcome((await self._propose(precedent, None, library),))
-        with pinned(library) as reading:
+        with pinned(library) as reading, self.settings.ledger.role("actor"):
             found = await self.sampling.acall(example=example)
-        answer = reference or json.dumps(found.outputs, default=str)
+        answer = reference or found.answer
         precedent = Precedent(example_id(example), problem_of(example), answer)
         finished = [trajectory for trajectory in found.trajectories if not trajectory.error]
         proposals = [await self._propose(precedent, trajectory, library) for trajectory in finished]
@@ -342,10 +373,15 @@ class _Run:
     async def _propose(
         self, precedent: Precedent, trajectory: Trajectory | None, library: ExperienceLibrary
     ) -> Proposal:
-        lesson: Experience = (await self.settings.critic.acall(precedent=precedent, trajectory=trajectory)).experience
-        near = nearest_lessons(library, lesson, NEAREST)
-        edit: Edit = (await self.settings.updater.acall(lesson=lesson, nearest=near)).edit
-        return Proposal(lesson, edit)
+        with self.settings.ledger.role("critic"):
+            distilled = await self.settings.critic.acall(precedent=precedent, trajectory=trajectory)
+        lesson: Experience = distilled.experience
+        return Proposal(lesson, await self._decided(lesson, nearest_lessons(library, lesson, NEAREST)))
+
+    async def _decided(self, lesson: Experience, nearest: Sequence[Experience]) -> Edit:
+        with self.settings.ledger.role("updater"):
+            edit: Edit = (await self.settings.updater.acall(lesson=lesson, nearest=nearest)).edit
+        return edit
 
     # -- one writer ----------------------------------------------------------------------------------------
 
@@ -367,9 +403,11 @@ class _Run:
         rivals = [entry for entry in fresh if _alike(entry, proposal.lesson)]
         if not rivals or not isinstance(proposal.edit, Insert):
             return proposal.edit
-        again = await self.settings.updater.acall(lesson=proposal.lesson, nearest=rivals[:NEAREST])
-        edit: Edit = again.edit
-        return edit
+        rivals = rivals[:NEAREST]
+        same = next((entry for entry in rivals if _says_all(entry, proposal.lesson)), None)
+        if same is rivals[0]:  # nothing to decide; commits wait for each other, so each question here costs all
+            return Merge(same.id, proposal.lesson, reason="the entry says the same, word for word")
+        return await self._decided(proposal.lesson, rivals)
 
     def _watch(self, step: int, outcome: Outcome) -> None:
         if outcome.error and self.failed_from_start == step - 1:
@@ -382,10 +420,10 @@ class _Run:
         self.attempted += outcome.solved is not None
         self.solved += bool(outcome.solved)
         success = f"solved {self.solved / self.attempted:.0%}, " if self.attempted else ""
-        self.failed += bool(outcome.error)
-        self.last_error = outcome.error or self.last_error
-        failures = f", {self.failed} failed" if self.failed else ""
-        bar.set_postfix_str(f"{success}library {sizes or 'empty'}{failures}", refresh=False)
+        failures = f", {len(self.failures)} failed" if self.failures else ""
+        spent = self.settings.ledger.total
+        cost = f", {spent}" if spent.tokens else ""
+        bar.set_postfix_str(f"{success}library {sizes or 'empty'}{failures}{cost}", refresh=False)
         bar.update()
 
     # -- versions ------------------------------------------------------------------------------------------
@@ -394,7 +432,10 @@ class _Run:
         """Write the library's file, measure the version, log it. Interrupted, it is done again to the same end."""
         parent = self.log.records[-1].hash if self.log.records else None
         library = self.store.checkpoint(parent)
+        ledger = self.settings.ledger
         numbers = await self._measured(library)
+        if ledger.total.tokens:  # the offline experts have none
+            numbers |= ledger.metrics()
         if self.settings.tracker is not None:
             version = Version(library, step, numbers, "validation", digest(self.valset)[:16])
             self.settings.tracker.log_version(version)
@@ -415,6 +456,8 @@ class _Run:
             label="measuring",
             progress=self.settings.progress,
             allow_overlap=True,  # set aside already
+            ledger=self.settings.ledger,
+            role="validation",
         )
         return evaluation.metrics()
 
@@ -442,8 +485,13 @@ class _Run:
             "train_examples": len(self.order) // settings.epochs,
             "val_examples": len(self.valset),
             "actor": _models(self.actor),
+            "strategy": getattr(self.actor, "strategy", type(self.actor).__name__),
+            "experience": getattr(self.actor, "experience", ""),
+            "verifier": _models(settings.verifier),
             "critic": _models(settings.critic),
             "updater": _models(settings.updater),
+            "budget_usd": settings.ledger.budget_usd,
+            "budget_spend_tokens": settings.ledger.budget_tokens,
         }
 
 
@@ -456,17 +504,20 @@ def _order(trainset: Sequence[dspy.Example], epochs: int, seed: int) -> Iterator
 
 
 def _unseen(
-    valset: Sequence[dspy.Example], trainset: Sequence[dspy.Example], library: ExperienceLibrary
+    valset: Sequence[dspy.Example],
+    trainset: Sequence[dspy.Example],
+    library: ExperienceLibrary,
+    key: Callable[[str], str | None] | None,
 ) -> list[dspy.Example]:
     """The validation examples that nothing was or will be learned from."""
-    learned = learned_ids(library) | {example_id(example) for example in trainset}
-    clean, shared = without_overlap(valset, learned)
+    learned = learned_problems(library) | learned_ids(library) | {problem_of(example) for example in trainset}
+    clean, shared = without_overlap(valset, learned, key=key)
     if shared:
         logger.warning("%d of %d validation examples are learned from: set aside", len(shared), len(valset))
     return clean
 
 
-def _stops(total: int, every: int | None) -> list[int]:
+def stops(total: int, every: int | None) -> list[int]:
     """After how many examples a version is published: at none, then on the way, and at the end."""
     if every is not None:
         return [*range(0, total, every), total]
@@ -496,6 +547,12 @@ def _models(program: dspy.Module) -> str:
     return ", ".join(sorted({str(model.model) for model in _asked(program)}))
 
 
+def _prompt(predictor: dspy.Predict) -> list[Any]:
+    """What of a predictor shapes its prompt."""
+    signature = predictor.signature
+    return [signature.instructions, list(signature.fields), [str(demo) for demo in predictor.demos]]
+
+
 def _sampling(model: Any) -> list[Any]:
     """What of a model shapes its answers."""
     settings = getattr(model, "kwargs", {})
@@ -523,6 +580,11 @@ def _written_since(newest: ExperienceLibrary, seen: ExperienceLibrary) -> list[E
     changes = newest.log.changes[seen.tip : newest.tip]
     ids = dict.fromkeys(change.entry_id for change in changes if change.rewritten is not None)
     return [newest[entry_id] for entry_id in ids if entry_id in newest]
+
+
+def _says_all(entry: Experience, lesson: Experience) -> bool:
+    """Whether an entry holds every rule of a lesson, word for word."""
+    return bool(lesson.rules) and {rule.text for rule in lesson.rules} <= {rule.text for rule in entry.rules}
 
 
 def _alike(entry: Experience, lesson: Experience) -> bool:

@@ -12,12 +12,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from rpds import HashTrieMap
 
 from flex_dspy.experience import (
     EXPERIENCES_JSON,
+    MAX_EXAMPLES,
     MAX_METHOD,
     MAX_RULES,
     ZONES,
@@ -27,21 +28,38 @@ from flex_dspy.experience import (
     Experience,
     Insert,
     Merge,
+    PersonEdit,
+    Pin,
     Precedent,
+    Remove,
     Rule,
     Tally,
 )
+from flex_dspy.library_json import entry_json, value_json
+
+if TYPE_CHECKING:
+    from flex_dspy.diffing import LibraryDiff
 
 FORMAT = "flex-dspy/1"
+# Entries that are serialised at once for the hash: one text of a large library would take as much memory as it does.
+_BATCH = 1_000
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What one edit gave the indexes to read: new precedents, and the entry if its text changed."""
+    """What one edit gave the indexes to read.
+
+    Attributes:
+        entry_id: The entry.
+        precedents: Its new precedents.
+        rewritten: The entry as it is now, where it is new or its text or zone changed.
+        removed: The entry is gone, with all that was read of it. Its id may come back later.
+    """
 
     entry_id: str
-    precedents: tuple[Precedent, ...]
-    rewritten: Experience | None
+    precedents: tuple[Precedent, ...] = ()
+    rewritten: Experience | None = None
+    removed: bool = False
 
 
 class ChangeLog:
@@ -133,8 +151,12 @@ class ExperienceLibrary:
     @cached_property
     def hash(self) -> str:
         """SHA-256 of the content: equal for two libraries exactly when task and entries are equal."""
-        digest = hashlib.sha256(self.task.encode() + b"\n")
-        digest.update(EXPERIENCES_JSON.dump_json(sorted(self._entries.values(), key=lambda e: e.id)))
+        digest = hashlib.sha256(self.task.encode() + b"\n[")
+        entries = sorted(self._entries.values(), key=lambda e: e.id)
+        for start in range(0, len(entries), _BATCH):
+            batch = EXPERIENCES_JSON.dump_json(entries[start : start + _BATCH])
+            digest.update(b"," * bool(start) + batch[1:-1])
+        digest.update(b"]")
         return digest.hexdigest()
 
     @property
@@ -180,11 +202,15 @@ class ExperienceLibrary:
 
     def published(self, parent: str | None) -> ExperienceLibrary:
         """The same snapshot as a version with the parent given."""
-        return self._with(parent=parent)
+        return self._with(parent=parent, hash=self.hash)
 
     def for_task(self, task: str) -> ExperienceLibrary:
         """The same snapshot as a library of a task, where it is of none."""
-        return self if self.task or not task else self._with(task=task)
+        return self if self.task or not task else self.of_task(task)
+
+    def of_task(self, task: str) -> ExperienceLibrary:
+        """The same snapshot as a library of this task."""
+        return self if task == self.task else self._with(task=task)
 
     def _with(self, **fields: Any) -> ExperienceLibrary:
         new = object.__new__(ExperienceLibrary)
@@ -205,9 +231,8 @@ class ExperienceLibrary:
             "runs": dict(sorted(self.runs.items())),
             "origin": self.origin,
         }
-        lines = [f'  "{key}": {_json(value)},' for key, value in head.items()]
-        plain = EXPERIENCES_JSON.dump_python(list(self), mode="json")
-        entries = ",\n".join(_entry_json(entry) for entry in plain)
+        lines = [f'  "{key}": {value_json(value)},' for key, value in head.items()]
+        entries = ",\n".join(map(entry_json, self))
         body = f'  "experiences": [\n{entries}\n  ]' if entries else '  "experiences": []'
         return "\n".join(["{", *lines, body, "}", ""])
 
@@ -233,14 +258,11 @@ class ExperienceLibrary:
 
     # -- comparing -----------------------------------------------------------------------------------------
 
-    def diff(self, older: ExperienceLibrary) -> dict[Literal["added", "removed", "changed"], list[str]]:
-        """Ids of entries added, removed and changed since ``older``."""
-        shared = [e for e in self if e.id in older]
-        return {
-            "added": [e.id for e in self if e.id not in older],
-            "removed": [e.id for e in older if e.id not in self],
-            "changed": [e.id for e in shared if e != older[e.id]],
-        }
+    def diff(self, older: ExperienceLibrary) -> LibraryDiff:
+        """What changed since ``older``. See ``flex_dspy.diffing.diff``."""
+        from flex_dspy.diffing import diff
+
+        return diff(older, self)
 
 
 class _Draft:
@@ -255,11 +277,41 @@ class _Draft:
         self.changes: list[Change] = []
 
     def edit(self, edit: Edit) -> Edit:
-        if isinstance(edit, Discard):
+        match edit:
+            case Insert():
+                return self._insert(edit)
+            case Merge():
+                return self._merge(edit)
+            case Discard():
+                return edit
+            case _:
+                return self._by_person(edit)
+
+    def _by_person(self, edit: PersonEdit) -> Edit:
+        entry = self.entries.get(edit.entry_id)
+        if entry is None:
+            return Discard(edit.entry_id, "there is no such entry")
+        if isinstance(edit, Remove):
+            return self._remove(entry, edit)
+        if isinstance(edit, Pin):
+            self._put(replace(entry, pinned=edit.pinned, updated_at=self.now), (), rewritten=False)
             return edit
-        if isinstance(edit, Insert):
-            return self._insert(edit)
-        return self._merge(edit)
+        capped = replace(entry, **edit.fields()).capped()
+        kept = {name: getattr(capped, name) for name in edit.fields()}  # what else is overlong stays whole
+        revised = replace(entry, **kept, updated_at=self.now)
+        self.sizes[entry.zone] -= 1
+        self.sizes[revised.zone] += 1
+        self._put(revised, (), rewritten=(revised.zone, revised.text()) != (entry.zone, entry.text()))
+        return edit
+
+    def _remove(self, entry: Experience, edit: Remove) -> Edit:
+        if entry.pinned and not edit.force:
+            return Discard(entry.id, "the entry is pinned")
+        self.entries = self.entries.remove(entry.id)
+        self.sizes[entry.zone] -= 1
+        self.precedents -= len(entry.precedents)
+        self.changes.append(Change(entry.id, removed=True))
+        return edit
 
     def _insert(self, edit: Insert) -> Edit:
         experience = edit.experience.capped()
@@ -273,14 +325,14 @@ class _Draft:
 
     def _merge(self, edit: Merge) -> Edit:
         target = self.entries.get(edit.target)
-        rules = None if target is None else _merged_rules(target, edit)
+        rules = None if target is None else target.rules if target.pinned else _merged_rules(target, edit)
         if target is None or rules is None:
             return self._insert(Insert(edit.experience, reason=edit.reason))
         known = {(p.example_id, p.answer) for p in target.precedents}
         fresh = tuple(p for p in edit.experience.precedents if (p.example_id, p.answer) not in known)
         merged = replace(
             target,
-            method=edit.method[:MAX_METHOD] if edit.method else target.method,
+            method=edit.method[:MAX_METHOD] if edit.method and not target.pinned else target.method,
             rules=rules,
             precedents=target.precedents + fresh,
             merged=target.merged + 1,
@@ -320,29 +372,20 @@ class _Draft:
         )
 
 
+def _united(examples: tuple[str, ...], more: tuple[str, ...]) -> tuple[str, ...]:
+    """Examples of a rule and as many of the others as it has room for."""
+    fresh = tuple(text for text in more if text not in examples)
+    return examples + fresh[: max(0, MAX_EXAMPLES - len(examples))]
+
+
 def _merged_rules(target: Experience, edit: Merge) -> tuple[Rule, ...] | None:
-    """The target's rules after the edit, or None where they would outgrow the cap."""
+    """The target's rules after the edit, or None where they would outgrow the cap.
+
+    Rules of equal text become one, with the examples of both.
+    """
     revised = {revision.old: revision.rule.capped() for revision in edit.revise_rules}
-    rules = [revised.get(rule.text, rule) for rule in target.rules]
-    texts = {rule.text for rule in rules}
-    rules += {rule.text: rule for rule in map(Rule.capped, edit.add_rules) if rule.text not in texts}.values()
-    return tuple(rules) if len(rules) <= max(MAX_RULES, len(target.rules)) else None
-
-
-_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
-
-
-def _json(value: Any) -> str:
-    return str(value) if type(value) is int else _encode(value)  # the encoder is slow to start
-
-
-def _entry_json(entry: dict[str, Any]) -> str:
-    """One entry: a field a line, the items of a list a line each."""
-    lines = []
-    for key, value in entry.items():
-        if isinstance(value, list) and value:
-            items = ",\n".join([f"        {_json(item)}" for item in value])
-            lines.append(f'      "{key}": [\n{items}\n      ]')
-        else:
-            lines.append(f'      "{key}": {_json(value)}')
-    return "    {\n" + ",\n".join(lines) + "\n    }"
+    rules: dict[str, Rule] = {}
+    for rule in [*(revised.get(rule.text, rule) for rule in target.rules), *map(Rule.capped, edit.add_rules)]:
+        known = rules.get(rule.text)
+        rules[rule.text] = rule if known is None else replace(known, examples=_united(known.examples, rule.examples))
+    return tuple(rules.values()) if len(rules) <= max(MAX_RULES, len(target.rules)) else None

@@ -8,12 +8,13 @@ leaves the file well formed is found as well; who edits a file by hand deletes b
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import math
 import os
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn
@@ -48,6 +49,17 @@ class _Document:
     runs: dict[str, NonNegativeInt] | None = None
     origin: dict[str, Any] | None = None
 
+    def library(self) -> ExperienceLibrary:
+        """The library that the keys describe."""
+        return ExperienceLibrary(
+            self.experiences,
+            task=self.task,
+            parent=self.parent,
+            seen=self.seen,
+            runs=self.runs,
+            origin=self.origin,
+        )
+
 
 _DOCUMENT: TypeAdapter[_Document] = TypeAdapter(_Document)
 
@@ -60,11 +72,12 @@ class _RefusedError(ValueError):
         super().__init__(problem)
 
 
-def load(path: str | Path) -> ExperienceLibrary:
+def load(path: str | Path, *, split: bool = False) -> ExperienceLibrary:
     """Read a library file of this project or of the FLEX release.
 
     Args:
         path: The file. A journal beside it is not read: ``flex_dspy.store.LibraryStore`` does that.
+        split: Split the overlong entries of a release (see ``flex_dspy.splitting``).
 
     Raises:
         LibraryFormatError: If the file is damaged, truncated, wrongly typed or no library.
@@ -77,37 +90,68 @@ def load(path: str | Path) -> ExperienceLibrary:
         raw = Path(path).read_bytes()
     except OSError as error:
         raise LibraryError(path, "the file", f"cannot be read: {error.strerror}", "Check the path") from error
-    return parse(raw, path)
+    return parse(raw, path, split=split)
 
 
-def parse(text: str | bytes, path: str | Path = "<text>") -> ExperienceLibrary:
+def parse(text: str | bytes, path: str | Path = "<text>", *, split: bool = False) -> ExperienceLibrary:
     """Read the text of a library file.
 
     Args:
         text: The whole document; bytes are UTF-8.
         path: What errors should call it.
+        split: Split the overlong entries of a release.
 
     Raises:
         LibraryFormatError: If the text is damaged, truncated, wrongly typed or no library.
         LibraryVersionError: If a newer flex-dspy wrote it.
     """
+    with _no_collection():
+        intact = _parse_intact(text)
+        return _parse_with_care(text, path, split) if intact is None else intact
+
+
+@contextlib.contextmanager
+def _no_collection() -> Iterator[None]:
+    """Nothing that is made here is garbage, and looking for some among millions of objects takes seconds."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _parse_intact(text: str | bytes) -> ExperienceLibrary | None:
+    """The library of a text whose sums both hold, and None of any other.
+
+    What the sums cover needs no further check; what is wrong with other texts is found out with care, and slowly.
+    """
+    try:
+        document = _DOCUMENT.validate_json(text, strict=True)
+    except ValidationError:
+        return None
+    if document.format != FORMAT or document.hash is None or document.checksum is None:
+        return None
+    try:
+        library = document.library()
+    except ValueError:  # two entries of one id
+        return None
+    is_intact = (library.seen, library.hash, library.checksum) == (document.seen, document.hash, document.checksum)
+    return library if is_intact else None
+
+
+def _parse_with_care(text: str | bytes, path: str | Path, split: bool) -> ExperienceLibrary:
     if isinstance(text, bytes):
         text = _decode(text, path)
     plain = _read_json(text, path)
     if is_release(plain):
-        return read_release(plain, path)
+        return read_release(plain, path, split=split)
     _check_format(plain, path)
     del plain  # as large as the library itself
     document = _read_document(text, path)
     _check_entries(document, path)
-    library = ExperienceLibrary(
-        document.experiences,
-        task=document.task,
-        parent=document.parent,
-        seen=document.seen,
-        runs=document.runs,
-        origin=document.origin,
-    )
+    library = document.library()
     _check_sums(document, library, path)
     return library
 

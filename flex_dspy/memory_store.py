@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from flex_dspy.experience import Commit
+from flex_dspy.editing import EDITS, check_edits
+from flex_dspy.experience import Commit, PersonEdit
 from flex_dspy.library import ExperienceLibrary
 
 
@@ -27,6 +28,15 @@ class MemoryStore:
             if not commit.run or commit.step > self.library.runs.get(commit.run, -1):
                 self.library = self.library.apply(commit)
         return self.library
+
+    def edit(self, edits: Sequence[PersonEdit]) -> ExperienceLibrary:
+        """Make a person's edits as one commit.
+
+        Raises:
+            ConfigurationError: If one of them cannot be made. None is made.
+        """
+        check_edits(self.library, edits)
+        return self.commit([Commit(EDITS, self.library.runs.get(EDITS, 0) + 1, tuple(edits))])
 
     def checkpoint(self, parent: str | None = None) -> ExperienceLibrary:
         """The library as a version."""

@@ -14,12 +14,14 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from flex_dspy.errors import LibraryFormatError, LibraryVersionError
 from flex_dspy.experience import ZONES, Experience, Rule, Zone
 from flex_dspy.library import ExperienceLibrary
+from flex_dspy.splitting import split_entry
 
 VERSION = "2.0"
 _WEIGHTS = {"golden": 1.0, "warning": 0.8, "mixed": 0.9}
@@ -48,12 +50,13 @@ def is_release(document: Any) -> bool:
 # -- reading -----------------------------------------------------------------------------------------------
 
 
-def read_release(document: Any, path: str | Path = "<document>") -> ExperienceLibrary:
+def read_release(document: Any, path: str | Path = "<document>", *, split: bool = False) -> ExperienceLibrary:
     """The library in a document of the FLEX release.
 
     Args:
         document: The parsed JSON: a dict of version "2.0", or the older list of entries.
         path: What errors should call it.
+        split: Split entries beyond the caps into several (see ``flex_dspy.splitting``); otherwise they stay whole.
 
     Raises:
         LibraryFormatError: If something in it has the wrong type.
@@ -61,11 +64,11 @@ def read_release(document: Any, path: str | Path = "<document>") -> ExperienceLi
     """
     _check_text(document, path)
     if isinstance(document, list):
-        return ExperienceLibrary(_distinct(_listed(document, path)))
+        return ExperienceLibrary(_distinct(_parts(_listed(document, path), split)))
     if document["version"] != VERSION:
         problem = f"the release's version {document['version']!r} is not known"
         raise LibraryVersionError(path, "version", problem, f"Convert the file to version {VERSION}")
-    experiences = _distinct(_zoned(document["library"], path))
+    experiences = _distinct(_parts(_zoned(document["library"], path), split))
     return ExperienceLibrary(experiences, origin={**document, "library": list(document["library"])})
 
 
@@ -94,6 +97,13 @@ def _zoned(library: Any, path: str | Path) -> Iterator[Experience]:
         for index, entry in enumerate(entries):
             created += 1
             yield _experience(entry, zone, created, path, f"library.{zone}.{index}")
+
+
+def _parts(experiences: Iterator[Experience], split: bool) -> Iterator[Experience]:
+    """The entries, overlong ones split where that is asked for, numbered anew as a file of them would be."""
+    parts = chain.from_iterable(map(split_entry, experiences)) if split else experiences
+    for number, part in enumerate(parts, start=1):
+        yield replace(part, created_at=number, updated_at=number)
 
 
 def _distinct(experiences: Iterator[Experience]) -> list[Experience]:

@@ -31,6 +31,8 @@ class Hit:
         precedents: Its solved cases that fit the query, each with its similarity in [0, 1], best first.
         ranks: Its rank in each view that found it, from 1.
         own: The query's own example is among the entry's precedents: what shows its solution is left out.
+        scores: The score that each of these views gave it: a similarity (structural), a cosine (dense), or BM25.
+        weight: The factor of its zone in the fused score.
     """
 
     experience: Experience
@@ -38,6 +40,18 @@ class Hit:
     precedents: tuple[tuple[Precedent, float], ...] = ()
     ranks: dict[str, int] = field(default_factory=dict)
     own: bool = False
+    scores: dict[str, float] = field(default_factory=dict)
+    weight: float = 1.0
+
+    def why(self) -> str:
+        """Why it was retrieved, on one line: its rank and score in each view, its zone's weight, its fused score."""
+        views = [
+            f"{view} rank {rank}" + (f" ({self.scores[view]:.3f})" if view in self.scores else "")
+            for view, rank in self.ranks.items()
+        ]
+        found = ", ".join(views) or "by no view"
+        own = "; its case of this very problem is left out" if self.own else ""
+        return f"{found}; {self.experience.zone} x {self.weight:g}; score {self.score:.4f}{own}"
 
 
 _LOWER = string.ascii_lowercase.encode()
@@ -73,7 +87,8 @@ def render(hits: Sequence[Hit], budget: int, levels: Sequence[Level] = LEVELS) -
     Args:
         hits: What was retrieved, best first.
         budget: Most tokens the block may take; where not even one method fits, the block says that there is none.
-        levels: The levels to write, ``method`` first.
+        levels: The levels to write, in the order of filling, ``method`` first. Without ``method``, an entry has its
+            head line and the levels asked for, and is left out where it has nothing of them.
     """
     return block(arrange(hits, budget, levels))
 
@@ -82,15 +97,16 @@ def arrange(hits: Sequence[Hit], budget: int, levels: Sequence[Level] = LEVELS) 
     """What ``render`` writes of each hit; nothing at all of one that does not fit."""
     chosen: list[list[str]] = [[] for _ in hits]
     left = budget - tokens(OPEN + "\n" + CLOSE)
-    for level in levels:
+    headless = "method" not in levels
+    for level in ("head", *levels) if headless else levels:
         lines = [
             (entry, line)
             for entry, hit in zip(chosen, hits, strict=True)
-            if entry or level == "method"  # no rule without the method above it
+            if entry or level in _FIRST  # no rule without the method above it
             for line in _WRITERS[level](hit)
         ]
         left -= _fill(lines, left)
-    return chosen
+    return [entry if len(entry) > headless else [] for entry in chosen]
 
 
 def _fill(lines: Sequence[tuple[list[str], str]], left: int) -> int:
@@ -116,10 +132,24 @@ def block(entries: Iterable[Sequence[str]]) -> str:
     return "\n".join([OPEN, *lines, CLOSE]) if lines else NONE
 
 
-def _method(hit: Hit) -> Iterable[str]:
-    entry = hit.experience
+def headline(experience: Experience, most: int = 160) -> str:
+    """One line on an entry: id, zone, category, and the first ``most`` characters of its method."""
+    method = " ".join(experience.method[: 2 * most].split())
+    cut = method if len(method) <= most else method[:most].rsplit(" ", 1)[0] + " ..."
+    return f"- {_cell(experience.id)} | {experience.zone} | {_cell(experience.category)} | {_line(cut)}"
+
+
+def _head_line(entry: Experience) -> str:
     record = f" | helped {entry.helped}, misled {entry.hurt}" if entry.helped + entry.hurt else ""
-    yield f"## {_cell(entry.id)} | {entry.zone} | {_cell(entry.category)}{record}\nMethod: {_indented(entry.method)}"
+    return f"## {_cell(entry.id)} | {entry.zone} | {_cell(entry.category)}{record}"
+
+
+def _head(hit: Hit) -> Iterable[str]:
+    yield _head_line(hit.experience)
+
+
+def _method(hit: Hit) -> Iterable[str]:
+    yield f"{_head_line(hit.experience)}\nMethod: {_indented(hit.experience.method)}"
 
 
 def _rules(hit: Hit) -> Iterable[str]:
@@ -139,7 +169,9 @@ def _trajectory(hit: Hit) -> Iterable[str]:
         yield f"Instance: {_indented(hit.experience.trajectory)}"
 
 
-_WRITERS: dict[Level, Callable[[Hit], Iterable[str]]] = {
+_FIRST = ("head", "method")  # the levels that open an entry
+_WRITERS: dict[str, Callable[[Hit], Iterable[str]]] = {
+    "head": _head,
     "method": _method,
     "rules": _rules,
     "precedents": _precedents,

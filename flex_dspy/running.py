@@ -4,28 +4,43 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import functools
+import inspect
+import logging
+import re
 import threading
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
 import dspy
 from dspy.utils.exceptions import (
+    AdapterParseError,
+    ContextWindowExceededError,
     LMAuthError,
     LMBillingError,
     LMConfigurationError,
+    LMInvalidRequestError,
+    LMProviderError,
+    LMUnsupportedFeatureError,
     LMUnsupportedModelError,
 )
 
 from flex_dspy.adapter import RememberingChatAdapter
-from flex_dspy.errors import ConfigurationError, LibraryError, ModelError
+from flex_dspy.errors import BudgetError, ConfigurationError, LibraryError, ModelError
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 _ADAPTER = RememberingChatAdapter()
+# asyncio's own threads are the processors plus four, and DSPy's cache needs them; threads are made as they are needed.
+_THREADS = ThreadPoolExecutor(256, thread_name_prefix="flex-dspy")
 
 # What no other example would survive either. Everything else that a model does wrong is one example's failure.
 _MODEL_FAULTS = (LMAuthError, LMBillingError, LMConfigurationError, LMUnsupportedModelError)
-_OUR_FAULTS = (ConfigurationError, LibraryError, ModelError)
+_TOO_LONG = re.compile(r"context (length|window|size)|maximum (input|model) length|prompt is too long", re.IGNORECASE)
+_OUR_FAULTS = (BudgetError, ConfigurationError, LibraryError, ModelError)
 
 
 def raise_if_systemic(error: Exception) -> None:
@@ -37,8 +52,103 @@ def raise_if_systemic(error: Exception) -> None:
     """
     if isinstance(error, _OUR_FAULTS):
         raise error
-    if isinstance(error, _MODEL_FAULTS):
+    missing = isinstance(error, LMProviderError) and error.status in (404, 405)  # DSPy names only some of them
+    if missing or isinstance(error, _MODEL_FAULTS):
         raise ModelError(f"the model cannot be used as it is set up: {error}") from error
+
+
+def unreadable(error: BaseException) -> bool:
+    """Whether an answer came that could not be read.
+
+    That is what DSPy says; or its second request, for JSON, was turned down by a server that has no such mode.
+    """
+    if isinstance(error, AdapterParseError):
+        return True
+    turned_down = isinstance(error, LMInvalidRequestError | LMUnsupportedFeatureError)
+    other = isinstance(error, LMUnsupportedModelError) or overflows(error)
+    return turned_down and not other and any(isinstance(cause, AdapterParseError) for cause in _causes(error))
+
+
+def overflows(error: BaseException) -> bool:
+    """Whether a prompt was too long for the model.
+
+    DSPy knows it by the error's code, which many servers that speak OpenAI's protocol do not send.
+    """
+    if isinstance(error, ContextWindowExceededError):
+        return True
+    return isinstance(error, LMInvalidRequestError) and bool(_TOO_LONG.search(str(error)))
+
+
+def _causes(error: BaseException) -> Iterable[BaseException]:
+    """The errors that were being handled when this one was raised, latest first."""
+    seen: list[BaseException] = [error]
+    while (cause := seen[-1].__cause__ or seen[-1].__context__) is not None and cause not in seen:
+        seen.append(cause)
+    return seen[1:]
+
+
+def ask_shortening(
+    ask: Callable[..., dspy.Prediction], field: str, texts: Iterable[str], /, **inputs: Any
+) -> dspy.Prediction:
+    """Ask, with one input shorter each time that the prompt is too long for the model.
+
+    Args:
+        ask: A program.
+        field: Name of the input that can be shortened.
+        texts: That input, whole first; no form is tried twice.
+        **inputs: The other inputs.
+
+    Raises:
+        ContextWindowExceededError: If even the shortest is too long; see ``overflows``.
+    """
+    overflow: LMInvalidRequestError = ContextWindowExceededError()
+    for text in _distinct(texts):
+        try:
+            return ask(**{field: text}, **inputs)
+        except LMInvalidRequestError as error:
+            if not overflows(error):
+                raise
+            logger.info("a prompt is too long for the model; %s: %d characters", field, len(text))
+            overflow = error
+    raise overflow
+
+
+async def aask_shortening(
+    ask: Callable[..., Awaitable[dspy.Prediction]], field: str, texts: Iterable[str], /, **inputs: Any
+) -> dspy.Prediction:
+    """The same, asynchronously; ``ask`` is the program's ``acall``."""
+    overflow: LMInvalidRequestError = ContextWindowExceededError()
+    for text in _distinct(texts):
+        try:
+            return await ask(**{field: text}, **inputs)
+        except LMInvalidRequestError as error:
+            if not overflows(error):
+                raise
+            logger.info("a prompt is too long for the model; %s: %d characters", field, len(text))
+            overflow = error
+    raise overflow
+
+
+def _distinct(texts: Iterable[str]) -> Iterable[str]:
+    seen: set[str] = set()
+    for text in texts:
+        if text not in seen:
+            seen.add(text)
+            yield text
+
+
+def takes(program: dspy.Module, name: str) -> bool:
+    """Whether a program has an input of this name: an argument, or a field that its open arguments reach."""
+    open_ended = False
+    for method in ("forward", "aforward"):
+        function = inspect.getattr_static(program, method, None)
+        if callable(function):
+            parameters = inspect.signature(function).parameters
+            if name in parameters:
+                return True
+            open_ended |= any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
+    predictors = (predictor for _, predictor in program.named_sub_modules(dspy.Predict))
+    return open_ended and any(name in predictor.signature.input_fields for predictor in predictors)
 
 
 def run_sync(coroutine: Coroutine[Any, Any, T]) -> T:
@@ -69,7 +179,8 @@ async def call(program: dspy.Module, **inputs: Any) -> dspy.Prediction:
     """Call a program on the event loop if it can, else on a thread."""
     if hasattr(program, "aforward"):
         return await program.acall(**inputs)
-    return await asyncio.to_thread(program, **inputs)
+    run = functools.partial(contextvars.copy_context().run, program, **inputs)
+    return await asyncio.get_running_loop().run_in_executor(_THREADS, run)
 
 
 def lean() -> AbstractContextManager[None]:

@@ -77,8 +77,15 @@ def redact(text: str, reference: str, seen: str, normalize: Normalize | None = N
     result = "".join(WITHHELD if _is_secret(piece, secrets, normal) else piece for piece in pieces)
     for answer in answers:
         if normal(answer) in secrets:
-            result = re.sub(rf"(?<!\w){re.escape(answer)}(?!\w)", WITHHELD, result)
+            result = re.sub(_spelled(answer), WITHHELD, result)
     return result, result != text
+
+
+def _spelled(answer: str) -> str:
+    """A pattern for an answer inside other text; a whole number counts among letters too, and with leading zeros."""
+    if re.fullmatch(r"\d+", answer):
+        return rf"(?<!\d)(?<!\d[.,])0*{answer}(?!\d)(?![.,]\d)"
+    return rf"(?<!\w){re.escape(answer)}(?!\w)"
 
 
 def _answers(reference: str) -> list[str]:

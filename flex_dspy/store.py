@@ -43,8 +43,9 @@ from filelock import FileLock, Timeout
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError
 
+from flex_dspy.editing import EDITS, check_edits
 from flex_dspy.errors import LibraryError, LibraryFormatError, LibraryVersionError
-from flex_dspy.experience import COMMIT_JSON, Commit
+from flex_dspy.experience import COMMIT_JSON, Commit, PersonEdit
 from flex_dspy.library import ExperienceLibrary
 from flex_dspy.library_file import load, sync_folder, write_atomically
 
@@ -149,6 +150,24 @@ class LibraryStore:
             self._library = library
             return library
 
+    def edit(self, edits: Sequence[PersonEdit]) -> ExperienceLibrary:
+        """Make a person's edits, durably, as one commit of a run of their own: learning runs go on undisturbed.
+
+        Args:
+            edits: In order; they are made together or not at all.
+
+        Returns:
+            The library after them.
+
+        Raises:
+            ConfigurationError: If an edit cannot be made (see ``flex_dspy.editing.check_edits``). None is made.
+            LibraryError: As ``commit``.
+        """
+        with self._locked():
+            self._catch_up()
+            check_edits(self._library, edits)
+            return self.commit([Commit(EDITS, self._library.runs.get(EDITS, 0) + 1, tuple(edits))])
+
     def checkpoint(self, parent: str | None = None) -> ExperienceLibrary:
         """Write the newest library as the library file, and end the journal.
 
@@ -229,6 +248,11 @@ class LibraryStore:
             problem = f"the commit could not be read back: {why}"
             remedy = "Nothing of it was written; mend the program that made it"
             raise LibraryFormatError(self.path, place, problem, remedy) from error
+
+
+def journal_of(path: Path) -> Path:
+    """Where the commits are that a library file does not hold yet, if there are any."""
+    return _Files(path).journal
 
 
 def _holds(library: ExperienceLibrary, commit: Commit) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 import dspy
 
 from flex_dspy.data import aime as aime_data
+from flex_dspy.data import gsm8k as gsm8k_data
 from flex_dspy.data import uspto50k as uspto50k_data
 from flex_dspy.data.loading import LoadedData
 from flex_dspy.errors import ConfigurationError
@@ -16,12 +17,15 @@ from flex_dspy.evaluation import Measure
 from flex_dspy.library import ExperienceLibrary
 from flex_dspy.lm import is_offline
 from flex_dspy.metrics.aime import aime, integer_answer
+from flex_dspy.metrics.gsm8k import gsm8k
 from flex_dspy.metrics.uspto50k import maxfrag, rank_of_reference, uspto50k
 from flex_dspy.molecules import canonical_smiles
-from flex_dspy.programs.actor import Actor
+from flex_dspy.overlap import canonical_text, normalized_text
+from flex_dspy.programs.actor import Access, Actor, Strategy
 from flex_dspy.retrieval import ExperienceRetriever, View
 from flex_dspy.scoring import Metric
-from flex_dspy.signatures.actor import Retrosynthesis, SolveCompetitionProblem
+from flex_dspy.signatures.actor import Retrosynthesis, SolveCompetitionProblem, SolveWordProblem
+from flex_dspy.tools import calculate, check_molecule
 
 # An offline expert weighs hundreds of precedents at no cost; a language model pays for each token.
 OFFLINE_RETRIEVAL: Mapping[str, int] = {"k": 300, "depth": 300, "token_budget": 200_000}
@@ -38,10 +42,13 @@ class Task:
         load: Reads examples from a split's name, a file or a hub id.
         aliases: Other names.
         splits: Default sources of training, validation and test examples.
+        offline_splits: The same for an offline expert, where they are others.
         views: The retriever's views.
         expert: Its offline expert, if it has one.
         measures: Further measures of a prediction.
         normalize: One form for all ways of writing an answer, to keep it out of feedback.
+        key: One form for all ways of writing a problem, to find those that were learned from.
+        tools: What an actor that calls tools is given.
     """
 
     name: str
@@ -50,17 +57,22 @@ class Task:
     load: Callable[..., LoadedData]
     aliases: tuple[str, ...] = ()
     splits: Mapping[str, str] = field(default_factory=dict)
+    offline_splits: Mapping[str, str] = field(default_factory=dict)
     views: Sequence[View] = ("lexical",)
     expert: str | None = None
     measures: Mapping[str, Measure] = field(default_factory=dict)
     normalize: Callable[[str], str | None] | None = None
+    key: Callable[[str], str | None] | None = None
+    tools: Sequence[Callable[..., Any]] = ()
 
     def actor(
         self,
         library: ExperienceLibrary | None = None,
         *,
         lm: dspy.LM | None = None,
-        retrieve: bool = True,
+        strategy: Strategy = "cot",
+        experience: Access = "prefetch",
+        examples: Sequence[dspy.Example] = (),
         **retrieval: Any,
     ) -> Actor:
         """An actor for the task, reading this library.
@@ -68,14 +80,23 @@ class Task:
         Args:
             library: The experiences; none by default.
             lm: The actor's own model; by default it asks the one in ``dspy.settings``.
-            retrieve: Whether the actor is shown experience at all.
+            strategy: How it attempts a problem; see ``Actor``.
+            experience: How it comes by experience; see ``Actor``.
+            examples: Worked examples for the ``icl`` strategy.
             **retrieval: Settings of the ``ExperienceRetriever``; an offline expert is shown more by default.
         """
         model = lm or dspy.settings.lm
         defaults = OFFLINE_RETRIEVAL if model is not None and is_offline(model) else {}
         library = ExperienceLibrary(task=self.name) if library is None else library
         retriever = ExperienceRetriever(library, **{"views": self.views, **defaults, **retrieval})
-        actor = Actor(self.signature, retriever, retrieve=retrieve)
+        actor = Actor(
+            self.signature,
+            retriever,
+            strategy=strategy,
+            experience=experience,
+            tools=self.tools,
+            examples=examples,
+        )
         if lm is not None:
             actor.set_lm(lm)
         return actor
@@ -98,17 +119,21 @@ def _integer(text: str) -> str | None:
     return None if value is None else str(value)
 
 
+_SHIPPED = {"train": "train", "val": "val", "test": "test"}
+
 USPTO50K = Task(
     name="uspto50k",
     aliases=("retro", "uspto"),
     signature=Retrosynthesis,
     metric=uspto50k,
     load=uspto50k_data.load,
-    splits={"train": "train", "val": "val", "test": "test"},
+    splits=_SHIPPED,
     views=("structural",),
     expert="chemist",
     measures={**{f"top_{k}": _within(k) for k in (1, 3, 5, 10)}, "maxfrag": _maxfrag},
     normalize=canonical_smiles,
+    key=canonical_text,
+    tools=(check_molecule,),
 )
 
 AIME = Task(
@@ -117,12 +142,30 @@ AIME = Task(
     signature=SolveCompetitionProblem,
     metric=aime,
     load=aime_data.load,
-    splits={"train": "di-zhang-fdu/AIME_1983_2024@train", "val": "HuggingFaceH4/aime_2024@train"},
-    views=("lexical",),
+    splits={
+        "train": "aime-1983-2023",
+        "val": "HuggingFaceH4/aime_2024@train",
+        "test": "math-ai/aime25@test",
+    },
+    offline_splits=_SHIPPED,
+    expert="mathematician",
     normalize=_integer,
+    key=normalized_text,
+    tools=(calculate,),
 )
 
-_TASKS = {name: task for task in (USPTO50K, AIME) for name in (task.name, *task.aliases)}
+GSM8K = Task(
+    name="gsm8k",
+    signature=SolveWordProblem,
+    metric=gsm8k,
+    load=gsm8k_data.load,
+    splits={"train": "openai/gsm8k:main@train", "test": "openai/gsm8k:main@test"},
+    normalize=_integer,
+    key=normalized_text,
+    tools=(calculate,),
+)
+
+TASKS = {name: task for task in (USPTO50K, AIME, GSM8K) for name in (task.name, *task.aliases)}
 
 
 def get_task(name: str) -> Task:
@@ -131,6 +174,6 @@ def get_task(name: str) -> Task:
     Raises:
         ConfigurationError: If there is none.
     """
-    if name not in _TASKS:
-        raise ConfigurationError(f"there is no task {name!r}; tasks are {', '.join(_TASKS)}")
-    return _TASKS[name]
+    if name not in TASKS:
+        raise ConfigurationError(f"there is no task {name!r}; tasks are {', '.join(TASKS)}")
+    return TASKS[name]

@@ -10,20 +10,28 @@ import re
 # A model that is cut off leaves the last tag or fence open, so the end of the text closes them too.
 _TAG = re.compile(r"<(answer|reactants|smiles)>(.*?)(?:</\1>|\Z)", re.DOTALL | re.IGNORECASE)
 _FENCE = re.compile(r"()```[a-zA-Z]*\n(.*?)(?:```|\Z)", re.DOTALL)
-_BOX = "\\boxed{"
+_BOX = re.compile(r"\\(?:boxed|fbox)\s{0,9}\{")
 
 
 def boxed(text: str) -> str | None:
-    r"""Content of the last ``\boxed{...}``, braces balanced, or None."""
-    start = text.rfind(_BOX)
-    if start < 0:
+    r"""Content of the last ``\boxed{...}`` or ``\fbox{...}``, braces balanced, or None."""
+    start = 0
+    for found in _BOX.finditer(text):
+        start = found.end()
+    if not start:
         return None
     depth = 1
-    for position in range(start + len(_BOX), len(text)):
+    for position in range(start, len(text)):
         depth += {"{": 1, "}": -1}.get(text[position], 0)
         if depth == 0:
-            return text[start + len(_BOX) : position]
+            return text[start:position]
     return None
+
+
+def tagged(text: str) -> str | None:
+    """Content of the last ``<answer>``, ``<reactants>`` or ``<smiles>`` tag, or None."""
+    found = _TAG.findall(text)
+    return found[-1][1] if found else None
 
 
 def unwrapped(text: str) -> str:
@@ -33,9 +41,10 @@ def unwrapped(text: str) -> str:
         >>> unwrapped("So: <answer>CCO</answer>.")
         'CCO'
     """
-    for pattern in (_TAG, _FENCE):
-        found = pattern.findall(text)
-        if found:
-            text = found[-1][1]
+    inside = tagged(text)
+    text = text if inside is None else inside
+    fenced = _FENCE.findall(text)
+    if fenced:
+        text = fenced[-1][1]
     inner = boxed(text)
     return (text if inner is None else inner).strip()

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, get_args
 
 import dspy
 
+from flex_dspy.errors import ConfigurationError
 from flex_dspy.examples import problem_text
-from flex_dspy.rendering import NONE
+from flex_dspy.programs.strategies import CALLING_TOOLS, Means, Strategy, build
+from flex_dspy.recall import recall_tool, recalling
+from flex_dspy.rendering import NONE, render, tokens
 from flex_dspy.retrieval import ExperienceRetriever
-from flex_dspy.signatures.actor import with_experience
+from flex_dspy.running import aask_shortening, ask_shortening
+from flex_dspy.signatures.actor import Access, with_experience
+
+__all__ = ["NO_ATTEMPTS", "Access", "Actor", "Strategy"]
 
 NO_ATTEMPTS = "none"
 
@@ -17,10 +24,22 @@ NO_ATTEMPTS = "none"
 class Actor(dspy.Module):
     """Answers a task's problem with the experiences that fit it.
 
+    Where the prompt is too long for the model, the experiences are shown again in half the space, then in a
+    quarter, then not at all.
+
     Args:
         signature: The task's own signature, as a class or as text (``"question -> answer"``).
         retriever: Where experiences come from; by default one with an empty library.
-        retrieve: Whether to show experience at all.
+        strategy: How it works on a problem: ``direct``, ``icl``, ``cot``, ``react`` or ``code``; see
+            ``flex_dspy.programs.strategies.build``.
+        experience: ``prefetch`` puts what fits the problem into the prompt; ``recall`` is a tool with which a
+            strategy that calls tools searches for itself; ``both``; or ``none``.
+        tools: For ``react`` and ``code``: functions, or ``dspy.Tool``. Other strategies call none.
+        examples: For ``icl``: solved examples that stand in the prompt, save the very problem that is asked.
+        max_iters: For ``react`` and ``code``: most tool calls a problem.
+
+    Raises:
+        ConfigurationError: If these do not fit together.
 
     Example:
         >>> actor = Actor("question -> answer")
@@ -33,14 +52,29 @@ class Actor(dspy.Module):
         signature: str | type[dspy.Signature],
         retriever: ExperienceRetriever | None = None,
         *,
-        retrieve: bool = True,
+        strategy: Strategy = "cot",
+        experience: Access = "prefetch",
+        tools: Sequence[Callable[..., Any] | dspy.Tool] = (),
+        examples: Sequence[dspy.Example] = (),
+        max_iters: int = 10,
     ) -> None:
         super().__init__()
+        if experience not in get_args(Access):
+            raise ConfigurationError(f"experience must be one of {', '.join(get_args(Access))}: {experience!r}")
         task = dspy.ensure_signature(signature)
         self.inputs = list(task.input_fields)
         self.retriever = retriever or ExperienceRetriever()
-        self.retrieve = retrieve
-        self.attempt = dspy.ChainOfThought(with_experience(task))
+        self.strategy = strategy
+        self.experience = experience
+        self.max_iters = max_iters
+        if experience in ("recall", "both"):
+            if strategy not in CALLING_TOOLS:
+                raise ConfigurationError(
+                    f"strategy {strategy!r} cannot recall experience, as it calls no tools; "
+                    f"{' and '.join(CALLING_TOOLS)} do"
+                )
+            tools = [*tools, recall_tool()]
+        self.attempt = build(strategy, with_experience(task, experience), Means(tools, examples, max_iters))
 
     def forward(self, earlier_attempts: str = NO_ATTEMPTS, **inputs: Any) -> dspy.Prediction:
         """Attempt a problem.
@@ -50,19 +84,43 @@ class Actor(dspy.Module):
             **inputs: The task's input fields; ``config`` may hold settings of the call, as for ``dspy.Predict``.
 
         Returns:
-            The task's outputs, ``reasoning``, and ``experiences_used``.
+            The task's outputs, ``reasoning`` (by some strategies), and ``experiences_used``.
         """
-        experiences = self.experiences(inputs)
-        return self.attempt(experiences=experiences, earlier_attempts=earlier_attempts, **inputs)
+        given = {"earlier_attempts": earlier_attempts, **inputs, **self._demos(inputs)}
+        with recalling(self.retriever, self._problem(inputs)):
+            if self.experience == "recall":
+                return self.attempt(**given)
+            return ask_shortening(self.attempt, "experiences", self._blocks(inputs), **given)
 
     async def aforward(self, earlier_attempts: str = NO_ATTEMPTS, **inputs: Any) -> dspy.Prediction:
         """The same, asynchronously."""
-        experiences = self.experiences(inputs)
-        return await self.attempt.acall(experiences=experiences, earlier_attempts=earlier_attempts, **inputs)
+        given = {"earlier_attempts": earlier_attempts, **inputs, **self._demos(inputs)}
+        with recalling(self.retriever, self._problem(inputs)):
+            if self.experience == "recall":
+                return await self.attempt.acall(**given)
+            return await aask_shortening(self.attempt.acall, "experiences", self._blocks(inputs), **given)
 
     def experiences(self, inputs: dict[str, Any]) -> str:
         """The block of experiences for a problem; the key of retrieval is the problem's text."""
-        if not self.retrieve:
-            return NONE
-        found = self.retriever(problem_text({name: inputs[name] for name in self.inputs if name in inputs}))
-        return str(found.experiences)
+        return next(self._blocks(inputs))
+
+    def _blocks(self, inputs: dict[str, Any]) -> Iterator[str]:
+        """The block of experiences, ever shorter."""
+        if self.experience in ("prefetch", "both"):
+            found = self.retriever(self._problem(inputs))
+            whole = str(found.experiences)
+            yield whole
+            for share in (2, 4):  # of the tokens that it took, as a budget may be far from used up
+                yield render(found.hits, tokens(whole) // share)
+        yield NONE
+
+    def _problem(self, inputs: dict[str, Any]) -> str:
+        return problem_text({name: inputs[name] for name in self.inputs if name in inputs})
+
+    def _demos(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        """For ``icl``, the examples without the very problem, if it is among them: no answer from its own solution."""
+        if self.strategy != "icl" or not self.retriever.exclude_self:
+            return {}
+        own = {name: inputs[name] for name in self.inputs if name in inputs}
+        others = [demo for demo in self.attempt.demos if any(demo.get(name) != own[name] for name in own)]
+        return {"demos": others} if len(others) < len(self.attempt.demos) else {}

@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from typing import Any
 
 import dspy
 
 from flex_dspy.errors import ConfigurationError
-from flex_dspy.examples import problem_of, reference_of
+from flex_dspy.examples import problem_of, problem_text, reference_of
 from flex_dspy.programs.actor import NO_ATTEMPTS
 from flex_dspy.programs.verifier import Verifier
-from flex_dspy.running import call, raise_if_systemic, run_sync
+from flex_dspy.rollouts import REPEAT, REPEATS, ROUND, ResamplingPredict, variant
+from flex_dspy.running import aask_shortening, call, raise_if_systemic, run_sync, takes, unreadable
 from flex_dspy.scoring import Metric, score
+from flex_dspy.shortening import shorter_attempts
+from flex_dspy.spending import charged_to
 from flex_dspy.trajectory import Feedback, Round, Trajectory
 
 logger = logging.getLogger(__name__)
 
+# Outputs that show how an answer was found, and are no part of it.
+WORKINGS = ("reasoning", "trajectory", "experiences_used")
+UNVERIFIED = "(not verified: the verifier accepted it, and nothing else did)"
+_MAX_PART = 300  # characters of a thought, of a tool's arguments, or of what it answered
+
 
 class RejectionSampling(dspy.Module):
     """Tries a problem up to ``max_rollouts`` times, each of up to ``max_rounds`` rounds; stops at acceptance.
+
+    Each rollout is an independent sample, and so is each round of a program that is not told of the ones before. Where
+    what it is told makes the prompt too long for the model, it is told less.
 
     Args:
         actor: Any program; where it takes ``earlier_attempts`` (as ``Actor`` does) it is told of its rejected
@@ -61,8 +73,9 @@ class RejectionSampling(dspy.Module):
             example: Inputs, and the reference answer where there is one.
 
         Returns:
-            A prediction with ``trajectories`` (every rollout), ``accepted``, and ``outputs``: the accepted
-            attempt's, else the last one's.
+            A prediction with ``trajectories`` (every rollout), ``accepted``, ``outputs`` (the accepted
+            attempt's, else the last one's), and ``answer``: the accepted answer as a text to learn from where no
+            reference answer is known, marked as not verified; "" where none was accepted.
         """
         trajectories: list[Trajectory] = []
         for rollout in range(self.max_rollouts):
@@ -70,10 +83,13 @@ class RejectionSampling(dspy.Module):
             if trajectories[-1].solved:
                 break
         rounds = [round_ for trajectory in trajectories for round_ in trajectory.rounds]
+        outputs = dict(rounds[-1].outputs) if rounds else {}
+        accepted = trajectories[-1].solved
         return dspy.Prediction(
             trajectories=trajectories,
-            accepted=trajectories[-1].solved,
-            outputs=dict(rounds[-1].outputs) if rounds else {},
+            accepted=accepted,
+            outputs=outputs,
+            answer=_unverified(outputs) if accepted else "",
         )
 
     async def _rollout(self, example: dspy.Example, rollout: int) -> Trajectory:
@@ -89,14 +105,17 @@ class RejectionSampling(dspy.Module):
 
     async def _round(self, example: dspy.Example, rollout: int, rounds: list[Round]) -> Round:
         problem = problem_of(example)
-        prediction = await call(self.actor, **self._inputs(example, rollout, rounds))
+        prediction = await self._attempt(example, rollout, rounds)
         reference = reference_of(example, prediction.keys())
         measured: Feedback | None = None
         if self.metric is not None and reference:
             measured = score(self.metric, example, prediction)
-        outputs = dict(prediction.items())
+        outputs = {name: _readable(name, value) for name, value in prediction.items()}
         attempt = "\n".join(f"{name}: {value}" for name, value in outputs.items())
-        verdict = await self.verifier.acall(problem=problem, attempt=attempt, measured=measured, reference=reference)
+        with charged_to("verifier"):
+            verdict = await self.verifier.acall(
+                problem=problem, attempt=attempt, measured=measured, reference=reference
+            )
         return Round(
             outputs=outputs,
             score=measured.score if measured else None,
@@ -105,10 +124,42 @@ class RejectionSampling(dspy.Module):
             redacted=verdict.redacted,
         )
 
-    def _inputs(self, example: dspy.Example, rollout: int, rounds: list[Round]) -> dict[str, Any]:
+    async def _attempt(self, example: dspy.Example, rollout: int, rounds: list[Round]) -> dspy.Prediction:
         inputs: dict[str, Any] = dict(example.inputs())
-        if hasattr(self.actor, "attempt"):
-            inputs["earlier_attempts"] = Trajectory(tuple(rounds)).text() or NO_ATTEMPTS
-            if rollout:  # another rollout is another sample, not the first one from a cache
-                inputs["config"] = {"rollout_id": rollout, "temperature": 1.0}
-        return inputs
+        if not takes(self.actor, "earlier_attempts"):
+            return await self._sample(rollout + ROUND * len(rounds), **inputs)
+        earlier = shorter_attempts(Trajectory(tuple(rounds))) if rounds else [NO_ATTEMPTS]
+        ask = functools.partial(self._sample, rollout)
+        return await aask_shortening(ask, "earlier_attempts", earlier, **inputs)
+
+    async def _sample(self, sample: int, /, **inputs: Any) -> dspy.Prediction:
+        """One independent sample; where its answer cannot be read, and the actor does not ask anew itself, another."""
+        repeats = 0 if any(self.actor.named_sub_modules(ResamplingPredict)) else REPEATS
+        for repeat in range(repeats):
+            try:
+                return await call(variant(self.actor, sample + REPEAT * repeat), **inputs)
+            except Exception as error:
+                if not unreadable(error):
+                    raise
+        return await call(variant(self.actor, sample + REPEAT * repeats), **inputs)
+
+
+def _unverified(outputs: dict[str, Any]) -> str:
+    answer = problem_text({name: value for name, value in outputs.items() if name not in WORKINGS})
+    return f"{answer} {UNVERIFIED}"
+
+
+def _readable(name: str, value: Any) -> Any:
+    """An output as the next round and the critic read it: the tool calls of ``dspy.ReAct`` as one line each."""
+    if name != "trajectory" or not isinstance(value, dict):
+        return value
+
+    def part(kind: str, step: int) -> str:
+        words = " ".join(str(value.get(f"{kind}_{step}", "")).split())
+        return words if len(words) <= _MAX_PART else f"{words[:_MAX_PART]}..."
+
+    steps = sum(key.startswith("thought_") for key in value)
+    return "\n".join(
+        f"{part('thought', n)} | {part('tool_name', n)}({part('tool_args', n)}) -> {part('observation', n)}"
+        for n in range(steps)
+    )

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
 
 import dspy
+from dspy.utils.exceptions import DSPyError
 
 from flex_dspy.experience import Discard, Edit, Experience, Insert, Merge, Revision, Rule
-from flex_dspy.rendering import Hit, render
+from flex_dspy.rendering import Hit, render, tokens
+from flex_dspy.rollouts import ResamplingPredict
+from flex_dspy.running import aask_shortening, ask_shortening, unreadable
 from flex_dspy.signatures.updater import Decision, MergeLesson
+
+logger = logging.getLogger(__name__)
 
 WHOLE = 10**6  # more tokens than the caps of an entry allow
 
@@ -17,16 +23,18 @@ class Updater(dspy.Module):
     """Decides whether a lesson is inserted, merged or discarded.
 
     It sees the nearest few entries, never the whole library: its prompt does not grow with what was learned.
-    Where nothing is near, the lesson is inserted and no model is asked.
+    Where nothing is near, the lesson is inserted and no model is asked; where no decision can be read, it is inserted
+    too, so that nothing is lost.
 
     Args:
-        token_budget: Most tokens for the entries shown.
+        token_budget: Most tokens for the entries shown. Where the prompt is too long for the model, they are shown in
+            half as many, then in a quarter.
     """
 
     def __init__(self, token_budget: int = 4_000) -> None:
         super().__init__()
         self.token_budget = token_budget
-        self.decide = dspy.Predict(MergeLesson)
+        self.decide = ResamplingPredict(MergeLesson)
 
     def forward(self, lesson: Experience, nearest: Sequence[Experience]) -> dspy.Prediction:
         """Decide on one lesson.
@@ -40,25 +48,44 @@ class Updater(dspy.Module):
         """
         if not nearest:
             return dspy.Prediction(edit=Insert(lesson, "nothing like it in the library"))
-        decision = self.decide(**self._inputs(lesson, nearest)).decision
-        return dspy.Prediction(edit=_edit(decision, lesson, nearest))
+        try:
+            written = ask_shortening(self.decide, "nearest", self._shown(nearest), new_lesson=_whole(lesson))
+        except DSPyError as error:
+            return dspy.Prediction(edit=_undecided(lesson, error))
+        return dspy.Prediction(edit=_edit(written.decision, lesson, nearest))
 
     async def aforward(self, lesson: Experience, nearest: Sequence[Experience]) -> dspy.Prediction:
         """The same, asynchronously."""
         if not nearest:
             return dspy.Prediction(edit=Insert(lesson, "nothing like it in the library"))
-        written = await self.decide.acall(**self._inputs(lesson, nearest))
+        try:
+            shown = self._shown(nearest)
+            written = await aask_shortening(self.decide.acall, "nearest", shown, new_lesson=_whole(lesson))
+        except DSPyError as error:
+            return dspy.Prediction(edit=_undecided(lesson, error))
         return dspy.Prediction(edit=_edit(written.decision, lesson, nearest))
 
-    def _inputs(self, lesson: Experience, nearest: Sequence[Experience]) -> dict[str, str]:
-        return {
-            "new_lesson": _written([lesson], WHOLE),  # its rules are decided on by number: none may be missing
-            "nearest": _written(nearest, self.token_budget),
-        }
+    def _shown(self, nearest: Sequence[Experience]) -> Iterator[str]:
+        whole = _written(nearest, self.token_budget)
+        yield whole
+        for share in (2, 4):  # of the tokens that they took, as a budget may be far from used up
+            yield _written(nearest, tokens(whole) // share)
+
+
+def _whole(lesson: Experience) -> str:
+    """The lesson as the model reads it: its rules are decided on by number, so none may be missing."""
+    return _written([lesson], WHOLE)
 
 
 def _written(entries: Sequence[Experience], budget: int) -> str:
     return render([Hit(entry, 0.0) for entry in entries], budget, ("method", "rules"))
+
+
+def _undecided(lesson: Experience, error: DSPyError) -> Insert:
+    if not unreadable(error):
+        raise error
+    logger.warning("a lesson is inserted, as no decision on it could be read")
+    return Insert(lesson, "no decision of the updater could be read")
 
 
 def _edit(decision: Decision, lesson: Experience, nearest: Sequence[Experience]) -> Edit:

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-import dspy
+import functools
+import logging
+from typing import Any
 
+import dspy
+from dspy.utils.exceptions import DSPyError
+
+from flex_dspy.rollouts import ResamplingPredict
+from flex_dspy.running import aask_shortening, ask_shortening, unreadable
 from flex_dspy.scoring import Normalize, redact
+from flex_dspy.shortening import shorter_attempt
 from flex_dspy.signatures.verifier import VerifyAttempt
 from flex_dspy.trajectory import Feedback
+
+logger = logging.getLogger(__name__)
 
 
 class Verifier(dspy.Module):
     """Accepts an attempt, or sends feedback that does not hold the reference answer.
 
-    Where an exact measurement accepts the attempt, no model is asked.
+    Where an exact measurement accepts the attempt, no model is asked. Where there is none, the model judges by the
+    work itself: its prompt then has no place for a measurement, nor for a reference that is not known. Where no verdict
+    of the model can be read, the measurement's own remarks are the feedback.
 
     Args:
         threshold: Least score that counts as success.
@@ -23,7 +35,7 @@ class Verifier(dspy.Module):
         super().__init__()
         self.threshold = threshold
         self.normalize = normalize
-        self.verify = dspy.Predict(VerifyAttempt)
+        self.verify = ResamplingPredict(VerifyAttempt)
 
     def forward(
         self, problem: str, attempt: str, measured: Feedback | None = None, reference: str = ""
@@ -38,10 +50,17 @@ class Verifier(dspy.Module):
 
         Returns:
             A prediction with ``accepted``, ``feedback`` and ``redacted``.
+
+        Raises:
+            AdapterParseError: If no verdict could be read, and nothing was measured.
         """
         if measured is not None and measured.score >= self.threshold:
             return dspy.Prediction(accepted=True, feedback=measured.text, redacted=False)
-        verdict = self.verify(problem=problem, attempt=attempt, measured=self._remarks(measured), reference=reference)
+        inputs = self._inputs(problem, measured, reference)
+        try:
+            verdict = ask_shortening(self.verify, "attempt", shorter_attempt(attempt), **inputs)
+        except DSPyError as error:
+            verdict = _measured_alone(measured, error)
         return self._judged(verdict, attempt, measured, reference)
 
     async def aforward(
@@ -50,13 +69,22 @@ class Verifier(dspy.Module):
         """The same, asynchronously."""
         if measured is not None and measured.score >= self.threshold:
             return dspy.Prediction(accepted=True, feedback=measured.text, redacted=False)
-        verdict = await self.verify.acall(
-            problem=problem, attempt=attempt, measured=self._remarks(measured), reference=reference
-        )
+        inputs = self._inputs(problem, measured, reference)
+        try:
+            verdict = await aask_shortening(self.verify.acall, "attempt", shorter_attempt(attempt), **inputs)
+        except DSPyError as error:
+            verdict = _measured_alone(measured, error)
         return self._judged(verdict, attempt, measured, reference)
 
-    def _remarks(self, measured: Feedback | None) -> str:
-        return f"rejected (score {measured.score:g}). {measured.text}".strip() if measured else ""
+    def _inputs(self, problem: str, measured: Feedback | None, reference: str) -> dict[str, Any]:
+        """What the prompt holds; an empty field could be taken for a verdict, so what is not known has none."""
+        given = {"reference": reference}
+        if measured is not None:
+            given["measured"] = f"rejected (score {measured.score:g}). {measured.text}".strip()
+        given = {name: text for name, text in given.items() if text}
+        missing = tuple(name for name in ("measured", "reference") if name not in given)
+        signature = {"signature": _without(self.verify.signature, missing)} if missing else {}
+        return {"problem": problem, **given, **signature}
 
     def _judged(
         self, verdict: dspy.Prediction, attempt: str, measured: Feedback | None, reference: str
@@ -64,3 +92,18 @@ class Verifier(dspy.Module):
         accepted = bool(verdict.accepted) if measured is None else False
         feedback, redacted = redact(str(verdict.feedback), reference, attempt, self.normalize)
         return dspy.Prediction(accepted=accepted, feedback=feedback, redacted=redacted)
+
+
+@functools.lru_cache(maxsize=64)  # a signature is a class: made once, it is described once
+def _without(signature: type[dspy.Signature], names: tuple[str, ...]) -> type[dspy.Signature]:
+    for name in names:
+        signature = signature.delete(name)
+    return signature
+
+
+def _measured_alone(measured: Feedback | None, error: DSPyError) -> dspy.Prediction:
+    """What is left to say where the model gave no verdict that can be read."""
+    if measured is None or not unreadable(error):
+        raise error
+    logger.warning("the metric's remarks stand alone, as no verdict of the verifier could be read")
+    return dspy.Prediction(accepted=False, feedback=measured.text or "The answer is not right.")

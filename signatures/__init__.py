@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from flex_dspy.signatures.actor import Retrosynthesis, SolveCompetitionProblem, with_experience
+from flex_dspy.signatures.actor import (
+    Access,
+    Retrosynthesis,
+    SolveCompetitionProblem,
+    SolveWordProblem,
+    experience_guide,
+    with_experience,
+)
 from flex_dspy.signatures.critic import DistilFailure, DistilRecovery, DistilSuccess, Lesson, StudyWorkedAnswer
 from flex_dspy.signatures.updater import Decision, MergeLesson
 from flex_dspy.signatures.verifier import VerifyAttempt
 
 __all__ = [
+    "Access",
     "Decision",
     "DistilFailure",
     "DistilRecovery",
@@ -16,7 +24,9 @@ __all__ = [
     "MergeLesson",
     "Retrosynthesis",
     "SolveCompetitionProblem",
+    "SolveWordProblem",
     "StudyWorkedAnswer",
     "VerifyAttempt",
+    "experience_guide",
     "with_experience",
 ]

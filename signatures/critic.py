@@ -5,25 +5,39 @@ Success, failure and recovery teach different things, so each has its own instru
 
 from __future__ import annotations
 
+from typing import Annotated, Any
+
 import dspy
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, model_validator
+
+from flex_dspy.signatures.leniency import NonBlankText, Text, Texts, clamped
+
+MOST_EXAMPLES = 3
+Priority = Annotated[int, BeforeValidator(clamped(1, 5, otherwise=3))]
+Excerpts = Annotated[Texts, AfterValidator(lambda texts: texts[:MOST_EXAMPLES])]
 
 
 class LessonRule(BaseModel):
     """One tactical rule of a lesson."""
 
-    text: str = Field(description="when exactly to do exactly what, usable without having seen this problem")
-    examples: list[str] = Field(default=[], description="up to 3 short excerpts that show the rule at work")
+    text: Text = Field(description="when exactly to do exactly what, usable without having seen this problem")
+    examples: Excerpts = Field(default=[], description="up to 3 short excerpts that show the rule at work")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bare(cls, value: Any) -> Any:
+        """A rule written as a text alone."""
+        return {"text": value} if isinstance(value, str) else value
 
 
 class Lesson(BaseModel):
     """What the critic writes: an experience before it has a place in a library."""
 
-    category: str = Field(description="problem family in two to five words, the same words for the same family")
-    method: str = Field(description="the strategy in one paragraph, general enough for the whole family")
+    category: Text = Field(description="problem family in two to five words, the same words for the same family")
+    method: NonBlankText = Field(description="the strategy in one paragraph, general enough for the whole family")
     rules: list[LessonRule] = Field(description="one to six rules")
-    trajectory: str = Field(default="", description="the instance retold in a few lines, key decisions annotated")
-    priority: int = Field(default=3, ge=1, le=5, description="1 a detail, 5 decides success")
+    trajectory: Text = Field(default="", description="the instance retold in a few lines, key decisions annotated")
+    priority: Priority = Field(default=3, ge=1, le=5, description="1 a detail, 5 decides success")
 
 
 _LESSON = (

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import dspy
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, ValidationError, field_validator
+
+from flex_dspy.signatures.leniency import Text
 
 
 class RuleDecision(BaseModel):
@@ -16,17 +18,36 @@ class RuleDecision(BaseModel):
         description="add: the entry lacks it; replace: it says better what one of the entry's rules says; "
         "skip: the entry already says it"
     )
-    replaces: str = Field(default="", description="replace: the exact text of the entry's rule to be replaced")
+    replaces: Text = Field(default="", description="replace: the exact text of the entry's rule to be replaced")
 
 
 class Decision(BaseModel):
     """The updater's decision on one lesson."""
 
     action: Literal["insert", "merge", "discard"]
-    target: str = Field(default="", description="merge: id of the entry that takes the lesson in")
+    target: Text = Field(default="", description="merge: id of the entry that takes the lesson in")
     rules: list[RuleDecision] = Field(default=[], description="merge: one decision a rule of the new lesson")
-    method: str = Field(default="", description="merge: the entry's method rewritten; empty to keep it")
-    reason: str = Field(default="", description="one sentence")
+    method: Text = Field(default="", description="merge: the entry's method rewritten; empty to keep it")
+    reason: Text = Field(default="", description="one sentence")
+
+    @field_validator("action", mode="before")
+    @classmethod
+    def _plain(cls, value: Any) -> Any:
+        return value.strip().lower() if isinstance(value, str) else value
+
+    @field_validator("rules", mode="before")
+    @classmethod
+    def _sensible(cls, value: Any) -> Any:
+        """Decisions that make no sense are left out: a rule without one is added, so that nothing is lost."""
+        return [item for item in value if _makes_sense(item)] if isinstance(value, list) else []
+
+
+def _makes_sense(item: Any) -> bool:
+    try:
+        RuleDecision.model_validate(item)
+    except ValidationError:
+        return False
+    return True
 
 
 class MergeLesson(dspy.Signature):

@@ -2,47 +2,41 @@
 
 The script is called with the role that is asked for, the input fields of the prompt and all messages; it returns the
 output fields as a dict (written in the format that the prompt asks for), a text that is sent as it is, or a fault.
+It runs on the server's event loop, so it must not wait for anything. What goes wrong beside it, and how long an answer
+takes, is in ``tests.llm_faults``.
 """
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
 import json
 import re
-import sys
+import socket
 import threading
+import time
+from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from dataclasses import dataclass, field
+from http import HTTPStatus
 from types import TracebackType
 from typing import Any
 
-# Output fields that only one role has. Everything else is an actor.
+from tests.llm_faults import HARMLESS, KINDS, UNCOUNTED, Fault, Faults, Reply, whole
+
+__all__ = ["Fault", "LLMServer", "Received", "Script", "Usage", "formatted", "read_prompt"]
+
+# Output fields that only one role has. Everything else is an actor, a ReAct step included.
 _ROLES = {"lesson": "critic", "decision": "updater", "accepted": "verifier"}
 _FIELD = re.compile(r"^\[\[ ## (\w+) ## \]\]$", re.MULTILINE)
 _RESPOND = "Respond with "
 
-
-@dataclass(frozen=True)
-class Fault:
-    """Something that goes wrong instead of an answer.
-
-    Attributes:
-        status: The HTTP status; 0 hangs up without an answer.
-        message: What the error says.
-        retry_after: Seconds, for the header of that name; 0 makes DSPy retry at once.
-    """
-
-    status: int
-    message: str = "the script says so"
-    retry_after: float | None = None
-
-
 Script = Callable[[str, dict[str, str], list[dict[str, str]]], "dict[str, Any] | str | Fault"]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Received:
-    """One request.
+    """One request, and what became of it.
 
     Attributes:
         role: ``actor``, ``verifier``, ``critic`` or ``updater``.
@@ -51,6 +45,14 @@ class Received:
         body: All of it, settings included.
         headers: Its headers, names in lower case.
         as_json: Whether a JSON object is asked for.
+        digest: Hash of the body: the same for the same request.
+        times: How often it has come, this time included.
+        at: When, by ``time.monotonic``.
+        seconds: How long its answer took.
+        status: The HTTP status of the answer; 0 for none.
+        fault: The kind of fault instead of the script's answer; "" for none.
+        written: Whether the answer was written out to its end.
+        usage: Prompt and completion tokens, as far as the answer told the client.
     """
 
     role: str
@@ -59,6 +61,34 @@ class Received:
     body: Mapping[str, Any]
     headers: Mapping[str, str]
     as_json: bool
+    digest: str = ""
+    times: int = 1
+    at: float = field(default_factory=time.monotonic)
+    seconds: float = 0.0
+    status: int = 0
+    fault: str = ""
+    written: bool = False
+    usage: tuple[int, int] = (0, 0)
+
+    @property
+    def usable(self) -> bool:
+        """Whether the client has been given an answer that it can use."""
+        return self.written and self.status == 200 and self.fault in HARMLESS
+
+
+@dataclass
+class Usage:
+    """What was answered with status 200, to its end, and with readable figures.
+
+    Attributes:
+        calls: Number of answers.
+        prompt_tokens: Tokens read, by this server's count.
+        completion_tokens: Tokens written.
+    """
+
+    calls: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
 
 
 class LLMServer:
@@ -66,49 +96,140 @@ class LLMServer:
 
     Args:
         script: Answers requests; may be replaced at any time.
+        faults: Goes wrong instead of the script's answer.
+        latency: Seconds that an answer takes, of the request's hash and of how often it has come.
 
     Attributes:
         requests: What was received, in order of arrival.
+        most_in_flight: Most requests under way at once.
     """
 
-    def __init__(self, script: Script | None = None) -> None:
+    def __init__(
+        self,
+        script: Script | None = None,
+        *,
+        faults: Faults | None = None,
+        latency: Callable[[str, int], float] | None = None,
+    ) -> None:
         self.script: Script = script or (lambda role, inputs, messages: Fault(500, "no script"))
+        self.faults = faults
+        self.latency = latency
         self.requests: list[Received] = []
-        self._lock = threading.Lock()
-        self._http = _HTTPServer(("127.0.0.1", 0), _handler(self))
-        # A short poll interval, because shutdown() waits for it.
-        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True)
+        self.most_in_flight = 0
+        self._in_flight = 0
+        self._times: Counter[str] = Counter()
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._socket = socket.create_server(("127.0.0.1", 0), backlog=512)
+        self._port = self._socket.getsockname()[1]
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
 
     @property
     def url(self) -> str:
         """What goes into ``api_base``."""
-        return f"http://127.0.0.1:{self._http.server_port}/v1"
+        return f"http://127.0.0.1:{self._port}/v1"
+
+    @property
+    def usage(self) -> dict[str, Usage]:
+        """Calls and tokens by role, and of ``all``."""
+        counts: dict[str, Usage] = {"all": Usage()}
+        for request in list(self.requests):
+            if not (request.written and any(request.usage)):
+                continue
+            for name in (request.role, "all"):
+                usage = counts.setdefault(name, Usage())
+                usage.calls += 1
+                usage.prompt_tokens += request.usage[0]
+                usage.completion_tokens += request.usage[1]
+        return counts
 
     def of(self, role: str) -> list[Received]:
         """The requests to one role."""
-        with self._lock:
-            return [request for request in self.requests if request.role == role]
+        return [request for request in list(self.requests) if request.role == role]
 
     def __enter__(self) -> LLMServer:
         self._thread.start()
+        self._ready.wait()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._http.shutdown()
-        self._http.server_close()
+        self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join()
 
-    def answer(self, body: Mapping[str, Any], headers: Mapping[str, str]) -> str | Fault:
-        """The content of the answer to one request."""
+    # -- on the event loop ---------------------------------------------------------------------------------
+
+    async def _serve(self) -> None:
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        server = await asyncio.start_server(self._connection, sock=self._socket, limit=2**24)
+        self._ready.set()
+        await self._stop.wait()
+        server.close()
+        for writer in self._writers:
+            writer.transport.abort()
+        await asyncio.sleep(0)  # the transports close their sockets
+
+    async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.add(writer)
+        try:
+            while await self._exchange(reader, writer):
+                pass
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass  # the client went away, or the server is stopped
+        finally:
+            self._writers.discard(writer)
+            writer.transport.abort()
+
+    async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        """One request and its answer; whether the connection stays open."""
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:] if line)}
+        content = await reader.readexactly(int(headers.get("content-length", 0)))
+        path = head[0].split()[1]
+        if path != "/v1/chat/completions":
+            return await _write(writer, Fault(404, f"no such path: {path}").reply())
+        self._in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self._in_flight)
+        try:
+            request, reply = self._answer(content, headers)
+            if self.latency is not None:
+                await asyncio.sleep(self.latency(request.digest, request.times))
+            if reply.ending == "hang":
+                await reader.read()  # until the client has had enough
+                return False
+            # Known before the client can read it, and act on it.
+            request.seconds, request.written = time.monotonic() - request.at, reply.ending == "whole"
+            return await _write(writer, reply)
+        finally:
+            self._in_flight -= 1
+
+    def _answer(self, content: bytes, headers: Mapping[str, str]) -> tuple[Received, Reply]:
+        """Note a request, and decide on its answer."""
+        body = json.loads(content)
+        digest = hashlib.sha256(content).hexdigest()[:16]
+        self._times[digest] += 1
         messages = [{"role": m["role"], "content": _text(m["content"])} for m in body["messages"]]
         inputs, outputs, as_json = read_prompt(messages[-1]["content"])
         role = next((_ROLES[name] for name in outputs if name in _ROLES), "actor")
-        with self._lock:
-            self.requests.append(Received(role, inputs, messages, body, headers, as_json))
-        written = self.script(role, inputs, messages)
-        return written if isinstance(written, str | Fault) else formatted(written, as_json)
+        request = Received(role, inputs, messages, body, headers, as_json, digest, self._times[digest])
+        self.requests.append(request)
+        reply = self._reply(request)
+        request.status = reply.status
+        return request, reply
+
+    def _reply(self, request: Received) -> Reply:
+        written = self.script(request.role, request.inputs, request.messages)
+        if isinstance(written, Fault):
+            request.fault = f"{written.status}"
+            return written.reply()
+        content = written if isinstance(written, str) else formatted(written, request.as_json)
+        completion = _completion(request, content)
+        request.fault = self.faults.draw(request.digest, request.times) if self.faults else ""
+        reply = KINDS[request.fault](completion) if request.fault else whole(completion)
+        if reply.status == 200 and reply.ending == "whole" and request.fault not in UNCOUNTED:
+            request.usage = completion["usage"]["prompt_tokens"], completion["usage"]["completion_tokens"]
+        return reply
 
 
 def read_prompt(text: str) -> tuple[dict[str, str], list[str], bool]:
@@ -134,56 +255,30 @@ def _text(content: str | list[dict[str, Any]]) -> str:
     return content if isinstance(content, str) else "".join(part.get("text", "") for part in content)
 
 
-class _HTTPServer(ThreadingHTTPServer):
-    request_queue_size = 256
-    daemon_threads = True
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing of clients that went away, as cancelled ones do."""
-        if not isinstance(sys.exception(), ConnectionError):
-            super().handle_error(request, client_address)
-
-
-def _handler(server: LLMServer) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            if self.path != "/v1/chat/completions":
-                self._send(404, {"error": {"message": f"no such path: {self.path}"}})
-                return
-            headers = {name.lower(): value for name, value in self.headers.items()}
-            answer = server.answer(body, headers)
-            if isinstance(answer, str):
-                self._send(200, _completion(body, answer))
-            elif answer.status:
-                error = {"message": answer.message, "type": "test", "code": str(answer.status)}
-                self._send(answer.status, {"error": error}, answer.retry_after)
-
-        def _send(self, status: int, body: dict[str, Any], retry_after: float | None = None) -> None:
-            content = json.dumps(body).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(content)))
-            if retry_after is not None:
-                self.send_header("Retry-After", str(retry_after))
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, format: str, *args: Any) -> None:
-            """Say nothing."""
-
-    return Handler
-
-
-def _completion(body: Mapping[str, Any], content: str) -> dict[str, Any]:
-    asked, written = len(json.dumps(body["messages"])) // 4, len(content) // 4
+def _completion(request: Received, content: str) -> dict[str, Any]:
+    asked, written = sum(len(message["content"]) for message in request.messages) // 4 + 1, len(content) // 4 + 1
     return {
         "id": "test",
         "object": "chat.completion",
         "created": 0,
-        "model": body["model"],
+        "model": request.body["model"],
         "choices": [
             {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": content}},
         ],
         "usage": {"prompt_tokens": asked, "completion_tokens": written, "total_tokens": asked + written},
     }
+
+
+async def _write(writer: asyncio.StreamWriter, reply: Reply) -> bool:
+    """Put a reply on the wire; whether the connection stays open."""
+    if reply.ending == "drop":
+        return False
+    headers = {"Content-Type": "application/json", "Content-Length": str(len(reply.body)), **reply.headers}
+    lines = [f"HTTP/1.1 {reply.status} {HTTPStatus(reply.status).phrase}"]
+    head = "\r\n".join([*lines, *(f"{name}: {value}" for name, value in headers.items()), "", ""]).encode()
+    cut = reply.ending == "cut"
+    writer.write(head + (reply.body[: len(reply.body) // 2] if cut else reply.body))
+    await writer.drain()
+    if cut:
+        await asyncio.sleep(0.005)  # abort() would throw away what is not sent yet
+    return not cut

@@ -17,7 +17,7 @@ from typing import IO, Any, cast
 
 from dspy import lm15
 
-from flex_dspy.offline import chemist
+from flex_dspy.offline.experts import expert_named
 
 _FIELD = re.compile(r"^\[\[ ## (\w+) ## \]\]$", re.MULTILINE)
 _RESPOND = "Respond with "
@@ -26,27 +26,35 @@ _RESPOND = "Respond with "
 class OfflineEngine:
     """Answers in the calling thread.
 
+    Args:
+        expert: Name of the expert, one of ``flex_dspy.offline.experts.EXPERTS``.
+
     Raises:
+        ConfigurationError: If there is no such expert.
         lm15.InvalidRequestError: From ``complete``, for a prompt that is none of the expert's roles.
     """
+
+    def __init__(self, expert: str = "chemist") -> None:
+        self.expert = expert
+        self._expert = expert_named(expert)
 
     def complete(self, request: lm15.Request) -> lm15.Response:
         """Answer one prompt."""
         inputs, outputs, as_json = _read(request)
         try:
-            answer = chemist.answer(inputs, outputs)
+            answer = self._expert.answer(inputs, outputs)
         except (ValueError, KeyError) as error:
-            raise lm15.InvalidRequestError(_complaint(error)) from error
+            raise lm15.InvalidRequestError(_complaint(self.expert, error)) from error
         return _response(request, answer, outputs, as_json)
 
     def dump_state(self) -> dict[str, Any]:
-        """Nothing to remember: all that the expert knows is in its prompt."""
-        return {}
+        """The expert's name: all that it knows is in its prompt."""
+        return {"expert": self.expert}
 
     @classmethod
     def load_state(cls, state: dict[str, Any]) -> OfflineEngine:
-        """A new engine."""
-        return cls()
+        """A new engine with the same expert."""
+        return cls(**state)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> OfflineEngine:
         return self
@@ -56,32 +64,42 @@ class AsyncOfflineEngine:
     """Answers on worker processes, one a core; they start at the first heavy prompt and end with the engine.
 
     The same problem goes to the same worker, which still knows what it worked out in the round before.
+
+    Args:
+        workers: How many processes; None for one a core.
+        expert: Name of the expert, one of ``flex_dspy.offline.experts.EXPERTS``.
+
+    Raises:
+        ConfigurationError: If there is no such expert.
+        lm15.InvalidRequestError: From ``complete``, for a prompt that is none of the expert's roles.
     """
 
-    def __init__(self, workers: int | None = None) -> None:
+    def __init__(self, workers: int | None = None, expert: str = "chemist") -> None:
         self.workers = workers or _cores()
+        self.expert = expert
+        self._expert = expert_named(expert)
         self._pool: list[_Worker] = []
 
     async def complete(self, request: lm15.Request) -> lm15.Response:
         """Answer one prompt."""
         inputs, outputs, as_json = _read(request)
         try:
-            if chemist.is_quick(outputs):
-                answer = chemist.answer(inputs, outputs)
+            if self._expert.is_quick(outputs):
+                answer = self._expert.answer(inputs, outputs)
             else:
                 answer = await self._worker(inputs).answer(inputs, outputs)
         except (ValueError, KeyError) as error:
-            raise lm15.InvalidRequestError(_complaint(error)) from error
+            raise lm15.InvalidRequestError(_complaint(self.expert, error)) from error
         return _response(request, answer, outputs, as_json)
 
     def _worker(self, inputs: Mapping[str, str]) -> _Worker:
         if not self._pool:
-            self._pool = [_Worker() for _ in range(self.workers)]
+            self._pool = [_Worker(self.expert) for _ in range(self.workers)]
         problem = inputs.get("product") or inputs.get("problem") or ""
         place = zlib.crc32(problem.encode()) % len(self._pool)
         if not self._pool[place].is_alive():  # the next try of a call that a dead worker failed
             self._pool[place].close()
-            self._pool[place] = _Worker()
+            self._pool[place] = _Worker(self.expert)
         return self._pool[place]
 
     def close(self) -> None:
@@ -91,12 +109,12 @@ class AsyncOfflineEngine:
         self._pool = []
 
     def dump_state(self) -> dict[str, Any]:
-        """The number of workers."""
-        return {"workers": self.workers}
+        """The number of workers, and the expert's name."""
+        return {"workers": self.workers, "expert": self.expert}
 
     @classmethod
     def load_state(cls, state: dict[str, Any]) -> AsyncOfflineEngine:
-        """A new engine with as many workers."""
+        """A new engine with as many workers and the same expert."""
         return cls(**state)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> AsyncOfflineEngine:
@@ -111,10 +129,11 @@ def _cores() -> int:
 class _Worker:
     """One process, spoken to by one thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, expert: str) -> None:
+        self._expert = expert
         # A plain subprocess, not multiprocessing: it does not run the user's main module a second time.
-        self._process = process = subprocess.Popen(
-            [sys.executable, "-m", "flex_dspy.offline.worker"],
+        self._process = process = subprocess.Popen(  # noqa: S603  (the expert is one of EXPERTS)
+            [sys.executable, "-m", "flex_dspy.offline.worker", expert],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -149,7 +168,9 @@ class _Worker:
             reply: dict[str, Any] = json.loads(self._stdout.readline())
         except (OSError, ValueError) as error:
             code = self._process.poll()
-            raise lm15.ServerError(f"a worker process of the offline chemist ended (exit code {code})") from error
+            raise lm15.ServerError(
+                f"a worker process of the offline {self._expert} ended (exit code {code})"
+            ) from error
         return reply
 
 
@@ -193,5 +214,5 @@ def _as_fields(fields: Mapping[str, Any]) -> str:
     return "\n".join([*lines, "[[ ## completed ## ]]"])
 
 
-def _complaint(error: Exception) -> str:
-    return f"the offline chemist cannot answer this prompt: {error}"
+def _complaint(expert: str, error: Exception) -> str:
+    return f"the offline {expert} cannot answer this prompt: {error}"

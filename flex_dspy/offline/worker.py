@@ -11,16 +11,21 @@ import signal
 import sys
 from typing import Any
 
-from flex_dspy.offline import chemist
+from flex_dspy.offline.experts import expert_named
 
 
-def main() -> None:
-    """Answer requests ``{"inputs": {...}, "outputs": [...]}`` with ``{"answer": ...}`` or ``{"error": ...}``."""
+def main(name: str) -> None:
+    """Answer requests ``{"inputs": {...}, "outputs": [...]}`` with ``{"answer": ...}`` or ``{"error": ...}``.
+
+    Args:
+        name: The expert who answers.
+    """
+    expert = expert_named(name)
     for line in sys.stdin:
         request = json.loads(line)
         reply: dict[str, Any]
         try:
-            reply = {"answer": chemist.answer(request["inputs"], request["outputs"])}
+            reply = {"answer": expert.answer(request["inputs"], request["outputs"])}
         except Exception as error:  # told to the parent, who raises it there
             reply = {"error": f"{type(error).__name__}: {error}"}
         sys.stdout.write(json.dumps(reply) + "\n")
@@ -30,6 +35,6 @@ def main() -> None:
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which closes the pipe
     try:
-        main()
+        main(sys.argv[1])
     except BrokenPipeError:  # the parent is gone
         os._exit(0)

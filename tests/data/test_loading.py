@@ -104,8 +104,8 @@ def test_a_truncated_archive_is_an_error_not_a_short_data_set(tmp_path):
 def test_a_folder_and_a_word_are_no_source(tmp_path):
     with pytest.raises(DataError, match="is a folder"):
         aime.load(tmp_path)
-    with pytest.raises(DataError, match="give a file, or owner/name"):
-        aime.load("train")
+    with pytest.raises(DataError, match="give one of train, val, test, a file, or owner/name"):
+        aime.load("training")
 
 
 def test_repeated_ids_become_distinct_whatever_is_drawn(tmp_path):

@@ -125,7 +125,7 @@ def test_examples_that_were_learned_from_do_not_count(learned, tmp_path, capsys,
 @pytest.mark.parametrize(
     ("command", "complaint"),
     [
-        (["learn", "math"], "no offline expert for this task yet"),
+        (["learn", "gsm8k"], "no offline expert for this task yet"),
         (["eval", "retro"], "--library"),
         (["eval", "retro", "--library", "absent.json"], "absent.json"),
         (["learn", "retro", "--train", "absent.csv"], "absent.csv"),

@@ -2,13 +2,14 @@
 
 import asyncio
 import math
+import re
 from collections.abc import Callable
 from typing import Any
 
 import dspy
 import pytest
 
-from flex_dspy.errors import ConfigurationError, ModelError, OverlapError
+from flex_dspy.errors import BudgetError, ConfigurationError, ModelError, OverlapError
 from flex_dspy.evaluation import (
     HOPELESS,
     Evaluation,
@@ -23,7 +24,10 @@ from flex_dspy.evaluation import (
 from flex_dspy.examples import example_id, problem_of
 from flex_dspy.experience import Experience, Precedent
 from flex_dspy.library import ExperienceLibrary
+from flex_dspy.prices import Price
 from flex_dspy.retrieval import ExperienceRetriever
+from flex_dspy.spending import Ledger
+from tests.llm_server import LLMServer
 
 
 def examples(count: int) -> list[dspy.Example]:
@@ -105,7 +109,7 @@ def test_graded_scores_have_the_interval_of_their_spread() -> None:
     deviation = math.sqrt(sum((score - 0.5) ** 2 for score in scores) / 3 / 4)
     found = graded(*scores)
     assert found.accuracy == pytest.approx(0.5)
-    assert found.interval == pytest.approx((0.5 - 1.96 * deviation, 0.5 + 1.96 * deviation))
+    assert found.interval == pytest.approx((0.5 - 1.959964 * deviation, 0.5 + 1.959964 * deviation))
 
 
 # -- records -------------------------------------------------------------------------------------------------
@@ -221,6 +225,132 @@ def test_a_broken_metric_is_an_error_at_once() -> None:
 def test_no_example_is_an_error() -> None:
     with pytest.raises(ValueError, match="no example"):
         measured(Answer(right), 0)
+
+
+# -- several samples -----------------------------------------------------------------------------------------
+
+
+class Sampled(dspy.Module):
+    """Sample i of question j is right where the table says so; the calls are counted."""
+
+    def __init__(self, table: list[str]) -> None:
+        super().__init__()
+        self.table = table
+        self.asked: list[str] = []
+        self.number = 0
+
+    async def aforward(self, question: str) -> dspy.Prediction:
+        self.asked.append(f"{question}/{self.number}")
+        await asyncio.sleep(0.001 * (3 - int(question[1:]) % 3))
+        return dspy.Prediction(answer=self.table[int(question[1:])][self.number])
+
+
+@pytest.fixture
+def numbered(monkeypatch: pytest.MonkeyPatch) -> None:
+    def variant(program: Sampled, number: int) -> Sampled:
+        copy = Sampled(program.table)
+        copy.asked, copy.number = program.asked, number
+        return copy
+
+    monkeypatch.setattr("flex_dspy.evaluation.variant", variant)
+
+
+def same_letter(example: dspy.Example, prediction: dspy.Prediction) -> float:
+    return float(prediction.answer == "a")
+
+
+@pytest.mark.usefixtures("numbered")
+@pytest.mark.parametrize("concurrency", [1, 7])
+def test_samples_of_an_example_stand_together_and_are_numbered(concurrency: int) -> None:
+    found = measured(Sampled(["aab", "bbb", "abb"]), 3, metric=same_letter, samples=3, concurrency=concurrency)
+    assert [(r.problem, r.sample) for r in found.records] == [(f"q{e}", s) for e in range(3) for s in range(3)]
+    assert "".join(record.outputs["answer"] for record in found.records) == "aabbbbabb"
+    assert (found.n, found.samples, found.accuracy) == (3, 3, pytest.approx(3 / 9))
+
+
+@pytest.mark.usefixtures("numbered")
+def test_pass_at_k_and_the_majority_are_measured() -> None:
+    numbers = measured(Sampled(["aabc", "bbbb", "abba"]), 3, metric=same_letter, samples=4).metrics()
+    assert numbers["n"] == 3
+    assert numbers["samples"] == 4
+    assert numbers["pass_at_1"] == pytest.approx(numbers["accuracy"]) == pytest.approx(4 / 12)
+    assert numbers["pass_at_2"] == pytest.approx((5 / 6 + 0 + 5 / 6) / 3)
+    assert numbers["pass_at_4"] == pytest.approx(2 / 3)
+    assert numbers["maj_at_4"] == pytest.approx((1 + 0 + 0.5) / 3)
+    assert (numbers["pass_at_4_low"], numbers["pass_at_4_high"]) == pytest.approx(wilson(2, 3))
+    for name in ("accuracy", "pass_at_1", "pass_at_2", "pass_at_4", "maj_at_4"):
+        assert 0 <= numbers[f"{name}_low"] <= numbers[name] <= numbers[f"{name}_high"] <= 1
+    assert not any(re.search(r"[^\w]", name) for name in numbers)
+
+
+def test_one_sample_has_no_pass_at_k() -> None:
+    assert [name for name in measured(Answer(right)).metrics() if "_at_" in name] == []
+
+
+@pytest.mark.usefixtures("numbered")
+def test_samples_that_are_there_are_not_made_again() -> None:
+    program = Sampled(["abc", "bca", "cab"])
+    first = measured(program, 3, metric=same_letter, samples=1)
+    whole = measured(program, 3, metric=same_letter, samples=3, begun=first)
+    assert sorted(program.asked) == [f"q{example}/{sample}" for example in range(3) for sample in range(3)]
+    assert [record.outputs["answer"] for record in whole.records] == list("abcbcacab")
+    assert whole.records[0] == first.records[0]
+    with pytest.raises(ValueError, match="other examples"):
+        measured(program, 2, samples=2, begun=first)
+
+
+def test_what_is_scored_from_counts_as_solved() -> None:
+    half = Evaluation(tuple(Record("e", "p", "r", {}, score, sample=i) for i, score in enumerate((0.5, 0.2))))
+    assert half.metrics()["pass_at_2"] == 0.0
+    assert half.metrics(solved=0.5)["pass_at_2"] == 1.0
+
+
+def test_samples_of_one_example_are_no_independent_trials() -> None:
+    def grid(rows: list[list[int]]) -> Evaluation:
+        return Evaluation(
+            tuple(
+                Record(f"e{i}", "p", "r", {}, score, sample=j)
+                for i, row in enumerate(rows)
+                for j, score in enumerate(row)
+            )
+        )
+
+    same = grid([[1] * 8] * 10 + [[0] * 8] * 10)  # as if each was asked once
+    assert same.interval == pytest.approx(wilson(10, 20))
+    mixed = grid([[1, 0] * 4] * 20)  # no example is harder than another
+    assert mixed.interval == pytest.approx(wilson(80, 160))
+    assert grid([[0] * 8] * 20).interval == wilson(0, 20)
+
+
+def test_an_example_needs_a_sample() -> None:
+    with pytest.raises(ValueError, match="at least one sample"):
+        measured(Answer(right), samples=0)
+
+
+# -- tokens --------------------------------------------------------------------------------------------------
+
+
+def asking() -> dspy.Module:
+    return dspy.Predict("question -> answer")
+
+
+def test_records_carry_the_tokens_of_each_sample(lm: dspy.LM, llm_server: LLMServer) -> None:
+    llm_server.script = lambda role, inputs, messages: {"answer": right(inputs["question"])}
+    ledger = Ledger(prices={"openai/test": Price.per_million(1, 2)})
+    found = measured(asking(), 3, samples=2, ledger=ledger)
+    assert all(record.prompt_tokens > 0 and record.completion_tokens > 0 for record in found.records)
+    assert found.tokens == ledger.total.tokens == ledger.by_role["actor"].tokens
+    assert found.usd == pytest.approx(ledger.total.usd)
+    assert found.usd > 0
+    assert measured(asking(), 1).tokens > 0  # counted without a ledger too
+
+
+def test_a_spent_budget_ends_it_after_what_is_under_way(lm: dspy.LM, llm_server: LLMServer) -> None:
+    llm_server.script = lambda role, inputs, messages: {"answer": right(inputs["question"])}
+    ledger = Ledger(budget_tokens=1)
+    with pytest.raises(BudgetError, match="is spent"):
+        measured(asking(), 30, ledger=ledger, concurrency=3)
+    assert 1 <= ledger.total.calls == len(llm_server.requests) <= 3
 
 
 # -- overlap -------------------------------------------------------------------------------------------------

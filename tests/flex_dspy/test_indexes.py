@@ -5,6 +5,7 @@ import functools
 import math
 import random
 from collections import Counter
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 
@@ -12,7 +13,20 @@ import pytest
 from rdkit import Chem, DataStructs
 from rdkit.Chem import rdFingerprintGenerator
 
-from flex_dspy.experience import Commit, Edit, Experience, Insert, Merge, Precedent, Revision, Rule, Tally
+from flex_dspy.experience import (
+    Commit,
+    Edit,
+    Experience,
+    Insert,
+    Merge,
+    Pin,
+    Precedent,
+    Remove,
+    Revise,
+    Revision,
+    Rule,
+    Tally,
+)
 from flex_dspy.indexes import LexicalIndex, Match, ProblemIndex, RuleIndex, StructuralIndex, index_of, words_of
 from flex_dspy.library import Change, ExperienceLibrary
 
@@ -157,9 +171,26 @@ def random_edit(rng: random.Random, library: ExperienceLibrary) -> Edit:
     if not known or rng.random() < 0.35:
         return Insert(new)
     target = library[rng.choice(known)]
+    if rng.random() < 0.5:
+        return random_edit_by_person(rng, target, new)
     revise = tuple(Revision(rule.text, Rule(random_text(rng, 4))) for rule in target.rules[: rng.randrange(2)])
     method = random_text(rng) if rng.random() < 0.3 else None
     return Merge(target.id, new, add_rules=new.rules[: rng.randrange(3)], revise_rules=revise, method=method)
+
+
+def random_edit_by_person(rng: random.Random, target: Experience, new: Experience) -> Edit:
+    """Removals and revisions of all kinds; also an entry that comes back under its old id, less than it was."""
+    return rng.choice(
+        [
+            Remove(target.id),
+            Remove(target.id, force=True),
+            Insert(replace(new, id=target.id)),
+            Pin(target.id, rng.random() < 0.3),
+            Revise(target.id, zone=new.zone),
+            Revise(target.id, zone=new.zone, method=new.method, rules=new.rules),
+            Revise(target.id, category=new.category, priority=1),
+        ]
+    )
 
 
 def random_line(seed: int, commits: int = 14) -> list[ExperienceLibrary]:
@@ -207,6 +238,7 @@ def test_bm25_is_the_documented_formula_at_every_snapshot(seed: int) -> None:
 @pytest.mark.parametrize("floor", [0, 3])
 def test_a_common_word_is_passed_over_in_every_snapshot(floor: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(LexicalIndex, "COMMON_FLOOR", floor)
+    monkeypatch.setattr(LexicalIndex, "RAREST", 0)
     for library in random_line(99, commits=20):
         query = "odd even prime bond"
         found = {match.entry_id: match.score for match in lexical(library, query, 10**6)}
@@ -271,6 +303,55 @@ def test_an_interrupt_while_an_index_reads_leaves_no_half_read_index(monkeypatch
     assert len(structural(library, "CCO")) == 3
 
 
+def test_what_was_removed_is_found_by_the_old_snapshot_alone() -> None:
+    base = ExperienceLibrary([lesson("odd", ("CCO", "x"), rules=("r",)), lesson("even", ("CCN", "y"), rules=("r",))])
+    gone, kept = (entry.id for entry in base)
+    answers(base, 0)  # every index is up to date before the removal, and reads that alone
+    later = committed(base, Remove(gone))
+
+    def found(library: ExperienceLibrary) -> list[set[str]]:
+        holders = index_of(library, "rules", RuleIndex).search(library, lesson("q", rules=("r",)), 9)
+        problems = index_of(library, "problems", ProblemIndex)
+        return [
+            {match.entry_id for match in structural(library, "CCO")},
+            {match.entry_id for match in lexical(library, "odd even")},
+            {entry.id for entry in holders},
+            set(problems.search(library, "CCO") | problems.search(library, "CCN")),
+        ]
+
+    for _ in range(2):
+        assert found(later) == [{kept}] * 4
+        assert found(base) == [{gone, kept}] * 4
+    assert later.log is base.log
+    back = committed(later, Insert(lesson("odd", ("CCO", "x"), rules=("r",))))
+    assert found(back) == [{gone, kept}] * 4
+    assert found(later) == [{kept}] * 4
+
+
+def test_a_removal_is_read_once_and_rebuilds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    library = ExperienceLibrary([lesson(f"m{i}", (product, "a")) for i, product in enumerate(PRODUCTS)])
+    answers(library, 0)
+    read: list[Change] = []
+    for kind in (StructuralIndex, LexicalIndex, RuleIndex, ProblemIndex):
+        original = kind.read
+
+        def noted(self, number, change, original=original) -> None:
+            read.append(change)
+            original(self, number, change)
+
+        monkeypatch.setattr(kind, "read", noted)
+    answers(committed(library, Remove(next(iter(library)).id)), 0)
+    assert [change.removed for change in read] == [True] * 4
+
+
+def test_a_depth_is_filled_from_what_is_left() -> None:
+    library = ExperienceLibrary([lesson(f"m{i}", ("CC" + "C" * i, "a")) for i in range(40)])
+    for entry in list(library)[:30]:
+        library = committed(library, Remove(entry.id))
+    assert len(structural(library, "CCCCC", 10)) == 10
+    assert {match.entry_id for match in structural(library, "CCCCC", 99)} == {entry.id for entry in library}
+
+
 # -- rules ---------------------------------------------------------------------------------------------------
 
 
@@ -285,6 +366,17 @@ def test_the_holder_of_the_first_rule_in_the_own_zone_is_never_crowded_out() -> 
     assert [entry.id for entry in found[3:]] == sorted(entry.id for entry in avoid)[:2]
 
 
+def test_an_entry_that_changed_its_zone_is_found_in_the_new_one_alone() -> None:
+    base = ExperienceLibrary([lesson("a", rules=("r",)), lesson("b", rules=("r",))])
+    first, second = (entry.id for entry in base)
+    later = committed(base, Revise(first, zone="warning"))
+    index = index_of(later, "rules", RuleIndex)
+    wanted = Experience(zone="warning", method="q", rules=(Rule("r"),))
+    assert [entry.id for entry in index.search(later, wanted, 1)] == [first]
+    assert [entry.id for entry in index.search(later, replace(wanted, zone="golden"), 1)] == [second]
+    assert [entry.id for entry in index.search(base, wanted, 5)] == sorted([first, second])
+
+
 def test_a_rule_that_was_revised_away_is_not_found() -> None:
     base = ExperienceLibrary([lesson("a", rules=("old",))])
     target = next(iter(base)).id
@@ -292,3 +384,14 @@ def test_a_rule_that_was_revised_away_is_not_found() -> None:
     search = index_of(later, "rules", RuleIndex).search
     assert [len(search(later, lesson("q", rules=(rule,)), 5)) for rule in ("old", "new")] == [0, 1]
     assert [len(search(base, lesson("q", rules=(rule,)), 5)) for rule in ("old", "new")] == [1, 0]
+
+
+def test_a_library_of_few_words_is_searched_too() -> None:
+    """Where every word of the query is common, the rarest few still find what holds most of them."""
+    library = ExperienceLibrary()
+    kinds = ("even", "odd")
+    lessons = [Experience(zone="golden", method=f"count the {kinds[n % 2]} numbers case{n}") for n in range(1_500)]
+    library = library.apply(Commit("", 0, tuple(Insert(entry) for entry in lessons)))
+    found = LexicalIndex.search(index_of(library, "lexical", LexicalIndex), library, "even numbers here", 10)
+    assert len(found) == 10
+    assert all("even" in library[match.entry_id].method for match in found)

@@ -11,7 +11,7 @@ import dspy
 import pytest
 
 from flex_dspy.errors import ConfigurationError
-from flex_dspy.learning import ForwardLearning, _stops
+from flex_dspy.learning import ForwardLearning, stops
 from flex_dspy.library import ExperienceLibrary
 from flex_dspy.lm import language_model
 from flex_dspy.store import LibraryStore
@@ -35,7 +35,7 @@ def learn(path: Path | None, *, examples: int = 60, validation: int = 0, **setti
 
 def test_the_library_rises_and_every_version_is_measured(tmp_path):
     optimizer = learn(tmp_path / "library.json", examples=120, validation=30)
-    assert [record.step for record in optimizer.versions] == _stops(120, None)
+    assert [record.step for record in optimizer.versions] == stops(120, None)
     first, last = optimizer.versions[0], optimizer.versions[-1]
     assert first.metrics["accuracy"] <= 0.03
     assert last.metrics["accuracy"] >= 0.3
@@ -71,10 +71,10 @@ def test_learning_goes_on_from_what_the_student_has():
 def test_a_teacher_attempts_and_the_student_inherits():
     train, val = TASK.load("train").examples[:30], TASK.load("val").examples[:10]
     with dspy.context(lm=language_model("offline", expert="chemist")):
-        student, teacher = TASK.actor(retrieve=False), TASK.actor(k=7)
+        student, teacher = TASK.actor(experience="none"), TASK.actor(k=7)
         optimizer = ForwardLearning(TASK.metric, max_rounds=1, max_rollouts=1, window=4, progress=False)
         learned = optimizer.compile(student, teacher=teacher, trainset=train, valset=val)
-    assert learned.retrieve is False
+    assert learned.experience == "none"
     assert len(learned.retriever.library) > 10
     assert max(entry.shown for entry in learned.retriever.library) > 0  # the teacher saw them
     assert optimizer.versions[-1].metrics["accuracy"] == 0  # and the student, who is shown none, was measured
@@ -114,9 +114,9 @@ def test_no_attempt_sees_its_own_solution():
 
 
 def test_versions_are_spread_on_a_log_scale():
-    assert _stops(400, None) == [0, 50, 76, 115, 174, 264, 400]
-    assert _stops(10, None) == [0, 10]
-    assert _stops(10, 4) == [0, 4, 8, 10]
+    assert stops(400, None) == [0, 50, 76, 115, 174, 264, 400]
+    assert stops(10, None) == [0, 10]
+    assert stops(10, 4) == [0, 4, 8, 10]
 
 
 def test_a_finished_run_is_not_run_again(tmp_path):

@@ -16,7 +16,10 @@ from flex_dspy.experience import (
     Experience,
     Insert,
     Merge,
+    Pin,
     Precedent,
+    Remove,
+    Revise,
     Revision,
     Rule,
     Tally,
@@ -49,6 +52,11 @@ def random_commit(rng: random.Random, library: ExperienceLibrary, step: int) -> 
         Discard(new.id),
         Merge(rng.choice(known), new, add_rules=new.rules),
         Merge("nowhere", new),
+        Remove(rng.choice(known)),
+        Remove(rng.choice(known), force=True),
+        Pin(rng.choice(known), rng.random() < 0.5),
+        Revise(rng.choice(known), zone="mixed", rules=new.rules),
+        Insert(new),
         Merge(rng.choice(known), new, revise_rules=(Revision("rule a.0", Rule("better")),), method="better"),
     ]
     tally = Tally(shown=tuple(known[:2]), helped=tuple(known[:1]))
@@ -174,10 +182,73 @@ def test_a_library_takes_a_task_once() -> None:
     assert library.for_task("u").task == "t"
 
 
-def test_diff() -> None:
-    older = grown("a", "b")
-    a, b = [entry.id for entry in older]
-    newer = grown("c", base=older).apply(Commit("", 0, (), Tally(shown=(b,))))
-    new = next(e.id for e in newer if e.id not in (a, b))
-    assert newer.diff(older) == {"added": [new], "removed": [], "changed": [b]}
-    assert older.diff(newer) == {"added": [], "removed": [new], "changed": [b]}
+# -- by a person -------------------------------------------------------------------------------------------
+
+
+def by_person(library: ExperienceLibrary, *edits: Edit) -> ExperienceLibrary:
+    return library.apply(Commit("edit", library.runs.get("edit", 0) + 1, edits))
+
+
+def test_a_removed_entry_is_gone_with_all_its_precedents() -> None:
+    library = grown("a", "b")
+    a, b = list(library)
+    later = by_person(library, Remove(a.id))
+    assert [entry.id for entry in later] == [b.id]
+    assert (later.sizes()["golden"], later.precedent_count, later.seen) == (1, 1, 3)
+    assert [entry.id for entry in library] == [a.id, b.id]
+    assert ExperienceLibrary.from_json(later.to_json()) == later
+
+
+def test_a_pinned_entry_is_removed_by_force_alone() -> None:
+    library = by_person(grown("a"), Pin(lesson("a").id))
+    entry = next(iter(library))
+    assert (entry.pinned, entry.updated_at) == (True, 2)
+    kept, done = library.apply_with_report(Commit("", 0, (Remove(entry.id),)))
+    assert (entry.id in kept, done) == (True, [Discard(entry.id, "the entry is pinned")])
+    assert not len(by_person(library, Remove(entry.id, force=True)))
+    assert not len(by_person(library, Pin(entry.id, False), Remove(entry.id)))
+
+
+def test_a_pinned_entry_keeps_its_words_and_gathers_precedents() -> None:
+    library = by_person(grown("a"), Pin(lesson("a").id))
+    entry, new = next(iter(library)), lesson("b")
+    merge = Merge(entry.id, new, new.rules, (Revision("rule a.0", Rule("other")),), method="other")
+    merged = library.apply(Commit("", 0, (merge, Insert(lesson("a", 3)))))[entry.id]
+    assert (merged.method, merged.rules) == (entry.method, entry.rules)
+    assert [case.example_id for case in merged.precedents] == ["ex-a", "ex-b"]
+    assert merged.merged == 1
+    full = by_person(ExperienceLibrary([lesson("a", MAX_RULES)]), Pin(lesson("a", MAX_RULES).id))
+    (only,) = full.apply(Commit("", 0, (Merge(lesson("a", MAX_RULES).id, new, new.rules),)))
+    assert len(only.precedents) == 2
+
+
+def test_a_revision_changes_what_it_names() -> None:
+    library = grown("a", "b")
+    a, b = list(library)
+    rules = (Rule("new", ("x",)),)
+    later = by_person(library, Revise(a.id, zone="warning", category="k", priority=5, rules=rules))
+    revised = later[a.id]
+    assert revised == replace(a, zone="warning", category="k", priority=5, rules=rules, updated_at=3)
+    assert later[b.id] == b
+    assert (later.sizes()["golden"], later.sizes()["warning"]) == (1, 1)
+    assert ExperienceLibrary.from_json(later.to_json()).sizes() == later.sizes()
+    assert by_person(later, Revise(a.id, method=""))[a.id].method == ""
+
+
+def test_a_revision_is_cut_to_the_caps_and_leaves_the_rest_whole() -> None:
+    large = Experience("golden", "m", tuple(Rule(f"rule {i}") for i in range(MAX_RULES + 9)))
+    library = by_person(ExperienceLibrary([large]), Revise(large.id, method="n" * (MAX_METHOD + 1)))
+    assert (len(library[large.id].method), library[large.id].rules) == (MAX_METHOD, large.rules)
+
+
+def test_an_edit_of_what_is_gone_does_nothing() -> None:
+    library = grown("a")
+    edits = (Remove("gone"), Revise("gone", method="m"), Pin("gone"))
+    later, done = library.apply_with_report(Commit("", 0, edits))
+    assert later == library
+    assert all(isinstance(edit, Discard) for edit in done)
+
+
+def test_a_persons_commit_leaves_the_count_of_a_learning_run() -> None:
+    library = ExperienceLibrary().apply(Commit("r", 7, (Insert(lesson("a")),)))
+    assert by_person(library, Pin(lesson("a").id)).runs == {"r": 7, "edit": 1}

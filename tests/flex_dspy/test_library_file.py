@@ -1,5 +1,6 @@
 """Library files: what is read, what is refused, and how they are written."""
 
+import gc
 import json
 import random
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from flex_dspy.errors import LibraryError, LibraryFormatError, LibraryVersionError
-from flex_dspy.experience import Commit, Experience, Insert, Precedent, Rule, Tally
+from flex_dspy.experience import EXPERIENCES_JSON, Commit, Experience, Insert, Precedent, Rule, Source, Tally
 from flex_dspy.library import ExperienceLibrary
 from flex_dspy.library_file import load, parse, write_atomically
 
@@ -23,6 +24,7 @@ def lesson(i: int) -> Experience:
         trajectory="line one\nline two",
         precedents=(Precedent(f"ex-{i}", "CC(=O)O", "CO"),),
         pinned=i == 1,
+        sources=(Source("0", "a model", ("r",), ("key",), shown=2), Source("1")) if i == 2 else (),
     )
 
 
@@ -54,6 +56,45 @@ def test_the_file_is_for_people(library: ExperienceLibrary) -> None:
     entry = lines.index("    {")
     assert lines[entry + 1].startswith('      "id": "')
     assert sum('"example_id"' in line for line in lines) == library.precedent_count
+
+
+def test_sources_are_only_written_where_there_are_some(library: ExperienceLibrary) -> None:
+    text = library.to_json()
+    assert text.count('"sources": [') == 1
+    second = next(entry for entry in parse(text) if entry.sources)
+    assert [(s.id, s.name, s.runs, s.shown) for s in second.sources] == [("0", "a model", ("r",), 2), ("1", "", (), 0)]
+
+
+def test_the_file_is_the_json_of_its_entries(library: ExperienceLibrary) -> None:
+    written = json.loads(library.to_json())["experiences"]
+    assert written == EXPERIENCES_JSON.dump_python(list(library), mode="json")
+
+
+def test_a_hash_is_that_of_one_text_however_many_entries(monkeypatch: pytest.MonkeyPatch) -> None:
+    entries = [lesson(i) for i in range(1, 8)]
+    whole = ExperienceLibrary(entries, task="t").hash
+    for size in (1, 3, 7):
+        monkeypatch.setattr("flex_dspy.library._BATCH", size)
+        assert ExperienceLibrary(entries, task="t").hash == whole
+
+
+def test_the_shipped_library_keeps_its_hash_and_bytes() -> None:
+    path = Path(__file__).parents[2] / "exps" / "uspto50k.json"
+    library, text = load(path), path.read_text(encoding="utf-8")
+    assert library.hash == json.loads(text)["hash"]
+    assert library.to_json() == text
+
+
+def test_reading_leaves_the_garbage_collector_as_it_was(library: ExperienceLibrary) -> None:
+    for enabled in (True, False):
+        (gc.enable if enabled else gc.disable)()
+        try:
+            parse(library.to_json())
+            with pytest.raises(LibraryFormatError):
+                parse("{")
+            assert gc.isenabled() is enabled
+        finally:
+            gc.enable()
 
 
 def test_an_empty_library_round_trips() -> None:
@@ -312,6 +353,7 @@ def test_all_fields_are_covered_by_the_sums(library: ExperienceLibrary) -> None:
         "updated_at": 0,
         "pinned": False,
         "origin": {"a": 1},
+        "sources": (Source("other"),),
         "id": "other",
     }
     assert changes.keys() == {field.name for field in fields(Experience)}

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from flex_dspy.experience import Experience, Precedent, Rule
-from flex_dspy.rendering import CLOSE, LEVELS, NONE, OPEN, Hit, Rendered, arrange, parse, render, tokens
+from flex_dspy.rendering import CLOSE, LEVELS, NONE, OPEN, Hit, Rendered, arrange, headline, parse, render, tokens
 
 ZONES = ("golden", "warning", "mixed")
 PIECES = [
@@ -115,6 +115,44 @@ def test_levels_can_be_chosen_and_no_hit_is_no_experience() -> None:
     assert "Rule: " in written
     assert "Solved" not in written
     assert arrange([plain(), plain(method="x" * 999)], 60)[1] == []
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_one_level_alone_has_a_head_line(level: str) -> None:
+    marks = {"method": "Method: ", "rules": "Rule: ", "precedents": "Solved ", "trajectory": "Instance: "}
+    found = plain()
+    written = render([found], 1_000, (level,))  # type: ignore[arg-type]
+    assert {name for name, mark in marks.items() if mark in written} == {level}
+    (entry,) = parse(written)
+    assert (entry.id, entry.zone, entry.category) == (found.experience.id, "golden", "rings")
+    head = tokens(render([found], 1_000, (level,)).partition("\n")[0])  # type: ignore[arg-type]
+    assert render([found], head, (level,)) == NONE  # type: ignore[arg-type]
+
+
+def test_an_entry_without_the_level_that_is_asked_for_is_left_out() -> None:
+    hits = [plain(), plain(method="another", rules=())]
+    assert [entry.id for entry in parse(render(hits, 1_000, ("rules",)))] == [hits[0].experience.id]
+    assert render(hits[1:], 1_000, ("rules",)) == NONE
+
+
+def test_a_headline_is_one_line_that_opens_nothing() -> None:
+    for seed in range(40):
+        line = headline(hit(random.Random(seed)).experience)
+        assert len(line.splitlines()) == 1
+        assert not re.search(r"<\s*/?experiences\b".replace(r"\s*", ""), line, re.IGNORECASE)
+        assert line.count(" | ") >= 3
+    assert headline(plain(method="word " * 90).experience, 20).endswith("| word word word word ...")
+
+
+def test_a_hit_says_why_it_is_there() -> None:
+    entry = plain(zone="warning").experience
+    ranks = {"structural": 2, "lexical": 5}
+    told = Hit(entry, 0.0252, (), ranks, True, {"structural": 0.5, "lexical": 7.25}, 0.8).why()
+    assert told == (
+        "structural rank 2 (0.500), lexical rank 5 (7.250); warning x 0.8; score 0.0252; "
+        "its case of this very problem is left out"
+    )
+    assert Hit(entry, 0.0).why() == "by no view; warning x 1; score 0.0000"
 
 
 @pytest.mark.parametrize(

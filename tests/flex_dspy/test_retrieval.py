@@ -202,12 +202,95 @@ def test_tasks_pinned_to_different_snapshots_do_not_mix() -> None:
     assert methods(retriever("CCCO")) == []
 
 
+def test_hidden_entries_are_not_found_and_the_next_takes_their_places() -> None:
+    entries = [lesson(f"method {i}", problem) for i, problem in enumerate(ALCOHOLS)]
+    retriever = ExperienceRetriever(library(*entries), k=3, depth=4)
+    ranking = [hit.experience.id for hit in retriever.hits("CCCCCCCO", 8)]
+    hidden = frozenset(ranking[:3:2])
+    with pinned(retriever.library, hidden) as reading:
+        assert reading.hidden == hidden
+        found = [hit.experience.id for hit in retriever.hits("CCCCCCCO", 3)]
+        retriever("CCCCCCCO")
+    assert found == reading.shown == [entry_id for entry_id in ranking if entry_id not in hidden][:2] + found[2:]
+    assert len(found) == 3
+    assert not hidden & set(found)
+    assert [hit.experience.id for hit in retriever.hits("CCCCCCCO", 3)] == ranking[:3]
+    with pinned(retriever.library, hidden, replace=False):
+        assert [hit.experience.id for hit in retriever.hits("CCCCCCCO", 3)] == ranking[1:2]
+    with pinned(retriever.library, frozenset(entry.id for entry in retriever.library)):
+        assert retriever("CCCCCCCO").experiences == NONE
+
+
+# -- options -------------------------------------------------------------------------------------------------
+
+
+def zoned() -> ExperienceLibrary:
+    zones = ["golden", "warning", "mixed"]
+    return library(*(lesson(f"m{i} odd", p, zone=zones[i % 3]) for i, p in enumerate(ALCOHOLS)))
+
+
+def test_only_the_zones_asked_for_are_searched_however_far_down_they_are() -> None:
+    retriever = ExperienceRetriever(zoned(), zones=["warning"], views=["structural"], depth=1)
+    hits = retriever("CCCCCCCO").hits
+    assert [hit.experience.zone for hit in hits] == ["warning"]
+    assert hits[0].ranks == {"structural": 1}
+    retriever = ExperienceRetriever(zoned(), zones=["warning", "mixed"])
+    assert {hit.experience.zone for hit in retriever("CCCCCCCO odd").hits} == {"warning", "mixed"}
+
+
+def test_categories_are_whole_and_of_any_case() -> None:
+    names = ["Amides", "amides ", "esters", "ÄTHER", "amide"]
+    entries = [Experience(zone="golden", method=f"odd {i}", category=name) for i, name in enumerate(names)]
+
+    def found(*categories: str) -> set[str]:
+        retriever = ExperienceRetriever(library(*entries), views=["lexical"], categories=categories)
+        return {hit.experience.category for hit in retriever("odd").hits}
+
+    assert found("aMIDES") == {"Amides"}
+    assert found("äther", "esters") == {"ÄTHER", "esters"}
+    assert found("none such") == set()
+
+
+def test_quotas_diversity_and_weights_reach_the_result() -> None:
+    def zones(**settings: object) -> list[str]:
+        retriever = ExperienceRetriever(zoned(), k=6, views=["structural"], **settings)  # type: ignore[arg-type]
+        return [hit.experience.zone for hit in retriever("CCCCCCCCO").hits]
+
+    assert zones(quotas={"golden": 1}).count("golden") == 1
+    assert zones(zone_weights={"warning": 5.0})[:2] == ["warning", "warning"]
+    hit = ExperienceRetriever(zoned(), zone_weights={"mixed": 0.5}, zones=["mixed"])("CCCCCCCO odd").hits[0]
+    assert hit.weight == 0.5
+    assert hit.score == pytest.approx(0.5 * sum(1 / (RRF + rank) for rank in hit.ranks.values()))
+    same = [lesson("cut the amide bond", "CCCCCCO"), lesson("cut the amide bond ", "CCCCCO"), lesson("wait", "CCO")]
+    for diversity, expected in ((0.0, "cut the amide bond "), (0.8, "wait")):
+        retriever = ExperienceRetriever(library(*same), k=2, views=["structural"], diversity=diversity)
+        assert methods(retriever("CCCCCCCO"))[1] == expected
+
+
+@pytest.mark.parametrize("level", ["method", "rules", "precedents", "trajectory"])
+def test_one_level_alone_can_be_written(level: str) -> None:
+    marks = {"method": "Method: ", "rules": "Rule: ", "precedents": "Solved ", "trajectory": "Instance: "}
+    content = library(lesson("a", "CCO", rules=("cut",)))
+    written = ExperienceRetriever(content, levels=[level])("CCCO").experiences  # type: ignore[list-item]
+    assert [name for name, mark in marks.items() if mark in written] == [level]
+
+
+def test_levels_are_filled_in_their_own_order() -> None:
+    retriever = ExperienceRetriever(levels=["trajectory", "method"])
+    assert retriever.levels == ["method", "trajectory"]
+
+
 # -- settings and state --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     "settings",
-    [{"views": []}, {"views": ["dense"]}, {"views": "lexical"}, {"k": 0}, {"depth": 0}, {"token_budget": -1}],
+    [
+        *({"views": []}, {"views": ["dense"]}, {"views": "lexical"}, {"k": 0}, {"depth": 0}, {"token_budget": -1}),
+        *({"zones": []}, {"zones": ["good"]}, {"categories": "amides"}, {"quotas": {"good": 1}}),
+        *({"quotas": {"golden": -1}}, {"zone_weights": {"golden": float("nan")}}, {"diversity": 1.1}),
+        *({"levels": []}, {"levels": ["methods"]}, {"levels": "rules"}),
+    ],
 )
 def test_settings_that_cannot_work_are_refused(settings: dict[str, object]) -> None:
     with pytest.raises(ConfigurationError):
@@ -255,6 +338,33 @@ def test_a_program_is_saved_and_loaded_with_its_settings(tmp_path: Path) -> None
         assert {**state, "library_hash": ""} == {**wanted, "library_hash": ""}
         assert loaded.retriever.library is start
         assert loaded("CCCO").experiences
+
+
+OPTIONS = {
+    "zone_weights": {"golden": 1.0, "mixed": 0.9, "warning": 0.2},
+    "quotas": {"warning": 2},
+    "zones": ["golden", "warning"],
+    "categories": ["Amides"],
+    "diversity": 0.25,
+    "levels": ["method", "rules"],
+}
+
+
+def test_every_option_is_saved_and_loaded(tmp_path: Path) -> None:
+    saved = Program(ExperienceRetriever(**OPTIONS))  # type: ignore[arg-type]
+    saved.save(tmp_path / "program.json")
+    loaded = Program(ExperienceRetriever(diversity=0.9))
+    loaded.load(tmp_path / "program.json")
+    assert loaded.retriever.dump_state() == saved.retriever.dump_state()
+    assert {name: getattr(loaded.retriever, name) for name in OPTIONS} == OPTIONS
+
+
+def test_a_state_without_the_options_has_them_at_their_defaults() -> None:
+    old = {"k": 8, "views": ["lexical"], "depth": 50, "token_budget": 4_000, "exclude_self": True}
+    retriever = ExperienceRetriever(**OPTIONS)  # type: ignore[arg-type]
+    retriever.load_state(old)
+    assert retriever.dump_state() == {**old, "library_hash": ExperienceLibrary().hash}
+    assert retriever.dump_state() == ExperienceRetriever(views=["lexical"]).dump_state()
 
 
 def test_state_of_another_library_is_refused() -> None:

@@ -5,10 +5,17 @@ import threading
 
 import dspy
 import pytest
-from dspy.utils.exceptions import LMAuthError, LMServerError
+from dspy.utils.exceptions import (
+    AdapterParseError,
+    ContextWindowExceededError,
+    LMAuthError,
+    LMInvalidRequestError,
+    LMServerError,
+    LMUnsupportedModelError,
+)
 
 from flex_dspy.errors import ConfigurationError, LibraryError, ModelError
-from flex_dspy.running import call, raise_if_systemic, run_sync
+from flex_dspy.running import call, overflows, raise_if_systemic, run_sync, takes, unreadable
 
 
 async def double(number: int) -> int:
@@ -86,3 +93,82 @@ def test_this_projects_errors_go_through_as_they_are(error):
     with pytest.raises(type(error)) as caught:
         raise_if_systemic(error)
     assert caught.value is error
+
+
+@pytest.mark.parametrize(
+    ("message", "long"),
+    [
+        ("This model's maximum context length is 8192 tokens", True),
+        ("prompt is too long: 9001 tokens", True),
+        ("Input exceeds the context window", True),
+        ("max_tokens is too large", False),
+        ("unknown field", False),
+    ],
+)
+def test_a_prompt_too_long_is_known_by_what_the_server_says(message, long):
+    assert overflows(LMInvalidRequestError(message)) is long
+    assert not overflows(LMServerError(message))
+    assert overflows(ContextWindowExceededError())
+
+
+def raised_after(first: Exception, second: Exception) -> Exception:
+    try:
+        try:
+            raise first
+        except Exception:
+            raise second  # noqa: B904 (as DSPy's second request does)
+    except Exception as error:
+        return error
+
+
+def test_an_answer_that_cannot_be_read_is_told_from_one_that_never_came():
+    bad = AdapterParseError("ChatAdapter", dspy.Signature("question -> answer"), "?")
+    assert unreadable(bad)
+    assert unreadable(raised_after(bad, LMInvalidRequestError("no response_format here")))
+    assert not unreadable(raised_after(bad, ContextWindowExceededError()))
+    assert not unreadable(raised_after(bad, LMUnsupportedModelError("no such model")))
+    assert not unreadable(raised_after(bad, LMServerError("busy")))
+    assert not unreadable(LMInvalidRequestError("unknown field"))
+
+
+class Takes(dspy.Module):
+    def __init__(self, signature: str = "question -> answer") -> None:
+        super().__init__()
+        self.inner = dspy.ChainOfThought(signature)
+
+
+class Named(Takes):
+    def forward(self, question, hint=""):
+        return dspy.Prediction()
+
+
+class NamedAsync(Takes):
+    async def aforward(self, question, hint=""):
+        return dspy.Prediction()
+
+
+class Open(Takes):
+    def forward(self, **inputs):
+        return self.inner(**inputs)
+
+
+class Closed(Takes):
+    def forward(self, question):
+        return self.inner(question=question, hint="")
+
+
+@pytest.mark.parametrize(
+    ("program", "expected"),
+    [
+        (Named(), True),
+        (NamedAsync(), True),
+        (Open(), False),
+        (Open("question, hint -> answer"), True),
+        (Closed("question, hint -> answer"), False),
+        (dspy.Predict("question, hint -> answer"), True),
+        (dspy.Predict("question -> answer"), False),
+        (dspy.ReAct("question, hint -> answer", tools=[]), True),
+    ],
+)
+def test_whether_a_program_takes_an_input(program, expected):
+    assert takes(program, "hint") is expected

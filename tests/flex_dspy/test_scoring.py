@@ -152,3 +152,15 @@ def test_no_molecule_of_the_answer_survives_in_any_spelling(seed):
     words = [word.strip("();,.") for word in result.split()]
     left = {canonical_smiles(part) for word in words for part in word.split(".") if len(part) > 3}
     assert not left & {canonical_smiles(one), canonical_smiles(two_)}
+
+
+@pytest.mark.parametrize("text", ["x is42 now", "the 42th case", "_42_", "answer=042", r"\boxed{042}", "n=42.", "(42)"])
+def test_a_whole_number_is_withheld_however_it_is_embedded(text) -> None:
+    said, redacted = redact(text, "42", "17")
+    assert redacted
+    assert "42" not in said
+
+
+@pytest.mark.parametrize("text", ["the 142 cases", "0.42 of them", "4.2", "1,042,000 of them", "42.5"])
+def test_another_number_that_holds_its_digits_stays(text) -> None:
+    assert redact(text, "42", "17") == (text, False)

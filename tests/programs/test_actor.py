@@ -4,14 +4,15 @@ import re
 
 import dspy
 import pytest
+from dspy.utils.exceptions import AdapterParseError, ContextWindowExceededError, LMInvalidRequestError
 
 from flex_dspy.errors import ConfigurationError
 from flex_dspy.experience import Commit, Experience, Insert, Precedent, Rule
 from flex_dspy.library import ExperienceLibrary
 from flex_dspy.programs import Actor
-from flex_dspy.rendering import CLOSE, NONE, OPEN
+from flex_dspy.rendering import CLOSE, NONE, OPEN, tokens
 from flex_dspy.retrieval import ExperienceRetriever, pinned
-from tests.llm_server import LLMServer
+from tests.llm_server import Fault, LLMServer
 
 RIGHT = {"reasoning": "six times seven", "answer": "42", "experiences_used": ["abc"]}
 
@@ -55,7 +56,7 @@ def test_without_experience_the_prompt_says_so(server, ask):
 
 
 def test_retrieval_can_be_switched_off(server, ask):
-    actor = Actor("question -> answer", ExperienceRetriever(library_of(lesson("numbers"))), retrieve=False)
+    actor = Actor("question -> answer", ExperienceRetriever(library_of(lesson("numbers"))), experience="none")
     ask(actor, question="numbers")
     assert server.requests[0].inputs["experiences"] == NONE
 
@@ -71,6 +72,69 @@ def test_a_pinned_snapshot_is_read_instead_of_its_own(server, ask):
 def test_it_is_told_of_its_earlier_attempts(server, ask):
     ask(Actor("question -> answer"), question="What?", earlier_attempts="Attempt 1: 41")
     assert server.requests[0].inputs["earlier_attempts"] == "Attempt 1: 41"
+
+
+TOO_LONG = Fault(400, "too many words", code="context_length_exceeded")
+
+
+def shown_until(server: LLMServer, fits) -> None:
+    server.script = lambda role, inputs, messages: RIGHT if fits(inputs["experiences"]) else TOO_LONG
+
+
+def long_library() -> ExperienceLibrary:
+    return library_of(*(lesson(f"numbers {n} " + "word " * 60, rules=(Rule(f"rule {n}"),)) for n in range(8)))
+
+
+def test_experiences_shrink_until_the_prompt_fits(server, ask):
+    actor = Actor("question -> answer", ExperienceRetriever(long_library(), views=["lexical"], token_budget=1_000))
+    whole = tokens(actor.experiences({"question": "numbers"}))
+    shown_until(server, lambda block: tokens(block) < whole / 3)
+    assert ask(actor, question="numbers").answer == "42"
+    sizes = [tokens(request.inputs["experiences"]) for request in server.requests]
+    assert len(sizes) == 3
+    assert sizes[0] == whole
+    assert sizes[1] <= 500
+    assert 0 < sizes[2] <= 250
+    assert OPEN in server.requests[2].inputs["experiences"]
+
+
+def test_at_last_there_are_none(server, ask):
+    shown_until(server, lambda block: block == NONE)
+    assert ask(actor_with(long_library()), question="numbers").answer == "42"
+
+
+def test_what_still_overflows_is_an_error_and_no_form_is_tried_twice(server, ask):
+    shown_until(server, lambda block: False)
+    with pytest.raises(ContextWindowExceededError):
+        ask(actor_with(long_library()), question="numbers")
+    blocks = [request.inputs["experiences"] for request in server.requests]
+    assert len(set(blocks)) == len(blocks) > 2
+    server.requests.clear()
+    with pytest.raises(ContextWindowExceededError):
+        ask(actor_with(ExperienceLibrary()), question="numbers")
+    assert len(server.requests) == 1
+
+
+def test_an_answer_that_cannot_be_read_is_asked_for_anew(server, ask, lm):
+    lm.cache = True
+    answers = ["I would rather not.", "", RIGHT]
+    server.script = lambda role, inputs, messages: answers.pop(0)
+    actor = actor_with(ExperienceLibrary())
+    actor.set_lm(lm)
+    assert ask(actor, question="6*7?").answer == "42"
+    # In the chat's format, then for JSON, then as another sample, which alone is at a temperature.
+    assert [request.as_json for request in server.requests] == [False, True, False]
+    assert [request.body.get("temperature") for request in server.requests] == [None, None, 1.0]
+    assert not any("rollout_id" in request.body for request in server.requests)
+    assert ask(actor, question="6*7?").answer == "42"  # from the cache, to its end
+    assert len(server.requests) == 3
+
+
+def test_three_answers_that_cannot_be_read_are_enough(server, ask):
+    server.script = lambda role, inputs, messages: "I would rather not."
+    with pytest.raises(AdapterParseError):
+        ask(actor_with(ExperienceLibrary()), question="6*7?")
+    assert len(server.requests) == 6
 
 
 def test_an_example_does_not_see_its_own_solution(server, ask):
@@ -154,3 +218,45 @@ def test_dspy_evaluate_measures_it(server):
     )
     assert result.score == 100.0
     assert len(server.requests) == 4
+
+
+def test_a_server_that_sends_no_code_for_an_overflow_is_understood_too(server):
+    said = Fault(400, "This model's maximum context length is 100 tokens, your request has 999.")
+    server.script = lambda role, inputs, messages: RIGHT if inputs["experiences"] == NONE else said
+    assert actor_with(long_library())(question="numbers").answer == "42"
+
+
+def test_a_request_that_is_refused_for_another_reason_is_not_sent_again(server, ask):
+    server.script = lambda role, inputs, messages: Fault(400, "unknown field")
+    with pytest.raises(LMInvalidRequestError):
+        ask(actor_with(long_library()), question="numbers")
+    assert len(server.requests) == 1
+
+
+def test_a_server_without_a_json_mode_does_not_hide_what_went_wrong(server, ask):
+    def script(role, inputs, messages):
+        if "JSON object" in messages[-1]["content"]:
+            return Fault(400, "response_format is not supported")
+        return RIGHT if len(server.requests) > 2 else "I would rather not."
+
+    server.script = script
+    assert ask(actor_with(ExperienceLibrary()), question="6*7?").answer == "42"
+    assert [request.as_json for request in server.requests] == [False, True, False]
+
+
+class First:
+    """Goes wrong the first few times; see ``tests.llm_faults.Faults``."""
+
+    def __init__(self, kind: str, count: int) -> None:
+        self.kinds = [kind] * count
+
+    def draw(self, digest: str, times: int) -> str:
+        return self.kinds.pop() if self.kinds else ""
+
+
+@pytest.mark.parametrize("kind", ["empty", "null", "length", "wrong fields", "refusal in words", "refusal"])
+def test_whatever_is_wrong_with_an_answer_another_is_asked_for(server, ask, kind):
+    server.script = lambda role, inputs, messages: RIGHT | {"reasoning": "six times seven " * 30}
+    server.faults = First(kind, 2)
+    assert ask(actor_with(ExperienceLibrary()), question="6*7?").answer == "42"
+    assert len(server.requests) == 3

@@ -7,12 +7,14 @@ from flex_dspy import experience
 from flex_dspy.experience import Precedent
 from flex_dspy.programs import Critic
 from flex_dspy.signatures import DistilFailure, DistilRecovery, DistilSuccess, StudyWorkedAnswer
+from flex_dspy.signatures.critic import MOST_EXAMPLES
 from flex_dspy.trajectory import Round, Trajectory
-from tests.llm_server import LLMServer
+from tests.llm_server import Fault, LLMServer
 
 PRECEDENT = Precedent("e1", "6*7?", "42")
 WRONG = Round({"answer": "36"}, 0.0, False, "Look again.", redacted=True)
 RIGHT = Round({"answer": "42"}, 1.0, True, "Right.")
+TOO_LONG = Fault(400, "too many words", code="context_length_exceeded")
 LESSON = {
     "category": "small products",
     "method": "Recall the table.",
@@ -81,7 +83,7 @@ def test_a_lesson_that_runs_on_is_cut_to_the_caps(server, ask):
     assert len(written.trajectory) == experience.MAX_TRAJECTORY
     assert len(written.rules) == experience.MAX_RULES
     assert {len(rule.text) for rule in written.rules} == {experience.MAX_RULE}
-    assert {len(rule.examples) for rule in written.rules} == {experience.MAX_EXAMPLES}
+    assert {len(rule.examples) for rule in written.rules} == {MOST_EXAMPLES}
 
 
 def test_a_lesson_may_leave_out_what_has_a_default(server):
@@ -90,11 +92,55 @@ def test_a_lesson_may_leave_out_what_has_a_default(server):
     assert (written.trajectory, written.priority, written.rules) == ("", 3, ())
 
 
-@pytest.mark.parametrize("spoilt", [{"priority": 9}, {"method": None}, {"rules": "none"}])
+@pytest.mark.parametrize("spoilt", [{"method": None}, {"method": " "}, {"rules": "none"}])
 def test_a_malformed_lesson_is_an_error_for_the_caller(server, ask, spoilt):
     server.script = lambda role, inputs, messages: {"lesson": LESSON | spoilt}
     with pytest.raises(dspy.utils.exceptions.AdapterParseError):
         ask(Critic(), precedent=PRECEDENT)
+    assert len(server.requests) == 6  # three samples, each in the chat's format and for JSON
+
+
+@pytest.mark.parametrize(("given", "priority"), [(9, 5), (0, 1), ("4", 4), (3.6, 4), ("high", 3), (None, 3)])
+def test_a_priority_out_of_range_is_moved_into_it(server, ask, adapter, given, priority):
+    server.script = lambda role, inputs, messages: {"lesson": LESSON | {"priority": given}}
+    assert ask(Critic(), precedent=PRECEDENT).experience.priority == priority
+    assert len(server.requests) == 1
+
+
+def test_a_lesson_is_taken_as_it_is_meant(server, adapter):
+    loose = {"category": None, "method": ["First.", "Then."], "rules": ["do it", {"text": "so", "examples": "like it"}]}
+    server.script = lambda role, inputs, messages: {"lesson": loose | {"trajectory": None}}
+    written = Critic()(precedent=PRECEDENT).experience
+    assert (written.category, written.method, written.trajectory) == ("", "First.\nThen.", "")
+    assert written.rules == (experience.Rule("do it"), experience.Rule("so", ("like it",)))
+
+
+def test_where_the_answer_is_not_known_the_critic_is_told(server, ask):
+    ask(Critic(), precedent=Precedent("e1", "6*7?", ""), trajectory=Trajectory((WRONG,)))
+    assert server.requests[0].inputs["reference"] == "(not known)"
+
+
+def test_attempts_shrink_until_the_prompt_fits(server, ask):
+    long = Round({"reasoning": "first words " + "w" * 9_000 + " last words", "answer": "36"}, 0.0, False, "No.")
+    rollout = Trajectory((long, long, long, long))
+    server.script = lambda role, inputs, messages: {"lesson": LESSON} if len(inputs["attempts"]) < 3_000 else TOO_LONG
+    precedent = Precedent("e1", "6*7? " + "p" * 20_000, "42")
+    assert ask(Critic(), precedent=precedent, trajectory=rollout).experience.method == "Recall the table."
+    first, second, third = (request.inputs for request in server.requests)
+    assert first["attempts"] == rollout.text()
+    assert second["attempts"].count("first words") == second["attempts"].count("last words") == 4
+    assert [f"Attempt {n}:" in third["attempts"] for n in (1, 2, 3, 4)] == [True, False, False, True]
+    assert "(2 attempts left out)" in third["attempts"]
+    assert third["attempts"].count("answer: 36") == 2
+    assert {inputs["problem"] for inputs in (first, second, third)} == {precedent.problem}
+    assert {inputs["reference"] for inputs in (first, second, third)} == {"42"}
+
+
+def test_attempts_that_cannot_shrink_are_not_sent_again(server, ask):
+    server.script = lambda role, inputs, messages: TOO_LONG
+    with pytest.raises(dspy.utils.exceptions.ContextWindowExceededError):
+        ask(Critic(), precedent=PRECEDENT, trajectory=Trajectory((WRONG,)))
+    assert len(server.requests) == 1
 
 
 def test_each_outcome_can_be_tuned_on_its_own(server, tmp_path):

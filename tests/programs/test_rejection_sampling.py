@@ -103,9 +103,16 @@ def test_later_rollouts_are_new_samples_and_not_the_cache(server, ask):
     assert len(server.of("actor")) == 3
 
 
-def test_a_malformed_answer_ends_its_rollout_and_no_other(server, ask):
-    # Twice, as DSPy asks a second time, for JSON.
+def test_a_malformed_answer_is_asked_for_anew(server, ask):
     server.script = Play(1, MALFORMED, MALFORMED, 42)
+    (found,) = ask(sampling(), example=EXAMPLE).trajectories
+    assert [round_.outputs["answer"] for round_ in found.rounds] == ["1", "42"]
+    assert not found.error
+
+
+def test_malformed_answers_without_end_end_their_rollout_and_no_other(server, ask):
+    # Three samples, each in the chat's format and for JSON.
+    server.script = Play(1, *[MALFORMED] * 6, 42)
     found = ask(sampling(), example=EXAMPLE)
     broken, good = found.trajectories
     assert answers(found) == [["1"], ["42"]]
@@ -147,8 +154,17 @@ def test_without_metric_or_reference_the_verifier_decides(server, ask, settings)
     (round_,) = found.trajectories[0].rounds
     assert (round_.score, round_.feedback) == (None, "Fine.")
     (request,) = server.of("verifier")
-    assert request.inputs["measured"] == ""
-    assert request.inputs["reference"] == ("42" if settings else "")
+    assert "measured" not in request.inputs
+    assert request.inputs.get("reference") == ("42" if settings else None)
+    assert found.answer.startswith("7 (not verified")
+
+
+def test_without_a_reference_what_nobody_accepts_is_no_answer(server, ask):
+    server.script = Play(7)
+    found = ask(sampling(max_rounds=2, max_rollouts=1, metric=None), example=EXAMPLE.without("answer"))
+    assert not found.accepted
+    assert found.answer == ""
+    assert "rejected" in server.of("actor")[1].inputs["earlier_attempts"]
 
 
 def test_the_answer_in_the_feedback_does_not_reach_the_actor(server, ask):
@@ -165,6 +181,90 @@ def test_any_program_can_be_the_actor(server, ask):
     found = ask(RejectionSampling(dspy.Predict("question -> answer"), metric=right), example=EXAMPLE)
     assert answers(found) == [["1", "42"]]
     assert "earlier_attempts" not in server.requests[0].inputs
+
+
+def test_every_round_of_any_program_is_a_sample_of_its_own(server, ask, lm):
+    lm.cache = True
+    server.script = Play(*({"answer": str(n)} for n in range(1, 7)))
+    program = RejectionSampling(dspy.Predict("question -> answer"), metric=right, max_rounds=2, max_rollouts=3)
+    assert answers(ask(program, example=EXAMPLE)) == [["1", "2"], ["3", "4"], ["5", "6"]]
+    assert [request.body.get("temperature") for request in server.of("actor")] == [None, *[1.0] * 5]
+    assert answers(ask(program, example=EXAMPLE)) == [["1", "2"], ["3", "4"], ["5", "6"]]  # each from the cache
+    assert len(server.of("actor")) == 6
+
+
+def test_a_malformed_answer_of_any_program_is_asked_for_anew(server, ask, lm):
+    lm.cache = True
+    server.script = Play(MALFORMED, MALFORMED, {"answer": "42"})
+    found = ask(RejectionSampling(dspy.Predict("question -> answer"), metric=right), example=EXAMPLE)
+    assert answers(found) == [["42"]]
+
+
+class Pipeline(dspy.Module):
+    """Passes on whatever it is given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.solve = dspy.ChainOfThought("question, earlier_attempts -> answer")
+
+    def forward(self, **inputs):
+        return self.solve(**inputs)
+
+
+@pytest.mark.parametrize("program", [Pipeline(), dspy.Predict("question, earlier_attempts -> answer")])
+def test_any_program_that_takes_them_is_told_of_its_earlier_attempts(server, ask, program):
+    server.script = Play(41, 42)
+    found = ask(RejectionSampling(program, metric=right), example=EXAMPLE)
+    assert answers(found) == [["41", "42"]]
+    first, second = (request.inputs["earlier_attempts"] for request in server.of("actor"))
+    assert first == "none"
+    assert "answer: 41" in second
+
+
+def test_it_is_told_less_where_the_prompt_is_too_long(server, ask):
+    said = iter(range(50, 60))
+
+    def script(role, inputs, messages):
+        if role == "verifier":
+            return {"accepted": False, "feedback": "No."}
+        if len(inputs["earlier_attempts"]) > 3_000:
+            return Fault(400, code="context_length_exceeded")
+        return {"reasoning": "w" * 4_000, "answer": str(next(said)), "experiences_used": []}
+
+    server.script = script
+    found = ask(sampling(max_rounds=4, max_rollouts=1), example=EXAMPLE)
+    assert answers(found) == [["50", "51", "52", "53"]]
+    assert not found.trajectories[0].error
+    told = server.of("actor")[-1].inputs["earlier_attempts"]
+    assert [f"answer: {n}" in told for n in (50, 51, 52)] == [True, False, True]
+
+
+def test_an_actors_new_model_is_the_one_that_is_sampled(server, ask):
+    server.script = Play(1)
+    program = sampling(max_rounds=1, max_rollouts=2)
+    for name in ("old", "new"):
+        program.actor.set_lm(dspy.settings.lm.copy(model=f"openai/{name}"))
+        ask(program, example=EXAMPLE)
+    assert [request.body["model"] for request in server.of("actor")] == ["old", "old", "new", "new"]
+
+
+def test_tool_calls_are_read_as_steps(server, ask):
+    steps = [
+        {"next_thought": "look", "next_tool_name": "look", "next_tool_args": {"at": "6*7"}},
+        {"next_thought": "done", "next_tool_name": "finish", "next_tool_args": {}},
+        {"reasoning": "so", "answer": "41", "experiences_used": []},
+    ]
+    server.script = Play(*steps)
+    actor = Actor("question -> answer", strategy="react", tools=[look])
+    found = ask(RejectionSampling(actor, metric=right, max_rounds=1, max_rollouts=1), example=EXAMPLE)
+    (round_,) = found.trajectories[0].rounds
+    assert round_.outputs["trajectory"].splitlines()[0] == "look | look({'at': '6*7'}) -> nothing at 6*7"
+    assert "trajectory: look | look" in server.of("verifier")[0].inputs["attempt"]
+
+
+def look(at: str) -> str:
+    """Looks."""
+    return f"nothing at {at}"
 
 
 def test_a_program_that_is_only_synchronous_can_be_the_actor(server, ask):

@@ -6,8 +6,9 @@ import pytest
 from flex_dspy.experience import Discard, Experience, Insert, Merge, Revision, Rule
 from flex_dspy.programs import Updater
 from flex_dspy.rendering import tokens
-from tests.llm_server import LLMServer
+from tests.llm_server import Fault, LLMServer
 
+TOO_LONG = Fault(400, "too many words", code="context_length_exceeded")
 ENTRY = Experience("golden", "Recall the table.", rules=(Rule("old one"), Rule("old two")))
 OTHER = Experience("golden", "Draw a picture.", rules=(Rule("old one"), Rule("pencil")))
 LESSON = Experience("golden", "Use the table.", rules=(Rule("new 0", ("x",)), Rule("new 1"), Rule("new 2")))
@@ -96,11 +97,41 @@ def test_its_prompt_has_a_budget(server):
     assert tokens(server.requests[0].inputs["nearest"]) <= 1_000
 
 
-@pytest.mark.parametrize("decision", [{"action": "burn"}, {"action": "merge", "rules": [{"rule": -1}]}])
-def test_a_malformed_decision_is_an_error_for_the_caller(server, ask, decision):
+@pytest.mark.parametrize("decision", [{"action": "burn"}, {"action": None}, {}])
+def test_a_decision_that_cannot_be_read_loses_nothing(server, ask, decision):
     decides(server, **decision)
-    with pytest.raises(dspy.utils.exceptions.AdapterParseError):
+    edit = ask(Updater(), lesson=LESSON, nearest=[ENTRY]).edit
+    assert edit == Insert(LESSON, "no decision of the updater could be read")
+    assert len(server.requests) == 6  # three samples, each in the chat's format and for JSON
+
+
+def test_a_decision_that_makes_no_sense_is_left_out(server, ask, adapter):
+    rules = [{"rule": -1, "action": "skip"}, {"rule": 0, "action": "keep"}, "skip all", {"rule": 1, "action": "skip"}]
+    decides(server, action=" Merge", target=ENTRY.id, rules=rules, method=None)
+    edit = ask(Updater(), lesson=LESSON, nearest=[ENTRY]).edit
+    assert [rule.text for rule in edit.add_rules] == ["new 0", "new 2"]
+    assert edit.method is None
+    assert len(server.requests) == 1
+
+
+def test_what_is_shown_shrinks_until_the_prompt_fits(server, ask):
+    long = [Experience("golden", f"{n} " + "word " * 500, rules=(Rule("r" * 1_000),)) for n in range(50)]
+    fits = {"decision": {"action": "insert", "reason": "because"}}
+    server.script = lambda role, inputs, messages: fits if tokens(inputs["nearest"]) <= 1_000 else TOO_LONG
+    assert ask(Updater(), lesson=LESSON, nearest=long).edit == Insert(LESSON, "because")
+    sizes = [tokens(request.inputs["nearest"]) for request in server.requests]
+    assert len(sizes) == 3
+    assert 2_000 < sizes[0] <= 4_000
+    assert 1_000 < sizes[1] <= 2_000
+    assert len({request.inputs["new_lesson"] for request in server.requests}) == 1
+
+
+def test_what_still_overflows_is_an_error(server, ask):
+    server.script = lambda role, inputs, messages: TOO_LONG
+    with pytest.raises(dspy.utils.exceptions.ContextWindowExceededError):
         ask(Updater(), lesson=LESSON, nearest=[ENTRY])
+    shown = [request.inputs["nearest"] for request in server.requests]
+    assert len(set(shown)) == len(shown) >= 2  # no form twice
 
 
 def test_it_saves_and_loads_and_takes_a_model(server, tmp_path):

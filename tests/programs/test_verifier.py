@@ -3,16 +3,23 @@
 import dspy
 import pytest
 
+from flex_dspy.metrics.aime import integer_answer
 from flex_dspy.molecules import canonical_smiles
 from flex_dspy.programs import Verifier
-from flex_dspy.tasks import get_task
 from flex_dspy.trajectory import Feedback
 from tests.llm_server import Fault, LLMServer
+
+TOO_LONG = Fault(400, "too many words", code="context_length_exceeded")
 
 
 @pytest.fixture
 def server(llm_server: LLMServer, lm: dspy.LM) -> LLMServer:
     return llm_server
+
+
+def integer(text: str) -> str | None:
+    value = integer_answer(text)
+    return None if value is None else str(value)
 
 
 def says(feedback: str, accepted: bool = False):
@@ -47,7 +54,19 @@ def test_without_a_measurement_the_model_decides(server, ask, accepted):
     server.script = says("Because.", accepted)
     verdict = ask(Verifier(), problem="6*7", attempt="answer: 36")
     assert verdict.accepted is accepted
-    assert server.requests[0].inputs["measured"] == ""
+    assert server.requests[0].inputs == {"problem": "6*7", "attempt": "answer: 36"}
+
+
+def test_what_is_not_known_has_no_place_in_the_prompt(server):
+    server.script = says("Because.")
+    verifier = Verifier()
+    for reference in ("42", ""):
+        verifier(problem="6*7", attempt="answer: 36", reference=reference)
+        verifier(problem="6*7", attempt="answer: 36", measured=Feedback(0.0), reference=reference)
+    fields = [set(request.inputs) - {"problem", "attempt"} for request in server.requests]
+    assert fields == [{"reference"}, {"measured", "reference"}, set(), {"measured"}]
+    described = ["[[ ## measured ## ]]" in request.messages[0]["content"] for request in server.requests]
+    assert described == [False, True, False, True]
 
 
 def test_the_threshold_is_the_least_score_that_counts(server):
@@ -68,7 +87,7 @@ def test_the_threshold_is_the_least_score_that_counts(server):
 )
 def test_an_integer_is_withheld_however_it_is_written(server, ask, leak):
     server.script = says(leak)
-    verifier = Verifier(normalize=get_task("aime").normalize)
+    verifier = Verifier(normalize=integer)
     verdict = ask(verifier, problem="6*7", attempt="answer: 36", measured=Feedback(0.0), reference="42")
     assert verdict.redacted
     assert "[withheld]" in verdict.feedback
@@ -77,7 +96,7 @@ def test_an_integer_is_withheld_however_it_is_written(server, ask, leak):
 
 def test_other_numbers_and_the_attempts_own_are_not_withheld(server):
     server.script = says("36 is wrong: 6 * 7 is more than 40, and 142 or 4.2 are no candidates.")
-    verifier = Verifier(normalize=get_task("aime").normalize)
+    verifier = Verifier(normalize=integer)
     verdict = verifier(problem="6*7", attempt="answer: 36", measured=Feedback(0.0), reference="42")
     assert not verdict.redacted
     assert "[withheld]" not in verdict.feedback
@@ -122,10 +141,42 @@ def test_a_part_that_the_attempt_already_has_may_be_named(server):
     assert not verdict.redacted
 
 
-def test_a_malformed_verdict_is_an_error_for_the_caller(server):
+def test_a_verdict_that_cannot_be_read_is_an_error_where_nothing_was_measured(server, ask):
     server.script = lambda role, inputs, messages: "I would rather not."
     with pytest.raises(dspy.utils.exceptions.AdapterParseError):
-        Verifier()(problem="p", attempt="a")
+        ask(Verifier(), problem="p", attempt="a")
+    assert len(server.requests) == 6
+
+
+@pytest.mark.parametrize(
+    ("remarks", "feedback"), [("Too small; 42 is right.", "Too small; [withheld] is right."), ("", None)]
+)
+def test_else_the_metrics_remarks_are_the_feedback(server, ask, remarks, feedback):
+    server.script = lambda role, inputs, messages: {"accepted": "perhaps", "feedback": "Hm."}
+    verdict = ask(Verifier(), problem="p", attempt="36", measured=Feedback(0.0, remarks), reference="42")
+    assert not verdict.accepted
+    assert verdict.feedback == (feedback or "The answer is not right.")
+    assert verdict.redacted == bool(feedback)
+
+
+def test_a_long_attempt_shrinks_until_the_prompt_fits(server, ask):
+    fits = {"accepted": False, "feedback": "No."}
+    server.script = lambda role, inputs, messages: fits if len(inputs["attempt"]) < 3_000 else TOO_LONG
+    attempt = "reasoning: first " + "w" * 20_000 + "\nanswer: 36"
+    assert ask(Verifier(), problem="p" * 9_000, attempt=attempt, reference="42").feedback == "No."
+    first, second, third = (request.inputs for request in server.requests)
+    assert first["attempt"] == attempt
+    for shorter in (second["attempt"], third["attempt"]):
+        assert shorter.startswith("reasoning: first")
+        assert shorter.endswith("answer: 36")
+    assert third["problem"] == "p" * 9_000
+
+
+def test_what_still_overflows_is_an_error(server, ask):
+    server.script = lambda role, inputs, messages: TOO_LONG
+    with pytest.raises(dspy.utils.exceptions.ContextWindowExceededError):
+        ask(Verifier(), problem="p", attempt="a", measured=Feedback(0.0, "No."))
+    assert len(server.requests) == 1
 
 
 def test_a_server_that_hangs_up_is_an_error_of_the_model(server, ask):

@@ -1,0 +1,106 @@
+"""What a person makes of an entry: by options, or in their editor."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from flex_dspy.errors import ConfigurationError
+from flex_dspy.experience import REVISABLE, Experience, Revise
+
+_REVISION: TypeAdapter[Revise] = TypeAdapter(Revise)
+
+
+def revision_from_options(entry: Experience, assignments: Sequence[str], reason: str) -> Revise | None:
+    """The revision that ``FIELD=VALUE`` texts ask for.
+
+    Args:
+        entry: The entry as it is.
+        assignments: Texts are taken as they are; a priority is a number, rules are a JSON list of texts or of
+            ``{"text": ..., "examples": [...]}``.
+        reason: Why.
+
+    Returns:
+        None where nothing would change.
+
+    Raises:
+        ConfigurationError: If a field is none, or a value does not fit it.
+    """
+    fields: dict[str, Any] = {}
+    for assignment in assignments:
+        name, equals, value = assignment.partition("=")
+        if not equals or name not in REVISABLE:
+            raise ConfigurationError(f"--set {assignment}: write FIELD=VALUE, with one of {', '.join(REVISABLE)}")
+        fields[name] = _from_json(name, value) if name in ("rules", "priority") else value
+    return _revision(entry, fields, reason)
+
+
+def _from_json(name: str, value: str) -> Any:
+    try:
+        return json.loads(value)
+    except ValueError as error:
+        raise ConfigurationError(f"{name}={value}: is not JSON: {error}") from error
+
+
+def revision_from_editor(entry: Experience, reason: str) -> Revise | None:
+    """The revision that a person makes in ``$VISUAL`` or ``$EDITOR``, in a file of JSON.
+
+    Args:
+        entry: The entry as it is.
+        reason: Why.
+
+    Returns:
+        None where nothing was changed.
+
+    Raises:
+        ConfigurationError: If there is no editor, or what it left is no entry; the text is kept then.
+    """
+    editor = os.environ.get("VISUAL") or os.environ.get("EDITOR")
+    if not editor:
+        raise ConfigurationError("set EDITOR to the editor to use, or say what to change with --set FIELD=VALUE")
+    plain = {name: value for name, value in asdict(entry).items() if name in REVISABLE}
+    descriptor, name = tempfile.mkstemp(prefix=f"{entry.id}-", suffix=".json")
+    path = Path(name)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        json.dump(plain, file, ensure_ascii=False, indent=2)
+    try:
+        subprocess.run([*shlex.split(editor), str(path)], check=True)  # noqa: S603 (the person's own editor)
+        edited = _object(path.read_text(encoding="utf-8"))
+        revision = _revision(entry, edited, reason)
+    except (OSError, subprocess.CalledProcessError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{editor} did not work: {error}") from error
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{error}. What you wrote is kept in {path}") from error
+    path.unlink()
+    return revision
+
+
+def _object(text: str) -> Mapping[str, Any]:
+    value = _from_json("the text", text)
+    if not isinstance(value, dict) or value.keys() - set(REVISABLE):
+        raise ConfigurationError(f"the text should be an object of {', '.join(REVISABLE)}")
+    return value
+
+
+def _revision(entry: Experience, fields: Mapping[str, Any], reason: str) -> Revise | None:
+    """A revision of the fields that differ."""
+    plain = dict(fields)
+    if isinstance(plain.get("rules"), list):
+        plain["rules"] = [{"text": rule} if isinstance(rule, str) else rule for rule in plain["rules"]]
+    try:
+        document = json.dumps({"entry_id": entry.id, "reason": reason, **plain})
+        revision = _REVISION.validate_json(document, strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        raise ConfigurationError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    changed = {name: value for name, value in revision.fields().items() if value != getattr(entry, name)}
+    return Revise(entry.id, reason, **changed) if changed else None

@@ -1,0 +1,107 @@
+"""``flex-dspy eval``: measure a library, beside the same actor without one."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import dspy
+
+from flex_dspy.commands import roles, sources
+from flex_dspy.commands.table import table
+from flex_dspy.equal_compute import equal_compute
+from flex_dspy.errors import ConfigurationError
+from flex_dspy.evaluation import Evaluation
+from flex_dspy.evaluation import evaluate as measure
+from flex_dspy.examples import problem_of
+from flex_dspy.library import ExperienceLibrary
+from flex_dspy.overlap import learned_problems
+from flex_dspy.programs import Actor
+from flex_dspy.records import write_records
+from flex_dspy.spending import Ledger
+from flex_dspy.tasks import Task, get_task
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Do it."""
+    task = get_task(arguments.task)
+    if arguments.library is None and not arguments.no_retrieve:
+        raise ConfigurationError("name a library with --library, or measure without one with --no-retrieve")
+    library = ExperienceLibrary(task=task.name) if arguments.no_retrieve else sources.library(arguments)
+    lms = roles.models(arguments, task)
+    model = lms["actor"]
+    ledger = roles.ledger(arguments, {"actor": model})
+    with dspy.context(lm=model):
+        data = sources.examples(task, model, "test", arguments.val, arguments.samples, arguments.seed)
+        shots = _shots(arguments, task, model)
+        learned = learned_problems(library) | {problem_of(example) for example in shots}
+        examples = sources.measurable(arguments.overlap, task, data, learned)
+        folder = arguments.out or Path("exps") / f"eval-{task.name}-{library.hash[:8]}-{data.digest[:8]}"
+        results = _measured(arguments, task, roles.actor(arguments, task, model, shots), examples, library, ledger)
+    for name, evaluation in results.items():
+        write_records(folder / name.replace(" ", "-").replace(",", ""), evaluation)
+    print(f"{task.name}: {data.source}, {model.model}, library {library.hash[:12]} ({len(library)} entries)")
+    print(table(results))
+    roles.say_what_it_cost(ledger)
+    print(f"\nrecords  {folder}")
+
+
+def _shots(arguments: argparse.Namespace, task: Task, model: dspy.LM) -> list[dspy.Example]:
+    if arguments.actor != "icl":
+        return []
+    return sources.shots(arguments, sources.examples(task, model, "train", arguments.train, None, arguments.seed))
+
+
+def _measured(
+    arguments: argparse.Namespace,
+    task: Task,
+    actor: Actor,
+    examples: Sequence[dspy.Example],
+    library: ExperienceLibrary,
+    ledger: Ledger,
+) -> dict[str, Evaluation]:
+    """The library's evaluation, and those it is compared with."""
+
+    def measured(shown: ExperienceLibrary) -> Evaluation:
+        return measure(
+            actor,
+            examples,
+            task.metric,
+            library=shown,
+            measures=task.measures,
+            normalize=task.normalize,
+            samples=arguments.pass_at,
+            concurrency=arguments.concurrency,
+            progress=not arguments.quiet,
+            allow_overlap=True,  # decided before
+            ledger=ledger,
+        )
+
+    empty = ExperienceLibrary(task=task.name)
+    results = {"with library" if len(library) else "no library": measured(library)}
+    if len(library) and not arguments.no_baseline:
+        results["no library"] = measured(empty)
+    if len(library) and arguments.equal_compute:
+        tokens = results["with library"].tokens + _learning_tokens(arguments.library)
+        samples, evaluation = equal_compute(
+            actor,
+            examples,
+            task.metric,
+            tokens,
+            library=empty,
+            begun=results.get("no library"),
+            measures=task.measures,
+            normalize=task.normalize,
+            concurrency=arguments.concurrency,
+            progress=not arguments.quiet,
+            ledger=ledger,
+        )
+        results[f"no library, {samples} samples for as many tokens"] = evaluation
+    return results
+
+
+def _learning_tokens(library: str) -> int:
+    """What learning a library took, where its run wrote it down beside it."""
+    path = Path(library).with_name("spending.jsonl")
+    return Ledger(path).total.tokens if path.exists() else 0

@@ -1,0 +1,147 @@
+"""``flex-dspy learn``: learn a library, publish versions of it, measure each."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import dspy
+
+from flex_dspy.commands import roles, sources
+from flex_dspy.data.loading import LoadedData, content_id
+from flex_dspy.dry_run import estimate
+from flex_dspy.errors import RunError
+from flex_dspy.examples import problem_of
+from flex_dspy.learning import ForwardLearning
+from flex_dspy.library import ExperienceLibrary
+from flex_dspy.library_file import write_atomically
+from flex_dspy.mlflow_store import without_login
+from flex_dspy.spending import Ledger
+from flex_dspy.store import LibraryStore
+from flex_dspy.tasks import Task, get_task
+from flex_dspy.tracking import MLflowTracker
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Do it."""
+    task = get_task(arguments.task)
+    lms = roles.models(arguments, task)
+    model, seed = lms["actor"], arguments.seed
+    with dspy.context(lm=model):
+        train = sources.examples(task, model, "train", arguments.train, arguments.train_samples, seed)
+        val = sources.examples(task, model, "val", arguments.val, arguments.val_samples, seed)
+        problems = {problem_of(example) for example in train.examples}
+        valset = sources.measurable(arguments.overlap, task, val, problems)
+        optimizer = _optimizer(arguments, task, lms)
+        actor = roles.actor(arguments, task, model, sources.shots(arguments, train))
+        if arguments.dry_run:
+            print(estimate(optimizer, actor, train.examples, valset).text())
+        else:
+            _learn(arguments, task, optimizer, actor, train, valset)
+
+
+def _learn(
+    arguments: argparse.Namespace,
+    task: Task,
+    optimizer: ForwardLearning,
+    actor: dspy.Module,
+    train: LoadedData,
+    valset: Sequence[dspy.Example],
+) -> None:
+    start = sources.library(arguments) if arguments.library else None
+    run = optimizer.run_id(actor, train.examples)
+    if start is not None:  # the same lessons on top of another library are another run
+        run = content_id(run, start.hash)
+    folder: Path = arguments.out or Path("exps") / f"{task.name}-{run}"
+    optimizer.library = _store(arguments, task, folder, run, start)
+    optimizer.ledger = _ledger(optimizer.ledger, folder / "spending.jsonl")
+    optimizer.tracker = _tracker(arguments, task, folder)
+    model = actor.get_lm().model
+    print(f"{task.name}: learning from {len(train.examples)} examples with {model}, run {run}")
+    try:
+        optimizer.compile(actor, trainset=train.examples, valset=list(valset))
+    finally:
+        roles.say_what_it_cost(optimizer.ledger)
+        print(f"\nlibrary  {folder / 'library.json'}")
+    if optimizer.failures:
+        last = optimizer.failures[-1]
+        print(f"{len(optimizer.failures)} examples gave nothing; the last, {last.example_id}: {last.error[:200]}")
+    print(*["", *(record.text() for record in optimizer.versions)], sep="\n")
+    if valset:
+        print(f"figure   {folder / 'library.png'}")
+    if optimizer.tracker is not None:
+        print(f"MLflow   {optimizer.tracker.registered_name}@best, {optimizer.tracker.registered_name}@newest")
+
+
+def _optimizer(arguments: argparse.Namespace, task: Task, lms: dict[str, dspy.LM]) -> ForwardLearning:
+    teachers: dict[str, Any] = roles.teachers(arguments, task, lms)
+    return ForwardLearning(
+        task.metric,
+        max_rounds=arguments.rounds,
+        max_rollouts=roles.rollouts(arguments, lms),
+        epochs=arguments.epochs,
+        concurrency=arguments.concurrency,
+        window=arguments.window,
+        checkpoint_every=arguments.checkpoint_every,
+        study=arguments.study,
+        seed=arguments.seed,
+        measures=task.measures,
+        progress=not arguments.quiet,
+        allow_overlap=arguments.overlap == "allow",
+        key=task.key,
+        ledger=roles.ledger(arguments, lms),
+        **teachers,
+    )
+
+
+def _ledger(planned: Ledger, path: Path) -> Ledger:
+    """The same ledger, kept in the run's folder: it goes on from what the run has spent already."""
+    budgets = {"budget_usd": planned.budget_usd, "budget_tokens": planned.budget_tokens}
+    return Ledger(path, **budgets, prices=planned.prices)  # type: ignore[arg-type]
+
+
+def _store(
+    arguments: argparse.Namespace, task: Task, folder: Path, run: str, start: ExperienceLibrary | None
+) -> LibraryStore:
+    """The run's store: continued where it stood, or begun."""
+    path = folder / "library.json"
+    note = folder / "run.json"
+    known = json.loads(note.read_text(encoding="utf-8")).get("run") if note.exists() else None
+    if arguments.resume and known is None:
+        raise RunError(f"there is no run to resume in {folder}: leave --resume out to start one")
+    if known not in (None, run) and not arguments.fresh:
+        raise RunError(
+            f"{folder} holds another run ({known}, this one would be {run}: other data, seed, models or settings). "
+            "Choose another --out, or move it aside with --fresh"
+        )
+    if arguments.fresh and folder.exists():
+        aside = next(f for n in count(1) if not (f := folder.with_name(f"{folder.name}.{n}.bak")).exists())
+        folder.rename(aside)
+        print(f"what was in {folder} is in {aside} now")
+    folder.mkdir(parents=True, exist_ok=True)
+    store = LibraryStore(path, task=task.name)
+    if start is not None and store.library.seen == 0:
+        start.save(path)
+        store = LibraryStore(path, task=task.name)
+    write_atomically(note, json.dumps({"run": run, "command": _plain(arguments)}, indent=2, default=str) + "\n")
+    return store
+
+
+def _plain(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The options as they may be written down: an address without the login in it."""
+    return {name: without_login(value) if isinstance(value, str) else value for name, value in vars(arguments).items()}
+
+
+def _tracker(arguments: argparse.Namespace, task: Task, folder: Path) -> MLflowTracker | None:
+    if arguments.no_tracking:
+        return None
+    return MLflowTracker(
+        arguments.experiment or f"flex-{task.name}",
+        tracking_uri=arguments.tracking_uri,
+        registered_name=f"flex-{task.name}",
+        run_file=folder / "mlflow_run.txt",
+    )

@@ -1,0 +1,69 @@
+"""The data and libraries that a command names."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+
+import dspy
+
+from flex_dspy.data.loading import LoadedData, sample
+from flex_dspy.errors import ConfigurationError, OverlapError
+from flex_dspy.library import ExperienceLibrary
+from flex_dspy.lm import is_offline
+from flex_dspy.overlap import without_overlap
+from flex_dspy.registry import read_library
+from flex_dspy.tasks import Task
+
+logger = logging.getLogger(__name__)
+
+
+def examples(task: Task, model: dspy.LM, split: str, source: str | None, samples: int | None, seed: int) -> LoadedData:
+    """The examples of a source, by default the task's own; bad rows are said and left out.
+
+    Raises:
+        ConfigurationError: If there is no source, and no default.
+    """
+    defaults = task.offline_splits if is_offline(model) and task.offline_splits else task.splits
+    if source is None and split not in defaults:
+        raise ConfigurationError(f"task {task.name} has no default {split} examples: name a file or a hub id")
+    data = task.load(source or defaults[split], limit=samples, seed=seed if samples else None)
+    if data.bad_rows:
+        listed = "; ".join(f"row {row.row}: {row.reason}" for row in data.bad_rows[:3])
+        logger.warning("%s: %d rows left out (%s)", data.source, len(data.bad_rows), listed)
+    return data
+
+
+def shots(arguments: argparse.Namespace, data: LoadedData | None) -> list[dspy.Example]:
+    """Worked examples for an actor that learns in context."""
+    return sample(data.examples, arguments.shots, arguments.seed) if arguments.actor == "icl" and data else []
+
+
+def measurable(overlap: str, task: Task, data: LoadedData, learned: set[str]) -> list[dspy.Example]:
+    """The examples to measure on: without those that were learned from, unless they are allowed.
+
+    Args:
+        overlap: ``drop`` leaves them out and says so, ``refuse`` stops, ``allow`` keeps them.
+        task: Says when two problems are the same.
+        data: The examples.
+        learned: Problems that were learned from.
+
+    Raises:
+        OverlapError: If there are any, and they are refused.
+        ConfigurationError: If nothing is left.
+    """
+    clean, shared = without_overlap(data.examples, learned, key=task.key)
+    if not shared or overlap == "allow":
+        return data.examples
+    where = f"{len(shared)} of {len(data.examples)} examples of {data.source} are also training examples"
+    if overlap == "refuse":
+        raise OverlapError(f"{where}: choose others, or say --overlap drop or --overlap allow")
+    print(f"{where}: left out")
+    if not clean:
+        raise ConfigurationError(f"no example of {data.source} is left to measure on")
+    return clean
+
+
+def library(arguments: argparse.Namespace) -> ExperienceLibrary:
+    """The library that ``--library`` names: a file, a folder of files, or a version in MLflow."""
+    return read_library(arguments.library, arguments.tracking_uri)

@@ -1,0 +1,119 @@
+"""Retrieval in two steps: a shortlist by the library's own ranking, and a model's choice from it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import dspy
+from dspy.utils.exceptions import DSPyError
+
+from flex_dspy.errors import ConfigurationError
+from flex_dspy.rendering import Hit, Level, render
+from flex_dspy.retrieval import ExperienceRetriever
+from flex_dspy.running import overflows, unreadable
+from flex_dspy.signatures.retriever import ChooseLessons
+
+logger = logging.getLogger(__name__)
+
+
+class Shortlist(dspy.Module):
+    """Brings the experiences that a model picks from the methods of the best ranked.
+
+    It stands where a retriever does: called with a problem, it gives ``hits``, ``passages`` and ``experiences``. Where
+    the model names none of the shortlist, or cannot be read, the plain ranking stands.
+
+    Args:
+        retriever: Makes the shortlist, and writes what is chosen.
+        k: Most entries to bring.
+        shortlist: How many entries the model chooses from; more than ``k``.
+        token_budget: Most tokens of the shortlist in the model's prompt.
+
+    Raises:
+        ConfigurationError: If there is nothing to choose.
+    """
+
+    def __init__(
+        self, retriever: ExperienceRetriever, *, k: int = 6, shortlist: int = 24, token_budget: int = 6_000
+    ) -> None:
+        super().__init__()
+        if not 0 < k < shortlist:
+            raise ConfigurationError(f"k must be at least 1 and below shortlist, got {k} of {shortlist}")
+        self.retriever = retriever
+        self.k = k
+        self.shortlist = shortlist
+        self.token_budget = token_budget
+        self.choose = dspy.Predict(ChooseLessons)
+
+    @property
+    def exclude_self(self) -> bool:
+        """As the retriever's own."""
+        return bool(self.retriever.exclude_self)
+
+    @property
+    def levels(self) -> list[Level]:
+        """As the retriever's own."""
+        return list(self.retriever.levels)
+
+    def forward(
+        self, query: str, k: int | None = None, *, exclude: str | None = None, **kwargs: Any
+    ) -> dspy.Prediction:
+        """Retrieve for one problem.
+
+        Args:
+            query: The problem.
+            k: Most entries to bring, instead of the module's own ``k``.
+            exclude: The problem that is being solved, where the query is not its text.
+            **kwargs: Ignored; for compatibility with ``dspy.Retrieve``.
+
+        Returns:
+            A prediction as ``ExperienceRetriever`` gives, with ``shortlist``: all the hits there were to choose from.
+        """
+        most = self.k if k is None else k
+        hits = self.retriever.hits(query, max(self.shortlist, most), exclude)
+        if len(hits) <= most:
+            return self._written(hits, hits)
+        try:
+            ids = self.choose(**self._asked(exclude or query, hits, most)).ids
+        except DSPyError as error:
+            ids = _unread(error)
+        return self._written(_chosen(hits, ids, most), hits)
+
+    async def aforward(
+        self, query: str, k: int | None = None, *, exclude: str | None = None, **kwargs: Any
+    ) -> dspy.Prediction:
+        """The same, asynchronously."""
+        most = self.k if k is None else k
+        hits = await self.retriever.ahits(query, max(self.shortlist, most), exclude)
+        if len(hits) <= most:
+            return self._written(hits, hits)
+        try:
+            ids = (await self.choose.acall(**self._asked(exclude or query, hits, most))).ids
+        except DSPyError as error:
+            ids = _unread(error)
+        return self._written(_chosen(hits, ids, most), hits)
+
+    def _asked(self, problem: str, hits: Sequence[Hit], most: int) -> dict[str, Any]:
+        return {"problem": problem, "shortlist": render(hits, self.token_budget, ("method",)), "most": most}
+
+    def _written(self, chosen: Sequence[Hit], hits: Sequence[Hit]) -> dspy.Prediction:
+        found = self.retriever.write(chosen)
+        found.shortlist = list(hits)
+        return found
+
+
+def _chosen(hits: Sequence[Hit], ids: Sequence[str], most: int) -> list[Hit]:
+    """The hits that the model named, in its order; the best ranked where it named none."""
+    by_id = {hit.experience.id: hit for hit in hits}
+    named = [by_id[i] for i in dict.fromkeys(text.strip().strip("`") for text in ids) if i in by_id]
+    if not named:
+        logger.info("no lesson of the shortlist was chosen; the plain ranking stands")
+    return (named or list(hits))[:most]
+
+
+def _unread(error: DSPyError) -> list[str]:
+    if not unreadable(error) and not overflows(error):
+        raise error
+    logger.warning("the choice from a shortlist could not be read; the plain ranking stands")
+    return []

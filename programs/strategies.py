@@ -1,0 +1,96 @@
+"""Ways to work on a problem: the inner module of an actor, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import dspy
+
+from flex_dspy.errors import ConfigurationError
+from flex_dspy.rollouts import ResamplingPredict
+from flex_dspy.tools import SandboxTool
+
+Strategy = Literal["direct", "icl", "cot", "react", "code"]
+FINISH = "finish"  # the tool that dspy.ReAct adds
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What a strategy may work with.
+
+    Attributes:
+        tools: Functions, or ``dspy.Tool``.
+        examples: Solved examples of the task.
+        max_iters: Most tool calls a problem.
+    """
+
+    tools: Sequence[Callable[..., Any] | dspy.Tool] = ()
+    examples: Sequence[dspy.Example] = ()
+    max_iters: int = 10
+
+
+def _direct(signature: type[dspy.Signature], means: Means) -> dspy.Module:
+    return ResamplingPredict(signature)
+
+
+def _icl(signature: type[dspy.Signature], means: Means) -> dspy.Module:
+    predictor = ResamplingPredict(signature)
+    predictor.demos = list(means.examples)
+    return predictor
+
+
+def _cot(signature: type[dspy.Signature], means: Means) -> dspy.Module:
+    module = dspy.ChainOfThought(signature)
+    module.predict = ResamplingPredict(module.predict.signature)
+    return module
+
+
+def _react(signature: type[dspy.Signature], means: Means) -> dspy.Module:
+    tools = [tool if isinstance(tool, dspy.Tool) else dspy.Tool(tool) for tool in means.tools]
+    names = [FINISH, *(tool.name for tool in tools)]
+    if twice := sorted({str(name) for name in names if names.count(name) > 1}):
+        raise ConfigurationError(f"more than one tool is called {', '.join(twice)}")
+    module = dspy.ReAct(signature, tools=tools, max_iters=means.max_iters)
+    module.react = ResamplingPredict(module.react.signature)
+    module.extract.predict = ResamplingPredict(module.extract.predict.signature)
+    return module
+
+
+def _code(signature: type[dspy.Signature], means: Means) -> dspy.Module:
+    return _react(signature, Means((*means.tools, SandboxTool()), max_iters=means.max_iters))
+
+
+_BUILDERS: Mapping[Strategy, Callable[[type[dspy.Signature], Means], dspy.Module]] = {
+    "direct": _direct,
+    "icl": _icl,
+    "cot": _cot,
+    "react": _react,
+    "code": _code,
+}
+STRATEGIES: tuple[Strategy, ...] = tuple(_BUILDERS)
+CALLING_TOOLS: tuple[Strategy, ...] = ("react", "code")
+
+
+def build(strategy: Strategy, signature: type[dspy.Signature], means: Means) -> dspy.Module:
+    """The module that works on a problem.
+
+    Args:
+        strategy: ``direct``: one call. ``icl``: one call with the examples before it. ``cot``: reasoning first.
+            ``react``: reasoning between calls of tools (Yao et al., ICLR 2023). ``code``: that, with a sandbox for
+            Python among the tools.
+        signature: What it is given, and what it must answer.
+        means: Tools and examples.
+
+    Raises:
+        ConfigurationError: If there is no such strategy, if examples are given to one that shows none, if two tools
+            have one name, or if ``code`` is asked for where its sandbox is not installed.
+    """
+    if strategy not in _BUILDERS:
+        raise ConfigurationError(f"there is no strategy {strategy!r}; strategies are {', '.join(STRATEGIES)}")
+    if means.examples and strategy != "icl":
+        raise ConfigurationError(f"strategy {strategy!r} shows no examples; icl does")
+    if means.max_iters < 1:
+        raise ConfigurationError(f"max_iters must be at least 1, got {means.max_iters}")
+    return _BUILDERS[strategy](signature, means)

@@ -1,0 +1,47 @@
+"""What the roles are told: learned libraries depend on it, so a change must be meant."""
+
+import hashlib
+import json
+
+import dspy
+import pytest
+from pydantic import TypeAdapter
+
+from flex_dspy import signatures
+from flex_dspy.programs import Actor
+
+ROLES = {
+    "DistilFailure": signatures.DistilFailure,
+    "DistilRecovery": signatures.DistilRecovery,
+    "DistilSuccess": signatures.DistilSuccess,
+    "StudyWorkedAnswer": signatures.StudyWorkedAnswer,
+    "MergeLesson": signatures.MergeLesson,
+    "VerifyAttempt": signatures.VerifyAttempt,
+    "Retrosynthesis": Actor(signatures.Retrosynthesis).attempt.predict.signature,
+    "SolveCompetitionProblem": Actor(signatures.SolveCompetitionProblem).attempt.predict.signature,
+}
+
+KNOWN = {
+    "DistilFailure": "b81005e09d663f50",
+    "DistilRecovery": "edd24137ab9860d7",
+    "DistilSuccess": "cbad53acb3f7c72a",
+    "StudyWorkedAnswer": "261d5b61f8740f80",
+    "MergeLesson": "d2bd4d62f0bf019f",
+    "VerifyAttempt": "428b09331c9cdeee",
+    "Retrosynthesis": "0339c124eda2d97e",
+    "SolveCompetitionProblem": "6178e58ddcf8f4dd",
+}
+
+
+def words(signature: type[dspy.Signature]) -> str:
+    """All that a signature puts into a prompt, whatever the adapter."""
+    fields = [
+        (name, field.json_schema_extra["desc"], TypeAdapter(field.annotation).json_schema())
+        for name, field in signature.fields.items()
+    ]
+    return hashlib.sha256(json.dumps([signature.instructions, fields]).encode()).hexdigest()[:16]
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_the_words_of_a_role_are_the_known_ones(role):
+    assert words(ROLES[role]) == KNOWN[role]
