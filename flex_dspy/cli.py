@@ -16,6 +16,7 @@ from pathlib import Path
 
 from flex_dspy.errors import BudgetError, FlexError
 from flex_dspy.library_options import add_library
+from flex_dspy.value_options import add_prune, add_value
 
 TASKS = ("uspto50k", "retro", "uspto", "aime", "math", "gsm8k")
 ROLES = ("actor", "verifier", "critic", "updater")
@@ -84,7 +85,9 @@ def parser() -> argparse.ArgumentParser:
         help="check that a model can be used",
         description="Check key, address, model, latency and structured output, with a handful of small requests.",
     )
-    add_library(commands)
+    actions = add_library(commands)
+    add_value(actions, _add_common)
+    add_prune(actions, _add_common)
     for command in (learn, evaluate):
         command.add_argument("task", choices=TASKS, metavar="TASK", help=" | ".join(TASKS))
     _add_learning(learn)
@@ -201,6 +204,15 @@ def _add_models(command: argparse.ArgumentParser, roles: Sequence[str]) -> None:
     )
 
 
+def _add_common(command: argparse.ArgumentParser) -> None:
+    """What a command takes that runs an actor on examples."""
+    _add_models(command, ROLES[:1])
+    _add_actor(command)
+    _add_money(command)
+    _add_retrieval(command, overlap="drop")
+    _add_tracking(command)
+
+
 def _add_actor(command: argparse.ArgumentParser) -> None:
     models = command.add_argument_group("actor")
     models.add_argument(
@@ -211,9 +223,9 @@ def _add_actor(command: argparse.ArgumentParser) -> None:
     )
     models.add_argument(
         "--experience",
-        choices=("prefetch", "recall", "both", "none"),
+        choices=("prefetch", "recall", "both", "levels", "none"),
         default="prefetch",
-        help="in the prompt, by a tool that react and code actors call, both, or none (default prefetch)",
+        help="in the prompt; by a tool that react and code actors call; both; level by level; none (default prefetch)",
     )
     models.add_argument("--shots", type=_positive, default=8, metavar="N", help="examples of icl (default 8)")
     models.add_argument(

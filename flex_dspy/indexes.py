@@ -355,10 +355,23 @@ class LexicalIndex:
         return sorted(matches, key=_content_order)[:depth]
 
     def _scores(self, library: ExperienceLibrary, text: str) -> npt.NDArray[np.float64]:
-        scores: npt.NDArray[np.float64] = np.zeros(self._rows.until(library.tip))
-        mean_length = max(self._total_length[library.tip] / max(len(library), 1), 1.0)
-        for postings in self._telling(library, text, len(scores)):
-            self._add(scores, postings, library, mean_length)
+        end, documents = self._rows.until(library.tip), len(library)
+        telling = self._telling(library, text, end)
+        if not telling:
+            return np.zeros(end)
+        # All words at once: numpy's calls, a dozen a word, took twice as long as the sums.
+        spans = [(postings, *postings.until(end, library.tip)) for postings in telling]
+        rows = np.concatenate([np.frombuffer(p.rows, np.int32, births) for p, births, _ in spans])
+        counts = np.concatenate([np.frombuffer(p.counts, np.int32, births) for p, births, _ in spans])
+        holders = [births - deaths for _, births, deaths in spans]
+        each = [math.log(1 + (documents - n + 0.5) / (n + 0.5)) * (self.K1 + 1) for n in holders]
+        weights = np.repeat(each, [births for _, births, _ in spans])
+        if any(deaths for _, _, deaths in spans):
+            alive = self._died[rows] >= library.tip
+            rows, counts, weights = rows[alive], counts[alive], weights[alive]
+        mean_length = max(self._total_length[library.tip] / max(documents, 1), 1.0)
+        norm = self.K1 * (1 - self.B + self.B * self._length[:end] / mean_length)
+        scores: npt.NDArray[np.float64] = np.bincount(rows, weights * counts / (counts + norm[rows]), end)  # type: ignore[assignment]
         return scores
 
     def _telling(self, library: ExperienceLibrary, text: str, end: int) -> list[_Postings]:
@@ -374,24 +387,6 @@ class LexicalIndex:
         if sum(holders <= common for holders, _ in found) < self.RAREST:
             common = max((holders for holders, _ in sorted(found)[: self.RAREST]), default=0)
         return [self._postings[at] for holders, at in found if holders <= common]
-
-    def _add(
-        self,
-        scores: npt.NDArray[np.float64],
-        postings: _Postings,
-        library: ExperienceLibrary,
-        mean_length: float,
-    ) -> None:
-        births, deaths = postings.until(len(scores), library.tip)
-        documents, holders = len(library), births - deaths
-        rows = np.frombuffer(postings.rows, np.int32, births)
-        counts = np.frombuffer(postings.counts, np.int32, births)
-        if deaths:
-            alive = self._died[rows] >= library.tip
-            rows, counts = rows[alive], counts[alive]
-        weight = math.log(1 + (documents - holders + 0.5) / (holders + 0.5)) * (self.K1 + 1)
-        norm = self.K1 * (1 - self.B + self.B * self._length[rows] / mean_length)
-        scores[rows] += weight * counts / (counts + norm)
 
 
 class RuleIndex:

@@ -36,6 +36,7 @@ from flex_dspy.experience import Commit, Edit, Experience, Insert, Merge, Preced
 from flex_dspy.indexes import words_of
 from flex_dspy.library import ExperienceLibrary
 from flex_dspy.memory_store import MemoryStore
+from flex_dspy.outcomes import OutcomeLog, outcome_of, outcomes_of
 from flex_dspy.overlap import learned_ids, learned_problems, without_overlap
 from flex_dspy.plots import learning_curve
 from flex_dspy.programs.critic import Critic
@@ -283,6 +284,8 @@ class _Run:
         self.attempted = 0
         self.solved = 0
         self.failures: list[Failure] = []
+        # Study shows nothing while it learns.
+        self.outcomes = OutcomeLog(self.store.path) if self.store.path and not settings.study else None
 
     # -- the loop ------------------------------------------------------------------------------------------
 
@@ -396,7 +399,12 @@ class _Run:
             edits.append(edit)
             if isinstance(edit, Insert):  # the next rollout of the same example may teach the same
                 fresh.append(edit.experience)
-        return self.store.commit([Commit(self.id, step, tuple(edits), outcome.tally, outcome.solved)])
+        library = self.store.commit([Commit(self.id, step, tuple(edits), outcome.tally, outcome.solved)])
+        if self.outcomes is not None and outcome.tally.shown:
+            example, source = example_id(self.order[step - 1]), f"learn {self.id} {step}"
+            version = self.log.records[-1].hash  # the last one published: hashing each snapshot costs its size
+            self.outcomes.add([outcome_of(version, example, outcome.tally, outcome.solved, source)])
+        return library
 
     async def _settled(self, proposal: Proposal, fresh: Sequence[Experience]) -> Edit:
         """The proposed edit, unless an entry written meanwhile teaches the same: then the updater is asked again."""
@@ -459,6 +467,8 @@ class _Run:
             ledger=self.settings.ledger,
             role="validation",
         )
+        if self.outcomes is not None:
+            self.outcomes.add(outcomes_of(library.hash, evaluation.records, f"val {self.id}"))
         return evaluation.metrics()
 
     def _pictures(self) -> list[Path]:

@@ -8,11 +8,16 @@ ZONES = ("golden", "warning", "mixed")
 _LIBRARY = "a library file, a folder of them, or NAME@alias or NAME/version in MLflow"
 
 
-def add_library(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_library(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+) -> argparse._SubParsersAction[argparse.ArgumentParser]:
     """Add the command ``library`` with its own commands.
 
     Args:
         commands: Where the top command keeps its commands.
+
+    Returns:
+        Where ``library`` keeps its own.
     """
     library = commands.add_parser(
         "library",
@@ -29,6 +34,7 @@ def add_library(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     _add_export(actions)
     _add_search(actions)
     _add_edit(actions)
+    return actions
 
 
 _Actions = argparse._SubParsersAction

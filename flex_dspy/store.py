@@ -315,8 +315,9 @@ class _Files:
         sync_folder(self.snapshot.parent)
 
     def content(self) -> list[Path]:
-        """All that belongs to the library: snapshot, journal, and the log of ``flex_dspy.versions``."""
-        return [self.snapshot, self.journal, self.snapshot.with_name(f"{self.stem}.versions.jsonl")]
+        """All that belongs to the library: snapshot, journal, and what is known of its versions and entries."""
+        beside = (f"{self.stem}.{kind}" for kind in ("versions.jsonl", "outcomes.jsonl", "value.json"))
+        return [self.snapshot, self.journal, *map(self.snapshot.with_name, beside)]
 
 
 # -- the journal -------------------------------------------------------------------------------------------

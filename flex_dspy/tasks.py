@@ -88,7 +88,10 @@ class Task:
         model = lm or dspy.settings.lm
         defaults = OFFLINE_RETRIEVAL if model is not None and is_offline(model) else {}
         library = ExperienceLibrary(task=self.name) if library is None else library
-        retriever = ExperienceRetriever(library, **{"views": self.views, **defaults, **retrieval})
+        # Measured: with an embedder the two views together find most for texts, and the structural one for molecules.
+        dense = retrieval.get("embedder") is not None and "lexical" in self.views
+        views = [*self.views, "dense"] if dense else self.views
+        retriever = ExperienceRetriever(library, **{"views": views, **defaults, **retrieval})
         actor = Actor(
             self.signature,
             retriever,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, get_args
 
@@ -9,10 +10,11 @@ import dspy
 
 from flex_dspy.errors import ConfigurationError
 from flex_dspy.examples import problem_text
+from flex_dspy.levels import exploring, level_tools
 from flex_dspy.programs.strategies import CALLING_TOOLS, Means, Strategy, build
 from flex_dspy.recall import recall_tool, recalling
 from flex_dspy.rendering import NONE, render, tokens
-from flex_dspy.retrieval import ExperienceRetriever
+from flex_dspy.retrieval import ExperienceRetriever, retrievers
 from flex_dspy.running import aask_shortening, ask_shortening
 from flex_dspy.signatures.actor import Access, with_experience
 
@@ -33,7 +35,8 @@ class Actor(dspy.Module):
         strategy: How it works on a problem: ``direct``, ``icl``, ``cot``, ``react`` or ``code``; see
             ``flex_dspy.programs.strategies.build``.
         experience: ``prefetch`` puts what fits the problem into the prompt; ``recall`` is a tool with which a
-            strategy that calls tools searches for itself; ``both``; or ``none``.
+            strategy that calls tools searches for itself; ``levels`` are tools with which it lists methods, then reads
+            rules and instances (see ``flex_dspy.levels``); ``both`` is ``prefetch`` and ``recall``; or ``none``.
         tools: For ``react`` and ``code``: functions, or ``dspy.Tool``. Other strategies call none.
         examples: For ``icl``: solved examples that stand in the prompt, save the very problem that is asked.
         max_iters: For ``react`` and ``code``: most tool calls a problem.
@@ -67,13 +70,13 @@ class Actor(dspy.Module):
         self.strategy = strategy
         self.experience = experience
         self.max_iters = max_iters
-        if experience in ("recall", "both"):
+        if experience in ("recall", "levels", "both"):
             if strategy not in CALLING_TOOLS:
                 raise ConfigurationError(
                     f"strategy {strategy!r} cannot recall experience, as it calls no tools; "
                     f"{' and '.join(CALLING_TOOLS)} do"
                 )
-            tools = [*tools, recall_tool()]
+            tools = [*tools, *(level_tools() if experience == "levels" else [recall_tool()])]
         self.attempt = build(strategy, with_experience(task, experience), Means(tools, examples, max_iters))
 
     def forward(self, earlier_attempts: str = NO_ATTEMPTS, **inputs: Any) -> dspy.Prediction:
@@ -87,31 +90,41 @@ class Actor(dspy.Module):
             The task's outputs, ``reasoning`` (by some strategies), and ``experiences_used``.
         """
         given = {"earlier_attempts": earlier_attempts, **inputs, **self._demos(inputs)}
-        with recalling(self.retriever, self._problem(inputs)):
-            if self.experience == "recall":
+        with self._at_work(inputs):
+            if self.experience in ("recall", "levels"):
                 return self.attempt(**given)
-            return ask_shortening(self.attempt, "experiences", self._blocks(inputs), **given)
+            found = self.retriever(self._problem(inputs)) if self.experience in ("prefetch", "both") else None
+            return ask_shortening(self.attempt, "experiences", self._blocks(found), **given)
 
     async def aforward(self, earlier_attempts: str = NO_ATTEMPTS, **inputs: Any) -> dspy.Prediction:
         """The same, asynchronously."""
         given = {"earlier_attempts": earlier_attempts, **inputs, **self._demos(inputs)}
-        with recalling(self.retriever, self._problem(inputs)):
-            if self.experience == "recall":
+        with self._at_work(inputs):
+            if self.experience in ("recall", "levels"):
                 return await self.attempt.acall(**given)
-            return await aask_shortening(self.attempt.acall, "experiences", self._blocks(inputs), **given)
+            prefetched = self.experience in ("prefetch", "both")
+            found = await self.retriever.acall(self._problem(inputs)) if prefetched else None
+            return await aask_shortening(self.attempt.acall, "experiences", self._blocks(found), **given)
+
+    @contextlib.contextmanager
+    def _at_work(self, inputs: dict[str, Any]) -> Iterator[None]:
+        """Within this block the tools for experience serve this problem."""
+        problem = self._problem(inputs)
+        with recalling(self.retriever, problem), exploring(retrievers(self)[0], problem):
+            yield
 
     def experiences(self, inputs: dict[str, Any]) -> str:
         """The block of experiences for a problem; the key of retrieval is the problem's text."""
-        return next(self._blocks(inputs))
+        prefetched = self.experience in ("prefetch", "both")
+        return next(self._blocks(self.retriever(self._problem(inputs)) if prefetched else None))
 
-    def _blocks(self, inputs: dict[str, Any]) -> Iterator[str]:
+    def _blocks(self, found: dspy.Prediction | None) -> Iterator[str]:
         """The block of experiences, ever shorter."""
-        if self.experience in ("prefetch", "both"):
-            found = self.retriever(self._problem(inputs))
+        if found is not None:
             whole = str(found.experiences)
             yield whole
             for share in (2, 4):  # of the tokens that it took, as a budget may be far from used up
-                yield render(found.hits, tokens(whole) // share)
+                yield render(found.hits, tokens(whole) // share, self.retriever.levels)
         yield NONE
 
     def _problem(self, inputs: dict[str, Any]) -> str:

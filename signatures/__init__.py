@@ -11,11 +11,13 @@ from flex_dspy.signatures.actor import (
     with_experience,
 )
 from flex_dspy.signatures.critic import DistilFailure, DistilRecovery, DistilSuccess, Lesson, StudyWorkedAnswer
+from flex_dspy.signatures.retriever import ChooseLessons
 from flex_dspy.signatures.updater import Decision, MergeLesson
 from flex_dspy.signatures.verifier import VerifyAttempt
 
 __all__ = [
     "Access",
+    "ChooseLessons",
     "Decision",
     "DistilFailure",
     "DistilRecovery",

@@ -16,6 +16,7 @@ from flex_dspy.evaluation import Evaluation
 from flex_dspy.evaluation import evaluate as measure
 from flex_dspy.examples import problem_of
 from flex_dspy.library import ExperienceLibrary
+from flex_dspy.outcomes import OutcomeLog, outcomes_of
 from flex_dspy.overlap import learned_problems
 from flex_dspy.programs import Actor
 from flex_dspy.records import write_records
@@ -39,6 +40,8 @@ def run(arguments: argparse.Namespace) -> None:
         examples = sources.measurable(arguments.overlap, task, data, learned)
         folder = arguments.out or Path("exps") / f"eval-{task.name}-{library.hash[:8]}-{data.digest[:8]}"
         results = _measured(arguments, task, roles.actor(arguments, task, model, shots), examples, library, ledger)
+    if "with library" in results and Path(arguments.library).is_file():
+        OutcomeLog(arguments.library).add(outcomes_of(library.hash, results["with library"].records))
     for name, evaluation in results.items():
         write_records(folder / name.replace(" ", "-").replace(",", ""), evaluation)
     print(f"{task.name}: {data.source}, {model.model}, library {library.hash[:12]} ({len(library)} entries)")

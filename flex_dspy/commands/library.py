@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from flex_dspy import listing, registry
+from flex_dspy.commands import prune, value
 from flex_dspy.commands.entry_editor import revision_from_editor, revision_from_options
 from flex_dspy.diffing import diff
 from flex_dspy.editing import find_entry
@@ -259,4 +260,6 @@ _ACTIONS: dict[str, Callable[[argparse.Namespace], None]] = {
     "import": _import,
     "export": _export,
     "edit": _edit,
+    "value": value.run,
+    "prune": prune.run,
 }

@@ -1,5 +1,6 @@
 """Ways to work on a problem, and ways to come by experience."""
 
+import asyncio
 import importlib.util
 import shutil
 
@@ -310,3 +311,42 @@ def test_code_is_run_in_a_sandbox(server, ask, monkeypatch):
         "(nothing was printed)",
         "2",
     ]
+
+
+_LEVEL_BY_LEVEL = (
+    ("list_methods", {"query": "odd"}),
+    ("read_rules", {"ids": ["l1"]}),
+    ("read_trajectories", {"ids": ["l1"]}),
+    ("finish", {}),
+)
+
+
+def _leveled(n: int) -> Experience:
+    rules = (Rule(f"rule {n}"),)
+    return Experience(id=f"l{n}", zone="golden", method=f"odd method {n}", rules=rules, trajectory=f"story {n}")
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_an_actor_reads_lessons_level_by_level(llm_server, lm, asynchronous):
+    steps = iter(_LEVEL_BY_LEVEL)
+
+    def script(role, inputs, messages):
+        if "next_tool_name" not in messages[0]["content"]:
+            return {"reasoning": "as the lesson says", "answer": "7", "experiences_used": ["l1"]}
+        name, given = next(steps)
+        return {"next_thought": "look", "next_tool_name": name, "next_tool_args": given}
+
+    llm_server.script = script
+    library = ExperienceLibrary([_leveled(number) for number in range(3)])
+    actor = Actor("question -> answer", ExperienceRetriever(views=["lexical"]), strategy="react", experience="levels")
+    with pinned(library) as reading:
+        out = asyncio.run(actor.acall(question="odd?")) if asynchronous else actor(question="odd?")
+    assert "- l1 |" in out.trajectory["observation_0"]
+    assert "rule 1" in out.trajectory["observation_1"]
+    assert "story 1" in out.trajectory["observation_2"]
+    assert set(reading.shown) == {"l0", "l1", "l2"}
+
+
+def test_levels_need_an_actor_that_calls_tools():
+    with pytest.raises(ConfigurationError, match="react"):
+        Actor("question -> answer", experience="levels")
