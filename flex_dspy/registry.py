@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 import tempfile
 from collections.abc import Mapping
@@ -191,12 +192,16 @@ def _find_version(client: Any, uri: str, match: re.Match[str]) -> Any:
         raise ConfigurationError(f"There is no {match[0]} in {without_login(uri)}. {known}") from error
 
 
+_NOTHING = "Nothing is registered yet: learn with tracking first."
+
+
 def _what_there_is(client: Any, name: str) -> str:
     """What a user who asked for something missing under ``name`` could ask for instead."""
     names = [model.name for model in client.search_registered_models(max_results=100)]
     if name not in names:
-        listed = ", ".join(names[:20])
-        return f"Registered: {listed}." if names else "Nothing is registered yet: learn with tracking first."
+        listed = difflib.get_close_matches(name, names, 20, 0.0)  # the likeliest first
+        more = f" and {len(names) - len(listed)} more" if len(names) > len(listed) else ""
+        return f"Registered: {', '.join(listed)}{more}." if names else _NOTHING
     aliases = [f"{name}@{alias}" for alias in sorted(client.get_registered_model(name).aliases)]
     newest = client.search_model_versions(f"name = '{name}'", max_results=1, order_by=["version_number DESC"])
     numbers = [f"{name}/1 to {name}/{newest[0].version}"] if newest else []

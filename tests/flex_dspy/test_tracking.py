@@ -364,7 +364,12 @@ def test_what_is_not_there_is_said_with_what_is(uri: str, name: str) -> None:
     tracker = started(uri, name)
     tracker.log_version(version(line_of_libraries(1)[0], 0.5))
     there = f"There are: {name}@best, {name}@newest, {name}/1 to {name}/1."
-    for missing, hint in ((f"{name}@bset", there), (f"{name}/7", there), ("nobody@best", name)):
+    for missing, hint in (
+        (f"{name}@bset", there),
+        (f"{name}/7", there),
+        (f"{name}s@best", name),
+        ("nobody@best", "Registered: "),
+    ):
         with pytest.raises(ConfigurationError) as caught:
             load_library(missing, uri)
         assert str(caught.value).startswith(f"There is no {missing} in ")
