@@ -39,9 +39,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         name = _FILES.get(arguments.command, arguments.command)
         importlib.import_module(f"flex_dspy.commands.{name}").run(arguments)
+        sys.stdout.flush()
     except FlexError as error:
         print(f"flex-dspy: {error}", file=sys.stderr)
         return 3 if isinstance(error, BudgetError) else 1
+    except BrokenPipeError:  # whoever reads our output, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
         print("\nflex-dspy: interrupted; run the same command again to go on", file=sys.stderr)
         return 130

@@ -102,7 +102,7 @@ class ForwardLearning(Teleprompter):
         window: Staleness bound: example *i* sees the library after the edits of all examples up to
             *i - window*, and of all up to the last version at least. Larger windows keep more models busy.
         checkpoint_every: Publish a version every so many examples; None spreads six versions evenly on a log
-            scale, from 50 examples (or all, where there are fewer) to all.
+            scale, from 50 examples (a quarter of all, where there are fewer than 200) to all.
         library: Where to learn: a store, or the path of its file, or a snapshot to start from in memory. None
             starts in memory from what the student has.
         tracker: Logs every version, with its accuracy; None logs nothing.
@@ -531,7 +531,8 @@ def stops(total: int, every: int | None) -> list[int]:
     """After how many examples a version is published: at none, then on the way, and at the end."""
     if every is not None:
         return [*range(0, total, every), total]
-    spread = np.geomspace(min(50, total), total, DEFAULT_VERSIONS)
+    first = total if total <= 50 else min(50, total // 4)  # few examples are too few for a version on the way
+    spread = np.geomspace(first, total, DEFAULT_VERSIONS)
     return sorted({0, *(round(float(value)) for value in spread), total})
 
 

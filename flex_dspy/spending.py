@@ -212,7 +212,9 @@ class Ledger:
         """Numbers by name, for a tracker."""
         total = self.total
         numbers = {"spend_usd": total.usd, "spend_tokens": float(total.tokens), "spend_calls": float(total.calls)}
-        return numbers | {f"spend_tokens_{role}": float(usage.tokens) for role, usage in self.by_role.items()}
+        for role, usage in self.by_role.items():
+            numbers |= {f"spend_usd_{role}": usage.usd, f"spend_tokens_{role}": float(usage.tokens)}
+        return numbers
 
     def table(self) -> str:
         """A line a role, for a terminal; empty where nothing was asked."""

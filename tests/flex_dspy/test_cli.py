@@ -1,6 +1,8 @@
 """The commands, as a person types them."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -153,3 +155,13 @@ def test_a_version_in_mlflow_is_a_library_by_name(mlflow_uri, tmp_path) -> None:
     again = learn(tmp_path / "more", "--library", "flex-uspto50k@best", "--seed", "7", tracking=tracking)
     assert again == 0
     assert len(ExperienceLibrary.load(tmp_path / "more" / "library.json")) >= len(library)
+
+
+def test_a_reader_that_has_seen_enough_is_no_error() -> None:
+    shown = [sys.executable, "-m", "flex_dspy.cli", "library", "show", "exps/uspto50k.json", "--limit", "200"]
+    root = Path(__file__).parents[2]
+    with subprocess.Popen(shown, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=root) as process:
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait() == 0

@@ -116,6 +116,8 @@ def test_no_attempt_sees_its_own_solution():
 def test_versions_are_spread_on_a_log_scale():
     assert stops(400, None) == [0, 50, 76, 115, 174, 264, 400]
     assert stops(10, None) == [0, 10]
+    assert stops(60, None) == [0, 15, 20, 26, 34, 45, 60]
+    assert stops(200, None) == [0, 50, 66, 87, 115, 152, 200]
     assert stops(10, 4) == [0, 4, 8, 10]
 
 

@@ -289,7 +289,9 @@ def test_table_and_metrics():
         "spend_tokens": 1_100_003.0,
         "spend_calls": 2.0,
         "spend_tokens_critic": 1_100_000.0,
+        "spend_usd_critic": 12.0,
         "spend_tokens_actor": 3.0,
+        "spend_usd_actor": 0.0,
     }
 
 
