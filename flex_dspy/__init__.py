@@ -14,22 +14,22 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from flex_dspy.diffing import diff
-    from flex_dspy.evaluation import Evaluation, evaluate
-    from flex_dspy.experience import Experience, Precedent, Rule
     from flex_dspy.instructions import instruct
     from flex_dspy.learning import ForwardLearning
-    from flex_dspy.library import ExperienceLibrary
-    from flex_dspy.limits import Limits
-    from flex_dspy.lm import language_model
-    from flex_dspy.merging import merge
+    from flex_dspy.libraries.diffing import diff
+    from flex_dspy.libraries.experience import Experience, Precedent, Rule
+    from flex_dspy.libraries.library import ExperienceLibrary
+    from flex_dspy.libraries.merging import merge
+    from flex_dspy.libraries.store import LibraryStore
+    from flex_dspy.measuring.evaluation import Evaluation, evaluate
+    from flex_dspy.models.limits import Limits
+    from flex_dspy.models.lm import language_model
+    from flex_dspy.models.spending import Ledger
     from flex_dspy.programs import Actor, Critic, RejectionSampling, Updater, Verifier
-    from flex_dspy.registry import load_library
-    from flex_dspy.retrieval import ExperienceRetriever, pinned
-    from flex_dspy.spending import Ledger
-    from flex_dspy.store import LibraryStore
+    from flex_dspy.search.retrieval import ExperienceRetriever, pinned
     from flex_dspy.tasks import Task, get_task
-    from flex_dspy.tracking import MLflowTracker
+    from flex_dspy.versioning.registry import load_library
+    from flex_dspy.versioning.tracking import MLflowTracker
 
 __all__ = [
     "Actor",
@@ -62,22 +62,22 @@ __all__ = [
 
 # Importing dspy takes seconds, and `flex-dspy --help` must not: names are imported when they are first used.
 _HOME = {
-    "diffing": ("diff",),
-    "evaluation": ("Evaluation", "evaluate"),
-    "experience": ("Experience", "Precedent", "Rule"),
+    "libraries.diffing": ("diff",),
+    "measuring.evaluation": ("Evaluation", "evaluate"),
+    "libraries.experience": ("Experience", "Precedent", "Rule"),
     "instructions": ("instruct",),
     "learning": ("ForwardLearning",),
-    "library": ("ExperienceLibrary",),
-    "limits": ("Limits",),
-    "lm": ("language_model",),
-    "merging": ("merge",),
+    "libraries.library": ("ExperienceLibrary",),
+    "models.limits": ("Limits",),
+    "models.lm": ("language_model",),
+    "libraries.merging": ("merge",),
     "programs": ("Actor", "Critic", "RejectionSampling", "Updater", "Verifier"),
-    "retrieval": ("ExperienceRetriever", "pinned"),
-    "store": ("LibraryStore",),
+    "search.retrieval": ("ExperienceRetriever", "pinned"),
+    "libraries.store": ("LibraryStore",),
     "tasks": ("Task", "get_task"),
-    "registry": ("load_library", "read_library"),
-    "spending": ("Ledger",),
-    "tracking": ("MLflowTracker",),
+    "versioning.registry": ("load_library", "read_library"),
+    "models.spending": ("Ledger",),
+    "versioning.tracking": ("MLflowTracker",),
 }
 
 

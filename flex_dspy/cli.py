@@ -14,9 +14,9 @@ import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from flex_dspy.commands.library_options import add_library
+from flex_dspy.commands.value_options import add_prune, add_value
 from flex_dspy.errors import BudgetError, FlexError
-from flex_dspy.library_options import add_library
-from flex_dspy.value_options import add_prune, add_value
 
 TASKS = ("uspto50k", "retro", "uspto", "aime", "math", "gsm8k")
 ROLES = ("actor", "verifier", "critic", "updater")

@@ -30,27 +30,27 @@ from tqdm.auto import tqdm
 
 from flex_dspy.data.loading import digest
 from flex_dspy.errors import BudgetError, ConfigurationError, ModelError
-from flex_dspy.evaluation import HOPELESS, Evaluation, Measure, aevaluate
 from flex_dspy.examples import example_id, problem_of, reference_of
-from flex_dspy.experience import Commit, Edit, Experience, Insert, Merge, Precedent, Tally
-from flex_dspy.indexes import words_of
-from flex_dspy.library import ExperienceLibrary
-from flex_dspy.memory_store import MemoryStore
-from flex_dspy.outcomes import OutcomeLog, outcome_of, outcomes_of
-from flex_dspy.overlap import learned_ids, learned_problems, without_overlap
-from flex_dspy.plots import learning_curve
+from flex_dspy.libraries.experience import Commit, Edit, Experience, Insert, Merge, Precedent, Tally
+from flex_dspy.libraries.library import ExperienceLibrary
+from flex_dspy.libraries.memory_store import MemoryStore
+from flex_dspy.libraries.store import LibraryStore
+from flex_dspy.measuring.evaluation import HOPELESS, Evaluation, Measure, aevaluate
+from flex_dspy.measuring.outcomes import OutcomeLog, outcome_of, outcomes_of
+from flex_dspy.measuring.overlap import learned_ids, learned_problems, without_overlap
+from flex_dspy.models.spending import Ledger
 from flex_dspy.programs.critic import Critic
 from flex_dspy.programs.rejection_sampling import RejectionSampling
 from flex_dspy.programs.updater import Updater
 from flex_dspy.programs.verifier import Verifier
-from flex_dspy.retrieval import nearest_lessons, pinned, retrievers
 from flex_dspy.running import lean, raise_if_systemic, run_sync
 from flex_dspy.scoring import Metric
-from flex_dspy.spending import Ledger
-from flex_dspy.store import LibraryStore
-from flex_dspy.tracking import Tracker, Version
+from flex_dspy.search.indexes import words_of
+from flex_dspy.search.retrieval import nearest_lessons, pinned, retrievers
 from flex_dspy.trajectory import Trajectory
-from flex_dspy.versions import VersionLog, VersionRecord
+from flex_dspy.versioning.plots import learning_curve
+from flex_dspy.versioning.tracking import Tracker, Version
+from flex_dspy.versioning.versions import VersionLog, VersionRecord
 
 logger = logging.getLogger(__name__)
 
@@ -114,7 +114,7 @@ class ForwardLearning(Teleprompter):
         measures: Further measures of validation predictions.
         progress: Whether to show progress bars.
         allow_overlap: Measure even on validation examples that are learned from.
-        key: One form for all ways of writing a problem, to find those; see ``flex_dspy.overlap``.
+        key: One form for all ways of writing a problem, to find those; see ``flex_dspy.measuring.overlap``.
         ledger: Counts tokens and money by role, and keeps a budget; by default one in memory, without a budget.
 
     After ``compile``, ``versions`` holds what was published, with its accuracy, and ``failures`` the examples that

@@ -18,7 +18,7 @@ import dspy
 from dspy.clients.base_lm import BaseLM
 from dspy.utils.exceptions import DSPyError
 
-from flex_dspy.lm import is_offline
+from flex_dspy.models.lm import is_offline
 from flex_dspy.running import unreadable
 
 logger = logging.getLogger(__name__)

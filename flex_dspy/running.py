@@ -27,8 +27,8 @@ from dspy.utils.exceptions import (
     LMUnsupportedModelError,
 )
 
-from flex_dspy.adapter import RememberingChatAdapter
 from flex_dspy.errors import BudgetError, ConfigurationError, LibraryError, ModelError
+from flex_dspy.models.adapter import RememberingChatAdapter
 
 logger = logging.getLogger(__name__)
 

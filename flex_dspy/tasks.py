@@ -13,17 +13,17 @@ from flex_dspy.data import gsm8k as gsm8k_data
 from flex_dspy.data import uspto50k as uspto50k_data
 from flex_dspy.data.loading import LoadedData
 from flex_dspy.errors import ConfigurationError
-from flex_dspy.evaluation import Measure
-from flex_dspy.library import ExperienceLibrary
-from flex_dspy.lm import is_offline
+from flex_dspy.libraries.library import ExperienceLibrary
+from flex_dspy.measuring.evaluation import Measure
+from flex_dspy.measuring.overlap import canonical_text, normalized_text
 from flex_dspy.metrics.aime import aime, integer_answer
 from flex_dspy.metrics.gsm8k import gsm8k
 from flex_dspy.metrics.uspto50k import maxfrag, rank_of_reference, uspto50k
+from flex_dspy.models.lm import is_offline
 from flex_dspy.molecules import canonical_smiles
-from flex_dspy.overlap import canonical_text, normalized_text
 from flex_dspy.programs.actor import Access, Actor, Strategy
-from flex_dspy.retrieval import ExperienceRetriever, View
 from flex_dspy.scoring import Metric
+from flex_dspy.search.retrieval import ExperienceRetriever, View
 from flex_dspy.signatures.actor import Retrosynthesis, SolveCompetitionProblem, SolveWordProblem
 from flex_dspy.tools import calculate, check_molecule
 

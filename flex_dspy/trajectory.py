@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from flex_dspy.experience import Zone
+from flex_dspy.libraries.experience import Zone
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,12 +10,12 @@ import dspy
 
 from flex_dspy.errors import ConfigurationError
 from flex_dspy.examples import problem_text
-from flex_dspy.levels import exploring, level_tools
 from flex_dspy.programs.strategies import CALLING_TOOLS, Means, Strategy, build
-from flex_dspy.recall import recall_tool, recalling
-from flex_dspy.rendering import NONE, render, tokens
-from flex_dspy.retrieval import ExperienceRetriever, retrievers
 from flex_dspy.running import aask_shortening, ask_shortening
+from flex_dspy.search.levels import exploring, level_tools
+from flex_dspy.search.recall import recall_tool, recalling
+from flex_dspy.search.rendering import NONE, render, tokens
+from flex_dspy.search.retrieval import ExperienceRetriever, retrievers
 from flex_dspy.signatures.actor import Access, with_experience
 
 __all__ = ["NO_ATTEMPTS", "Access", "Actor", "Strategy"]
@@ -36,7 +36,7 @@ class Actor(dspy.Module):
             ``flex_dspy.programs.strategies.build``.
         experience: ``prefetch`` puts what fits the problem into the prompt; ``recall`` is a tool with which a
             strategy that calls tools searches for itself; ``levels`` are tools with which it lists methods, then reads
-            rules and instances (see ``flex_dspy.levels``); ``both`` is ``prefetch`` and ``recall``; or ``none``.
+            rules and instances (see ``flex_dspy.search.levels``); ``both`` is ``prefetch`` and ``recall``; or ``none``.
         tools: For ``react`` and ``code``: functions, or ``dspy.Tool``. Other strategies call none.
         examples: For ``icl``: solved examples that stand in the prompt, save the very problem that is asked.
         max_iters: For ``react`` and ``code``: most tool calls a problem.

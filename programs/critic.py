@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dspy
 
-from flex_dspy.experience import Experience, Precedent, Rule, Zone
+from flex_dspy.libraries.experience import Experience, Precedent, Rule, Zone
 from flex_dspy.rollouts import ResamplingPredict
 from flex_dspy.running import aask_shortening, ask_shortening
 from flex_dspy.shortening import shorter_attempts

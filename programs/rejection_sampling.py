@@ -10,13 +10,13 @@ import dspy
 
 from flex_dspy.errors import ConfigurationError
 from flex_dspy.examples import problem_of, problem_text, reference_of
+from flex_dspy.models.spending import charged_to
 from flex_dspy.programs.actor import NO_ATTEMPTS
 from flex_dspy.programs.verifier import Verifier
 from flex_dspy.rollouts import REPEAT, REPEATS, ROUND, ResamplingPredict, variant
 from flex_dspy.running import aask_shortening, call, raise_if_systemic, run_sync, takes, unreadable
 from flex_dspy.scoring import Metric, score
 from flex_dspy.shortening import shorter_attempts
-from flex_dspy.spending import charged_to
 from flex_dspy.trajectory import Feedback, Round, Trajectory
 
 logger = logging.getLogger(__name__)

@@ -10,9 +10,9 @@ import dspy
 from dspy.utils.exceptions import DSPyError
 
 from flex_dspy.errors import ConfigurationError
-from flex_dspy.rendering import Hit, Level, render
-from flex_dspy.retrieval import ExperienceRetriever
 from flex_dspy.running import overflows, unreadable
+from flex_dspy.search.rendering import Hit, Level, render
+from flex_dspy.search.retrieval import ExperienceRetriever
 from flex_dspy.signatures.retriever import ChooseLessons
 
 logger = logging.getLogger(__name__)

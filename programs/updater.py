@@ -8,10 +8,10 @@ from collections.abc import Iterator, Sequence
 import dspy
 from dspy.utils.exceptions import DSPyError
 
-from flex_dspy.experience import Discard, Edit, Experience, Insert, Merge, Revision, Rule
-from flex_dspy.rendering import Hit, render, tokens
+from flex_dspy.libraries.experience import Discard, Edit, Experience, Insert, Merge, Revision, Rule
 from flex_dspy.rollouts import ResamplingPredict
 from flex_dspy.running import aask_shortening, ask_shortening, unreadable
+from flex_dspy.search.rendering import Hit, render, tokens
 from flex_dspy.signatures.updater import Decision, MergeLesson
 
 logger = logging.getLogger(__name__)

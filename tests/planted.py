@@ -16,11 +16,11 @@ from typing import Any
 import dspy
 from dspy import lm15
 
-from flex_dspy.experience import Experience, Rule
-from flex_dspy.library import ExperienceLibrary
+from flex_dspy.libraries.experience import Experience, Rule
+from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.programs import Actor
-from flex_dspy.rendering import parse
-from flex_dspy.retrieval import ExperienceRetriever
+from flex_dspy.search.rendering import parse
+from flex_dspy.search.retrieval import ExperienceRetriever
 from tests.llm_server import formatted, read_prompt
 
 SHOWN = 8

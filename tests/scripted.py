@@ -13,7 +13,7 @@ from typing import Any
 
 import dspy
 
-from flex_dspy.rendering import parse
+from flex_dspy.search.rendering import parse
 
 FAMILIES = 20
 _SYLLABLES = (("ba", "co", "di", "fu", "ge", "lo"), ("rn", "sp", "tt", "vv"), ("an", "el", "ix", "om", "us"))

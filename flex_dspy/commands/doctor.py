@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 
 from flex_dspy.commands import roles
-from flex_dspy.doctor import MOST_CALLS, diagnose, report
 from flex_dspy.errors import ModelError
+from flex_dspy.models.doctor import MOST_CALLS, diagnose, report
 
 
 def run(arguments: argparse.Namespace) -> None:

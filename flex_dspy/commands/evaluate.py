@@ -10,17 +10,17 @@ import dspy
 
 from flex_dspy.commands import roles, sources
 from flex_dspy.commands.table import table
-from flex_dspy.equal_compute import equal_compute
 from flex_dspy.errors import ConfigurationError
-from flex_dspy.evaluation import Evaluation
-from flex_dspy.evaluation import evaluate as measure
 from flex_dspy.examples import problem_of
-from flex_dspy.library import ExperienceLibrary
-from flex_dspy.outcomes import OutcomeLog, outcomes_of
-from flex_dspy.overlap import learned_problems
+from flex_dspy.libraries.library import ExperienceLibrary
+from flex_dspy.measuring.equal_compute import equal_compute
+from flex_dspy.measuring.evaluation import Evaluation
+from flex_dspy.measuring.evaluation import evaluate as measure
+from flex_dspy.measuring.outcomes import OutcomeLog, outcomes_of
+from flex_dspy.measuring.overlap import learned_problems
+from flex_dspy.measuring.records import write_records
+from flex_dspy.models.spending import Ledger
 from flex_dspy.programs import Actor
-from flex_dspy.records import write_records
-from flex_dspy.spending import Ledger
 from flex_dspy.tasks import Task, get_task
 
 

@@ -10,20 +10,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from flex_dspy import listing, registry
 from flex_dspy.commands import prune, value
 from flex_dspy.commands.entry_editor import revision_from_editor, revision_from_options
-from flex_dspy.diffing import diff
-from flex_dspy.editing import find_entry
 from flex_dspy.errors import ConfigurationError, LibraryError
-from flex_dspy.experience import EXPERIENCES_JSON, PersonEdit, Pin, Remove
-from flex_dspy.library import ExperienceLibrary
-from flex_dspy.library_file import write_atomically
-from flex_dspy.merging import merge
-from flex_dspy.release_format import write_release
-from flex_dspy.retrieval import ExperienceRetriever
-from flex_dspy.store import LibraryStore, journal_of
-from flex_dspy.versions import VersionRecord
+from flex_dspy.libraries import listing
+from flex_dspy.libraries.diffing import diff
+from flex_dspy.libraries.editing import find_entry
+from flex_dspy.libraries.experience import EXPERIENCES_JSON, PersonEdit, Pin, Remove
+from flex_dspy.libraries.library import ExperienceLibrary
+from flex_dspy.libraries.library_file import write_atomically
+from flex_dspy.libraries.merging import merge
+from flex_dspy.libraries.release_format import write_release
+from flex_dspy.libraries.store import LibraryStore, journal_of
+from flex_dspy.search.retrieval import ExperienceRetriever
+from flex_dspy.versioning import registry
+from flex_dspy.versioning.versions import VersionRecord
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -7,7 +7,7 @@ import importlib
 
 from flex_dspy.commands.table import table
 from flex_dspy.errors import ConfigurationError
-from flex_dspy.rescoring import rescore
+from flex_dspy.measuring.rescoring import rescore
 from flex_dspy.scoring import Metric
 from flex_dspy.tasks import TASKS, get_task
 

@@ -12,11 +12,11 @@ import dspy
 
 from flex_dspy.errors import ConfigurationError
 from flex_dspy.instructions import instruct
-from flex_dspy.limits import Limits
-from flex_dspy.lm import is_offline, language_model
-from flex_dspy.prices import Price
+from flex_dspy.models.limits import Limits
+from flex_dspy.models.lm import is_offline, language_model
+from flex_dspy.models.prices import Price
+from flex_dspy.models.spending import Ledger
 from flex_dspy.programs import Actor, Critic, Updater, Verifier
-from flex_dspy.spending import Ledger
 from flex_dspy.tasks import Task
 
 logger = logging.getLogger(__name__)

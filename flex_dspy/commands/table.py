@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from flex_dspy.evaluation import Evaluation
+from flex_dspy.measuring.evaluation import Evaluation
 
 _COLUMNS = ("accuracy", "accuracy_low", "accuracy_high", "n", "samples", "errors")
 

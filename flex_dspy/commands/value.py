@@ -10,13 +10,13 @@ import dspy
 
 from flex_dspy.commands import roles, sources
 from flex_dspy.errors import ConfigurationError
-from flex_dspy.estimates import Estimate, Valuation, value_file
-from flex_dspy.library import ExperienceLibrary
-from flex_dspy.overlap import learned_problems
-from flex_dspy.registry import read_library
-from flex_dspy.spending import columns
+from flex_dspy.libraries.library import ExperienceLibrary
+from flex_dspy.measuring.estimates import Estimate, Valuation, value_file
+from flex_dspy.measuring.overlap import learned_problems
+from flex_dspy.measuring.value import value
+from flex_dspy.models.spending import columns
 from flex_dspy.tasks import get_task
-from flex_dspy.value import value
+from flex_dspy.versioning.registry import read_library
 
 
 def run(arguments: argparse.Namespace) -> None:

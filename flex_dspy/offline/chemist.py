@@ -12,9 +12,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from flex_dspy import rendering
 from flex_dspy.molecules import canonical_smiles
 from flex_dspy.offline.reactions import Candidate, Case, Lesson, extract_template, rank_candidates
+from flex_dspy.search import rendering
 
 _TEMPLATE = re.compile(r"`([^`\s]+>>[^`\s]+)`")
 _TRIED = re.compile(r"^  reactants: *(\S+)", re.MULTILINE)

@@ -15,10 +15,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from flex_dspy import rendering
 from flex_dspy.offline.procedure_search import Instance, cost, explains, find_procedures
 from flex_dspy.offline.procedures import VARIABLES, Procedure, ordered, parse, run, steps, text
 from flex_dspy.offline.wording import Wording, likeness, read
+from flex_dspy.search import rendering
 
 LARGEST_ANSWER = 999
 _MOST_RULES = 6  # procedures that a lesson or an entry teaches

@@ -17,9 +17,9 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from flex_dspy.experience import Commit, Experience, Insert, Precedent, Remove, Rule
-from flex_dspy.indexes import LexicalIndex, ProblemIndex, RuleIndex, StructuralIndex, index_of
-from flex_dspy.library import ExperienceLibrary
+from flex_dspy.libraries.experience import Commit, Experience, Insert, Precedent, Remove, Rule
+from flex_dspy.libraries.library import ExperienceLibrary
+from flex_dspy.search.indexes import LexicalIndex, ProblemIndex, RuleIndex, StructuralIndex, index_of
 
 SIZES = (1_000, 10_000)
 SEARCHES = 50

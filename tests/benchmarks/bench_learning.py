@@ -21,10 +21,10 @@ from pathlib import Path
 import dspy
 
 from flex_dspy import ExperienceLibrary, ForwardLearning, LibraryStore, evaluate, get_task, language_model
-from flex_dspy.lm import close
+from flex_dspy.models.lm import close
 from flex_dspy.offline import chemist
 from flex_dspy.offline.templates import extract_template
-from flex_dspy.retrieval import pinned
+from flex_dspy.search.retrieval import pinned
 
 TASK = get_task("uspto50k")
 

@@ -36,13 +36,13 @@ from typing import Any
 import dspy
 import numpy as np
 
-from flex_dspy.dense import Vectors
-from flex_dspy.experience import Commit, Experience, Insert
-from flex_dspy.indexes import words_of
-from flex_dspy.intervals import normal, wilson
-from flex_dspy.library import ExperienceLibrary
-from flex_dspy.rendering import Hit
-from flex_dspy.retrieval import ExperienceRetriever, pinned
+from flex_dspy.libraries.experience import Commit, Experience, Insert
+from flex_dspy.libraries.library import ExperienceLibrary
+from flex_dspy.measuring.intervals import normal, wilson
+from flex_dspy.search.dense import Vectors
+from flex_dspy.search.indexes import words_of
+from flex_dspy.search.rendering import Hit
+from flex_dspy.search.retrieval import ExperienceRetriever, pinned
 
 DEPTHS = (1, 3, 5, 10)
 FIRST_QUERY_YEAR = 2014

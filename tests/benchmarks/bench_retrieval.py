@@ -37,12 +37,12 @@ import dspy
 import numpy as np
 from rdkit import DataStructs
 
-from flex_dspy.dense import DenseIndex, Vectors
-from flex_dspy.experience import Commit, Experience, Insert, Precedent, Rule
-from flex_dspy.indexes import LexicalIndex, ProblemIndex, RuleIndex, StructuralIndex, index_of, words_of
-from flex_dspy.library import ExperienceLibrary
+from flex_dspy.libraries.experience import Commit, Experience, Insert, Precedent, Rule
+from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.molecules import fingerprint
-from flex_dspy.retrieval import ExperienceRetriever, nearest_lessons
+from flex_dspy.search.dense import DenseIndex, Vectors
+from flex_dspy.search.indexes import LexicalIndex, ProblemIndex, RuleIndex, StructuralIndex, index_of, words_of
+from flex_dspy.search.retrieval import ExperienceRetriever, nearest_lessons
 
 SIZES = (1_000, 10_000, 100_000)
 QUERIES = 200

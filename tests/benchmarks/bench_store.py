@@ -20,9 +20,9 @@ from io import BufferedWriter
 from pathlib import Path
 from typing import Any
 
-from flex_dspy.experience import Commit, Experience, Insert, Merge, Precedent, Rule, Tally
-from flex_dspy.library import ExperienceLibrary
-from flex_dspy.store import LibraryStore
+from flex_dspy.libraries.experience import Commit, Experience, Insert, Merge, Precedent, Rule, Tally
+from flex_dspy.libraries.library import ExperienceLibrary
+from flex_dspy.libraries.store import LibraryStore
 
 SIZES = (1_000, 10_000, 100_000)
 COMMITS = 300

@@ -20,12 +20,12 @@ from typing import Any
 import dspy
 from dspy.utils import DummyLM
 
-from flex_dspy.experience import ZONES, Experience, Precedent, Rule
 from flex_dspy.learning import NEAREST
-from flex_dspy.library import ExperienceLibrary
+from flex_dspy.libraries.experience import ZONES, Experience, Precedent, Rule
+from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.programs import Actor, Updater
-from flex_dspy.rendering import Hit, render, tokens
-from flex_dspy.retrieval import ExperienceRetriever, nearest_lessons, pinned
+from flex_dspy.search.rendering import Hit, render, tokens
+from flex_dspy.search.retrieval import ExperienceRetriever, nearest_lessons, pinned
 
 SIZES = (10, 100, 1_000, 10_000)
 WHOLE = 10**9  # tokens: everything fits
@@ -96,7 +96,7 @@ def tokenizer() -> tuple[str, Callable[[str], int]]:
     """GPT-4o's tokenizer, of which litellm ships the vocabulary; without it, this project's own estimate."""
     litellm = importlib.util.find_spec("litellm")
     if importlib.util.find_spec("tiktoken") is None or litellm is None or litellm.origin is None:
-        return "flex_dspy.rendering.tokens (an estimate on the safe side)", tokens
+        return "flex_dspy.search.rendering.tokens (an estimate on the safe side)", tokens
     import tiktoken
 
     os.environ["TIKTOKEN_CACHE_DIR"] = str(Path(litellm.origin).parent / "litellm_core_utils" / "tokenizers")

@@ -17,15 +17,15 @@ from collections.abc import Sequence
 import dspy
 import numpy as np
 
-from flex_dspy.comparison import compare
-from flex_dspy.contrasts import contrasts, half_width
-from flex_dspy.estimates import EARLY, Estimate
-from flex_dspy.evaluation import evaluate
-from flex_dspy.library import ExperienceLibrary
-from flex_dspy.pruning import prune
-from flex_dspy.retrieval import pinned
+from flex_dspy.libraries.library import ExperienceLibrary
+from flex_dspy.measuring.comparison import compare
+from flex_dspy.measuring.contrasts import contrasts, half_width
+from flex_dspy.measuring.estimates import EARLY, Estimate
+from flex_dspy.measuring.evaluation import evaluate
+from flex_dspy.measuring.pruning import prune
+from flex_dspy.measuring.value import value
 from flex_dspy.running import run_sync
-from flex_dspy.value import value
+from flex_dspy.search.retrieval import pinned
 from tests.planted import Quick, planted, problems, right
 
 BUDGETS = (600, 1_200, 2_500, 5_000, 10_000)

@@ -6,15 +6,15 @@ import dspy
 import pytest
 
 from flex_dspy.errors import BudgetError
-from flex_dspy.evaluation import evaluate
 from flex_dspy.learning import ForwardLearning
-from flex_dspy.library import ExperienceLibrary
-from flex_dspy.lm import language_model
-from flex_dspy.prices import Price
+from flex_dspy.libraries.library import ExperienceLibrary
+from flex_dspy.libraries.store import LibraryStore
+from flex_dspy.measuring.evaluation import evaluate
+from flex_dspy.models.lm import language_model
+from flex_dspy.models.prices import Price
+from flex_dspy.models.spending import Ledger
 from flex_dspy.programs import Actor
-from flex_dspy.retrieval import ExperienceRetriever
-from flex_dspy.spending import Ledger
-from flex_dspy.store import LibraryStore
+from flex_dspy.search.retrieval import ExperienceRetriever
 from tests.llm_faults import Latency
 from tests.llm_server import LLMServer, Received
 from tests.scripted import problems, right, student

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from flex_dspy.cli import main
-from flex_dspy.library import ExperienceLibrary
-from flex_dspy.registry import load_library
+from flex_dspy.libraries.library import ExperienceLibrary
+from flex_dspy.versioning.registry import load_library
 
 SMALL = ["--study", "--train-samples", "60", "--val-samples", "20", "--checkpoint-every", "30", "--quiet"]
 

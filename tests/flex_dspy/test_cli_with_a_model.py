@@ -7,7 +7,7 @@ import dspy
 import pytest
 
 from flex_dspy.cli import main
-from flex_dspy.library import ExperienceLibrary
+from flex_dspy.libraries.library import ExperienceLibrary
 from tests.llm_server import LLMServer
 from tests.scripted import problems, student, write
 

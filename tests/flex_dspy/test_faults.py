@@ -14,13 +14,13 @@ import dspy
 import pytest
 from tenacity import wait_fixed
 
-from flex_dspy.experience import Commit, Discard
 from flex_dspy.learning import ForwardLearning
-from flex_dspy.library import ExperienceLibrary
-from flex_dspy.lm import language_model
+from flex_dspy.libraries.experience import Commit, Discard
+from flex_dspy.libraries.library import ExperienceLibrary
+from flex_dspy.libraries.store import LibraryStore
+from flex_dspy.models.lm import language_model
 from flex_dspy.programs import Actor
-from flex_dspy.retrieval import ExperienceRetriever
-from flex_dspy.store import LibraryStore
+from flex_dspy.search.retrieval import ExperienceRetriever
 from tests.llm_faults import KINDS, Faults, Latency
 from tests.llm_server import LLMServer, Received
 from tests.scripted import lesson, problems, right, student, write
@@ -55,7 +55,7 @@ def repeated(requests: Sequence[Received]) -> list[tuple[Received, Received]]:
 @pytest.mark.slow
 def test_two_hundred_problems_through_every_kind_of_fault(server, tmp_path, monkeypatch, caplog):
     monkeypatch.setenv("API_KEY", "none")
-    monkeypatch.setattr("flex_dspy.lm.BACKOFF", wait_fixed(0.05))
+    monkeypatch.setattr("flex_dspy.models.lm.BACKOFF", wait_fixed(0.05))
     caplog.set_level(logging.INFO, "flex_dspy")
     dspy.configure_cache(disk_cache_dir=str(tmp_path / "cache"))
     commits: list[Commit] = []

@@ -12,11 +12,11 @@ import pytest
 
 from flex_dspy.errors import ConfigurationError
 from flex_dspy.learning import ForwardLearning, stops
-from flex_dspy.library import ExperienceLibrary
-from flex_dspy.lm import language_model
-from flex_dspy.store import LibraryStore
+from flex_dspy.libraries.library import ExperienceLibrary
+from flex_dspy.libraries.store import LibraryStore
+from flex_dspy.models.lm import language_model
 from flex_dspy.tasks import get_task
-from flex_dspy.versions import VersionLog
+from flex_dspy.versioning.versions import VersionLog
 
 TASK = get_task("uspto50k")
 

@@ -9,13 +9,13 @@ import pytest
 
 from flex_dspy.cli import main
 from flex_dspy.errors import ModelError
-from flex_dspy.evaluation import evaluate
-from flex_dspy.experience import ZONES
 from flex_dspy.learning import ForwardLearning
-from flex_dspy.library import ExperienceLibrary
+from flex_dspy.libraries.experience import ZONES
+from flex_dspy.libraries.library import ExperienceLibrary
+from flex_dspy.measuring.evaluation import evaluate
 from flex_dspy.programs import Actor
-from flex_dspy.rendering import parse
-from flex_dspy.retrieval import ExperienceRetriever
+from flex_dspy.search.rendering import parse
+from flex_dspy.search.retrieval import ExperienceRetriever
 from tests.llm_server import Fault, LLMServer
 
 KEY = "sk-a-very-secret-key"

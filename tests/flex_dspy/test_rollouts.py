@@ -7,7 +7,7 @@ import dspy
 import pytest
 from dspy.utils.callback import BaseCallback
 
-from flex_dspy.lm import language_model
+from flex_dspy.models.lm import language_model
 from flex_dspy.rollouts import REPEAT, ROUND, ResamplingPredict, sampled, variant
 from tests.llm_server import Fault
 

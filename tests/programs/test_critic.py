@@ -3,8 +3,8 @@
 import dspy
 import pytest
 
-from flex_dspy import experience
-from flex_dspy.experience import Precedent
+from flex_dspy.libraries import experience
+from flex_dspy.libraries.experience import Precedent
 from flex_dspy.programs import Critic
 from flex_dspy.signatures import DistilFailure, DistilRecovery, DistilSuccess, StudyWorkedAnswer
 from flex_dspy.signatures.critic import MOST_EXAMPLES

@@ -7,12 +7,12 @@ import dspy
 import pytest
 
 from flex_dspy.errors import ConfigurationError
-from flex_dspy.experience import Experience, Precedent, Rule
-from flex_dspy.library import ExperienceLibrary
+from flex_dspy.libraries.experience import Experience, Precedent, Rule
+from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.programs.actor import Actor
 from flex_dspy.programs.shortlist import Shortlist
-from flex_dspy.rendering import OPEN, parse
-from flex_dspy.retrieval import ExperienceRetriever, pinned, retrievers
+from flex_dspy.search.rendering import OPEN, parse
+from flex_dspy.search.retrieval import ExperienceRetriever, pinned, retrievers
 from tests.llm_server import Fault, LLMServer
 
 

@@ -15,10 +15,10 @@ import dspy
 import pytest
 from dspy import lm15
 
-from flex_dspy.experience import Commit, Experience, Insert, Precedent, Rule
 from flex_dspy.learning import ForwardLearning
-from flex_dspy.library import ExperienceLibrary
-from flex_dspy.lm import language_model
+from flex_dspy.libraries.experience import Commit, Experience, Insert, Precedent, Rule
+from flex_dspy.libraries.library import ExperienceLibrary
+from flex_dspy.models.lm import language_model
 from flex_dspy.molecules import canonical_smiles
 from flex_dspy.offline.engine import AsyncOfflineEngine, OfflineEngine
 from flex_dspy.programs import Actor, Critic, Updater, Verifier

@@ -1,0 +1,1 @@
+"""Experiences and the library that they make: snapshot, file, store, and what people do with them."""

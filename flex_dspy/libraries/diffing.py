@@ -1,0 +1,258 @@
+"""What changed between two libraries, entry by entry."""
+
+from __future__ import annotations
+
+import difflib
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from flex_dspy.libraries.experience import Experience, Rule
+from flex_dspy.libraries.library import ExperienceLibrary
+
+FIELDS = ("zone", "category", "priority", "pinned", "method", "trajectory")
+COUNTERS = ("shown", "helped", "hurt", "merged")
+# Share of words in common, in order, from which a rule that went and one that came count as one reworded.
+REWORDED = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """An entry that is gone, and the ids of those that hold all its rules, or were made of it."""
+
+    entry: Experience
+    merged_into: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class EntryChange:
+    """What changed in one entry.
+
+    Attributes:
+        id: The entry's id.
+        category: The category it has now.
+        fields: Old and new value of each field of ``FIELDS`` that changed.
+        rules_added: Texts of new rules.
+        rules_removed: Texts of rules that went.
+        rules_reworded: Old and new text of rules that changed.
+        precedents_gathered: How many solved cases came.
+        precedents_lost: How many went.
+        counters: By how much each of ``COUNTERS`` changed, where it did.
+        other: Names of further fields that changed, such as a rule's examples.
+    """
+
+    id: str
+    category: str
+    fields: Mapping[str, tuple[Any, Any]]
+    rules_added: tuple[str, ...] = ()
+    rules_removed: tuple[str, ...] = ()
+    rules_reworded: tuple[tuple[str, str], ...] = ()
+    precedents_gathered: int = 0
+    precedents_lost: int = 0
+    counters: Mapping[str, int] = field(default_factory=dict)
+    other: tuple[str, ...] = ()
+
+    @property
+    def says_other(self) -> bool:
+        """Whether it says something else now: more changed than its record of use, precedents and sources."""
+        rules = self.rules_added or self.rules_removed or self.rules_reworded
+        return bool(self.fields or rules or set(self.other) - {"sources", "dates"})
+
+
+@dataclass(frozen=True, slots=True)
+class LibraryDiff:
+    """The difference of two libraries; each list oldest entry first.
+
+    Attributes:
+        older: Hash of the one.
+        newer: Hash of the other.
+        added: Entries of the newer that the older lacks.
+        removed: Entries of the older that the newer lacks.
+        changed: What is in both, and differs.
+    """
+
+    older: str
+    newer: str
+    added: tuple[Experience, ...]
+    removed: tuple[Removed, ...]
+    changed: tuple[EntryChange, ...]
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.removed or self.changed)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The difference as plain objects, for JSON."""
+        return {
+            "older": self.older,
+            "newer": self.newer,
+            "added": [asdict(entry) for entry in self.added],
+            "removed": [
+                {"id": gone.entry.id, "category": gone.entry.category, "merged_into": list(gone.merged_into)}
+                for gone in self.removed
+            ],
+            "changed": [asdict(change) for change in self.changed],
+        }
+
+    def text(self, *, colour: bool = False, limit: int | None = None) -> str:
+        """The difference for a terminal.
+
+        Args:
+            colour: Mark what came and went by colours too.
+            limit: Most entries of each kind; None for all.
+        """
+        told = [change for change in self.changed if change.says_other]
+        quiet = [change for change in self.changed if not change.says_other]
+        lines = [self._summary()]
+        lines += _some(self.added, limit, _added_lines)
+        lines += _some(self.removed, limit, _removed_lines)
+        lines += _some(told, limit, _changed_lines)
+        lines += _some(quiet, limit, _changed_lines)
+        return "\n".join(_coloured(line) for line in lines) if colour else "\n".join(lines)
+
+    def _summary(self) -> str:
+        gathered = sum(change.precedents_gathered for change in self.changed)
+        said = sum(change.says_other for change in self.changed)
+        kept = sum(bool(gone.merged_into) for gone in self.removed)
+        counts = [
+            f"{len(self.added)} added",
+            f"{len(self.removed)} removed" + (f" ({kept} merged into others)" if kept else ""),
+            f"{said} revised",
+            f"{len(self.changed) - said} say the same with another record",
+        ]
+        return f"{self.older[:12]} to {self.newer[:12]}: {', '.join(counts)}; {gathered} precedents gathered"
+
+
+def diff(older: ExperienceLibrary, newer: ExperienceLibrary) -> LibraryDiff:
+    """What changed from one library to another. Cost grows with both, once.
+
+    Args:
+        older: The one.
+        newer: The other; they need not descend from each other.
+    """
+    gone = [entry for entry in older if entry.id not in newer]
+    homes = _homes(newer) if gone else {}
+    return LibraryDiff(
+        older.hash,
+        newer.hash,
+        tuple(entry for entry in newer if entry.id not in older),
+        tuple(Removed(entry, _merged_into(entry, homes)) for entry in gone),
+        tuple(_change(older[e.id], e) for e in newer if e.id in older and e != older[e.id]),
+    )
+
+
+def _homes(library: ExperienceLibrary) -> dict[str, list[str]]:
+    """Entries by the rules they hold, and by the entries they were made of."""
+    homes: dict[str, list[str]] = {}
+    for entry in library:
+        for key in {*(f"rule {rule.text}" for rule in entry.rules), *(f"id {s.id}" for s in entry.sources)}:
+            homes.setdefault(key, []).append(entry.id)
+    return homes
+
+
+def _merged_into(entry: Experience, homes: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    made_of_it = homes.get(f"id {entry.id}", ())
+    if made_of_it or not entry.rules:
+        return tuple(made_of_it)
+    holders = [set(homes.get(f"rule {rule.text}", ())) for rule in entry.rules]
+    return tuple(sorted(set.intersection(*holders)))
+
+
+def _change(old: Experience, new: Experience) -> EntryChange:
+    gone, came = _only_in(old.rules, new.rules), _only_in(new.rules, old.rules)
+    reworded = _reworded(gone, came)
+    fresh, lost = Counter(new.precedents), Counter(old.precedents)
+    return EntryChange(
+        id=new.id,
+        category=new.category,
+        fields={name: (a, b) for name in FIELDS if (a := getattr(old, name)) != (b := getattr(new, name))},
+        rules_added=tuple(text for text in came if text not in {b for _, b in reworded}),
+        rules_removed=tuple(text for text in gone if text not in {a for a, _ in reworded}),
+        rules_reworded=tuple(reworded),
+        precedents_gathered=(fresh - lost).total(),
+        precedents_lost=(lost - fresh).total(),
+        counters={name: by for name in COUNTERS if (by := getattr(new, name) - getattr(old, name))},
+        other=tuple(_other(old, new)),
+    )
+
+
+def _only_in(rules: Sequence[Rule], others: Sequence[Rule]) -> list[str]:
+    known = {rule.text for rule in others}
+    return [rule.text for rule in rules if rule.text not in known]
+
+
+def _reworded(gone: Sequence[str], came: Sequence[str]) -> list[tuple[str, str]]:
+    """Pairs of an old and a new text that say nearly the same, the most alike first to find each other."""
+    alike = [
+        (difflib.SequenceMatcher(None, old.split(), new.split(), autojunk=False).ratio(), old, new)
+        for old in gone
+        for new in came
+    ]
+    pairs: dict[str, str] = {}
+    for ratio, old, new in sorted(alike, key=lambda pair: -pair[0]):
+        if ratio >= REWORDED and old not in pairs and new not in pairs.values():
+            pairs[old] = new
+    return [(old, pairs[old]) for old in gone if old in pairs]
+
+
+def _other(old: Experience, new: Experience) -> Iterator[str]:
+    examples = {rule.text: rule.examples for rule in old.rules}
+    if any(examples.get(rule.text, rule.examples) != rule.examples for rule in new.rules):
+        yield "examples"
+    if dict(old.origin) != dict(new.origin):
+        yield "origin"
+    if old.sources != new.sources:
+        yield "sources"
+    if replace(old, created_at=new.created_at, updated_at=new.updated_at) == new:  # nothing else
+        yield "dates"
+
+
+# -- as text -----------------------------------------------------------------------------------------------
+
+
+def _some(items: Sequence[Any], limit: int | None, lines_of: Callable[[Any], list[str]]) -> list[str]:
+    shown = items if limit is None else items[:limit]
+    left = len(items) - len(shown)
+    return [*(line for item in shown for line in lines_of(item)), *([f"  ... and {left} more"] if left else [])]
+
+
+def _head(entry: Experience) -> str:
+    return f"{entry.id} {entry.zone}, {_short(entry.category or 'no category', 60)}"
+
+
+def _added_lines(entry: Experience) -> list[str]:
+    rules = [f"      + {_short(rule.text)}" for rule in entry.rules]
+    return [f"+ {_head(entry)}: {_short(entry.method)}", *rules]
+
+
+def _removed_lines(gone: Removed) -> list[str]:
+    where = f", merged into {', '.join(gone.merged_into[:3])}" if gone.merged_into else ""
+    return [f"- {_head(gone.entry)}: {_short(gone.entry.method)}{where}"]
+
+
+def _changed_lines(change: EntryChange) -> list[str]:
+    parts = [f"{name} {by:+d}" for name, by in change.counters.items()]
+    for count, what in ((change.precedents_gathered, "gathered"), (change.precedents_lost, "lost")):
+        parts += [f"{count} precedent{'s' * (count > 1)} {what}"] if count else []
+    parts += [f"{name} changed" for name in change.other]
+    lines = [f"~ {change.id} {_short(change.category or 'no category', 60)}" + (": " if parts else "")]
+    lines[0] += ", ".join(parts)
+    for name, (old, new) in change.fields.items():
+        lines += [f"      - {name}: {_short(str(old))}", f"      + {name}: {_short(str(new))}"]
+    for old, new in change.rules_reworded:
+        lines += [f"      - {_short(old)}", f"      + {_short(new)}"]
+    lines += [f"      - {_short(text)}" for text in change.rules_removed]
+    return lines + [f"      + {_short(text)}" for text in change.rules_added]
+
+
+def _short(text: str, most: int = 160) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= most else line[: most - 3] + "..."
+
+
+_COLOURS = {"+": "\033[32m", "-": "\033[31m", "~": "\033[33m"}
+
+
+def _coloured(line: str) -> str:
+    colour = _COLOURS.get(line.lstrip()[:1])
+    return f"{colour}{line}\033[0m" if colour else line

@@ -1,0 +1,316 @@
+"""What an agent learns: experiences, and the edits that put them into a library.
+
+An experience is one lesson on three levels (strategy, rules, instance), as in FLEX (arXiv 2511.06449):
+``method`` says how, ``rules`` say exactly what, ``trajectory`` shows it done once.
+
+Example:
+    >>> from flex_dspy.libraries.experience import Experience, Precedent, Rule
+    >>> lesson = Experience(
+    ...     zone="golden",
+    ...     method="Count the complement when 'at least one' is asked for.",
+    ...     rules=(Rule("P(at least one) = 1 - P(none)", ("1 - (5/6)**4",)),),
+    ...     precedents=(Precedent("dice-4", "Chance of a six in four throws?", "671/1296"),),
+    ... )
+    >>> lesson.id
+    '46634f79d6aed726'
+"""
+
+from __future__ import annotations
+
+import hashlib
+import operator
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import ConfigDict, Field, TypeAdapter
+
+# A misspelt key in a file edited by hand must be an error, not a silently missing value.
+_CLOSED = ConfigDict(extra="forbid")
+
+Zone = Literal["golden", "warning", "mixed"]
+ZONES: tuple[Zone, ...] = ("golden", "warning", "mixed")
+
+# An entry that outgrows these no longer fits a prompt beside others, and drowns in its own text at retrieval.
+MAX_RULES = 12
+MAX_METHOD = 4_000
+MAX_RULE = 1_500
+MAX_EXAMPLES = 4
+MAX_TRAJECTORY = 6_000
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One tactical rule: when to do exactly what, with short examples."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _CLOSED
+
+    text: str
+    examples: tuple[str, ...] = ()
+
+    def capped(self) -> Rule:
+        """The same rule with its texts cut to the caps."""
+        return Rule(self.text[:MAX_RULE], tuple(text[:MAX_RULE] for text in self.examples[:MAX_EXAMPLES]))
+
+
+@dataclass(frozen=True, slots=True)
+class Precedent:
+    """A solved case that an experience was distilled from: a retrieval key and its provenance.
+
+    Attributes:
+        example_id: The example's id (see ``flex_dspy.tasks.example_id``).
+        problem: The problem's text, as the actor saw it.
+        answer: The reference answer.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = _CLOSED
+
+    example_id: str
+    problem: str
+    answer: str
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where an entry of a merged library came from, and how it was used there (see ``flex_dspy.libraries.merging``).
+
+    Attributes:
+        id: The entry's id in that library.
+        name: What that library was called, such as the model that learned it.
+        runs: The learning runs that made that library, sorted; empty where none is known.
+        lessons: Digests of what the entry taught, by which the same lesson is known again.
+        shown: How many attempts there had it in their prompt.
+        helped: How many of those that succeeded relied on it.
+        hurt: How many of those that failed relied on it.
+        merged: How many lessons were merged into it there.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = _CLOSED
+
+    id: str
+    name: str = ""
+    runs: tuple[str, ...] = ()
+    lessons: tuple[str, ...] = ()
+    shown: int = 0
+    helped: int = 0
+    hurt: int = 0
+    merged: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Experience:
+    """One lesson with its provenance and its record of use.
+
+    Attributes:
+        id: Sixteen hexadecimal digits of the content's hash; filled in when empty.
+        zone: ``golden`` from success, ``warning`` from failure, ``mixed`` from failure to success.
+        method: The strategy, one paragraph.
+        rules: Tactical rules.
+        trajectory: The annotated instance it was learned on.
+        category: The problem family, free text.
+        priority: 1 (minor) to 5 (decisive).
+        precedents: Solved cases behind it.
+        shown: How many attempts had it in their prompt.
+        helped: How many successful attempts relied on it.
+        hurt: How many failed attempts relied on it.
+        merged: How many other lessons were merged into it.
+        created_at: Logical time of its making: how many examples the library had learned from. A library
+            file holds no clock reading, so that the same run writes the same bytes; MLflow keeps the dates.
+        updated_at: Logical time of its last change by an edit.
+        pinned: A person vouches for it: it is never pruned, and merges only add precedents to it.
+        origin: Fields of a foreign format, kept so that they can be written back.
+        sources: In a merged library, the entries that it was made of.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = _CLOSED
+
+    id: str = field(default="", kw_only=True)  # first, so that it is first in a file
+    zone: Zone
+    method: str
+    rules: tuple[Rule, ...] = ()
+    trajectory: str = ""
+    category: str = ""
+    priority: int = 3
+    precedents: tuple[Precedent, ...] = ()
+    shown: int = 0
+    helped: int = 0
+    hurt: int = 0
+    merged: int = 0
+    created_at: int = 0
+    updated_at: int = 0
+    pinned: bool = False
+    origin: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    # Left out of a file where there are none, so that libraries that were never merged keep their bytes and hash.
+    sources: Annotated[tuple[Source, ...], Field(exclude_if=operator.not_)] = ()
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.priority <= 5:
+            raise ValueError(f"priority must be 1 to 5, got {self.priority}")
+        if min(self.shown, self.helped, self.hurt, self.merged, self.created_at, self.updated_at) < 0:
+            raise ValueError("counters and logical times must not be negative")
+        if not self.id:
+            object.__setattr__(self, "id", self._content_id())
+
+    def _content_id(self) -> str:
+        first = self.precedents[0].example_id if self.precedents else ""
+        parts = [self.zone, self.method, self.trajectory, first]
+        for rule in self.rules:
+            parts += [rule.text, *rule.examples]
+        return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()[:16]
+
+    def text(self) -> str:
+        """Everything of the lesson that lexical search should see, precedents excluded."""
+        return "\n".join([self.category, self.method, *(rule.text for rule in self.rules)])
+
+    def is_overlong(self) -> bool:
+        """Whether the entry is beyond the caps; a release's may be (see ``flex_dspy.libraries.splitting``)."""
+        return self.capped() != self
+
+    def capped(self) -> Experience:
+        """The same lesson with its texts cut to the caps."""
+        rules = tuple(rule.capped() for rule in self.rules[:MAX_RULES])
+        return replace(self, method=self.method[:MAX_METHOD], rules=rules, trajectory=self.trajectory[:MAX_TRAJECTORY])
+
+
+@dataclass(frozen=True, slots=True)
+class Insert:
+    """Add a lesson as a new entry."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _CLOSED
+
+    experience: Experience
+    reason: str = ""
+    action: Literal["insert"] = "insert"
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """Replace one rule of an entry by a better one."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _CLOSED
+
+    old: str
+    rule: Rule
+
+
+@dataclass(frozen=True, slots=True)
+class Merge:
+    """Fold a lesson into the entry ``target``.
+
+    A merge is a difference, not a new state, so that two writers can merge into one entry at once. Where
+    ``target`` is gone, or would outgrow its caps, the lesson is inserted instead: nothing is lost. A pinned target
+    takes the lesson's precedents, and keeps its words.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = _CLOSED
+
+    target: str
+    experience: Experience
+    add_rules: tuple[Rule, ...] = ()
+    revise_rules: tuple[Revision, ...] = ()
+    method: str | None = None
+    reason: str = ""
+    action: Literal["merge"] = "merge"
+
+
+@dataclass(frozen=True, slots=True)
+class Discard:
+    """Keep nothing of a lesson: the library already says it, or it says nothing."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _CLOSED
+
+    experience_id: str
+    reason: str = ""
+    action: Literal["discard"] = "discard"
+
+
+@dataclass(frozen=True, slots=True)
+class Remove:
+    """Take an entry out. Where it is gone already, or pinned and ``force`` is not set, nothing happens."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _CLOSED
+
+    entry_id: str
+    reason: str = ""
+    force: bool = False
+    action: Literal["remove"] = "remove"
+
+
+@dataclass(frozen=True, slots=True)
+class Revise:
+    """Change what an entry says; its id, precedents and record of use stay. None leaves a field as it is.
+
+    Pinned or not: it is a person who revises. Where the entry is gone, nothing happens.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = _CLOSED
+
+    entry_id: str
+    reason: str = ""
+    zone: Zone | None = None
+    method: str | None = None
+    rules: tuple[Rule, ...] | None = None
+    trajectory: str | None = None
+    category: str | None = None
+    priority: Annotated[int, Field(ge=1, le=5)] | None = None
+    action: Literal["revise"] = "revise"
+
+    def fields(self) -> dict[str, Any]:
+        """The new values by the field of ``Experience`` that they are for."""
+        values = {name: getattr(self, name) for name in REVISABLE}
+        return {name: value for name, value in values.items() if value is not None}
+
+
+REVISABLE = ("zone", "method", "rules", "trajectory", "category", "priority")
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """Pin an entry, or let it loose. Where it is gone, nothing happens."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _CLOSED
+
+    entry_id: str
+    pinned: bool = True
+    reason: str = ""
+    action: Literal["pin"] = "pin"
+
+
+Edit = Insert | Merge | Discard | Remove | Revise | Pin
+PersonEdit = Remove | Revise | Pin
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """Which entries an example's attempts were shown, and what came of relying on them."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _CLOSED
+
+    shown: tuple[str, ...] = ()
+    helped: tuple[str, ...] = ()
+    hurt: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """All changes that one example made, applied together or not at all.
+
+    Attributes:
+        run: Identity of the learning run; with ``step`` it makes a commit recognizable after a crash.
+        step: Position of the example in the run, from 1.
+        edits: The updater's edits, in order.
+        tally: Use of the library by the example's attempts.
+        solved: Whether an attempt was accepted, or None where there was no attempt (study).
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = _CLOSED
+
+    run: str
+    step: int
+    edits: tuple[Annotated[Edit, Field(discriminator="action")], ...] = ()
+    tally: Tally = field(default_factory=Tally)
+    solved: bool | None = None
+
+
+COMMIT_JSON: TypeAdapter[Commit] = TypeAdapter(Commit)
+EXPERIENCES_JSON: TypeAdapter[list[Experience]] = TypeAdapter(list[Experience])

@@ -1,0 +1,391 @@
+"""The experience library: an immutable snapshot, and the pure function that applies a commit to it.
+
+A snapshot shares its structure with the one it came from, so that keeping the last few hundred of them, and
+making the next, costs the same at a hundred entries and at a hundred thousand.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rpds import HashTrieMap
+
+from flex_dspy.libraries.experience import (
+    EXPERIENCES_JSON,
+    MAX_EXAMPLES,
+    MAX_METHOD,
+    MAX_RULES,
+    ZONES,
+    Commit,
+    Discard,
+    Edit,
+    Experience,
+    Insert,
+    Merge,
+    PersonEdit,
+    Pin,
+    Precedent,
+    Remove,
+    Rule,
+    Tally,
+)
+from flex_dspy.libraries.library_json import entry_json, value_json
+
+if TYPE_CHECKING:
+    from flex_dspy.libraries.diffing import LibraryDiff
+
+FORMAT = "flex-dspy/1"
+# Entries that are serialised at once for the hash: one text of a large library would take as much memory as it does.
+_BATCH = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What one edit gave the indexes to read.
+
+    Attributes:
+        entry_id: The entry.
+        precedents: Its new precedents.
+        rewritten: The entry as it is now, where it is new or its text or zone changed.
+        removed: The entry is gone, with all that was read of it. Its id may come back later.
+    """
+
+    entry_id: str
+    precedents: tuple[Precedent, ...] = ()
+    rewritten: Experience | None = None
+    removed: bool = False
+
+
+class ChangeLog:
+    """The changes of a line of snapshots, oldest first, and the indexes built from them.
+
+    Snapshots of one line share one log; each knows how much of it is its own (``ExperienceLibrary.tip``).
+    Only the newest snapshot appends; an older one that is changed copies its part first.
+    """
+
+    def __init__(self, changes: list[Change]) -> None:
+        self.changes = changes
+        self.views: dict[Any, Any] = {}
+
+    def extended(self, tip: int, changes: list[Change]) -> ChangeLog:
+        """This log with ``changes`` after its first ``tip``, in place where nothing follows them yet."""
+        log = self if tip == len(self.changes) else ChangeLog(self.changes[:tip])
+        log.changes.extend(changes)
+        return log
+
+
+class ExperienceLibrary:
+    """An immutable set of experiences.
+
+    Args:
+        experiences: The entries; ids must differ.
+        task: Name of the task the library was learned on.
+        parent: Hash of the version it was made from.
+        seen: Number of commits applied so far: the library's logical clock.
+        runs: For each learning run, the last step that is in.
+        origin: Fields of a foreign file format, kept so that they can be written back.
+
+    Raises:
+        ValueError: If two experiences have one id.
+    """
+
+    def __init__(
+        self,
+        experiences: tuple[Experience, ...] | list[Experience] = (),
+        *,
+        task: str = "",
+        parent: str | None = None,
+        seen: int = 0,
+        runs: Mapping[str, int] | None = None,
+        origin: Mapping[str, Any] | None = None,
+    ) -> None:
+        entries = {experience.id: experience for experience in experiences}
+        if len(entries) != len(experiences):
+            raise ValueError("two experiences have the same id")
+        self.task = task
+        self.parent = parent
+        # The clock is never behind what it has stamped.
+        self.seen = max([seen, *(max(e.created_at, e.updated_at) for e in experiences)])
+        self.runs = dict(runs or {})
+        self.origin = dict(origin or {})
+        self._entries: HashTrieMap[str, Experience] = HashTrieMap(entries)
+        self._sizes: dict[str, int] = {zone: sum(e.zone == zone for e in experiences) for zone in ZONES}
+        self._precedents = sum(len(e.precedents) for e in experiences)
+        self.log = ChangeLog([Change(e.id, e.precedents, e) for e in experiences])
+        self.tip = len(experiences)
+
+    # -- reading -------------------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __contains__(self, entry_id: object) -> bool:
+        return entry_id in self._entries
+
+    def __getitem__(self, entry_id: str) -> Experience:
+        return self._entries[entry_id]
+
+    def get(self, entry_id: str) -> Experience | None:
+        """The entry with this id, or None."""
+        return self._entries.get(entry_id)
+
+    def __iter__(self) -> Iterator[Experience]:
+        """Entries, oldest first."""
+        return iter(sorted(self._entries.values(), key=lambda e: (e.created_at, e.id)))
+
+    def sizes(self) -> dict[str, int]:
+        """Number of entries by zone."""
+        return dict(self._sizes)
+
+    @property
+    def precedent_count(self) -> int:
+        """Number of solved cases behind all entries."""
+        return self._precedents
+
+    @cached_property
+    def hash(self) -> str:
+        """SHA-256 of the content: equal for two libraries exactly when task and entries are equal."""
+        digest = hashlib.sha256(self.task.encode() + b"\n[")
+        entries = sorted(self._entries.values(), key=lambda e: e.id)
+        for start in range(0, len(entries), _BATCH):
+            batch = EXPERIENCES_JSON.dump_json(entries[start : start + _BATCH])
+            digest.update(b"," * bool(start) + batch[1:-1])
+        digest.update(b"]")
+        return digest.hexdigest()
+
+    @property
+    def checksum(self) -> str:
+        """SHA-256 of a library file's other keys: its lineage, clock, runs and foreign fields."""
+        head = [self.hash, self.parent, self.seen, self.runs, self.origin]
+        return hashlib.sha256(json.dumps(head, sort_keys=True).encode()).hexdigest()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ExperienceLibrary) and self.hash == other.hash
+
+    def __hash__(self) -> int:
+        return hash(self.hash)
+
+    def __repr__(self) -> str:
+        zones = ", ".join(f"{count} {zone}" for zone, count in self._sizes.items() if count)
+        task = self.task or "no task"
+        return f"ExperienceLibrary({task}: {zones or 'empty'}; {self._precedents} precedents)"
+
+    # Optimizers deep-copy modules. A snapshot never changes, so a copy of it is itself.
+    def __copy__(self) -> ExperienceLibrary:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> ExperienceLibrary:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (ExperienceLibrary.from_json, (self.to_json(),))
+
+    # -- changing ------------------------------------------------------------------------------------------
+
+    def apply(self, commit: Commit) -> ExperienceLibrary:
+        """The library after one commit. Cost does not depend on the library's size."""
+        return self.apply_with_report(commit)[0]
+
+    def apply_with_report(self, commit: Commit) -> tuple[ExperienceLibrary, list[Edit]]:
+        """The library after one commit, and the edits as they really went (a merge may become an insert)."""
+        draft = _Draft(self)
+        done = [draft.edit(edit) for edit in commit.edits]
+        draft.count(commit.tally)
+        runs = {**self.runs, commit.run: commit.step} if commit.run else self.runs
+        return draft.finish(runs), done
+
+    def published(self, parent: str | None) -> ExperienceLibrary:
+        """The same snapshot as a version with the parent given."""
+        return self._with(parent=parent, hash=self.hash)
+
+    def for_task(self, task: str) -> ExperienceLibrary:
+        """The same snapshot as a library of a task, where it is of none."""
+        return self if self.task or not task else self.of_task(task)
+
+    def of_task(self, task: str) -> ExperienceLibrary:
+        """The same snapshot as a library of this task."""
+        return self if task == self.task else self._with(task=task)
+
+    def _with(self, **fields: Any) -> ExperienceLibrary:
+        new = object.__new__(ExperienceLibrary)
+        new.__dict__.update({k: v for k, v in self.__dict__.items() if k != "hash"} | fields)
+        return new
+
+    # -- files ---------------------------------------------------------------------------------------------
+
+    def to_json(self) -> str:
+        """The library file: one JSON document, a precedent a line, readable and equal for equal content."""
+        head = {
+            "format": FORMAT,
+            "task": self.task,
+            "hash": self.hash,
+            "checksum": self.checksum,
+            "parent": self.parent,
+            "seen": self.seen,
+            "runs": dict(sorted(self.runs.items())),
+            "origin": self.origin,
+        }
+        lines = [f'  "{key}": {value_json(value)},' for key, value in head.items()]
+        entries = ",\n".join(map(entry_json, self))
+        body = f'  "experiences": [\n{entries}\n  ]' if entries else '  "experiences": []'
+        return "\n".join(["{", *lines, body, "}", ""])
+
+    @classmethod
+    def from_json(cls, text: str | bytes, path: str | Path = "<text>") -> ExperienceLibrary:
+        """Read a library file's text. See ``flex_dspy.libraries.library_file.parse``."""
+        from flex_dspy.libraries.library_file import parse
+
+        return parse(text, path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> ExperienceLibrary:
+        """Read a library file of this project or of the FLEX release. See ``flex_dspy.libraries.library_file.load``."""
+        from flex_dspy.libraries.library_file import load
+
+        return load(path)
+
+    def save(self, path: str | Path) -> None:
+        """Write the library file atomically."""
+        from flex_dspy.libraries.library_file import write_atomically
+
+        write_atomically(Path(path), self.to_json())
+
+    # -- comparing -----------------------------------------------------------------------------------------
+
+    def diff(self, older: ExperienceLibrary) -> LibraryDiff:
+        """What changed since ``older``. See ``flex_dspy.libraries.diffing.diff``."""
+        from flex_dspy.libraries.diffing import diff
+
+        return diff(older, self)
+
+
+class _Draft:
+    """A library being changed: the one place where edits are interpreted."""
+
+    def __init__(self, base: ExperienceLibrary) -> None:
+        self.base = base
+        self.now = base.seen + 1
+        self.entries = base._entries
+        self.sizes = dict(base._sizes)
+        self.precedents = base._precedents
+        self.changes: list[Change] = []
+
+    def edit(self, edit: Edit) -> Edit:
+        match edit:
+            case Insert():
+                return self._insert(edit)
+            case Merge():
+                return self._merge(edit)
+            case Discard():
+                return edit
+            case _:
+                return self._by_person(edit)
+
+    def _by_person(self, edit: PersonEdit) -> Edit:
+        entry = self.entries.get(edit.entry_id)
+        if entry is None:
+            return Discard(edit.entry_id, "there is no such entry")
+        if isinstance(edit, Remove):
+            return self._remove(entry, edit)
+        if isinstance(edit, Pin):
+            self._put(replace(entry, pinned=edit.pinned, updated_at=self.now), (), rewritten=False)
+            return edit
+        capped = replace(entry, **edit.fields()).capped()
+        kept = {name: getattr(capped, name) for name in edit.fields()}  # what else is overlong stays whole
+        revised = replace(entry, **kept, updated_at=self.now)
+        self.sizes[entry.zone] -= 1
+        self.sizes[revised.zone] += 1
+        self._put(revised, (), rewritten=(revised.zone, revised.text()) != (entry.zone, entry.text()))
+        return edit
+
+    def _remove(self, entry: Experience, edit: Remove) -> Edit:
+        if entry.pinned and not edit.force:
+            return Discard(entry.id, "the entry is pinned")
+        self.entries = self.entries.remove(entry.id)
+        self.sizes[entry.zone] -= 1
+        self.precedents -= len(entry.precedents)
+        self.changes.append(Change(entry.id, removed=True))
+        return edit
+
+    def _insert(self, edit: Insert) -> Edit:
+        experience = edit.experience.capped()
+        if experience.id in self.entries:  # the very same lesson, from another writer
+            return self._merge(Merge(experience.id, experience, reason=edit.reason))
+        experience = replace(experience, created_at=self.now, updated_at=self.now)
+        self.sizes[experience.zone] += 1
+        self.precedents += len(experience.precedents)
+        self._put(experience, experience.precedents, rewritten=True)
+        return edit
+
+    def _merge(self, edit: Merge) -> Edit:
+        target = self.entries.get(edit.target)
+        rules = None if target is None else target.rules if target.pinned else _merged_rules(target, edit)
+        if target is None or rules is None:
+            return self._insert(Insert(edit.experience, reason=edit.reason))
+        known = {(p.example_id, p.answer) for p in target.precedents}
+        fresh = tuple(p for p in edit.experience.precedents if (p.example_id, p.answer) not in known)
+        merged = replace(
+            target,
+            method=edit.method[:MAX_METHOD] if edit.method and not target.pinned else target.method,
+            rules=rules,
+            precedents=target.precedents + fresh,
+            merged=target.merged + 1,
+            updated_at=self.now,
+        )
+        self.precedents += len(fresh)
+        self._put(merged, fresh, rewritten=merged.text() != target.text())
+        return edit
+
+    def _put(self, experience: Experience, fresh: tuple[Precedent, ...], *, rewritten: bool) -> None:
+        self.entries = self.entries.insert(experience.id, experience)
+        if fresh or rewritten:
+            self.changes.append(Change(experience.id, fresh, experience if rewritten else None))
+
+    def count(self, tally: Tally) -> None:
+        for entry_id in tally.shown:
+            entry = self.entries.get(entry_id)
+            if entry is not None:
+                counted = replace(
+                    entry,
+                    shown=entry.shown + 1,
+                    helped=entry.helped + (entry_id in tally.helped),
+                    hurt=entry.hurt + (entry_id in tally.hurt),
+                )
+                self.entries = self.entries.insert(entry_id, counted)
+
+    def finish(self, runs: Mapping[str, int]) -> ExperienceLibrary:
+        log = self.base.log.extended(self.base.tip, self.changes)
+        return self.base._with(
+            seen=self.now,
+            runs=runs,
+            log=log,
+            tip=self.base.tip + len(self.changes),
+            _entries=self.entries,
+            _sizes=self.sizes,
+            _precedents=self.precedents,
+        )
+
+
+def _united(examples: tuple[str, ...], more: tuple[str, ...]) -> tuple[str, ...]:
+    """Examples of a rule and as many of the others as it has room for."""
+    fresh = tuple(text for text in more if text not in examples)
+    return examples + fresh[: max(0, MAX_EXAMPLES - len(examples))]
+
+
+def _merged_rules(target: Experience, edit: Merge) -> tuple[Rule, ...] | None:
+    """The target's rules after the edit, or None where they would outgrow the cap.
+
+    Rules of equal text become one, with the examples of both.
+    """
+    revised = {revision.old: revision.rule.capped() for revision in edit.revise_rules}
+    rules: dict[str, Rule] = {}
+    for rule in [*(revised.get(rule.text, rule) for rule in target.rules), *map(Rule.capped, edit.add_rules)]:
+        known = rules.get(rule.text)
+        rules[rule.text] = rule if known is None else replace(known, examples=_united(known.examples, rule.examples))
+    return tuple(rules.values()) if len(rules) <= max(MAX_RULES, len(target.rules)) else None

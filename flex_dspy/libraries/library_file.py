@@ -1,0 +1,318 @@
+"""The library file: reading it with every check, and writing it so that no crash can spoil it.
+
+A file that is damaged, truncated or wrongly typed is an error that names the file and the place, and never
+an empty library. ``hash`` covers the experiences and ``checksum`` everything else, so that damage which
+leaves the file well formed is found as well; who edits a file by hand deletes both lines.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import json
+import math
+import os
+import re
+import secrets
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, NoReturn
+
+from pydantic import ConfigDict, NonNegativeInt, TypeAdapter, ValidationError
+
+from flex_dspy.errors import LibraryError, LibraryFormatError, LibraryVersionError
+from flex_dspy.libraries.experience import Experience
+from flex_dspy.libraries.library import FORMAT, ExperienceLibrary
+from flex_dspy.libraries.release_format import is_release, read_release
+
+# Reading takes several times a file's size in memory; a file beyond this was not written by a learner.
+MAX_BYTES = 2 << 30
+
+_RESTORE = "Restore the file from a backup, or from the version logged in MLflow"
+_CORRECT = "Correct it, or restore the file from a backup or from the version logged in MLflow"
+
+
+@dataclass(frozen=True, slots=True)
+class _Document:
+    """The keys of a library file."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    format: str
+    experiences: list[Experience]
+    task: str = ""
+    hash: str | None = None
+    checksum: str | None = None
+    parent: str | None = None
+    seen: NonNegativeInt = 0
+    runs: dict[str, NonNegativeInt] | None = None
+    origin: dict[str, Any] | None = None
+
+    def library(self) -> ExperienceLibrary:
+        """The library that the keys describe."""
+        return ExperienceLibrary(
+            self.experiences,
+            task=self.task,
+            parent=self.parent,
+            seen=self.seen,
+            runs=self.runs,
+            origin=self.origin,
+        )
+
+
+_DOCUMENT: TypeAdapter[_Document] = TypeAdapter(_Document)
+
+
+class _RefusedError(ValueError):
+    """JSON that the standard library would take, and that no library file holds."""
+
+    def __init__(self, place: str, problem: str) -> None:
+        self.place = place
+        super().__init__(problem)
+
+
+def load(path: str | Path, *, split: bool = False) -> ExperienceLibrary:
+    """Read a library file of this project or of the FLEX release.
+
+    Args:
+        path: The file. A journal beside it is not read: ``flex_dspy.libraries.store.LibraryStore`` does that.
+        split: Split the overlong entries of a release (see ``flex_dspy.libraries.splitting``).
+
+    Raises:
+        LibraryFormatError: If the file is damaged, truncated, wrongly typed or no library.
+        LibraryVersionError: If a newer flex-dspy wrote it.
+        LibraryError: If there is no such file, or it cannot be read.
+    """
+    try:
+        if Path(path).stat().st_size > MAX_BYTES:
+            raise LibraryFormatError(path, "the file", f"is larger than {MAX_BYTES:,} bytes", _RESTORE)
+        raw = Path(path).read_bytes()
+    except OSError as error:
+        raise LibraryError(path, "the file", f"cannot be read: {error.strerror}", "Check the path") from error
+    return parse(raw, path, split=split)
+
+
+def parse(text: str | bytes, path: str | Path = "<text>", *, split: bool = False) -> ExperienceLibrary:
+    """Read the text of a library file.
+
+    Args:
+        text: The whole document; bytes are UTF-8.
+        path: What errors should call it.
+        split: Split the overlong entries of a release.
+
+    Raises:
+        LibraryFormatError: If the text is damaged, truncated, wrongly typed or no library.
+        LibraryVersionError: If a newer flex-dspy wrote it.
+    """
+    with _no_collection():
+        intact = _parse_intact(text)
+        return _parse_with_care(text, path, split) if intact is None else intact
+
+
+@contextlib.contextmanager
+def _no_collection() -> Iterator[None]:
+    """Nothing that is made here is garbage, and looking for some among millions of objects takes seconds."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _parse_intact(text: str | bytes) -> ExperienceLibrary | None:
+    """The library of a text whose sums both hold, and None of any other.
+
+    What the sums cover needs no further check; what is wrong with other texts is found out with care, and slowly.
+    """
+    try:
+        document = _DOCUMENT.validate_json(text, strict=True)
+    except ValidationError:
+        return None
+    if document.format != FORMAT or document.hash is None or document.checksum is None:
+        return None
+    try:
+        library = document.library()
+    except ValueError:  # two entries of one id
+        return None
+    is_intact = (library.seen, library.hash, library.checksum) == (document.seen, document.hash, document.checksum)
+    return library if is_intact else None
+
+
+def _parse_with_care(text: str | bytes, path: str | Path, split: bool) -> ExperienceLibrary:
+    if isinstance(text, bytes):
+        text = _decode(text, path)
+    plain = _read_json(text, path)
+    if is_release(plain):
+        return read_release(plain, path, split=split)
+    _check_format(plain, path)
+    del plain  # as large as the library itself
+    document = _read_document(text, path)
+    _check_entries(document, path)
+    library = document.library()
+    _check_sums(document, library, path)
+    return library
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replace a file by ``text``: after a crash at any moment the old file is there, or the whole new one.
+
+    Raises:
+        LibraryError: If the file cannot be written. The old one is untouched.
+    """
+    data = text.encode()
+    if len(data) > MAX_BYTES:
+        problem = f"would be larger than {MAX_BYTES:,} bytes, and could not be read back"
+        raise LibraryError(path, "the file", problem, "Split the library")
+    target = path.resolve()  # through a link, not over it
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        _write_durably(temporary, data)
+        temporary.replace(target)
+        sync_folder(target.parent)
+    except OSError as error:
+        problem = f"cannot be written: {error.strerror}"
+        remedy = "What was there is untouched; make room, or choose another path"
+        raise LibraryError(path, "the file", problem, remedy) from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames in a folder survive a power failure, where the system can do that."""
+    if os.name == "nt":  # Windows opens no folders
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _write_durably(path: Path, data: bytes) -> None:
+    with path.open("xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+# -- JSON --------------------------------------------------------------------------------------------------
+
+
+def _decode(raw: bytes, path: str | Path) -> str:
+    try:
+        return raw.decode("utf-8-sig")  # some editors put a byte order mark in front
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise LibraryFormatError(path, f"line {line}", "is not UTF-8 text", _RESTORE) from error
+
+
+def _read_json(text: str, path: str | Path) -> Any:
+    """The document as plain objects: what pydantic's parser does not check is checked here."""
+    if not text.strip():
+        raise LibraryFormatError(path, "the file", "is empty", _RESTORE)
+    try:
+        return json.loads(
+            text,
+            object_pairs_hook=_unique_keys,
+            parse_constant=_refuse_constant,
+            parse_float=_finite_float,
+        )
+    except json.JSONDecodeError as error:
+        place = f"line {error.lineno}, column {error.colno}"
+        is_cut = error.msg.startswith("Unterminated") or not text[error.pos :].strip()
+        cut = " (the file ends too early)" if is_cut else ""
+        raise LibraryFormatError(path, place, f"is not JSON: {error.msg}{cut}", _RESTORE) from error
+    except RecursionError as error:
+        raise LibraryFormatError(path, "the file", "is nested too deeply", _RESTORE) from error
+    except _RefusedError as error:
+        raise LibraryFormatError(path, error.place, str(error), _CORRECT) from error
+    except ValueError as error:  # an integer of thousands of digits
+        raise LibraryFormatError(path, "a number", f"cannot be read: {error}", _CORRECT) from error
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        place = f"entry {result['id']}" if "id" in result else "an object"
+        raise _RefusedError(place, f"the key {twice[:80]!r} is there twice")
+    return result
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise _RefusedError("a number", f"{name} is not JSON")
+
+
+def _finite_float(digits: str) -> float:
+    value = float(digits)
+    if math.isinf(value):
+        raise _RefusedError("a number", f"{digits[:80]} is too large")
+    return value
+
+
+# -- meaning -----------------------------------------------------------------------------------------------
+
+
+def _check_format(plain: Any, path: str | Path) -> None:
+    name = plain.get("format") if isinstance(plain, dict) else None
+    if name == FORMAT:
+        return
+    newer = re.fullmatch(r"flex-dspy/(\d{1,9})", name) if isinstance(name, str) else None
+    if newer and int(newer[1]) > int(FORMAT.rpartition("/")[2]):
+        problem = f"is {name}, and this version reads {FORMAT}"
+        raise LibraryVersionError(path, "format", problem, "Upgrade flex-dspy")
+    problem = f'is no experience library: "format" should be "{FORMAT}"'
+    raise LibraryFormatError(path, "format", problem, "Check the path, or restore the file from a backup")
+
+
+def _read_document(text: str, path: str | Path) -> _Document:
+    try:
+        return _DOCUMENT.validate_json(text, strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = _place(first["loc"], json.loads(text)) or _line_in(first["msg"])
+        raise LibraryFormatError(path, place, first["msg"], _CORRECT) from error
+
+
+def _place(location: Sequence[int | str], plain: Any) -> str:
+    """A pydantic location as a path of keys, with the entry's id where it is inside of one."""
+    keys = ".".join(str(key) for key in location)
+    if location[:1] != ("experiences",) or len(location) < 2 or not isinstance(location[1], int):
+        return keys
+    entry = plain["experiences"][location[1]]
+    return f"{keys} (entry {entry['id']})" if isinstance(entry, dict) and "id" in entry else keys
+
+
+def _line_in(message: str) -> str:
+    """The position in a message of pydantic's JSON parser."""
+    found = re.search(r"line (\d+) column (\d+)", message)
+    return f"line {found[1]}, column {found[2]}" if found else "the file"
+
+
+def _check_entries(document: _Document, path: str | Path) -> None:
+    first: dict[str, int] = {}
+    for index, experience in enumerate(document.experiences):
+        if experience.id in first:
+            problem = f"has the id of experiences.{first[experience.id]}"
+            remedy = "Delete one of the two, or give it another id"
+            raise LibraryFormatError(path, f"experiences.{index} (entry {experience.id})", problem, remedy)
+        first[experience.id] = index
+        if max(experience.created_at, experience.updated_at) > document.seen:
+            problem = f'is dated later than the library\'s clock: "seen" is {document.seen}'
+            raise LibraryFormatError(path, f"experiences.{index} (entry {experience.id})", problem, _CORRECT)
+
+
+def _check_sums(document: _Document, library: ExperienceLibrary, path: str | Path) -> None:
+    sums = {"hash": (document.hash, library.hash), "checksum": (document.checksum, library.checksum)}
+    for key, (stated, actual) in sums.items():
+        if stated is not None and stated != actual:
+            remedy = (
+                'If you edited the file on purpose, delete the "hash" and "checksum" lines and load it '
+                "again; if not, restore it from a backup, or from the version logged in MLflow"
+            )
+            raise LibraryFormatError(path, key, f"the content does not match its {key}", remedy)

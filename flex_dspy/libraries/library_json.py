@@ -1,0 +1,51 @@
+"""How a library file is laid out: a field a line, the items of a list a line each, for people to read."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from json.encoder import encode_basestring as _text
+from typing import Any
+
+from flex_dspy.libraries.experience import Experience
+
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+
+
+def value_json(value: Any) -> str:
+    """Any value on one line."""
+    return str(value) if type(value) is int else _encode(value)  # the encoder is slow to start
+
+
+def entry_json(entry: Experience) -> str:
+    """One entry: a field a line, the items of a list a line each."""
+    rules = [f'{{"text": {_text(r.text)}, "examples": [{", ".join(map(_text, r.examples))}]}}' for r in entry.rules]
+    precedents = [
+        f'{{"example_id": {_text(p.example_id)}, "problem": {_text(p.problem)}, "answer": {_text(p.answer)}}}'
+        for p in entry.precedents
+    ]
+    # Written out field by field: it is half of a checkpoint, and an encoder takes more than twice as long.
+    sources = [value_json(asdict(source)) for source in entry.sources]
+    more = f',\n      "sources": {_list_json(sources)}' if sources else ""
+    return f"""    {{
+      "id": {_text(entry.id)},
+      "zone": {_text(entry.zone)},
+      "method": {_text(entry.method)},
+      "rules": {_list_json(rules)},
+      "trajectory": {_text(entry.trajectory)},
+      "category": {_text(entry.category)},
+      "priority": {entry.priority},
+      "precedents": {_list_json(precedents)},
+      "shown": {entry.shown},
+      "helped": {entry.helped},
+      "hurt": {entry.hurt},
+      "merged": {entry.merged},
+      "created_at": {entry.created_at},
+      "updated_at": {entry.updated_at},
+      "pinned": {"true" if entry.pinned else "false"},
+      "origin": {value_json(entry.origin) if entry.origin else "{}"}{more}
+    }}"""
+
+
+def _list_json(items: list[str]) -> str:
+    return "[\n        " + ",\n        ".join(items) + "\n      ]" if items else "[]"

@@ -1,0 +1,45 @@
+"""A store without a file: for a library learned in a notebook or a test, and gone with it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from flex_dspy.libraries.editing import EDITS, check_edits
+from flex_dspy.libraries.experience import Commit, PersonEdit
+from flex_dspy.libraries.library import ExperienceLibrary
+
+
+class MemoryStore:
+    """Commits to a library in memory, with the interface of ``flex_dspy.libraries.store.LibraryStore``.
+
+    Args:
+        library: Where to start.
+    """
+
+    path = None
+
+    def __init__(self, library: ExperienceLibrary) -> None:
+        self.library = library
+        self.replayed: tuple[ExperienceLibrary, ...] = (library,)
+
+    def commit(self, commits: Sequence[Commit]) -> ExperienceLibrary:
+        """Apply commits; those that are already in are skipped."""
+        for commit in commits:
+            if not commit.run or commit.step > self.library.runs.get(commit.run, -1):
+                self.library = self.library.apply(commit)
+        return self.library
+
+    def edit(self, edits: Sequence[PersonEdit]) -> ExperienceLibrary:
+        """Make a person's edits as one commit.
+
+        Raises:
+            ConfigurationError: If one of them cannot be made. None is made.
+        """
+        check_edits(self.library, edits)
+        return self.commit([Commit(EDITS, self.library.runs.get(EDITS, 0) + 1, tuple(edits))])
+
+    def checkpoint(self, parent: str | None = None) -> ExperienceLibrary:
+        """The library as a version."""
+        self.library = self.library if parent is None else self.library.published(parent)
+        self.replayed = ()
+        return self.library

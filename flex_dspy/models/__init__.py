@@ -1,0 +1,1 @@
+"""Language models: by name, within limits and a budget, and what they cost."""

@@ -1,0 +1,305 @@
+"""What is wrong between here and a language model, in plain words, with what to do about it.
+
+At most eight small requests a model; an offline expert needs none. No key is ever shown.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import statistics
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Generator, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import dspy
+from dspy.utils.exceptions import (
+    AdapterParseError,
+    DSPyError,
+    LMAuthError,
+    LMBillingError,
+    LMInvalidRequestError,
+    LMNotConfiguredError,
+    LMRateLimitError,
+    LMTimeoutError,
+    LMTransportError,
+    LMUnsupportedModelError,
+)
+
+from flex_dspy.models.lm import LanguageModel, is_offline
+from flex_dspy.models.prices import list_price, model_list
+from flex_dspy.models.providers import address_of, key_variables
+from flex_dspy.models.spending import Ledger
+from flex_dspy.signatures.critic import Lesson, StudyWorkedAnswer
+from flex_dspy.versioning.mlflow_store import without_login
+
+MOST_CALLS = 8  # a model
+PATIENCE = 10.0  # seconds for a connection
+_TINY = "Answer with the one word: ready"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one check found.
+
+    Attributes:
+        check: What was looked at.
+        ok: Whether it is as it should be; None where that is not known, or does not matter.
+        text: In plain words, with what to do where something is wrong.
+    """
+
+    check: str
+    ok: bool | None
+    text: str
+
+
+def diagnose(models: Mapping[str, dspy.LM]) -> list[Finding]:
+    """Check each model once, however many roles it has.
+
+    Args:
+        models: Models by role.
+
+    Returns:
+        The findings, in the order of the checks; of a model that does not answer, only those up to there.
+    """
+    findings: list[Finding] = []
+    for lm in {id(lm): lm for lm in models.values()}.values():
+        roles = ", ".join(role for role, model in models.items() if model is lm)
+        findings.append(Finding("model", None, f"{lm.model}, for {roles}"))
+        findings.extend(_offline(lm) if is_offline(lm) else _online(lm))
+    return findings
+
+
+def report(findings: list[Finding]) -> str:
+    """The findings, a line each."""
+    marks = {True: "ok  ", False: "FAIL", None: "-   "}
+    width = max((len(finding.check) for finding in findings), default=0)
+    return "\n".join(f"{marks[entry.ok]}  {entry.check.ljust(width)}  {entry.text}" for entry in findings)
+
+
+def _offline(lm: dspy.LM) -> Iterator[Finding]:
+    yield Finding("offline", True, "an offline expert: it needs no key, no network and no money")
+
+
+def _online(lm: dspy.LM) -> Iterator[Finding]:
+    settings: dict[str, Any] = {"cache": False, "num_retries": 0}
+    if isinstance(lm, LanguageModel):
+        settings["retries"] = 0
+    asked = lm.copy(**settings)
+    ledger = Ledger()
+    yield _key(lm)
+    yield from _address(lm)
+    with ledger.role("doctor"):
+        answering = yield from _answers(asked)
+        if answering is not None:
+            yield from _latency(answering)
+            yield _usage(ledger)
+            yield from _structured(answering)
+    yield _price(lm)
+    yield _window(lm)
+    spent = ledger.total
+    money = "at an unknown price" if spent.unpriced else f"{spent.usd:.4f} USD"
+    yield Finding("cost", None, f"these checks took {spent.calls} calls, {spent.tokens:,} tokens, {money}")
+
+
+# -- without asking ----------------------------------------------------------------------------------------
+
+
+def _key(lm: dspy.LM) -> Finding:
+    names = key_variables(lm)
+    found = next((name for name in names if os.environ.get(name)), None)
+    if found == "API_KEY" or (found is None and lm.kwargs.get("api_key")):
+        where = "the variable API_KEY" if found else "the program"
+        return Finding("key", True, f"from {where}; it goes to this model's address, whoever that is")
+    if found:
+        return Finding("key", True, f"from the variable {found}")
+    if not names:
+        return Finding("key", None, "none is needed")
+    return Finding(
+        "key", False, f"there is none: set {names[-1]}, or API_KEY (any word, where the server asks for none)"
+    )
+
+
+def _address(lm: dspy.LM) -> Iterator[Finding]:
+    """Name, connection and HTTP, each only if the one before works."""
+    address = address_of(lm)
+    parts = urlsplit(address or "")
+    if not address or not parts.hostname:
+        yield Finding("address", None, "known to litellm alone" if not address else f"no address: {address!r}")
+        return
+    yield Finding("address", None, without_login(address))
+    if parts.scheme in urllib.request.getproxies() and not urllib.request.proxy_bypass(parts.hostname):
+        yield Finding("network", None, f"through the proxy of the variable {parts.scheme}_proxy")
+        return
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        socket.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)
+        yield Finding("name", True, f"{parts.hostname} is known")
+    except OSError as error:
+        yield Finding("name", False, f"{parts.hostname} has no address ({error}): check the spelling, and the network")
+        return
+    try:
+        socket.create_connection((parts.hostname, port), timeout=PATIENCE).close()
+        yield Finding("connection", True, f"port {port} takes connections")
+    except OSError as error:
+        yield Finding("connection", False, f"nothing answers at port {port} ({error}): is the server running?")
+        return
+    yield from _http(address)
+
+
+def _http(address: str) -> Iterator[Finding]:
+    """Any HTTP status shows that there is a server; nothing secret is sent."""
+    headers: dict[str, str]
+    try:
+        with urllib.request.urlopen(f"{address.rstrip('/')}/models", timeout=PATIENCE) as answer:  # noqa: S310
+            status, headers = answer.status, dict(answer.headers)
+    except urllib.error.HTTPError as error:
+        status, headers = error.code, dict(error.headers)
+        error.close()
+    except (OSError, ValueError) as error:
+        yield Finding("http", False, f"no HTTP there ({error}): http or https, and the right port?")
+        return
+    yield Finding("http", True, f"a server answers (status {status} without a key)")
+    limits = ", ".join(f"{name}: {value}" for name, value in headers.items() if "ratelimit" in name.lower())
+    if limits:
+        yield Finding("rate limits", None, limits)
+
+
+def _price(lm: dspy.LM) -> Finding:
+    price = list_price(str(lm.model))
+    if price is None:
+        return Finding("price", None, "not known: a budget in USD needs --price MODEL=PROMPT,COMPLETION")
+    million = f"{price.prompt * 1e6:g} and {price.completion * 1e6:g}"
+    return Finding("price", True, f"{million} USD a million tokens sent and received (list price)")
+
+
+def _window(lm: dspy.LM) -> Finding:
+    from dspy.clients.model_metadata import model_info
+
+    provider, _, name = str(lm.model).partition("/")
+    size = (model_list().get(str(lm.model)) or model_info(provider, name)).get("max_input_tokens")
+    text = f"{size:,} tokens" if size else "not known; prompts that are too long are cut and sent again"
+    return Finding("context window", True if size else None, text)
+
+
+# -- by asking ---------------------------------------------------------------------------------------------
+
+
+def _answers(lm: dspy.LM) -> Generator[Finding, None, dspy.LM | None]:
+    """One tiny request as the model is set up; where its settings are refused, one without them.
+
+    Returns:
+        The model, if it answers.
+    """
+    try:
+        lm(_TINY)
+    except DSPyError as error:
+        if isinstance(error, LMInvalidRequestError) and not isinstance(error, LMUnsupportedModelError):
+            yield from _refused(lm, error)
+        else:
+            yield Finding("answer", False, f"{_first_line(lm, error)}: {_remedy(lm, error)}")
+        return None
+    yield Finding("answer", True, "the model answers")
+    return lm
+
+
+def _refused(lm: dspy.LM, refusal: LMInvalidRequestError) -> Iterator[Finding]:
+    plain = lm.copy(temperature=None, max_tokens=None, max_completion_tokens=None)
+    given = [name for name, value in lm.kwargs.items() if name not in plain.kwargs and value is not None]
+    try:
+        if given:
+            plain(_TINY)
+            remedy = f"it answers without {' and '.join(given)}: leave --{given[0].replace('_', '-')} out"
+            yield Finding("answer", False, f"{_first_line(lm, refusal)}: {remedy}")
+            return
+    except DSPyError:
+        pass
+    yield Finding("answer", False, f"{_first_line(lm, refusal)}: {_remedy(lm, refusal)}")
+
+
+def _latency(lm: dspy.LM) -> Iterator[Finding]:
+    seconds = []
+    for number in range(3):
+        start = time.perf_counter()
+        try:
+            lm(f"{_TINY} {number}")
+        except DSPyError as error:
+            yield Finding("latency", False, f"one of several requests failed: {_first_line(lm, error)}")
+            return
+        seconds.append(time.perf_counter() - start)
+    yield Finding("latency", True, f"{statistics.median(seconds):.2f} s, the median of 3 tiny requests")
+
+
+def _usage(ledger: Ledger) -> Finding:
+    if ledger.total.unreported:
+        return Finding("usage", False, "answers do not say what they took: neither budget nor --tpm can be kept")
+    return Finding("usage", True, "answers say how many tokens they took")
+
+
+def _structured(lm: dspy.LM) -> Iterator[Finding]:
+    """A critic's lesson by each way that there is."""
+    ways: dict[str, tuple[Callable[[], object], str]] = {
+        "lesson": (
+            lambda: _lesson(lm, dspy.ChatAdapter(use_json_adapter_fallback=False)),
+            "the critic's lessons cannot be read: take a stronger model for the critic and the updater",
+        ),
+        "lesson as JSON": (
+            lambda: _lesson(lm, dspy.JSONAdapter()),
+            "there is no second way to read an answer whose first form was broken",
+        ),
+        "JSON schema": (
+            lambda: Lesson.model_validate_json(_schema(lm)),
+            "response_format json_schema is not supported; nothing here needs it",
+        ),
+    }
+    for check, (way, meaning) in ways.items():
+        try:
+            way()
+            yield Finding(check, True, "filled in as asked")
+        except (DSPyError, ValueError, TypeError) as error:
+            why = "it was not in the form asked for" if not _is_refusal(error) else _first_line(lm, error)
+            yield Finding(check, False if check == "lesson" else None, f"{meaning} ({why})")
+
+
+def _lesson(lm: dspy.LM, adapter: dspy.Adapter) -> object:
+    with dspy.context(lm=lm, adapter=adapter):
+        return dspy.Predict(StudyWorkedAnswer)(problem="What is 17 + 25?", reference="42").lesson
+
+
+def _schema(lm: dspy.LM) -> str:
+    asked = "Write a short lesson, as JSON, on how to add two numbers of two digits."
+    answer = lm(asked, response_format=Lesson)[0]
+    return str(answer["text"] if isinstance(answer, dict) else answer)
+
+
+def _is_refusal(error: Exception) -> bool:
+    return isinstance(error, DSPyError) and not isinstance(error, AdapterParseError)
+
+
+def _first_line(lm: dspy.LM, error: Exception) -> str:
+    """What the provider said, in one line and without the key, should it repeat that."""
+    line = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+    secrets = [lm.kwargs.get("api_key"), *(os.environ.get(name) for name in key_variables(lm))]
+    for secret in filter(None, secrets):
+        line = line.replace(str(secret), "(key)")
+    return line
+
+
+def _remedy(lm: dspy.LM, error: DSPyError) -> str:
+    if isinstance(error, LMInvalidRequestError) and error.status in (404, 405):
+        return f"no such model or path: check the model's name, and that {address_of(lm)} is right"
+    advice: dict[type[DSPyError], str] = {
+        LMNotConfiguredError: f"set {(key_variables(lm) or ('API_KEY',))[-1]}",
+        LMAuthError: "the key is refused: is it the right one, for this provider?",
+        LMBillingError: "no credit is left, or the key's quota is used up: see the provider's billing page",
+        LMUnsupportedModelError: "no such model for this key: check its name",
+        LMRateLimitError: "too many requests: wait, and set --rpm and --tpm to what your account allows",
+        LMTimeoutError: "no answer in time: raise --timeout, or ask a smaller model",
+        LMTransportError: "no connection: see the checks of the address",
+        LMInvalidRequestError: "the provider refuses the request as it is: see what it says",
+    }
+    return next((text for kind, text in advice.items() if isinstance(error, kind)), "see what the provider says")

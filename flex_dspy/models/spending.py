@@ -1,0 +1,314 @@
+"""Tokens and money: counted by role, limited by a budget.
+
+A ``Ledger`` counts what models report, through DSPy's own usage tracking: every model counts, answers from a cache
+cost nothing, and a call that failed after it was answered is counted too::
+
+    ledger = Ledger(budget_usd=5.0)
+    with ledger.role("critic") as spent:
+        critic(...)
+    print(spent.total, ledger.by_role["critic"].usd)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import threading
+import weakref
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import dspy
+from dspy.utils.usage_tracker import UsageTracker
+
+from flex_dspy.errors import BudgetError, ConfigurationError, RunError
+from flex_dspy.models.prices import FREE, Price, list_price
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What calls took.
+
+    Attributes:
+        calls: Number of answers paid for.
+        prompt_tokens: Tokens sent.
+        completion_tokens: Tokens received.
+        usd: Their price, as far as it is known.
+        unpriced: How many of the calls have no known price.
+        unreported: How many of the answers did not say what they took; they count as no tokens.
+    """
+
+    calls: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    usd: float = 0.0
+    unpriced: int = 0
+    unreported: int = 0
+
+    @property
+    def tokens(self) -> int:
+        """Tokens sent and received."""
+        return self.prompt_tokens + self.completion_tokens
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(*(getattr(self, name) + getattr(other, name) for name in _COUNTS))
+
+    def __str__(self) -> str:
+        """``1.2M tokens, $3.40``; a price that is not known in full ends in ``+``."""
+        money = f", ${self.usd:,.2f}{'+' if self.unpriced else ''}" if self.usd else ""
+        return f"{_short(self.tokens)} tokens{money}"
+
+
+@dataclass
+class Account:
+    """What was spent within one ``Ledger.role`` block, so far."""
+
+    total: Usage = field(default_factory=Usage)
+
+
+class Ledger:
+    """Counts tokens and money by role, and says when a budget is spent.
+
+    Args:
+        path: A JSON-lines file that keeps every call's usage, so that a resumed run goes on counting; None keeps
+            it in memory.
+        budget_usd: Most US dollars.
+        budget_tokens: Most tokens, sent and received.
+        prices: Prices by model string, instead of the list prices.
+
+    Raises:
+        ConfigurationError: If a budget is not positive.
+        RunError: If the file is no record of spending.
+    """
+
+    def __init__(
+        self,
+        path: Path | None = None,
+        *,
+        budget_usd: float | None = None,
+        budget_tokens: int | None = None,
+        prices: Mapping[str, Price] | None = None,
+    ) -> None:
+        for name, value in (("budget_usd", budget_usd), ("budget_tokens", budget_tokens)):
+            if value is not None and value <= 0:
+                raise ConfigurationError(f"{name} must be positive, got {value}")
+        self.path = path
+        self.budget_usd = budget_usd
+        self.budget_tokens = budget_tokens
+        self.prices = dict(prices or {})
+        self.by_role: dict[str, Usage] = {}
+        self._lock = threading.Lock()
+        self._file: int | None = None
+        if path is not None and path.exists():
+            self._read(path)
+
+    def _read(self, path: Path) -> None:
+        for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+            try:
+                role, usage = (entry := json.loads(line)).pop("role"), Usage(**{k: entry[k] for k in _COUNTS})
+            except (ValueError, KeyError, TypeError) as error:
+                if not line.endswith(b"}"):  # cut short when the process was killed
+                    continue
+                raise RunError(f"{path}: line {number} is no record of spending: remove it to go on") from error
+            self.by_role[role] = self.by_role.get(role, Usage()) + usage
+
+    def _write(self, path: Path, line: str) -> None:
+        """Append a line with one system call, so that processes do not mix theirs."""
+        if self._file is None:
+            cut = path.exists() and not (path.read_bytes() or b"\n").endswith(b"\n")
+            self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+            weakref.finalize(self, os.close, self._file)
+            line = "\n" + line if cut else line
+        os.write(self._file, line.encode())
+
+    @property
+    def total(self) -> Usage:
+        """All roles together."""
+        with self._lock:
+            return sum(self.by_role.values(), Usage())
+
+    def check(self) -> None:
+        """Stop here if a budget is spent.
+
+        Raises:
+            BudgetError: If it is.
+        """
+        spent = self.total
+        if self.budget_usd is not None and spent.usd >= self.budget_usd:
+            raise BudgetError(f"the budget of ${self.budget_usd:,.2f} is spent ({spent}): raise --budget-usd to go on")
+        if self.budget_tokens is not None and spent.tokens >= self.budget_tokens:
+            raise BudgetError(
+                f"the budget of {self.budget_tokens:,} tokens is spent ({spent}): raise --budget-tokens to go on"
+            )
+
+    def check_prices(self, models: list[str]) -> None:
+        """Refuse a budget in money for models whose price nobody knows.
+
+        Raises:
+            ConfigurationError: If there is such a model.
+        """
+        unknown = [model for model in dict.fromkeys(models) if self.price(model) is None]
+        if self.budget_usd is not None and unknown:
+            raise ConfigurationError(
+                f"no price is known for {', '.join(unknown)}, so a budget in USD cannot be kept: say --price "
+                "MODEL=PROMPT,COMPLETION (USD a million tokens), or use --budget-tokens"
+            )
+
+    def price(self, model: str) -> Price | None:
+        """A model's price: the one given, else the list price."""
+        return self.prices.get(model) or list_price(model)
+
+    @contextlib.contextmanager
+    def role(self, name: str) -> Iterator[Account]:
+        """Charge what models are asked within the block to a role.
+
+        Each call of a model within the block is refused once the budget is spent; an answer that is under way
+        is waited for, and counted. Of nested blocks the inner one's role is charged; each has its own account.
+
+        Args:
+            name: ``actor``, ``verifier``, ``critic`` or ``updater``.
+
+        Yields:
+            What was spent within the block so far.
+
+        Raises:
+            BudgetError: If the budget is spent already.
+        """
+        self.check()
+        account = Account()
+        tracker = _Charging(self, name, account, dspy.settings.usage_tracker)
+        # Among DSPy's settings, because those reach the threads of dspy.Parallel too.
+        with dspy.context(usage_tracker=tracker, flex_dspy_ledgers=(*_ledgers(), self)):
+            yield account
+
+    def charge(self, role: str, model: str, usage: Mapping[str, Any]) -> Usage:
+        """Count one answer.
+
+        Args:
+            role: Who asked.
+            model: The model string.
+            usage: ``prompt_tokens`` and ``completion_tokens``, as DSPy reports them.
+
+        Returns:
+            The same, priced.
+        """
+        price = self.price(model)
+        asked, written = usage.get("prompt_tokens") or 0, usage.get("completion_tokens") or 0
+        unreported = asked + written == 0 and price != FREE
+        cost = price.cost(usage) if price else 0.0
+        counted = Usage(1, asked, written, cost, int(price is None or unreported), int(unreported))
+        with self._lock:
+            self.by_role[role] = self.by_role.get(role, Usage()) + counted
+            if self.path is not None:
+                counts = {name: getattr(counted, name) for name in _COUNTS}
+                self._write(self.path, json.dumps({"role": role, "model": model, **counts}) + "\n")
+        return counted
+
+    def metrics(self) -> dict[str, float]:
+        """Numbers by name, for a tracker."""
+        total = self.total
+        numbers = {"spend_usd": total.usd, "spend_tokens": float(total.tokens), "spend_calls": float(total.calls)}
+        for role, usage in self.by_role.items():
+            numbers |= {f"spend_usd_{role}": usage.usd, f"spend_tokens_{role}": float(usage.tokens)}
+        return numbers
+
+    def table(self) -> str:
+        """A line a role, for a terminal; empty where nothing was asked."""
+        if not self.by_role:
+            return ""
+        rows = [["role", "calls", "prompt tokens", "completion tokens", "USD"]]
+        for name, usage in [*sorted(self.by_role.items()), ("all", self.total)]:
+            money = "unknown" if usage.unpriced == usage.calls else f"{usage.usd:,.4f}{'+' if usage.unpriced else ''}"
+            counts = (usage.calls, usage.prompt_tokens, usage.completion_tokens)
+            rows.append([name, *(f"{count:,}" for count in counts), money])
+        missing = self.total.unreported
+        note = [f"{missing:,} answers did not say what they took, and count as nothing"] if missing else []
+        return "\n".join([*columns(rows), *note])
+
+
+_COUNTS = tuple(count.name for count in fields(Usage))
+
+
+def columns(rows: list[list[str]]) -> list[str]:
+    """Rows of cells as lines of a terminal: the first column to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))])
+        for row in rows
+    ]
+
+
+def _ledgers() -> tuple[Ledger, ...]:
+    return dspy.settings.get("flex_dspy_ledgers", ())
+
+
+def within_budget() -> None:
+    """To be called before a model is asked.
+
+    Raises:
+        BudgetError: If the budget of the role that asks is spent.
+    """
+    for ledger in _ledgers():
+        ledger.check()
+
+
+@contextlib.contextmanager
+def charged_to(role: str) -> Iterator[None]:
+    """Within a ``Ledger.role`` block, charge what follows to another role; elsewhere, do nothing."""
+    with _ledgers()[-1].role(role) if _ledgers() else contextlib.nullcontext():
+        yield
+
+
+class _RolledUp(dict[str, Any]):
+    """Where ``dspy.track_usage`` leaves what was used, at the end of a block within ours."""
+
+    def __init__(self, tracker: UsageTracker) -> None:
+        super().__init__()
+        self._tracker = tracker
+
+    def __missing__(self, model: str) -> SimpleNamespace:
+        def extend(entries: list[dict[str, Any]]) -> None:
+            for entry in entries:
+                self._tracker.add_usage(model, entry)
+
+        return SimpleNamespace(extend=extend)
+
+
+class _Charging(UsageTracker):
+    """DSPy's usage tracker, which charges a ledger, and tells the tracker around it."""
+
+    def __init__(self, ledger: Ledger, role: str, account: Account, outer: UsageTracker | None) -> None:
+        super().__init__()
+        self.usage_data = _RolledUp(self)
+        self.ledger = ledger
+        self.role = role
+        self.account = account
+        self.outer = outer
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Charging:
+        """Itself: ``dspy.Parallel`` gives each thread a copy of the tracker."""
+        return self
+
+    def add_usage(self, lm: str, usage_entry: dict[str, Any]) -> None:
+        """Charge one answer."""
+        entry = self._flatten_usage_entry(usage_entry)
+        self._count(lm, entry, self.ledger.charge(self.role, lm, entry))
+
+    def _count(self, lm: str, entry: dict[str, Any], counted: Usage) -> None:
+        with self.ledger._lock:
+            self.account.total += counted
+        if isinstance(self.outer, _Charging) and self.outer.ledger is self.ledger:
+            self.outer._count(lm, entry, counted)  # a role within a role: charged once
+        elif self.outer is not None:
+            self.outer.add_usage(lm, entry)
+
+
+def _short(count: int) -> str:
+    for size, unit in ((1_000_000, "M"), (1_000, "k")):
+        if count >= size:
+            return f"{count / size:.1f}{unit}"
+    return str(count)

@@ -1,0 +1,294 @@
+"""The dense view: entries by the cosine of embeddings.
+
+Any ``dspy.Embedder`` serves. A text is embedded once, in batches, and known again by its content, whichever library or
+snapshot it is met in. An entry has a vector of its lesson and one of each of its first precedents' problems; the
+nearest of them counts.
+
+Example:
+    >>> import dspy, numpy
+    >>> def letters(texts):
+    ...     return numpy.array([[text.count(letter) for letter in "abc"] for text in texts], dtype="float32")
+    >>> vectors = Vectors(dspy.Embedder(letters))
+    >>> vectors.query("aab").tolist()
+    [0.8944271802902222, 0.4472135901451111, 0.0]
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import threading
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from weakref import WeakValueDictionary
+
+import dspy
+import numpy as np
+import numpy.typing as npt
+
+from flex_dspy.errors import ConfigurationError, LibraryFormatError
+from flex_dspy.libraries.library import Change, ExperienceLibrary
+from flex_dspy.search.indexes import Match, _Deaths, _grown, _Rows, _top_rows
+
+Floats = npt.NDArray[np.float32]
+# A product of a whole matrix may differ in its last digits with the place of a row in it.
+_SLACK = 1e-5
+# Texts that the embedder is given at once, to cut into its batches: what an error in the midst of them costs.
+_AT_ONCE = 1_000
+_NUMBERS = itertools.count()
+
+
+def embedder_name(embedder: dspy.Embedder) -> str:
+    """What an embedder is called in a saved program: its model's name, or that of its function."""
+    model = embedder.model
+    return model if isinstance(model, str) else str(getattr(model, "__qualname__", type(model).__qualname__))
+
+
+class Vectors:
+    """Unit vectors of texts, by one embedder; each text is embedded once.
+
+    Args:
+        embedder: The embedder. Its own cache is used for hosted models alone: that of a function would take two
+            functions of one source text for the same.
+    """
+
+    def __init__(self, embedder: dspy.Embedder) -> None:
+        self.name = embedder_name(embedder)
+        self.kind = f"dense {next(_NUMBERS)}"
+        self._embedder = embedder
+        self._caching = None if isinstance(embedder.model, str) else False
+        self._number_of: dict[bytes, int] = {}
+        self._matrix: Floats = np.zeros((0, 0), np.float32)
+        self._lock = threading.Lock()
+
+    @classmethod
+    def of(cls, embedder: dspy.Embedder) -> Vectors:
+        """The vectors that are already made with this embedder, or none yet."""
+        vectors = _IN_USE.get(id(embedder))
+        if vectors is None:  # while there are some, they hold the embedder, and no other has its id
+            vectors = _IN_USE[id(embedder)] = cls(embedder)
+        return vectors
+
+    # It is a cache, and two copies of it would embed everything twice.
+    def __deepcopy__(self, memo: dict[int, Any]) -> Vectors:
+        return self
+
+    def __len__(self) -> int:
+        return len(self._number_of)
+
+    @property
+    def matrix(self) -> Floats:
+        """The vectors, one a row, with room after the last; shape (room, dimensions)."""
+        return self._matrix
+
+    def query(self, text: str) -> Floats:
+        """The vector of one text, which is not kept; shape (dimensions,)."""
+        return self._embedded([text])[0]
+
+    def number(self, text: str) -> int:
+        """The row of a text's vector, or -1 where it has none yet."""
+        return self._number_of.get(_digest(text), -1)
+
+    def numbers(self, texts: Sequence[str]) -> list[int]:
+        """The rows of the texts' vectors; those that have none yet are embedded now, in batches.
+
+        Raises:
+            ConfigurationError: If the embedder gives what are no vectors, or vectors of another length.
+        """
+        with self._lock:
+            digests = [_digest(text) for text in texts]
+            missing = {d: text for d, text in zip(digests, texts, strict=True) if d not in self._number_of}
+            keys, fresh = list(missing), list(missing.values())
+            for start in range(0, len(fresh), _AT_ONCE):
+                end = start + _AT_ONCE
+                self._append(keys[start:end], self._embedded(fresh[start:end]))
+            return [self._number_of[digest] for digest in digests]
+
+    def _embedded(self, texts: list[str]) -> Floats:
+        found = np.asarray(self._embedder(texts, caching=self._caching), np.float32)
+        if found.ndim != 2 or len(found) != len(texts) or not np.isfinite(found).all():
+            raise ConfigurationError(
+                f"embedder {self.name!r} gave an array of shape {found.shape} for {len(texts)} texts; "
+                "one vector of finite numbers a text is wanted"
+            )
+        if self._matrix.size and found.shape[1] != self._matrix.shape[1]:
+            raise ConfigurationError(
+                f"embedder {self.name!r} gave vectors of {found.shape[1]} numbers after ones of {self._matrix.shape[1]}"
+            )
+        length = np.linalg.norm(found, axis=1, keepdims=True)
+        return (found / np.where(length > 0, length, 1)).astype(np.float32)
+
+    def _append(self, digests: Sequence[bytes], vectors: Floats) -> None:
+        count, needed = len(self), len(self) + len(vectors)
+        if needed > len(self._matrix):  # doubling keeps the cost of a vector constant
+            room = np.zeros((max(needed, 2 * count) - count, vectors.shape[1]), np.float32)
+            self._matrix = np.concatenate([self._matrix[:count], room]) if count else room
+        self._matrix[count:needed] = vectors
+        self._number_of.update((digest, count + at) for at, digest in enumerate(digests))
+
+    # -- beside the library --------------------------------------------------------------------------------
+
+    def save(self, path: str | Path) -> None:
+        """Write the vectors to a file in numpy's own format, in place of what is there; texts are not in it."""
+        path = Path(path)
+        partial = path.with_name(f"{path.name}.part")
+        with self._lock, partial.open("wb") as file:
+            digests = np.frombuffer(b"".join(self._number_of), np.uint8).reshape(-1, 16)
+            np.savez(file, embedder=np.array(self.name), digests=digests, vectors=self._matrix[: len(self)])
+        partial.replace(path)
+
+    @classmethod
+    def load(cls, path: str | Path, embedder: dspy.Embedder) -> Vectors:
+        """Read a file of vectors, so that what is in it is not embedded again.
+
+        Args:
+            path: The file.
+            embedder: The embedder that made them.
+
+        Raises:
+            LibraryFormatError: If the file cannot be read.
+            ConfigurationError: If an embedder of another name made it.
+        """
+        vectors = cls(embedder)
+        try:
+            with Path(path).open("rb") as raw, np.load(raw, allow_pickle=False) as file:
+                name, digests, rows = str(file["embedder"]), file["digests"], file["vectors"]
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise _damaged(path, f"it is no file of vectors: {error}") from error
+        if name != vectors.name:
+            raise ConfigurationError(f"{path}: made by embedder {name!r}, not by {vectors.name!r}")
+        if rows.ndim != 2 or digests.shape != (len(rows), 16):
+            raise _damaged(path, f"it has keys of shape {digests.shape} for vectors of shape {rows.shape}")
+        if len(rows):
+            vectors._append([digest.tobytes() for digest in digests], rows.astype(np.float32))
+        return vectors
+
+
+_IN_USE: WeakValueDictionary[int, Vectors] = WeakValueDictionary()
+
+
+def _damaged(path: str | Path, problem: str) -> LibraryFormatError:
+    return LibraryFormatError(path, "the file", problem, "Delete it: the vectors are then made anew")
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+class DenseIndex:
+    """Cosine of the query's embedding to those of each entry.
+
+    A search compares the query with every vector: it grows linearly. Its answer depends on the snapshot's content
+    alone, as far as the embedder's vectors do not depend on what shares their batch.
+
+    Args:
+        vectors: Where the vectors are.
+    """
+
+    # As many problems of an entry have a vector as have their words in the lexical index.
+    PRECEDENTS = 8
+
+    def __init__(self, vectors: Vectors) -> None:
+        self.synced = 0
+        self._vectors = vectors
+        self._rows = _Rows()
+        self._deaths = _Deaths()
+        self._entry_of_row: list[str] = []
+        self._live: dict[str, list[int]] = {}  # an entry's rows
+        self._known: dict[str, int] = {}  # precedents among them
+        self._pending: list[str] = []  # texts of the newest rows, which are not embedded yet
+        self._numbers: npt.NDArray[np.int64] = np.zeros(64, np.int64)  # of each row's vector
+        self._embedded = 0  # rows that have one
+        self._in_order = True  # whether each row's number is one more than the row's before
+        self._lock = threading.Lock()
+
+    def read(self, number: int, change: Change) -> None:
+        """Note the texts of a new or rewritten entry, or of new precedents. A search embeds them, many at once."""
+        known, texts = self._known.get(change.entry_id, 0), []
+        if change.removed or change.rewritten is not None:
+            for row in self._live.pop(change.entry_id, ()):
+                self._deaths.add(number, row)
+            known = 0
+        if change.rewritten is not None:
+            texts, precedents = [change.rewritten.text()], change.rewritten.precedents
+        else:
+            precedents = change.precedents
+        fresh = precedents[: self.PRECEDENTS - known]
+        self._known[change.entry_id] = known + len(fresh)
+        for text in [*texts, *(precedent.problem for precedent in fresh)]:
+            if text.strip():
+                self._live.setdefault(change.entry_id, []).append(self._rows.add(number))
+                self._entry_of_row.append(change.entry_id)
+                self._pending.append(text)
+
+    def search(self, library: ExperienceLibrary, text: str, depth: int, *, skip: str | None = None) -> list[Match]:
+        """The ``depth`` entries nearest to a text, best first; ties by id. Those at a right angle or more are left out.
+
+        Args:
+            library: The snapshot to search.
+            text: The query.
+            depth: How many entries.
+            skip: Vectors of this very text are left out.
+        """
+        if not self._rows.until(library.tip):
+            return []
+        self._embed()
+        query = self._vectors.query(text)
+        cosines = self._cosines(query, library)
+        own = -1 if skip is None else self._vectors.number(skip)
+        wanted = depth
+        while True:
+            rows = _top_rows(cosines, wanted)
+            best = self._best(_with_close_ones(rows, cosines), query, own)
+            if len(best) >= depth and len(rows) >= wanted:
+                entry_of, numbers = self._entry_of_row, self._numbers[rows].tolist()
+                sure = {entry_of[row] for row, number in zip(rows.tolist(), numbers, strict=True) if number != own}
+            if len(rows) < wanted or (len(best) >= depth and len(sure) >= depth):
+                ranked = sorted((-cosine, entry_id) for entry_id, cosine in best.items())
+                return [Match(entry_id, -cosine) for cosine, entry_id in ranked[:depth]]
+            wanted *= 2  # some entries have many rows among them
+
+    def _embed(self) -> None:
+        """Give every row read so far its vector."""
+        with self._lock:
+            pending = self._pending[:]
+            if not pending:
+                return
+            start, end = self._embedded, self._embedded + len(pending)
+            self._numbers = _grown(self._numbers, end)
+            self._numbers[start:end] = self._vectors.numbers(pending)
+            fresh = self._numbers[max(start - 1, 0) : end]
+            self._in_order = self._in_order and bool((np.diff(fresh) == 1).all())
+            self._embedded = end
+            del self._pending[: len(pending)]
+
+    def _cosines(self, query: Floats, library: ExperienceLibrary) -> Any:
+        """One number a row of the snapshot; zero where there is nothing to find."""
+        numbers = self._numbers[: self._rows.until(library.tip)]
+        ends = numbers[[0, -1]] if self._in_order else np.array([numbers.min(), numbers.max()])
+        product = self._vectors.matrix[ends[0] : ends[1] + 1] @ query
+        cosines: Floats = product if self._in_order else product[numbers - ends[0]]
+        np.maximum(cosines, 0, out=cosines)
+        dead = self._deaths.until(library.tip)
+        if dead:
+            cosines[np.array(dead, np.intp)] = 0
+        return cosines
+
+    def _best(self, rows: npt.NDArray[np.intp], query: Floats, own: int) -> dict[str, float]:
+        """Each entry's nearest vector, computed one by one, so that its place is no matter."""
+        numbers = self._numbers[rows]
+        exact = (self._vectors.matrix[numbers].astype(np.float64) * query).sum(axis=1)
+        exact[numbers == own] = 0
+        best: dict[str, float] = {}
+        for row, cosine in zip(rows.tolist(), exact.tolist(), strict=True):
+            entry_id = self._entry_of_row[row]
+            if cosine > best.get(entry_id, 0.0):
+                best[entry_id] = cosine
+        return best
+
+
+def _with_close_ones(rows: npt.NDArray[np.intp], scores: Floats) -> npt.NDArray[np.intp]:
+    """These rows, and those that a difference in the last digits may have kept from being among them."""
+    return np.flatnonzero(scores >= max(scores[rows].min() - _SLACK, _SLACK)) if len(rows) else rows

@@ -1,0 +1,167 @@
+"""From the views' rankings to the entries that are shown: fusion, filters, quotas, diversity."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+from flex_dspy.libraries.experience import Experience, Zone
+from flex_dspy.libraries.library import ExperienceLibrary
+from flex_dspy.search.indexes import Match, words_of
+
+# Cormack, Clarke and Buettcher, SIGIR 2009: the constant of reciprocal rank fusion.
+RRF = 60
+# As in the FLEX release.
+ZONE_WEIGHTS: Mapping[Zone, float] = {"golden": 1.0, "mixed": 0.9, "warning": 0.8}
+# Candidates that diversity chooses from, for each entry wanted.
+POOL = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An entry on its way into the result.
+
+    Attributes:
+        entry_id: The entry.
+        score: Its fused score.
+        ranks: Its rank in each view that found it, from 1.
+        scores: The best score that each of these views gave it.
+        weight: The factor of its zone.
+    """
+
+    entry_id: str
+    score: float = 0.0
+    ranks: dict[str, int] = field(default_factory=dict)
+    scores: dict[str, float] = field(default_factory=dict)
+    weight: float = 1.0
+
+
+def fuse(
+    library: ExperienceLibrary, rankings: Mapping[str, Sequence[Match]], weights: Mapping[Zone, float]
+) -> Iterator[Candidate]:
+    """One ranking of many, by reciprocal rank: the sum over views of the zone's weight / (60 + rank).
+
+    Args:
+        library: Where the entries are.
+        rankings: For each view its matches, best first; an entry's first match gives its rank.
+        weights: Factor of each zone.
+
+    Returns:
+        The entries, best first; ties by id. Each is made when it is asked for: most rank too low to be.
+    """
+    score: dict[str, float] = {}
+    weight: dict[str, float] = {}
+    places: dict[str, dict[str, tuple[int, float]]] = {}
+    for view, matches in rankings.items():
+        place: dict[str, tuple[int, float]] = {}
+        places[view] = place
+        for match in matches:
+            entry_id = match.entry_id
+            if entry_id in place:
+                continue
+            place[entry_id] = (len(place) + 1, match.score)
+            if entry_id not in weight:
+                weight[entry_id] = weights[library[entry_id].zone]
+                score[entry_id] = 0.0
+            score[entry_id] += weight[entry_id] / (RRF + len(place))
+    for _, entry_id in sorted((-total, entry_id) for entry_id, total in score.items()):
+        found = {view: place[entry_id] for view, place in places.items() if entry_id in place}
+        ranks = {view: rank for view, (rank, _) in found.items()}
+        scores = {view: own for view, (_, own) in found.items()}
+        yield Candidate(entry_id, score[entry_id], ranks, scores, weight[entry_id])
+
+
+def until_enough(
+    search: Callable[[int], Sequence[Match]], depth: int, keep: Callable[[str], bool] | None
+) -> Sequence[Match]:
+    """The first ``depth`` matches that are kept, however far down a view ranks them.
+
+    Args:
+        search: A view's matches, best first, to the depth that it is given.
+        depth: How many are wanted.
+        keep: Whether the entry with this id may be in the result; None keeps all.
+    """
+    matches = search(depth)
+    if keep is None:
+        return matches
+    looked_at = depth
+    while True:
+        kept = [match for match in matches if keep(match.entry_id)]
+        if len(kept) >= depth or len(matches) < looked_at:
+            return kept[:depth]
+        looked_at *= 4
+        matches = search(looked_at)
+
+
+def choose(
+    library: ExperienceLibrary,
+    ranked: Iterable[Candidate],
+    k: int,
+    *,
+    quotas: Mapping[Zone, int] | None = None,
+    diversity: float = 0.0,
+) -> list[Candidate]:
+    """The ``k`` candidates that are shown.
+
+    Args:
+        library: Where the entries are.
+        ranked: Candidates, best first.
+        k: How many to choose.
+        quotas: Most entries of a zone; a zone that is not named has no limit.
+        diversity: How much likeness to what is chosen already counts against a candidate, from 0 (nothing) to 1
+            (fit counts for the first alone). With it, the result is in order of choice.
+
+    Source: maximal marginal relevance, Carbonell and Goldstein, SIGIR 1998, over the first ``POOL * k`` candidates;
+    relevance is the fused score over the best one.
+    """
+    left = dict(quotas or {})
+    pool: list[Candidate] = []
+    most = k if not diversity else POOL * k
+    if diversity and quotas:
+        most = POOL * k * len(ZONE_WEIGHTS)  # one zone's candidates must not keep the others out of the pool
+    for candidate in ranked:
+        zone = library[candidate.entry_id].zone
+        if not diversity and zone in left:
+            if left[zone] < 1:
+                continue
+            left[zone] -= 1
+        pool.append(candidate)
+        if len(pool) == most:
+            break
+    return _diverse(library, pool, k, left, diversity) if diversity else pool
+
+
+def _diverse(
+    library: ExperienceLibrary, pool: list[Candidate], k: int, left: dict[Zone, int], diversity: float
+) -> list[Candidate]:
+    chosen: list[Candidate] = []
+    best = max((candidate.score for candidate in pool), default=0.0) or 1.0
+    nearest = dict.fromkeys((candidate.entry_id for candidate in pool), 0.0)  # likeness to the nearest chosen
+    while len(chosen) < k:
+        open_pool = [c for c in pool if left.get(library[c.entry_id].zone, 1) > 0]
+        if not open_pool:
+            break
+        gain = [(1 - diversity) * c.score / best - diversity * nearest[c.entry_id] for c in open_pool]
+        pick = open_pool[gain.index(max(gain))]
+        chosen.append(pick)
+        pool.remove(pick)
+        entry = library[pick.entry_id]
+        if entry.zone in left:
+            left[entry.zone] -= 1
+        for other in pool:
+            nearest[other.entry_id] = max(nearest[other.entry_id], likeness(entry, library[other.entry_id]))
+    return chosen
+
+
+def likeness(one: Experience, other: Experience) -> float:
+    """How much two entries say the same, in [0, 1]: half by their category, half by the words that they share."""
+    first, second = _words(one.text()), _words(other.text())
+    shared = len(first & second)
+    same = bool(one.category) and one.category.casefold() == other.category.casefold()
+    return 0.5 * same + 0.5 * shared / max(len(first) + len(second) - shared, 1)
+
+
+@lru_cache(maxsize=2_048)
+def _words(text: str) -> frozenset[str]:
+    return frozenset(words_of(text))

@@ -1,0 +1,343 @@
+"""Bringing fitting experiences to the actor: a DSPy retriever over an experience library."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import copy
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any
+
+import dspy
+
+from flex_dspy.errors import ConfigurationError
+from flex_dspy.libraries.experience import ZONES, Experience, Precedent, Zone
+from flex_dspy.libraries.library import ExperienceLibrary
+from flex_dspy.search.dense import DenseIndex, Vectors
+from flex_dspy.search.indexes import LexicalIndex, Match, ProblemIndex, RuleIndex, StructuralIndex, index_of
+from flex_dspy.search.ranking import RRF, ZONE_WEIGHTS, choose, fuse, until_enough
+from flex_dspy.search.rendering import LEVELS, Hit, Level, arrange, block
+from flex_dspy.search.retrieval_settings import ALWAYS_SAVED, DEFAULTS, View, checked
+
+__all__ = ["RRF", "ExperienceRetriever", "Reading", "View", "nearest_lessons", "pinned", "retrievers"]
+
+
+@dataclass
+class Reading:
+    """What one run of a program reads: the snapshot it is pinned to, and the entries it was shown.
+
+    Attributes:
+        library: The snapshot.
+        shown: Ids of the entries that were written into a prompt, in order, once for each time.
+        hidden: Ids of entries that no retriever finds, as if the snapshot did not hold them.
+        replace: Whether the next in the ranking take the places of hidden entries.
+    """
+
+    library: ExperienceLibrary
+    shown: list[str] = field(default_factory=list)
+    hidden: frozenset[str] = frozenset()
+    replace: bool = True
+
+
+_READING: ContextVar[Reading | None] = ContextVar("flex_dspy_reading", default=None)
+
+
+@contextlib.contextmanager
+def pinned(
+    library: ExperienceLibrary, hidden: frozenset[str] = frozenset(), *, replace: bool = True
+) -> Iterator[Reading]:
+    """Within this block every retriever reads this snapshot, and what it shows is recorded.
+
+    Args:
+        library: The snapshot.
+        hidden: Ids of entries that are not found in this block.
+        replace: Whether the next in the ranking take their places; otherwise these stay empty.
+
+    Example:
+        >>> from flex_dspy import ExperienceLibrary
+        >>> with pinned(ExperienceLibrary()) as reading:
+        ...     pass  # call a program here
+        >>> reading.shown
+        []
+    """
+    reading = Reading(library, hidden=frozenset(hidden), replace=replace)
+    token = _READING.set(reading)
+    try:
+        yield reading
+    finally:
+        _READING.reset(token)
+
+
+class ExperienceRetriever(dspy.Retrieve):
+    """Finds the experiences that fit a problem, and writes them for the prompt.
+
+    Each view ranks entries on its own; reciprocal rank fusion makes one ranking of them, weighted by the entry's
+    zone (golden 1.0, mixed 0.9, warning 0.8, as in the FLEX release). Every hit says why it is there: ``hit.why()``.
+
+    Args:
+        library: The snapshot to read when none is pinned.
+        k: Most entries to bring.
+        views: ``structural`` compares molecules, ``lexical`` compares words, ``dense`` compares embeddings.
+        depth: How many precedents (structural) or entries (lexical, dense) each view looks at.
+        token_budget: Most tokens that the rendered block may take.
+        exclude_self: Leave out solved cases of the very problem that is asked, and entries that rest on them
+            alone, so that no example is answered from its own solution. Switch it off in deployment, where a
+            known answer is welcome.
+        embedder: For the dense view: an embedder, or its ``Vectors`` where they are kept. Saved state names it.
+        zone_weights: Factors of zones in place of those above.
+        quotas: Most entries of a zone in the result; a zone that is not named has no limit.
+        zones: The only zones to search, as if the library held no others.
+        categories: The only categories to search, whole and in any case of letters.
+        diversity: How much likeness to what is chosen already counts against an entry, from 0 to 1; see
+            ``flex_dspy.search.ranking.choose``.
+        levels: The levels that are written: ``method``, ``rules``, ``precedents``, ``trajectory``.
+
+    Raises:
+        ConfigurationError: If a view, zone or level is unknown, a number is out of its range, or the dense view has no
+            embedder.
+    """
+
+    ZONE_WEIGHT = ZONE_WEIGHTS
+
+    def __init__(
+        self,
+        library: ExperienceLibrary | None = None,
+        *,
+        k: int = 8,
+        views: Sequence[View] = ("structural", "lexical"),
+        depth: int = 50,
+        token_budget: int = 4_000,
+        exclude_self: bool = True,
+        embedder: dspy.Embedder | Vectors | None = None,
+        zone_weights: Mapping[Zone, float] | None = None,
+        quotas: Mapping[Zone, int] | None = None,
+        zones: Sequence[Zone] | None = None,
+        categories: Sequence[str] | None = None,
+        diversity: float = 0.0,
+        levels: Sequence[Level] = LEVELS,
+    ) -> None:
+        super().__init__(k=k)
+        # An empty library is false, and yet may be the first snapshot of a task.
+        self._library = ExperienceLibrary() if library is None else library
+        self.vectors: Vectors | None = (
+            embedder if embedder is None or isinstance(embedder, Vectors) else Vectors.of(embedder)
+        )
+        self._set(
+            k=k,
+            views=views,
+            depth=depth,
+            token_budget=token_budget,
+            exclude_self=exclude_self,
+            zone_weights=zone_weights,
+            quotas=quotas,
+            zones=zones,
+            categories=categories,
+            diversity=diversity,
+            levels=levels,
+        )
+
+    def _set(self, **settings: Any) -> None:
+        usable = checked(settings)
+        if "dense" in usable["views"] and self.vectors is None:
+            raise ConfigurationError("the view 'dense' needs an embedder: ExperienceRetriever(..., embedder=...)")
+        self.__dict__.update(usable)
+
+    # An embedder may hold a model: a copy of the retriever shares it, with the vectors made so far.
+    def __deepcopy__(self, memo: dict[int, Any]) -> ExperienceRetriever:
+        new = object.__new__(type(self))
+        memo[id(self)] = new
+        new.__dict__.update(copy.deepcopy(self.__dict__, memo))
+        return new
+
+    @property
+    def library(self) -> ExperienceLibrary:
+        """The pinned snapshot where there is one, else the retriever's own."""
+        reading = _READING.get()
+        return reading.library if reading is not None else self._library
+
+    @library.setter
+    def library(self, library: ExperienceLibrary) -> None:
+        self._library = library
+
+    def forward(
+        self, query: str, k: int | None = None, *, exclude: str | None = None, **kwargs: Any
+    ) -> dspy.Prediction:
+        """Retrieve for one problem.
+
+        Args:
+            query: The problem: a SMILES for the structural view, any text for the others.
+            k: Most entries to bring, instead of the retriever's own ``k``.
+            exclude: The problem that is being solved, where the query is not its text; see ``exclude_self``.
+            **kwargs: Ignored; for compatibility with ``dspy.Retrieve``.
+
+        Returns:
+            A prediction with ``passages`` (one text an entry), ``hits`` (``Hit`` objects, best first) and
+            ``experiences`` (the block for the prompt).
+        """
+        return self.write(self.hits(query, k if k is not None else self.k, exclude))
+
+    async def acall(self, query: str, k: int | None = None, **kwargs: Any) -> dspy.Prediction:
+        """The same; a search is too short to be worth a thread, save where an embedder works for it."""
+        if "dense" in self.views:
+            return await asyncio.to_thread(self, query, k, **kwargs)
+        return self(query, k, **kwargs)
+
+    async def ahits(self, query: str, k: int, exclude: str | None = None) -> list[Hit]:
+        """``hits``, with an embedder at work in a thread."""
+        if "dense" in self.views:
+            return await asyncio.to_thread(self.hits, query, k, exclude)
+        return self.hits(query, k, exclude)
+
+    def write(self, hits: Sequence[Hit]) -> dspy.Prediction:
+        """The prediction for these hits; what its block shows is recorded (see ``pinned``)."""
+        entries = arrange(hits, self.token_budget, self.levels)
+        record(hit.experience.id for hit, lines in zip(hits, entries, strict=True) if lines)
+        passages = [hit.experience.text() for hit in hits]
+        return dspy.Prediction(passages=passages, hits=list(hits), experiences=block(entries))
+
+    def hits(self, query: str, k: int, exclude: str | None = None) -> list[Hit]:
+        """The entries that fit the query, best first, with the reasons.
+
+        Raises:
+            ConfigurationError: If ``k`` is not positive.
+        """
+        if k < 1:
+            raise ConfigurationError(f"k must be at least 1, got {k}")
+        library = self.library
+        problem = query if exclude is None else exclude
+        reading = _READING.get() or Reading(library)
+        keep = self._keep(library, reading.hidden if reading.replace else frozenset())
+        rankings = {view: self._matches(view, library, query, problem, keep) for view in self.views}
+        own = self._own(library, problem)
+        usable = (
+            candidate
+            for candidate in fuse(library, rankings, self.zone_weights)
+            if candidate.entry_id not in own or _rests_on_others(library[candidate.entry_id], problem)
+        )
+        similar = _precedents_by_entry(rankings.get("structural", []))
+        return [
+            Hit(
+                library[found.entry_id],
+                found.score,
+                tuple(similar.get(found.entry_id, ())),
+                found.ranks,
+                found.entry_id in own,
+                found.scores,
+                found.weight,
+            )
+            for found in choose(library, usable, k, quotas=self.quotas, diversity=self.diversity)
+            if found.entry_id not in reading.hidden
+        ]
+
+    def _keep(self, library: ExperienceLibrary, hidden: frozenset[str]) -> Callable[[str], bool] | None:
+        """Whether an entry may be found at all, or None where every one may."""
+        if not hidden and self.zones is None and self.categories is None:
+            return None
+        zones = ZONES if self.zones is None else self.zones
+        categories = None if self.categories is None else {name.casefold() for name in self.categories}
+
+        def keep(entry_id: str) -> bool:
+            entry = library[entry_id]
+            fits = categories is None or entry.category.casefold() in categories
+            return fits and entry.zone in zones and entry_id not in hidden
+
+        return keep
+
+    def _matches(
+        self, view: str, library: ExperienceLibrary, query: str, problem: str, keep: Callable[[str], bool] | None
+    ) -> Sequence[Match]:
+        skip = problem if self.exclude_self else None
+
+        def search(depth: int) -> list[Match]:
+            if view == "dense" and self.vectors is not None:
+                vectors = self.vectors
+                dense = index_of(library, vectors.kind, lambda: DenseIndex(vectors))
+                return dense.search(library, query, depth, skip=skip)
+            if view == "structural":
+                return index_of(library, view, StructuralIndex).search(library, query, depth, skip=skip)
+            return index_of(library, view, LexicalIndex).search(library, query, depth)
+
+        return until_enough(search, self.depth, keep)
+
+    def _own(self, library: ExperienceLibrary, problem: str) -> frozenset[str]:
+        """Ids of the entries among whose solved cases is the very problem that is asked."""
+        if not self.exclude_self:
+            return frozenset()
+        return index_of(library, "problems", ProblemIndex).search(library, problem)
+
+    # -- as a DSPy parameter -------------------------------------------------------------------------------
+
+    def _settings(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in (*ALWAYS_SAVED, *DEFAULTS)}
+
+    def dump_state(self, json_mode: bool = True) -> dict[str, Any]:
+        """Settings, the library by hash, the embedder by name: the library itself lives in its own file.
+
+        Settings that a state of version 0.1 does not know are in it where they are not at their defaults.
+        """
+        state = {name: copy.copy(getattr(self, name)) for name in ALWAYS_SAVED}
+        for name, default in checked(DEFAULTS).items():
+            if getattr(self, name) != default:
+                state[name] = copy.copy(getattr(self, name))
+        if self.vectors is not None:
+            state["embedder"] = self.vectors.name
+        return {**state, "library_hash": self._library.hash}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take over settings; the library and the embedder stay, and must be those that were saved with them.
+
+        Raises:
+            ConfigurationError: If this retriever's library is neither empty nor the saved one, if the embedder is not
+                the saved one, or if the state holds what is no setting.
+        """
+        wanted = state.get("library_hash")
+        if len(self._library) and wanted not in (None, self._library.hash):
+            raise ConfigurationError(
+                f"the program was saved with library {str(wanted)[:12]}, this retriever holds "
+                f"{self._library.hash[:12]}: load that library first, or start from an empty retriever"
+            )
+        embedder = state.get("embedder")
+        if embedder is not None and (self.vectors is None or self.vectors.name != embedder):
+            raise ConfigurationError(f"the program was saved with embedder {embedder!r}: give the retriever that one")
+        saved = {name: value for name, value in state.items() if name not in ("library_hash", "embedder")}
+        if unknown := sorted(saved.keys() - self._settings().keys()):
+            raise ConfigurationError(f"a retriever has no settings {', '.join(unknown)}")
+        self._set(**{**self._settings(), **DEFAULTS, **saved})
+
+
+def record(entry_ids: Iterable[str]) -> None:
+    """Note that these entries were written into a prompt; see ``pinned``."""
+    reading = _READING.get()
+    if reading is not None:
+        reading.shown.extend(entry_ids)
+
+
+def _rests_on_others(entry: Experience, problem: str) -> bool:
+    return any(precedent.problem != problem for precedent in entry.precedents)
+
+
+def _precedents_by_entry(matches: Sequence[Match]) -> dict[str, list[tuple[Precedent, float]]]:
+    by_entry: dict[str, list[tuple[Precedent, float]]] = {}
+    for match in matches:
+        if match.precedent is not None:
+            by_entry.setdefault(match.entry_id, []).append((match.precedent, match.score))
+    return by_entry
+
+
+def nearest_lessons(library: ExperienceLibrary, lesson: Experience, count: int) -> list[Experience]:
+    """The few entries that a new lesson might belong to: what the updater compares it with.
+
+    An entry that holds one of its rules word for word is surely one of them; otherwise the closest by words.
+    """
+    exact = index_of(library, "rules", RuleIndex).search(library, lesson, count)
+    if exact:
+        return exact
+    matches = index_of(library, "lexical", LexicalIndex).search(library, lesson.text(), count)
+    return [library[match.entry_id] for match in matches]
+
+
+def retrievers(program: dspy.Module) -> list[ExperienceRetriever]:
+    """The experience retrievers that a program holds."""
+    return [param for param in program.parameters() if isinstance(param, ExperienceRetriever)]

@@ -1,0 +1,1 @@
+"""Published versions: the log beside a library, its learning curve, and MLflow."""

@@ -1,0 +1,74 @@
+"""Parameters as MLflow may have them: flat, short, and free of secrets."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from flex_dspy.versioning.mlflow_store import without_login
+
+# MLflow's limits, in characters.
+_MAX_VALUE = 6_000
+MAX_NAME = 250
+
+_SECRET_NAME = re.compile(
+    r"secret|passw|pwd|credential|authori[sz]ation|bearer|cookie|(api|access|private|auth)[_.-]?key|(^|\.)key$",
+    re.IGNORECASE,
+)
+_SECRET_VALUE = re.compile(r"\b(sk-[\w-]{16,}|hf_\w{16,}|gh[pousr]_\w{16,}|AKIA\w{12,}|AIza[\w-]{20,})|Bearer\s+\S")
+_WITHHELD = "(withheld)"
+
+
+def printable_params(params: Mapping[str, Any]) -> dict[str, str]:
+    """Parameters as MLflow takes them: flat, text, cut to its limits, and free of secrets.
+
+    Args:
+        params: Values by name; mappings may be nested and become dotted names.
+
+    Returns:
+        Text by name. Whatever is named like a secret is missing; a value that looks like one is withheld.
+    """
+    flat = {}
+    for key, value in _flatten(params, ""):
+        if not _is_secret(key, value):
+            text = _masked(value if isinstance(value, str) else _as_text(value))
+            flat[allowed_name(key)] = text[:_MAX_VALUE]
+    return flat
+
+
+def allowed_name(name: str) -> str:
+    """A parameter's or metric's name as MLflow allows it."""
+    return re.sub(r"[^\w./ -]", "_", name)[:MAX_NAME]
+
+
+def _flatten(value: Any, prefix: str) -> Iterator[tuple[str, Any]]:
+    """Dotted names and values; items of a list that are mappings themselves are entered too."""
+    if isinstance(value, Mapping) and (value or not prefix):
+        for key, inner in value.items():
+            yield from _flatten(inner, f"{prefix}.{key}" if prefix else str(key))
+    elif isinstance(value, list | tuple) and any(isinstance(item, Mapping) for item in value):
+        for place, inner in enumerate(value):
+            yield from _flatten(inner, f"{prefix}.{place}")
+    else:
+        yield prefix, value
+
+
+def _is_secret(name: str, value: Any) -> bool:
+    """Whether a name is a secret's. ``max_tokens=4000`` is none, ``hf_token`` is one."""
+    if _SECRET_NAME.search(name):
+        return True
+    lowered = name.lower()
+    return "token" in lowered and (lowered.endswith("token") or not isinstance(value, int | float | None))
+
+
+def _masked(text: str) -> str:
+    return _WITHHELD if _SECRET_VALUE.search(text) else without_login(text)
+
+
+def _as_text(value: Any) -> str:
+    """A value on one line: JSON for lists, plain text for the rest."""
+    if isinstance(value, list | tuple):
+        return json.dumps(value, ensure_ascii=False, default=str)
+    return str(value)

@@ -1,0 +1,116 @@
+"""What was published during a run: one line a version, beside the library's file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from flex_dspy.errors import LibraryFormatError
+from flex_dspy.libraries.library import ExperienceLibrary
+from flex_dspy.libraries.library_file import write_atomically
+from flex_dspy.versioning.plots import CurvePoint
+
+
+@dataclass(frozen=True, slots=True)
+class VersionRecord:
+    """A published version, without its content.
+
+    Attributes:
+        run: Identity of the learning run.
+        step: Number of examples learned from.
+        hash: Content hash of the library.
+        parent: Hash of the version before.
+        sizes: Number of entries by zone.
+        precedents: Number of solved cases.
+        metrics: What was measured of it; empty where nothing was.
+    """
+
+    run: str
+    step: int
+    hash: str
+    parent: str | None
+    sizes: Mapping[str, int]
+    precedents: int
+    metrics: Mapping[str, float]
+
+    @property
+    def entries(self) -> int:
+        """Number of entries."""
+        return sum(self.sizes.values())
+
+    def curve_point(self) -> CurvePoint:
+        """The version as a point of a learning curve.
+
+        Raises:
+            KeyError: If its accuracy was not measured.
+        """
+        return CurvePoint(
+            examples=self.step,
+            accuracy=self.metrics["accuracy"],
+            low=self.metrics["accuracy_low"],
+            high=self.metrics["accuracy_high"],
+            entries=self.entries,
+            n=round(self.metrics["n"]),
+        )
+
+    def text(self) -> str:
+        """One line for a terminal."""
+        zones = ", ".join(f"{count} {zone}" for zone, count in self.sizes.items() if count) or "empty library"
+        line = f"version {self.hash[:12]}  {self.step:>6} examples  {zones}"
+        if "accuracy" not in self.metrics:
+            return line
+        low, high, n = (self.metrics[name] for name in ("accuracy_low", "accuracy_high", "n"))
+        return f"{line}  accuracy {self.metrics['accuracy']:.1%} [{low:.1%}, {high:.1%}] on {n:.0f}"
+
+
+class VersionLog:
+    """The versions of one run, kept in ``<library>.versions.jsonl``.
+
+    Args:
+        library_path: The library's file; None keeps the log in memory.
+        run: Identity of the run; lines of other runs are left alone.
+
+    Raises:
+        LibraryFormatError: If the file is damaged.
+    """
+
+    def __init__(self, library_path: Path | None, run: str) -> None:
+        self.path = library_path.with_suffix(".versions.jsonl") if library_path else None
+        self.run = run
+        self._all = self._read()
+        self.records = [record for record in self._all if record.run == run]
+
+    def _read(self) -> list[VersionRecord]:
+        if self.path is None or not self.path.exists():
+            return []
+        records = []
+        for number, text in enumerate(self.path.read_bytes().splitlines(), start=1):
+            try:
+                records.append(VersionRecord(**json.loads(text)))
+            except (ValueError, TypeError) as error:
+                remedy = "Remove the line: its version is then measured again if it is the newest."
+                raise LibraryFormatError(self.path, f"line {number}", f"no version: {error}", remedy) from error
+        return records
+
+    def get(self, step: int) -> VersionRecord | None:
+        """The version published after so many examples, if it was."""
+        return next((record for record in self.records if record.step == step), None)
+
+    def add(self, step: int, library: ExperienceLibrary, metrics: Mapping[str, float]) -> VersionRecord:
+        """Note a version."""
+        record = VersionRecord(
+            run=self.run,
+            step=step,
+            hash=library.hash,
+            parent=library.parent,
+            sizes=library.sizes(),
+            precedents=library.precedent_count,
+            metrics=dict(metrics),
+        )
+        self.records.append(record)
+        self._all.append(record)
+        if self.path is not None:
+            write_atomically(self.path, "".join(json.dumps(asdict(line)) + "\n" for line in self._all))
+        return record

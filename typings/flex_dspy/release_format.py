@@ -1,1 +1,0 @@
-../../flex_dspy/release_format.py
