@@ -13,13 +13,13 @@ import dspy
 
 from flex_dspy.commands import roles, sources
 from flex_dspy.data.loading import LoadedData, content_id
+from flex_dspy.dry_run import estimate
 from flex_dspy.errors import RunError
 from flex_dspy.examples import problem_of
 from flex_dspy.learning import ForwardLearning
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.library_file import write_atomically
 from flex_dspy.libraries.store import LibraryStore
-from flex_dspy.models.dry_run import estimate
 from flex_dspy.models.spending import Ledger
 from flex_dspy.tasks import Task, get_task
 from flex_dspy.versioning.mlflow_store import without_login

@@ -10,10 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from flex_dspy.commands import prune, value
+from flex_dspy.commands import listing, prune, value
 from flex_dspy.commands.entry_editor import revision_from_editor, revision_from_options
 from flex_dspy.errors import ConfigurationError, LibraryError
-from flex_dspy.libraries import listing
 from flex_dspy.libraries.diffing import diff
 from flex_dspy.libraries.editing import find_entry
 from flex_dspy.libraries.experience import EXPERIENCES_JSON, PersonEdit, Pin, Remove

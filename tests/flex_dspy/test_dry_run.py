@@ -3,8 +3,8 @@
 import dspy
 import pytest
 
+from flex_dspy.dry_run import COMPLETIONS, Estimate, estimate
 from flex_dspy.learning import ForwardLearning
-from flex_dspy.models.dry_run import COMPLETIONS, Estimate, estimate
 from flex_dspy.models.prices import Price
 from flex_dspy.models.spending import Ledger, Usage
 from flex_dspy.programs import Actor

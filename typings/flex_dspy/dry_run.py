@@ -1,0 +1,1 @@
+../../flex_dspy/dry_run.py
