@@ -59,7 +59,7 @@ def _show(arguments: argparse.Namespace) -> None:
 
 
 def _stats(arguments: argparse.Namespace) -> None:
-    figures = listing.statistics(_read(arguments.library, arguments), arguments.top)
+    figures = _read(arguments.library, arguments).stats(arguments.top)
     if arguments.json:
         _print_json(figures)
     else:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import textwrap
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from flex_dspy.libraries.experience import Experience, Zone
 from flex_dspy.libraries.library import ExperienceLibrary
-from flex_dspy.search.rendering import Hit, tokens
+from flex_dspy.search.rendering import Hit
 
 WIDTH = 110
 PRECEDENTS = 3  # of an entry in a list; one entry alone shows all
@@ -76,55 +75,6 @@ def _wrapped(mark: str, text: str) -> Iterator[str]:
 
 
 # -- figures -----------------------------------------------------------------------------------------------
-
-
-def statistics(library: ExperienceLibrary, most: int = 5) -> dict[str, Any]:
-    """What there is to know of a library at a glance, as plain objects.
-
-    Args:
-        library: The library.
-        most: How many categories and how many entries to name in a list.
-    """
-    entries = list(library)
-    sizes = [tokens(entry.text()) for entry in entries]
-    used = [entry for entry in entries if entry.helped or entry.hurt]
-    return {
-        "task": library.task,
-        "hash": library.hash,
-        "parent": library.parent,
-        "entries": len(entries),
-        "zones": library.sizes(),
-        "pinned": sum(entry.pinned for entry in entries),
-        "overlong": sum(entry.is_overlong() for entry in entries),
-        "rules": sum(len(entry.rules) for entry in entries),
-        "precedents": library.precedent_count,
-        "categories": dict(Counter(entry.category for entry in entries).most_common(most)),
-        "category_count": len({entry.category for entry in entries}),
-        "tokens": {"total": sum(sizes), "median": _median(sizes), "largest": max(sizes, default=0)},
-        "never_shown": sum(not entry.shown for entry in entries),
-        "most_helpful": [_use(entry) for entry in _best(used, lambda e: e.helped - e.hurt, most)],
-        "most_misleading": [_use(entry) for entry in _best(used, lambda e: e.hurt - e.helped, most)],
-        "age": {
-            "commits": library.seen,
-            "runs": dict(sorted(library.runs.items())),
-            "median_entry": _median([library.seen - entry.created_at for entry in entries]),
-            "median_since_change": _median([library.seen - entry.updated_at for entry in entries]),
-        },
-    }
-
-
-def _median(numbers: Sequence[int]) -> int:
-    return sorted(numbers)[len(numbers) // 2] if numbers else 0
-
-
-def _best(entries: Iterable[Experience], worth: Any, most: int) -> list[Experience]:
-    ranked = sorted((entry for entry in entries if worth(entry) > 0), key=lambda e: (-worth(e), e.id))
-    return ranked[:most]
-
-
-def _use(entry: Experience) -> dict[str, Any]:
-    names = ("id", "zone", "category", "shown", "helped", "hurt")
-    return {name: getattr(entry, name) for name in names}
 
 
 def statistics_text(figures: Mapping[str, Any]) -> str:

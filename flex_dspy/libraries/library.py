@@ -39,6 +39,7 @@ from flex_dspy.libraries.library_json import entry_json, value_json
 
 if TYPE_CHECKING:
     from flex_dspy.libraries.diffing import LibraryDiff
+    from flex_dspy.search.rendering import Hit
 
 FORMAT = "flex-dspy/1"
 # Entries that are serialised at once for the hash: one text of a large library would take as much memory as it does.
@@ -263,6 +264,37 @@ class ExperienceLibrary:
         from flex_dspy.libraries.diffing import diff
 
         return diff(older, self)
+
+    def merge(self, *others: ExperienceLibrary) -> ExperienceLibrary:
+        """One library of this and others. See ``flex_dspy.libraries.merging.merge``, which says what they dispute."""
+        from flex_dspy.libraries.merging import merge
+
+        return merge(self, *others).library
+
+    def stats(self, most: int = 5) -> dict[str, Any]:
+        """The library in figures. See ``flex_dspy.libraries.statistics.statistics``."""
+        from flex_dspy.libraries.statistics import statistics
+
+        return statistics(self, most)
+
+    def search(self, query: str, k: int = 5, **settings: Any) -> list[Hit]:
+        """The entries that fit a query, best first, with the reasons.
+
+        Args:
+            query: A text, or a SMILES.
+            k: Most entries.
+            **settings: Those of ``ExperienceRetriever``.
+        """
+        from flex_dspy.search.retrieval import ExperienceRetriever
+
+        return ExperienceRetriever(self, **settings).hits(query, k)
+
+    def export(self, path: str | Path) -> None:
+        """Write the library in the FLEX release's format "2.0"; ``save`` writes its own."""
+        from flex_dspy.libraries.library_file import write_atomically
+        from flex_dspy.libraries.release_format import write_release
+
+        write_atomically(Path(path), write_release(self))
 
 
 class _Draft:

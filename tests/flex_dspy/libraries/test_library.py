@@ -3,6 +3,7 @@
 import copy
 import random
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -252,3 +253,15 @@ def test_an_edit_of_what_is_gone_does_nothing() -> None:
 def test_a_persons_commit_leaves_the_count_of_a_learning_run() -> None:
     library = ExperienceLibrary().apply(Commit("r", 7, (Insert(lesson("a")),)))
     assert by_person(library, Pin(lesson("a").id)).runs == {"r": 7, "edit": 1}
+
+
+def test_what_the_commands_do_the_library_does_by_the_same_names(tmp_path: Path) -> None:
+    entry = Experience(zone="golden", method="count lattice paths", rules=(Rule("use a binomial"),))
+    other = Experience(zone="warning", method="do not divide by zero", rules=(Rule("look first"),))
+    library = ExperienceLibrary([entry], task="aime")
+    merged = library.merge(ExperienceLibrary([other], task="aime"))
+    assert merged.stats()["zones"] == {"golden": 1, "warning": 1, "mixed": 0}
+    assert merged.search("lattice paths", views=["lexical"])[0].experience == merged[entry.id]
+    assert merged.diff(library).added[0].id == other.id
+    merged.export(tmp_path / "release.json")
+    assert ExperienceLibrary.load(tmp_path / "release.json").sizes() == merged.sizes()
