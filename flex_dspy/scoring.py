@@ -100,5 +100,13 @@ def _parts(answer: str) -> list[str]:
 
 def _is_secret(piece: str, secrets: set[str | None], normal: Normalize) -> bool:
     bare = piece.strip(".,;:!?\"'`*$")
-    spellings = [bare, bare.strip("()[]{}"), *_parts(bare)] if bare else []
+    spellings = [*_unbracketed(bare), *_parts(bare)] if bare else []
     return any(normal(spelling) in secrets for spelling in spellings)
+
+
+def _unbracketed(bare: str) -> list[str]:
+    """A word without some of the brackets at its ends: those of the sentence, and not those of a SMILES."""
+    opening = min(len(bare) - len(bare.lstrip("([{")), 3)
+    closing = min(len(bare) - len(bare.rstrip(")]}")), 3)
+    some = [bare[i : len(bare) - j] for i in range(opening + 1) for j in range(closing + 1)]
+    return [*filter(None, some), bare.strip("()[]{}")]

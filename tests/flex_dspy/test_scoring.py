@@ -135,7 +135,7 @@ def test_no_number_equal_to_the_answer_survives(seed):
 MOLECULES = ("CC(=O)Cl", "NCc1ccccc1", "OB(O)c1ccccc1", "C[C@H](N)C(=O)O", "Brc1ccncc1")
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", range(60))
 def test_no_molecule_of_the_answer_survives_in_any_spelling(seed):
     from rdkit import Chem
 
@@ -143,7 +143,8 @@ def test_no_molecule_of_the_answer_survives_in_any_spelling(seed):
     one, two_, other = dice.sample(MOLECULES, 3)
 
     def spelt(smiles):
-        return Chem.MolToSmiles(Chem.MolFromSmiles(smiles), doRandom=True)
+        mol = Chem.MolFromSmiles(smiles)
+        return Chem.MolToRandomSmilesVect(mol, 1, randomSeed=dice.randrange(1, 10**6))[0]
 
     text = f"Take {spelt(one)} or ({spelt(two_)}), never {other}; {spelt(two_)}.{spelt(one)} reacts."
     result, redacted = redact(text, f"{one}.{two_}", f"reactants: {other}", canonical_smiles)
