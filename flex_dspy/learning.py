@@ -402,7 +402,8 @@ class _Run:
         library = self.store.commit([Commit(self.id, step, tuple(edits), outcome.tally, outcome.solved)])
         if self.outcomes is not None and outcome.tally.shown:
             example, source = example_id(self.order[step - 1]), f"learn {self.id} {step}"
-            version = self.log.records[-1].hash  # the last one published: hashing each snapshot costs its size
+            # The last one published: hashing each snapshot costs its size. Unknown where its log was removed.
+            version = self.log.records[-1].hash if self.log.records else ""
             self.outcomes.add([outcome_of(version, example, outcome.tally, outcome.solved, source)])
         return library
 
@@ -411,11 +412,9 @@ class _Run:
         rivals = [entry for entry in fresh if _alike(entry, proposal.lesson)]
         if not rivals or not isinstance(proposal.edit, Insert):
             return proposal.edit
-        rivals = rivals[:NEAREST]
-        same = next((entry for entry in rivals if _says_all(entry, proposal.lesson)), None)
-        if same is rivals[0]:  # nothing to decide; commits wait for each other, so each question here costs all
-            return Merge(same.id, proposal.lesson, reason="the entry says the same, word for word")
-        return await self._decided(proposal.lesson, rivals)
+        if _says_all(rivals[0], proposal.lesson):  # commits wait for each other, so each question here costs all
+            return Merge(rivals[0].id, proposal.lesson, reason="the entry says the same, word for word")
+        return await self._decided(proposal.lesson, rivals[:NEAREST])
 
     def _watch(self, step: int, outcome: Outcome) -> None:
         if outcome.error and self.failed_from_start == step - 1:

@@ -162,7 +162,11 @@ GSM8K = Task(
     signature=SolveWordProblem,
     metric=gsm8k,
     load=gsm8k_data.load,
-    splits={"train": "openai/gsm8k:main@train", "test": "openai/gsm8k:main@test"},
+    splits={
+        "train": "openai/gsm8k:main@train[:90%]",
+        "val": "openai/gsm8k:main@train[90%:]",
+        "test": "openai/gsm8k:main@test",
+    },
     normalize=_integer,
     key=normalized_text,
     tools=(calculate,),

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import dspy
 
 from flex_dspy.commands import roles, sources
 from flex_dspy.commands.table import table
-from flex_dspy.errors import ConfigurationError
+from flex_dspy.errors import ConfigurationError, LibraryError
 from flex_dspy.examples import problem_of
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.measuring.equal_compute import equal_compute
 from flex_dspy.measuring.evaluation import Evaluation
 from flex_dspy.measuring.evaluation import evaluate as measure
-from flex_dspy.measuring.outcomes import OutcomeLog, outcomes_of
+from flex_dspy.measuring.outcomes import Outcome, OutcomeLog, outcomes_of
 from flex_dspy.measuring.overlap import learned_problems
 from flex_dspy.measuring.records import write_records
 from flex_dspy.models.spending import Ledger
 from flex_dspy.programs import Actor
 from flex_dspy.tasks import Task, get_task
+
+logger = logging.getLogger(__name__)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -40,14 +43,22 @@ def run(arguments: argparse.Namespace) -> None:
         examples = sources.measurable(arguments.overlap, task, data, learned)
         folder = arguments.out or Path("exps") / f"eval-{task.name}-{library.hash[:8]}-{data.digest[:8]}"
         results = _measured(arguments, task, roles.actor(arguments, task, model, shots), examples, library, ledger)
-    if "with library" in results and Path(arguments.library).is_file():
-        OutcomeLog(arguments.library).add(outcomes_of(library.hash, results["with library"].records))
     for name, evaluation in results.items():
         write_records(folder / name.replace(" ", "-").replace(",", ""), evaluation)
     print(f"{task.name}: {data.source}, {model.model}, library {library.hash[:12]} ({len(library)} entries)")
     print(table(results))
     roles.say_what_it_cost(ledger)
     print(f"\nrecords  {folder}")
+    if "with library" in results and Path(arguments.library).is_file():
+        _note(arguments.library, outcomes_of(library.hash, results["with library"].records))
+
+
+def _note(library: str, outcomes: Iterable[Outcome]) -> None:
+    """Write down beside the library what came of showing its entries; a folder that takes no files is no error."""
+    try:
+        OutcomeLog(library).add(outcomes)
+    except LibraryError as error:
+        logger.warning("the outcomes are not kept: %s", error)
 
 
 def _shots(arguments: argparse.Namespace, task: Task, model: dspy.LM) -> list[dspy.Example]:

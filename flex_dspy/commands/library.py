@@ -17,9 +17,7 @@ from flex_dspy.libraries.diffing import diff
 from flex_dspy.libraries.editing import find_entry
 from flex_dspy.libraries.experience import EXPERIENCES_JSON, PersonEdit, Pin, Remove
 from flex_dspy.libraries.library import ExperienceLibrary
-from flex_dspy.libraries.library_file import write_atomically
 from flex_dspy.libraries.merging import merge
-from flex_dspy.libraries.release_format import write_release
 from flex_dspy.libraries.store import LibraryStore, journal_of
 from flex_dspy.search.retrieval import ExperienceRetriever
 from flex_dspy.versioning import registry
@@ -182,7 +180,7 @@ def _export(arguments: argparse.Namespace) -> None:
         _write(out, library)
     else:
         _make_folder(out)
-        write_atomically(out, write_release(library) + "\n")
+        library.export(out)
     print(f"{len(library)} entries\nfile     {arguments.out}")
 
 

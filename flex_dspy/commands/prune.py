@@ -73,7 +73,7 @@ def _measured(arguments: argparse.Namespace, plan: Plan) -> tuple[Comparison, Lo
     model = roles.models(arguments, task)["actor"]
     ledger = roles.ledger(arguments, {"actor": model})
     with dspy.context(lm=model):
-        data = sources.examples(task, model, "test", arguments.data, arguments.samples, arguments.seed)
+        data = sources.examples(task, model, "val", arguments.data, arguments.samples, arguments.seed)
         examples = sources.measurable(arguments.overlap, task, data, learned_problems(plan.before))
         comparison = compare(
             plan.before,

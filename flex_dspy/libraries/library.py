@@ -294,7 +294,7 @@ class ExperienceLibrary:
         from flex_dspy.libraries.library_file import write_atomically
         from flex_dspy.libraries.release_format import write_release
 
-        write_atomically(Path(path), write_release(self))
+        write_atomically(Path(path), write_release(self) + "\n")
 
 
 class _Draft:

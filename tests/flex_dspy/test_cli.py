@@ -7,8 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from flex_dspy import cli
 from flex_dspy.cli import main
+from flex_dspy.commands.roles import ROLES
 from flex_dspy.libraries.library import ExperienceLibrary
+from flex_dspy.programs.strategies import STRATEGIES
+from flex_dspy.tasks import TASKS
 from flex_dspy.versioning.registry import load_library
 
 SMALL = ["--study", "--train-samples", "60", "--val-samples", "20", "--checkpoint-every", "30", "--quiet"]
@@ -165,3 +169,22 @@ def test_a_reader_that_has_seen_enough_is_no_error() -> None:
         process.stdout.close()
         assert process.stderr.read() == b""
         assert process.wait() == 0
+
+
+def test_the_parser_knows_what_it_does_not_import() -> None:
+    assert set(cli.TASKS) == set(TASKS)
+    assert cli.STRATEGIES == STRATEGIES
+    assert cli.ROLES == ROLES
+
+
+def test_an_evaluation_is_kept_where_nothing_can_be_written_beside_the_library(
+    learned, tmp_path, capsys, caplog
+) -> None:
+    library = tmp_path / "library.json"
+    library.write_bytes((learned / "library.json").read_bytes())
+    library.with_suffix(".outcomes.jsonl").mkdir()
+    out = tmp_path / "eval"
+    command = ["eval", "retro", "--library", str(library), "--samples", "10", "--out", str(out), "--quiet"]
+    assert main([*command, "--no-baseline"]) == 0
+    assert len((out / "with-library" / "records.jsonl").read_text().splitlines()) == 10
+    assert "outcomes are not kept" in caplog.text

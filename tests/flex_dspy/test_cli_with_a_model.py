@@ -57,7 +57,8 @@ def test_a_dry_run_asks_nothing_and_leaves_nothing(server, tmp_path, capsys) -> 
     assert learn(server, "--dry-run", "--price", "openai/test=1,10") == 0
     said = capsys.readouterr().out
     assert "Nothing was asked" in said
-    assert "0.0" in said
+    row = next(line for line in said.splitlines() if line.startswith("critic")).split()
+    assert row[2:5] == ["8", "to", "24"]  # a lesson an example at least, and one each of three rollouts at most
     assert not server.requests
     assert not (tmp_path / "exps").exists()
 
@@ -149,8 +150,11 @@ def test_a_role_takes_its_instructions_temperature_and_cap_from_the_command(serv
     assert (actor.body.get("temperature"), actor.body["max_completion_tokens"]) == (None, 700)
 
 
-def test_doctor_says_that_all_is_well(server, capsys) -> None:
-    assert main(["doctor", *model(server)]) in (0, 1)
+def test_doctor_says_which_key_and_that_the_answer_is_no_lesson(server, capsys) -> None:
+    server.script = lambda role, inputs, messages: "hello"
+    assert main(["doctor", *model(server)]) == 1
     said = capsys.readouterr().out
+    assert "ok    key" in said
     assert "API_KEY" in said
-    assert server.url in said
+    assert "ok    answer" in said
+    assert "FAIL  lesson" in said or "FAIL  structured" in said
