@@ -18,38 +18,47 @@ if TYPE_CHECKING:
     from flex_dspy.learning import ForwardLearning
     from flex_dspy.libraries.diffing import diff
     from flex_dspy.libraries.experience import Experience, Precedent, Rule
+    from flex_dspy.libraries.followed import FollowedLibrary
     from flex_dspy.libraries.library import ExperienceLibrary
     from flex_dspy.libraries.merging import merge
     from flex_dspy.libraries.store import LibraryStore
+    from flex_dspy.measuring.comparison import Comparison, compare
     from flex_dspy.measuring.evaluation import Evaluation, evaluate
     from flex_dspy.models.limits import Limits
     from flex_dspy.models.lm import language_model
     from flex_dspy.models.spending import Ledger
+    from flex_dspy.online.learner import OnlineLearner
     from flex_dspy.programs import Actor, Critic, RejectionSampling, Updater, Verifier
-    from flex_dspy.search.retrieval import ExperienceRetriever, pinned
-    from flex_dspy.tasks import Task, get_task
+    from flex_dspy.programs.equip import equip
+    from flex_dspy.search.retrieval import ExperienceRetriever, pinned, retrievers
+    from flex_dspy.tasks import Task, get_task, register
     from flex_dspy.versioning.registry import load_library
     from flex_dspy.versioning.tracking import MLflowTracker
 
 __all__ = [
     "Actor",
+    "Comparison",
     "Critic",
     "Evaluation",
     "Experience",
     "ExperienceLibrary",
     "ExperienceRetriever",
+    "FollowedLibrary",
     "ForwardLearning",
     "Ledger",
     "LibraryStore",
     "Limits",
     "MLflowTracker",
+    "OnlineLearner",
     "Precedent",
     "RejectionSampling",
     "Rule",
     "Task",
     "Updater",
     "Verifier",
+    "compare",
     "diff",
+    "equip",
     "evaluate",
     "get_task",
     "instruct",
@@ -58,11 +67,15 @@ __all__ = [
     "merge",
     "pinned",
     "read_library",
+    "register",
+    "retrievers",
 ]
 
 # Importing dspy takes seconds, and `flex-dspy --help` must not: names are imported when they are first used.
 _HOME = {
     "libraries.diffing": ("diff",),
+    "libraries.followed": ("FollowedLibrary",),
+    "measuring.comparison": ("Comparison", "compare"),
     "measuring.evaluation": ("Evaluation", "evaluate"),
     "libraries.experience": ("Experience", "Precedent", "Rule"),
     "instructions": ("instruct",),
@@ -72,11 +85,13 @@ _HOME = {
     "models.lm": ("language_model",),
     "libraries.merging": ("merge",),
     "programs": ("Actor", "Critic", "RejectionSampling", "Updater", "Verifier"),
-    "search.retrieval": ("ExperienceRetriever", "pinned"),
+    "programs.equip": ("equip",),
+    "search.retrieval": ("ExperienceRetriever", "pinned", "retrievers"),
     "libraries.store": ("LibraryStore",),
-    "tasks": ("Task", "get_task"),
+    "tasks": ("Task", "get_task", "register"),
     "versioning.registry": ("load_library", "read_library"),
     "models.spending": ("Ledger",),
+    "online.learner": ("OnlineLearner",),
     "versioning.tracking": ("MLflowTracker",),
 }
 

@@ -1,4 +1,4 @@
-"""The command line: ``flex-dspy learn``, ``eval``, ``rescore``, ``library`` and ``doctor``.
+"""The command line: ``flex-dspy learn``, ``eval``, ``compare``, ``rescore``, ``library``, ``serve``, ``ui``, ``doctor``.
 
 Only the arguments are parsed here, and nothing heavy is imported before they are known to be right.
 """
@@ -14,11 +14,15 @@ import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from flex_dspy import task_names
+from flex_dspy.commands.compare_options import add_compare
 from flex_dspy.commands.library_options import add_library
+from flex_dspy.commands.serve_options import add_serve
+from flex_dspy.commands.ui_options import add_ui
 from flex_dspy.commands.value_options import add_prune, add_value
-from flex_dspy.errors import BudgetError, FlexError
+from flex_dspy.errors import BudgetError, ConfigurationError, FlexError
 
-TASKS = ("uspto50k", "retro", "uspto", "aime", "math", "gsm8k")
+TASKS = task_names.BUILT_IN
 ROLES = ("actor", "verifier", "critic", "updater")
 STRATEGIES = ("direct", "icl", "cot", "react", "code")
 _FILES = {"eval": "evaluate"}
@@ -88,11 +92,15 @@ def parser() -> argparse.ArgumentParser:
         help="check that a model can be used",
         description="Check key, address, model, latency and structured output, with a handful of small requests.",
     )
+    add_serve(commands)
+    add_ui(commands)
+    add_compare(commands, _add_common)
     actions = add_library(commands)
     add_value(actions, _add_common)
     add_prune(actions, _add_common)
     for command in (learn, evaluate):
-        command.add_argument("task", choices=TASKS, metavar="TASK", help=" | ".join(TASKS))
+        known = " | ".join(task_names.known())
+        command.add_argument("task", type=_task, metavar="TASK", help=f"{known} | module:attribute")
     _add_learning(learn)
     _add_evaluation(evaluate)
     _add_rescoring(rescore)
@@ -277,6 +285,13 @@ def _add_tracking(command: argparse.ArgumentParser) -> None:
     tracking.add_argument("--experiment", metavar="NAME", help="MLflow experiment (default flex-TASK)")
     tracking.add_argument("--no-tracking", action="store_true", help="log nothing to MLflow")
     tracking.add_argument("--quiet", action="store_true", help="no progress bars")
+
+
+def _task(text: str) -> str:
+    try:
+        return task_names.task_name(text)
+    except ConfigurationError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _positive(text: str) -> int:

@@ -12,7 +12,6 @@ Source: FLEX, arXiv 2511.06449. Bounded staleness: Ho et al., NeurIPS 2013 (stal
 from __future__ import annotations
 
 import asyncio
-import functools
 import hashlib
 import json
 import logging
@@ -31,40 +30,31 @@ from tqdm.auto import tqdm
 from flex_dspy.data.loading import digest
 from flex_dspy.errors import BudgetError, ConfigurationError, ModelError
 from flex_dspy.examples import example_id, problem_of, reference_of
-from flex_dspy.libraries.experience import Commit, Edit, Experience, Insert, Merge, Precedent, Tally
+from flex_dspy.lessons import LessonWriter, Proposal
+from flex_dspy.libraries.experience import Commit, Precedent, Tally
 from flex_dspy.libraries.library import ExperienceLibrary
-from flex_dspy.libraries.memory_store import MemoryStore
+from flex_dspy.libraries.memory_store import store_of
 from flex_dspy.libraries.store import LibraryStore
 from flex_dspy.measuring.evaluation import HOPELESS, Evaluation, Measure, aevaluate
 from flex_dspy.measuring.outcomes import OutcomeLog, outcome_of, outcomes_of
 from flex_dspy.measuring.overlap import learned_ids, learned_problems, without_overlap
 from flex_dspy.models.spending import Ledger
 from flex_dspy.programs.critic import Critic
+from flex_dspy.programs.equip import equip
 from flex_dspy.programs.rejection_sampling import RejectionSampling
 from flex_dspy.programs.updater import Updater
 from flex_dspy.programs.verifier import Verifier
 from flex_dspy.running import lean, raise_if_systemic, run_sync
 from flex_dspy.scoring import Metric
-from flex_dspy.search.indexes import words_of
-from flex_dspy.search.retrieval import nearest_lessons, pinned, retrievers
+from flex_dspy.search.retrieval import pinned, retrievers
 from flex_dspy.trajectory import Trajectory
 from flex_dspy.versioning.plots import learning_curve
 from flex_dspy.versioning.tracking import Tracker, Version
-from flex_dspy.versioning.versions import VersionLog, VersionRecord
+from flex_dspy.versioning.versions import VersionLog, Versions
 
 logger = logging.getLogger(__name__)
 
-NEAREST = 5  # entries that the updater compares a lesson with
-NEAR_DUPLICATE = 0.6  # share of common words from which two lessons are compared by the updater
 DEFAULT_VERSIONS = 6
-
-
-@dataclass(frozen=True, slots=True)
-class Proposal:
-    """A lesson with the updater's edit, made against the snapshot that the example saw."""
-
-    lesson: Experience
-    edit: Edit
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +101,7 @@ class ForwardLearning(Teleprompter):
         critic: The critic; by default a new ``Critic``.
         updater: The updater; by default a new ``Updater``.
         verifier: The verifier; by default a new ``Verifier``.
+        threshold: Least score that counts as success, for a graded metric; 1 by default. A verifier has its own.
         measures: Further measures of validation predictions.
         progress: Whether to show progress bars.
         allow_overlap: Measure even on validation examples that are learned from.
@@ -142,6 +133,7 @@ class ForwardLearning(Teleprompter):
         critic: Critic | None = None,
         updater: Updater | None = None,
         verifier: Verifier | None = None,
+        threshold: float | None = None,
         measures: Mapping[str, Measure] | None = None,
         progress: bool = True,
         allow_overlap: bool = False,
@@ -155,6 +147,8 @@ class ForwardLearning(Teleprompter):
                 raise ConfigurationError(f"{name} must be at least 1, got {value}")
         if checkpoint_every is not None and checkpoint_every < 1:
             raise ConfigurationError(f"checkpoint_every must be at least 1, got {checkpoint_every}")
+        if verifier is not None and threshold is not None:
+            raise ConfigurationError("give the threshold to the verifier: Verifier(threshold=...)")
         self.metric = metric
         self.max_rounds = max_rounds
         self.max_rollouts = max_rollouts
@@ -168,13 +162,13 @@ class ForwardLearning(Teleprompter):
         self.seed = seed
         self.critic = critic or Critic()
         self.updater = updater or Updater()
-        self.verifier = verifier or Verifier()
+        self.verifier = verifier or Verifier(1.0 if threshold is None else threshold)
         self.measures = dict(measures or {})
         self.progress = progress
         self.allow_overlap = allow_overlap
         self.key = key
         self.ledger = ledger or Ledger()
-        self.versions: list[VersionRecord] = []
+        self.versions = Versions()
         self.failures: list[Failure] = []
 
     def compile(
@@ -191,7 +185,7 @@ class ForwardLearning(Teleprompter):
         A run that was cut short goes on where it stood: same library file, same data, same settings.
 
         Args:
-            student: A program that holds an ``ExperienceRetriever``, such as ``Actor``.
+            student: Any program; one that has no experience yet, as ``Actor`` has, is given it by ``equip``.
             trainset: Examples with reference answers.
             teacher: Makes the attempts instead of the student, who inherits the library and is measured with it.
             valset: Examples on which every version is measured; those that are also in the training set are
@@ -202,7 +196,7 @@ class ForwardLearning(Teleprompter):
             A copy of the student that reads the learned library.
 
         Raises:
-            ConfigurationError: If the student holds no experience retriever, or the training set is empty.
+            ConfigurationError: If the student holds no predictor, or the training set is empty.
             ModelError: If no example works at all.
             BudgetError: If the ledger's budget is spent. What was learned is kept, and the same call goes on
                 with a larger budget.
@@ -212,12 +206,9 @@ class ForwardLearning(Teleprompter):
             raise ConfigurationError(f"compile() does not take {', '.join(sorted(kwargs))}")
         if not trainset:
             raise ConfigurationError("the training set is empty")
-        for role, program in (("student", student), ("teacher", teacher)):
-            if program is not None and not retrievers(program):
-                raise ConfigurationError(
-                    f"the {role} holds no ExperienceRetriever, so it could not use what is learned: "
-                    "give it one, as flex_dspy.programs.Actor has"
-                )
+        student = student if retrievers(student) else equip(student)
+        if teacher is not None and not retrievers(teacher):
+            teacher = equip(teacher)
         run = _Run(self, student, teacher or student, trainset, valset or [])
         self.failures = run.failures
         with lean():
@@ -226,7 +217,7 @@ class ForwardLearning(Teleprompter):
         learned = student.deepcopy()
         for retriever in retrievers(learned):
             retriever.library = library
-        learned._compiled = True
+        # Not marked as compiled: that would freeze its prompts, which learning has not touched.
         return learned
 
     def run_id(self, actor: dspy.Module, trainset: Sequence[dspy.Example]) -> str:
@@ -249,7 +240,11 @@ class ForwardLearning(Teleprompter):
             "retrievers": [{**r.dump_state(), "library_hash": ""} for r in retrievers(actor)],
             "actor": [getattr(actor, name, "") for name in ("strategy", "experience", "max_iters")],
         }
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
+        if (
+            threshold := getattr(self.verifier, "threshold", 1.0)
+        ) != 1.0:  # runs from before it was counted keep theirs
+            parts["threshold"] = threshold
+        return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:12]
 
 
 class _Run:
@@ -274,9 +269,10 @@ class _Run:
             max_rounds=settings.max_rounds,
             max_rollouts=settings.max_rollouts,
         )
+        self.writer = LessonWriter(settings.critic, settings.updater, settings.ledger)
         self.order = list(_order(trainset, settings.epochs, settings.seed))
         self.stops = stops(len(self.order), settings.checkpoint_every)
-        self.store = _store(settings.library, retrievers(student)[0].library)
+        self.store = store_of(settings.library, retrievers(student)[0].library)
         self.valset = valset if settings.allow_overlap else _unseen(valset, trainset, self.store.library, settings.key)
         self.id = settings.run_id(actor, trainset)
         self.log = VersionLog(self.store.path, self.id)
@@ -363,58 +359,29 @@ class _Run:
         reference = reference_of(example, self.outputs)
         if self.settings.study:
             precedent = Precedent(example_id(example), problem_of(example), reference)
-            return Outcome((await self._propose(precedent, None, library),))
-        with pinned(library) as reading, self.settings.ledger.role("actor"):
+            return Outcome((await self.writer.propose(precedent, None, library),))
+        with pinned(library, problem=problem_of(example)) as reading, self.settings.ledger.role("actor"):
             found = await self.sampling.acall(example=example)
         answer = reference or found.answer
         precedent = Precedent(example_id(example), problem_of(example), answer)
         finished = [trajectory for trajectory in found.trajectories if not trajectory.error]
-        proposals = [await self._propose(precedent, trajectory, library) for trajectory in finished]
+        proposals = [await self.writer.propose(precedent, trajectory, library) for trajectory in finished]
         error = next((t.error for t in found.trajectories if t.error), "") if not finished else ""
         return Outcome(tuple(proposals), _tally(reading.shown, finished), found.accepted, error)
-
-    async def _propose(
-        self, precedent: Precedent, trajectory: Trajectory | None, library: ExperienceLibrary
-    ) -> Proposal:
-        with self.settings.ledger.role("critic"):
-            distilled = await self.settings.critic.acall(precedent=precedent, trajectory=trajectory)
-        lesson: Experience = distilled.experience
-        return Proposal(lesson, await self._decided(lesson, nearest_lessons(library, lesson, NEAREST)))
-
-    async def _decided(self, lesson: Experience, nearest: Sequence[Experience]) -> Edit:
-        with self.settings.ledger.role("updater"):
-            edit: Edit = (await self.settings.updater.acall(lesson=lesson, nearest=nearest)).edit
-        return edit
 
     # -- one writer ----------------------------------------------------------------------------------------
 
     async def _commit(self, step: int, outcome: Outcome, seen: ExperienceLibrary) -> ExperienceLibrary:
         """Settle an example's proposals against the newest library, and make them durable."""
         self._watch(step, outcome)
-        newest = self.store.library
-        fresh = _written_since(newest, seen)
-        edits: list[Edit] = []
-        for proposal in outcome.proposals:
-            edit = await self._settled(proposal, fresh)
-            edits.append(edit)
-            if isinstance(edit, Insert):  # the next rollout of the same example may teach the same
-                fresh.append(edit.experience)
-        library = self.store.commit([Commit(self.id, step, tuple(edits), outcome.tally, outcome.solved)])
+        edits = await self.writer.settle(outcome.proposals, self.store.library, seen)
+        library = self.store.commit([Commit(self.id, step, edits, outcome.tally, outcome.solved)])
         if self.outcomes is not None and outcome.tally.shown:
             example, source = example_id(self.order[step - 1]), f"learn {self.id} {step}"
             # The last one published: hashing each snapshot costs its size. Unknown where its log was removed.
             version = self.log.records[-1].hash if self.log.records else ""
             self.outcomes.add([outcome_of(version, example, outcome.tally, outcome.solved, source)])
         return library
-
-    async def _settled(self, proposal: Proposal, fresh: Sequence[Experience]) -> Edit:
-        """The proposed edit, unless an entry written meanwhile teaches the same: then the updater is asked again."""
-        rivals = [entry for entry in fresh if _alike(entry, proposal.lesson)]
-        if not rivals or not isinstance(proposal.edit, Insert):
-            return proposal.edit
-        if _says_all(rivals[0], proposal.lesson):  # commits wait for each other, so each question here costs all
-            return Merge(rivals[0].id, proposal.lesson, reason="the entry says the same, word for word")
-        return await self._decided(proposal.lesson, rivals[:NEAREST])
 
     def _watch(self, step: int, outcome: Outcome) -> None:
         if outcome.error and self.failed_from_start == step - 1:
@@ -440,19 +407,22 @@ class _Run:
         parent = self.log.records[-1].hash if self.log.records else None
         library = self.store.checkpoint(parent)
         ledger = self.settings.ledger
-        numbers = await self._measured(library)
+        evaluation = await self._measured(library)
+        numbers = evaluation.metrics() if evaluation else {}
         if ledger.total.tokens:  # the offline experts have none
             numbers |= ledger.metrics()
         if self.settings.tracker is not None:
-            version = Version(library, step, numbers, "validation", digest(self.valset)[:16])
+            dataset, content = ("validation", digest(self.valset)[:16]) if self.valset else ("", "")
+            records = evaluation.records if evaluation else ()
+            version = Version(library, step, numbers, dataset, content, records)
             self.settings.tracker.log_version(version)
         record = self.log.add(step, library, numbers)
         if self.settings.progress:
             tqdm.write(record.text())
 
-    async def _measured(self, library: ExperienceLibrary) -> dict[str, float]:
+    async def _measured(self, library: ExperienceLibrary) -> Evaluation | None:
         if not self.valset:
-            return {}
+            return None
         evaluation: Evaluation = await aevaluate(
             self.student,
             self.valset,
@@ -461,14 +431,14 @@ class _Run:
             measures=self.settings.measures,
             concurrency=self.settings.concurrency,
             label="measuring",
-            progress=self.settings.progress,
+            progress=None if self.settings.progress else False,  # a second bar is for terminals alone
             allow_overlap=True,  # set aside already
             ledger=self.settings.ledger,
             role="validation",
         )
         if self.outcomes is not None:
             self.outcomes.add(outcomes_of(library.hash, evaluation.records, f"val {self.id}"))
-        return evaluation.metrics()
+        return evaluation
 
     def _pictures(self) -> list[Path]:
         if self.store.path is None or not self.valset:
@@ -535,17 +505,6 @@ def stops(total: int, every: int | None) -> list[int]:
     return sorted({0, *(round(float(value)) for value in spread), total})
 
 
-def _store(
-    library: LibraryStore | ExperienceLibrary | str | Path | None, own: ExperienceLibrary
-) -> LibraryStore | MemoryStore:
-    """Where to learn; ``own`` is the student's library, from which it starts unless told otherwise."""
-    if isinstance(library, str | Path):
-        return LibraryStore(library, task=own.task)
-    if isinstance(library, LibraryStore):
-        return library
-    return MemoryStore(own if library is None else library)
-
-
 def _asked(program: dspy.Module) -> list[Any]:
     """The models that a program's predictors ask."""
     models = (predictor.lm or dspy.settings.lm for predictor in program.predictors())
@@ -560,7 +519,7 @@ def _models(program: dspy.Module) -> str:
 def _prompt(predictor: dspy.Predict) -> list[Any]:
     """What of a predictor shapes its prompt."""
     signature = predictor.signature
-    return [signature.instructions, list(signature.fields), [str(demo) for demo in predictor.demos]]
+    return [signature.instructions, list(signature.fields), predictor.dump_state()["demos"]]
 
 
 def _sampling(model: Any) -> list[Any]:
@@ -581,32 +540,3 @@ def _tally(shown: Sequence[str], trajectories: Sequence[Trajectory]) -> Tally:
         tuple(entry_id for entry_id in known if entry_id in helped),
         tuple(entry_id for entry_id in known if entry_id in hurt),
     )
-
-
-def _written_since(newest: ExperienceLibrary, seen: ExperienceLibrary) -> list[Experience]:
-    """Entries written or rewritten after a snapshot: at most a window's worth, however large the library."""
-    if newest.log is not seen.log:  # another process made a checkpoint, and the library was read anew
-        return [entry for entry in newest if entry.updated_at > seen.seen]
-    changes = newest.log.changes[seen.tip : newest.tip]
-    ids = dict.fromkeys(change.entry_id for change in changes if change.rewritten is not None)
-    return [newest[entry_id] for entry_id in ids if entry_id in newest]
-
-
-def _says_all(entry: Experience, lesson: Experience) -> bool:
-    """Whether an entry holds every rule of a lesson, word for word."""
-    return bool(lesson.rules) and {rule.text for rule in lesson.rules} <= {rule.text for rule in entry.rules}
-
-
-def _alike(entry: Experience, lesson: Experience) -> bool:
-    """Whether two lessons may be the same: a rule word for word, or most words in common."""
-    if entry.zone != lesson.zone:
-        return False
-    if {rule.text for rule in entry.rules} & {rule.text for rule in lesson.rules}:
-        return True
-    ours, theirs = _words(entry.text()), _words(lesson.text())
-    return len(ours & theirs) >= NEAR_DUPLICATE * len(ours | theirs)
-
-
-@functools.lru_cache(maxsize=4096)
-def _words(text: str) -> frozenset[str]:
-    return frozenset(words_of(text))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import functools
 import inspect
@@ -159,17 +160,31 @@ def run_sync(coroutine: Coroutine[Any, Any, T]) -> T:
         return asyncio.run(coroutine)
     outcome: list[T] = []
     failure: list[BaseException] = []
+    begun: list[tuple[asyncio.AbstractEventLoop, asyncio.Task[Any]]] = []
+
+    async def watched() -> T:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 (a coroutine that runs is some task's)
+        begun.append((asyncio.get_running_loop(), task))
+        return await coroutine
 
     def run() -> None:
         try:
-            outcome.append(asyncio.run(coroutine))
+            outcome.append(asyncio.run(watched()))
         except BaseException as error:  # re-raised in the caller's thread
             failure.append(error)
 
     # dspy keeps its settings in context variables, which a plain thread would not see.
     thread = threading.Thread(target=contextvars.copy_context().run, args=(run,))
     thread.start()
-    thread.join()
+    try:
+        thread.join()
+    except BaseException:  # a notebook's cell was interrupted: its work ends with it
+        for loop, task in begun:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: it ended meanwhile
+                loop.call_soon_threadsafe(task.cancel)
+        thread.join()
+        raise
     if failure:
         raise failure[0]
     return outcome[0]

@@ -45,4 +45,5 @@ def _cut(round_: Round, limit: int) -> Round:
     outputs = {
         name: elided(str(value), limit) if len(str(value)) > limit else value for name, value in round_.outputs.items()
     }
-    return replace(round_, outputs=outputs, feedback=elided(round_.feedback, limit))
+    steps = tuple(elided(step, limit // 4) for step in round_.steps)
+    return replace(round_, outputs=outputs, feedback=elided(round_.feedback, limit), steps=steps)

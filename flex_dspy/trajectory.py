@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from flex_dspy.libraries.experience import Zone
@@ -19,6 +19,7 @@ class Round:
         accepted: Whether the attempt was accepted.
         feedback: What the actor is told.
         redacted: The feedback held the reference answer, which was taken out.
+        steps: What the parts of a program of several steps were given and answered, a line each.
     """
 
     outputs: Mapping[str, Any]
@@ -26,12 +27,16 @@ class Round:
     accepted: bool
     feedback: str
     redacted: bool = False
+    steps: tuple[str, ...] = ()
 
     def text(self, number: int) -> str:
         """The round as the next round, or the critic, reads it."""
-        lines = [f"Attempt {number}:"]
+        lines = [f"Attempt {number}:", *(f"  step {step}" for step in self.steps)]
         lines += [f"  {name}: {value}" for name, value in self.outputs.items() if value not in (None, "", [])]
-        lines += [f"  verdict: {'accepted' if self.accepted else 'rejected'}", f"  feedback: {self.feedback}"]
+        lines.append(f"  verdict: {'accepted' if self.accepted else 'rejected'}")
+        if self.score not in (None, 0.0, 1.0):  # a verdict says as much as those
+            lines.append(f"  score: {self.score:.4g}")
+        lines.append(f"  feedback: {self.feedback}")
         if self.redacted:
             lines.append("  (the right answer was taken out of this feedback)")
         return "\n".join(lines)
@@ -65,10 +70,24 @@ class Trajectory:
         """All rounds."""
         return "\n".join(round_.text(number) for number, round_ in enumerate(self.rounds, start=1))
 
+    def _repr_html_(self) -> str:
+        from flex_dspy.display.results import trajectory_cell
+
+        return trajectory_cell(self)
+
 
 @dataclass(frozen=True, slots=True)
 class Feedback:
-    """A metric's verdict on one prediction."""
+    """A metric's verdict on one prediction.
+
+    Attributes:
+        score: The score; 0 where the metric failed.
+        text: What it says of the answer.
+        failed: The metric could not judge the answer, which then never counts as a success.
+        accepted: The metric's own word on success; None leaves it to the threshold.
+    """
 
     score: float
-    text: str = field(default="")
+    text: str = ""
+    failed: bool = False
+    accepted: bool | None = None

@@ -14,8 +14,7 @@ from flex_dspy.programs.strategies import CALLING_TOOLS, Means, Strategy, build
 from flex_dspy.running import aask_shortening, ask_shortening
 from flex_dspy.search.levels import exploring, level_tools
 from flex_dspy.search.recall import recall_tool, recalling
-from flex_dspy.search.rendering import NONE, render, tokens
-from flex_dspy.search.retrieval import ExperienceRetriever, retrievers
+from flex_dspy.search.retrieval import ExperienceRetriever, retrievers, shorter_blocks
 from flex_dspy.signatures.actor import Access, with_experience
 
 __all__ = ["NO_ATTEMPTS", "Access", "Actor", "Strategy"]
@@ -119,13 +118,7 @@ class Actor(dspy.Module):
         return next(self._blocks(self.retriever(self._problem(inputs)) if prefetched else None))
 
     def _blocks(self, found: dspy.Prediction | None) -> Iterator[str]:
-        """The block of experiences, ever shorter."""
-        if found is not None:
-            whole = str(found.experiences)
-            yield whole
-            for share in (2, 4):  # of the tokens that it took, as a budget may be far from used up
-                yield render(found.hits, tokens(whole) // share, self.retriever.levels)
-        yield NONE
+        return shorter_blocks(found, self.retriever.levels)
 
     def _problem(self, inputs: dict[str, Any]) -> str:
         return problem_text({name: inputs[name] for name in self.inputs if name in inputs})

@@ -25,6 +25,8 @@ class Critic(dspy.Module):
 
     Success, failure, recovery and study have a predictor each, so that each can be tuned on its own. Where the prompt
     is too long for the model, long reasoning is cut, and then the rounds between the first and the last are left out.
+
+    DSPy's optimizers tune it by ``flex_dspy.measuring.teaching.LessonMetric``.
     """
 
     def __init__(self) -> None:

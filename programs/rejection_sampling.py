@@ -11,12 +11,15 @@ import dspy
 from flex_dspy.errors import ConfigurationError
 from flex_dspy.examples import problem_of, problem_text, reference_of
 from flex_dspy.models.spending import charged_to
-from flex_dspy.programs.actor import NO_ATTEMPTS
+from flex_dspy.programs.actor import NO_ATTEMPTS, Actor
+from flex_dspy.programs.experienced import ExperiencedPredict, told
+from flex_dspy.programs.steps import Call, readable, steps_of
 from flex_dspy.programs.verifier import Verifier
 from flex_dspy.rollouts import REPEAT, REPEATS, ROUND, ResamplingPredict, variant
 from flex_dspy.running import aask_shortening, call, raise_if_systemic, run_sync, takes, unreadable
-from flex_dspy.scoring import Metric, score
+from flex_dspy.scoring import Metric, ascore, failed, lacks_reference
 from flex_dspy.shortening import shorter_attempts
+from flex_dspy.signatures.lessons import EARLIER_ATTEMPTS
 from flex_dspy.trajectory import Feedback, Round, Trajectory
 
 logger = logging.getLogger(__name__)
@@ -24,7 +27,7 @@ logger = logging.getLogger(__name__)
 # Outputs that show how an answer was found, and are no part of it.
 WORKINGS = ("reasoning", "trajectory", "experiences_used")
 UNVERIFIED = "(not verified: the verifier accepted it, and nothing else did)"
-_MAX_PART = 300  # characters of a thought, of a tool's arguments, or of what it answered
+_MAX_CALLS = 1_000  # of an attempt that are remembered
 
 
 class RejectionSampling(dspy.Module):
@@ -34,10 +37,11 @@ class RejectionSampling(dspy.Module):
     what it is told makes the prompt too long for the model, it is told less.
 
     Args:
-        actor: Any program; where it takes ``earlier_attempts`` (as ``Actor`` does) it is told of its rejected
-            answers, else every round is a fresh try.
+        actor: Any program; where it takes ``earlier_attempts`` (as ``Actor`` does), or is equipped with experience, it
+            is told of its rejected answers, else every round is a fresh try.
         verifier: Judges and explains.
-        metric: Decides, where the example has a reference answer; None leaves the decision to the verifier.
+        metric: Decides, and needs no reference answer if it can judge without; the verifier decides where there is
+            no metric, and where it fails because the example has no reference answer.
         max_rounds: Rounds a rollout.
         max_rollouts: Rollouts a problem.
 
@@ -75,7 +79,7 @@ class RejectionSampling(dspy.Module):
         Returns:
             A prediction with ``trajectories`` (every rollout), ``accepted``, ``outputs`` (the accepted
             attempt's, else the last one's), and ``answer``: the accepted answer as a text to learn from where no
-            reference answer is known, marked as not verified; "" where none was accepted.
+            reference answer is known, marked as not verified unless the metric accepted it; "" where none was accepted.
         """
         trajectories: list[Trajectory] = []
         for rollout in range(self.max_rollouts):
@@ -89,7 +93,7 @@ class RejectionSampling(dspy.Module):
             trajectories=trajectories,
             accepted=accepted,
             outputs=outputs,
-            answer=_unverified(outputs) if accepted else "",
+            answer=_answer_to_learn(rounds[-1]) if accepted else "",
         )
 
     async def _rollout(self, example: dspy.Example, rollout: int) -> Trajectory:
@@ -105,14 +109,12 @@ class RejectionSampling(dspy.Module):
 
     async def _round(self, example: dspy.Example, rollout: int, rounds: list[Round]) -> Round:
         problem = problem_of(example)
-        prediction = await self._attempt(example, rollout, rounds)
+        prediction, steps = await self._attempt(example, rollout, rounds)
         reference = reference_of(example, prediction.keys())
-        measured: Feedback | None = None
-        if self.metric is not None and reference:
-            measured = score(self.metric, example, prediction)
-        outputs = {name: _readable(name, value) for name, value in prediction.items()}
+        outputs = {name: readable(name, value) for name, value in prediction.items()}
         attempt = "\n".join(f"{name}: {value}" for name, value in outputs.items())
         with charged_to("verifier"):
+            measured = await self._measured(example, prediction, reference)
             verdict = await self.verifier.acall(
                 problem=problem, attempt=attempt, measured=measured, reference=reference
             )
@@ -122,15 +124,45 @@ class RejectionSampling(dspy.Module):
             accepted=verdict.accepted,
             feedback=verdict.feedback,
             redacted=verdict.redacted,
+            steps=steps,
         )
 
-    async def _attempt(self, example: dspy.Example, rollout: int, rounds: list[Round]) -> dspy.Prediction:
-        inputs: dict[str, Any] = dict(example.inputs())
-        if not takes(self.actor, "earlier_attempts"):
-            return await self._sample(rollout + ROUND * len(rounds), **inputs)
+    async def _measured(self, example: dspy.Example, prediction: dspy.Prediction, reference: str) -> Feedback | None:
+        """The metric's verdict; None where it has none, for want of a metric or of a reference answer."""
+        if self.metric is None:
+            return None
+        try:
+            return await ascore(self.metric, example, prediction)
+        except Exception as error:  # of one attempt, which gets no points
+            raise_if_systemic(error)
+            if not reference and lacks_reference(error, example):
+                return None
+            logger.warning("the metric failed on an attempt: %s: %s", type(error).__name__, error)
+            return failed(self.metric, error)
+
+    async def _attempt(
+        self, example: dspy.Example, rollout: int, rounds: list[Round]
+    ) -> tuple[dspy.Prediction, tuple[str, ...]]:
+        """An answer, and the steps that led to it, where the program has several."""
+        calls: list[Call] = []
+        with dspy.context(trace=calls, max_trace_size=_MAX_CALLS):
+            prediction = await self._answer(dict(example.inputs()), rollout, rounds)
+        # An actor's own steps are among its outputs.
+        return prediction, () if isinstance(self.actor, Actor) else steps_of(self.actor, calls)
+
+    async def _answer(self, inputs: dict[str, Any], rollout: int, rounds: list[Round]) -> dspy.Prediction:
+        """The next answer of a rollout: told of the ones before where the program can be, else a fresh try."""
         earlier = shorter_attempts(Trajectory(tuple(rounds))) if rounds else [NO_ATTEMPTS]
-        ask = functools.partial(self._sample, rollout)
-        return await aask_shortening(ask, "earlier_attempts", earlier, **inputs)
+        if takes(self.actor, EARLIER_ATTEMPTS):
+            return await aask_shortening(functools.partial(self._sample, rollout), EARLIER_ATTEMPTS, earlier, **inputs)
+        if not any(self.actor.named_sub_modules(ExperiencedPredict)):
+            return await self._sample(rollout + ROUND * len(rounds), **inputs)
+
+        async def ask(earlier_attempts: str, **inputs: Any) -> dspy.Prediction:
+            with told(earlier_attempts if rounds else ""):
+                return await self._sample(rollout, **inputs)
+
+        return await aask_shortening(ask, EARLIER_ATTEMPTS, earlier, **inputs)
 
     async def _sample(self, sample: int, /, **inputs: Any) -> dspy.Prediction:
         """One independent sample; where its answer cannot be read, and the actor does not ask anew itself, another."""
@@ -144,22 +176,6 @@ class RejectionSampling(dspy.Module):
         return await call(variant(self.actor, sample + REPEAT * repeats), **inputs)
 
 
-def _unverified(outputs: dict[str, Any]) -> str:
-    answer = problem_text({name: value for name, value in outputs.items() if name not in WORKINGS})
-    return f"{answer} {UNVERIFIED}"
-
-
-def _readable(name: str, value: Any) -> Any:
-    """An output as the next round and the critic read it: the tool calls of ``dspy.ReAct`` as one line each."""
-    if name != "trajectory" or not isinstance(value, dict):
-        return value
-
-    def part(kind: str, step: int) -> str:
-        words = " ".join(str(value.get(f"{kind}_{step}", "")).split())
-        return words if len(words) <= _MAX_PART else f"{words[:_MAX_PART]}..."
-
-    steps = sum(key.startswith("thought_") for key in value)
-    return "\n".join(
-        f"{part('thought', n)} | {part('tool_name', n)}({part('tool_args', n)}) -> {part('observation', n)}"
-        for n in range(steps)
-    )
+def _answer_to_learn(accepted: Round) -> str:
+    answer = problem_text({name: value for name, value in accepted.outputs.items() if name not in WORKINGS})
+    return f"{answer} {UNVERIFIED}" if accepted.score is None else answer

@@ -24,7 +24,7 @@ class Updater(dspy.Module):
 
     It sees the nearest few entries, never the whole library: its prompt does not grow with what was learned.
     Where nothing is near, the lesson is inserted and no model is asked; where no decision can be read, it is inserted
-    too, so that nothing is lost.
+    too, so that nothing is lost. DSPy's optimizers tune it by ``flex_dspy.measuring.teaching.EditMetric``.
 
     Args:
         token_budget: Most tokens for the entries shown. Where the prompt is too long for the model, they are shown in

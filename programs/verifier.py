@@ -27,7 +27,7 @@ class Verifier(dspy.Module):
     of the model can be read, the measurement's own remarks are the feedback.
 
     Args:
-        threshold: Least score that counts as success.
+        threshold: Least score that counts as success: below 1 for a graded metric, in the metric's own unit.
         normalize: See ``flex_dspy.scoring.redact``.
     """
 
@@ -45,7 +45,7 @@ class Verifier(dspy.Module):
         Args:
             problem: The problem's text.
             attempt: The answer, with reasoning where there is some.
-            measured: The metric's verdict, where there is a reference answer.
+            measured: The metric's verdict, where it has one.
             reference: The reference answer.
 
         Returns:
@@ -54,7 +54,7 @@ class Verifier(dspy.Module):
         Raises:
             AdapterParseError: If no verdict could be read, and nothing was measured.
         """
-        if measured is not None and measured.score >= self.threshold:
+        if measured is not None and self._passes(measured):
             return dspy.Prediction(accepted=True, feedback=measured.text, redacted=False)
         inputs = self._inputs(problem, measured, reference)
         try:
@@ -67,7 +67,7 @@ class Verifier(dspy.Module):
         self, problem: str, attempt: str, measured: Feedback | None = None, reference: str = ""
     ) -> dspy.Prediction:
         """The same, asynchronously."""
-        if measured is not None and measured.score >= self.threshold:
+        if measured is not None and self._passes(measured):
             return dspy.Prediction(accepted=True, feedback=measured.text, redacted=False)
         inputs = self._inputs(problem, measured, reference)
         try:
@@ -75,6 +75,10 @@ class Verifier(dspy.Module):
         except DSPyError as error:
             verdict = _measured_alone(measured, error)
         return self._judged(verdict, attempt, measured, reference)
+
+    def _passes(self, measured: Feedback) -> bool:
+        enough = measured.score >= self.threshold if measured.accepted is None else measured.accepted
+        return enough and not measured.failed
 
     def _inputs(self, problem: str, measured: Feedback | None, reference: str) -> dict[str, Any]:
         """What the prompt holds; an empty field could be taken for a verdict, so what is not known has none."""

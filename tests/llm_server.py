@@ -226,6 +226,8 @@ class LLMServer:
         content = written if isinstance(written, str) else formatted(written, request.as_json)
         completion = _completion(request, content)
         request.fault = self.faults.draw(request.digest, request.times) if self.faults else ""
+        if request.body.get("stream") and not self.faults:
+            return Reply(200, _events(completion, content), {"Content-Type": "text/event-stream"})
         reply = KINDS[request.fault](completion) if request.fault else whole(completion)
         if reply.status == 200 and reply.ending == "whole" and request.fault not in UNCOUNTED:
             request.usage = completion["usage"]["prompt_tokens"], completion["usage"]["completion_tokens"]
@@ -267,6 +269,17 @@ def _completion(request: Received, content: str) -> dict[str, Any]:
         ],
         "usage": {"prompt_tokens": asked, "completion_tokens": written, "total_tokens": asked + written},
     }
+
+
+def _events(completion: dict[str, Any], content: str) -> bytes:
+    """The completion as server-sent events, a few characters each."""
+    pieces = [content[start : start + 6] for start in range(0, len(content), 6)]
+    deltas = [{"delta": {"content": piece}, "finish_reason": None} for piece in pieces]
+    choices = [[{"index": 0, **delta}] for delta in [*deltas, {"delta": {}, "finish_reason": "stop"}]]
+    plain = {**completion, "object": "chat.completion.chunk", "usage": None}
+    chunks = [{**plain, "choices": choice} for choice in choices]
+    chunks.append({**plain, "choices": [], "usage": completion["usage"]})
+    return "".join(f"data: {text}\n\n" for text in [*map(json.dumps, chunks), "[DONE]"]).encode()
 
 
 async def _write(writer: asyncio.StreamWriter, reply: Reply) -> bool:

@@ -21,11 +21,9 @@ def test_it_runs_and_shows_what_is_committed(path, tmp_path):
 
 
 def _printed(notebook):
-    """What the cells print; paths, times and drawings may differ."""
+    """What each cell prints; paths, times and drawings may differ."""
     return [
-        output["text"]
+        "".join(out["text"] for out in cell.outputs if out.output_type == "stream" and out.name == "stdout")
         for cell in notebook.cells
         if cell.cell_type == "code"
-        for output in cell.outputs
-        if output.output_type == "stream" and output.name == "stdout"
     ]

@@ -11,6 +11,7 @@ import dspy
 
 from flex_dspy.commands import roles, sources
 from flex_dspy.commands.table import table
+from flex_dspy.data.loading import digest
 from flex_dspy.errors import ConfigurationError, LibraryError
 from flex_dspy.examples import problem_of
 from flex_dspy.libraries.library import ExperienceLibrary
@@ -23,6 +24,9 @@ from flex_dspy.measuring.records import write_records
 from flex_dspy.models.spending import Ledger
 from flex_dspy.programs import Actor
 from flex_dspy.tasks import Task, get_task
+from flex_dspy.versioning.datasets import DatasetInfo
+from flex_dspy.versioning.evaluations import log_evaluation
+from flex_dspy.versioning.mlflow_store import is_in_reach
 
 logger = logging.getLogger(__name__)
 
@@ -46,11 +50,46 @@ def run(arguments: argparse.Namespace) -> None:
     for name, evaluation in results.items():
         write_records(folder / name.replace(" ", "-").replace(",", ""), evaluation)
     print(f"{task.name}: {data.source}, {model.model}, library {library.hash[:12]} ({len(library)} entries)")
-    print(table(results))
+    print(table(results, solved=task.threshold))
     roles.say_what_it_cost(ledger)
     print(f"\nrecords  {folder}")
+    dataset = DatasetInfo.of(data.source, digest(examples)[:16], len(examples), task=task.name)
+    _log(arguments, task, results, library, dataset, model.model)
     if "with library" in results and Path(arguments.library).is_file():
         _note(arguments.library, outcomes_of(library.hash, results["with library"].records))
+
+
+def _log(
+    arguments: argparse.Namespace,
+    task: Task,
+    results: dict[str, Evaluation],
+    library: ExperienceLibrary,
+    dataset: DatasetInfo,
+    model: str,
+) -> None:
+    """Log the evaluation where there is a store; only learning makes one unasked, as that takes a while."""
+    if arguments.no_tracking or not is_in_reach(arguments.tracking_uri):
+        return
+    experiment = arguments.experiment or f"flex-{task.name}"
+    run = log_evaluation(
+        results,
+        dataset,
+        experiment=experiment,
+        library=library,
+        reference=arguments.library if arguments.library and not Path(arguments.library).exists() else "",
+        params={
+            "library": arguments.library if len(library) else "none",
+            "task": task.name,
+            "lm actor": model,
+            "strategy": arguments.actor,
+            "experience": arguments.experience,
+            "samples": arguments.pass_at,
+            "seed": arguments.seed,
+        },
+        tracking_uri=arguments.tracking_uri,
+    )
+    if run:
+        print(f"MLflow   experiment {experiment}, run {run}")
 
 
 def _note(library: str, outcomes: Iterable[Outcome]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import dspy
 
 from flex_dspy.commands import roles, sources
-from flex_dspy.data.loading import LoadedData, content_id
+from flex_dspy.data.loading import LoadedData, content_id, digest
 from flex_dspy.dry_run import estimate
 from flex_dspy.errors import RunError
 from flex_dspy.examples import problem_of
@@ -22,6 +22,7 @@ from flex_dspy.libraries.library_file import write_atomically
 from flex_dspy.libraries.store import LibraryStore
 from flex_dspy.models.spending import Ledger
 from flex_dspy.tasks import Task, get_task
+from flex_dspy.versioning.datasets import DatasetInfo
 from flex_dspy.versioning.mlflow_store import without_login
 from flex_dspy.versioning.tracking import MLflowTracker
 
@@ -41,7 +42,8 @@ def run(arguments: argparse.Namespace) -> None:
         if arguments.dry_run:
             print(estimate(optimizer, actor, train.examples, valset).text())
         else:
-            _learn(arguments, task, optimizer, actor, train, valset)
+            measured = replace(val, examples=valset, digest=digest(valset))
+            _learn(arguments, task, optimizer, actor, train, measured)
 
 
 def _learn(
@@ -50,7 +52,7 @@ def _learn(
     optimizer: ForwardLearning,
     actor: dspy.Module,
     train: LoadedData,
-    valset: Sequence[dspy.Example],
+    val: LoadedData,
 ) -> None:
     start = sources.library(arguments) if arguments.library else None
     run = optimizer.run_id(actor, train.examples)
@@ -59,11 +61,11 @@ def _learn(
     folder: Path = arguments.out or Path("exps") / f"{task.name}-{run}"
     optimizer.library = _store(arguments, task, folder, run, start)
     optimizer.ledger = _ledger(optimizer.ledger, folder / "spending.jsonl")
-    optimizer.tracker = _tracker(arguments, task, folder)
+    optimizer.tracker = _tracker(arguments, task, folder, {"training": train, "validation": val})
     model = actor.get_lm().model
     print(f"{task.name}: learning from {len(train.examples)} examples with {model}, run {run}")
     try:
-        optimizer.compile(actor, trainset=train.examples, valset=list(valset))
+        optimizer.compile(actor, trainset=train.examples, valset=val.examples)
     finally:
         roles.say_what_it_cost(optimizer.ledger)
         print(f"\nlibrary  {folder / 'library.json'}")
@@ -71,7 +73,7 @@ def _learn(
         last = optimizer.failures[-1]
         print(f"{len(optimizer.failures)} examples gave nothing; the last, {last.example_id}: {last.error[:200]}")
     print(*["", *(record.text() for record in optimizer.versions)], sep="\n")
-    if valset:
+    if val.examples:
         print(f"figure   {folder / 'library.png'}")
     if optimizer.tracker is not None:
         print(f"MLflow   {optimizer.tracker.registered_name}@best, {optimizer.tracker.registered_name}@newest")
@@ -136,7 +138,9 @@ def _plain(arguments: argparse.Namespace) -> dict[str, Any]:
     return {name: without_login(value) if isinstance(value, str) else value for name, value in vars(arguments).items()}
 
 
-def _tracker(arguments: argparse.Namespace, task: Task, folder: Path) -> MLflowTracker | None:
+def _tracker(
+    arguments: argparse.Namespace, task: Task, folder: Path, data: dict[str, LoadedData]
+) -> MLflowTracker | None:
     if arguments.no_tracking:
         return None
     return MLflowTracker(
@@ -144,4 +148,9 @@ def _tracker(arguments: argparse.Namespace, task: Task, folder: Path) -> MLflowT
         tracking_uri=arguments.tracking_uri,
         registered_name=f"flex-{task.name}",
         run_file=folder / "mlflow_run.txt",
+        data={
+            use: DatasetInfo.of(each.source, each.digest[:16], len(each.examples), task=task.name)
+            for use, each in data.items()
+            if each.examples
+        },
     )

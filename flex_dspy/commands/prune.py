@@ -88,8 +88,9 @@ def _measured(arguments: argparse.Namespace, plan: Plan) -> tuple[Comparison, Lo
             allow_overlap=True,  # decided before
         )
     print(table({"before": comparison.before, "after": comparison.after}))
-    gain, low, high = comparison.gain
-    print(f"accuracy {gain:+.1%} ({low:+.1%} to {high:+.1%})")
+    form = "+.1%" if all(0 <= record.score <= 1 for record in comparison.before.records) else "+.4g"
+    gain, low, high = (format(number, form) for number in comparison.gain)
+    print(f"accuracy {gain} ({low} to {high})")
     roles.say_what_it_cost(ledger)
     return comparison, data
 
@@ -98,13 +99,14 @@ def _log(
     arguments: argparse.Namespace, library: ExperienceLibrary, plan: Plan, comparison: Comparison, data: LoadedData
 ) -> None:
     """Make the pruned library a version in MLflow, with both accuracies."""
+    task = get_task(arguments.task).name  # it may have been named as module:attribute
     tracker = MLflowTracker(
-        arguments.experiment or f"flex-{arguments.task}",
+        arguments.experiment or f"flex-{task}",
         tracking_uri=arguments.tracking_uri,
-        registered_name=f"flex-{library.task or arguments.task}",
+        registered_name=f"flex-{library.task or task}",
     )
     removed = {f"removed_{why}": count for why, count in plan.counts().items()}
-    tracker.start({"task": arguments.task, "pruned_by": ",".join(arguments.by), **removed})
+    tracker.start({"task": task, "pruned_by": ",".join(arguments.by), **removed})
     tracker.log_version(Version(library, library.seen, comparison.metrics(), data.source, data.digest[:16]))
     tracker.finish()
     print(f"MLflow   {tracker.registered_name}@newest")

@@ -74,7 +74,7 @@ def actor(arguments: argparse.Namespace, task: Task, model: dspy.LM, examples: S
 def teachers(arguments: argparse.Namespace, task: Task, lms: dict[str, dspy.LM]) -> dict[str, dspy.Module]:
     """Verifier, critic and updater as the options want them."""
     made: dict[str, dspy.Module] = {
-        "verifier": Verifier(normalize=task.normalize),
+        "verifier": Verifier(task.threshold, task.normalize),
         "critic": Critic(),
         "updater": Updater(),
     }

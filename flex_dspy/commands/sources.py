@@ -27,7 +27,7 @@ def examples(task: Task, model: dspy.LM, split: str, source: str | None, samples
     defaults = task.offline_splits if is_offline(model) and task.offline_splits else task.splits
     if source is None and split not in defaults:
         raise ConfigurationError(f"task {task.name} has no default {split} examples: name a file or a hub id")
-    data = task.load(source or defaults[split], limit=samples, seed=seed if samples else None)
+    data: LoadedData = task.load(source or defaults[split], limit=samples, seed=seed if samples else None)
     if data.bad_rows:
         listed = "; ".join(f"row {row.row}: {row.reason}" for row in data.bad_rows[:3])
         logger.warning("%s: %d rows left out (%s)", data.source, len(data.bad_rows), listed)

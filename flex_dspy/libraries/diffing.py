@@ -6,10 +6,13 @@ import difflib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flex_dspy.libraries.experience import Experience, Rule
 from flex_dspy.libraries.library import ExperienceLibrary
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FIELDS = ("zone", "category", "priority", "pinned", "method", "trajectory")
 COUNTERS = ("shown", "helped", "hurt", "merged")
@@ -81,6 +84,10 @@ class LibraryDiff:
     def __bool__(self) -> bool:
         return bool(self.added or self.removed or self.changed)
 
+    def __repr__(self) -> str:
+        counts = f"{len(self.added)} added, {len(self.removed)} removed, {len(self.changed)} changed"
+        return f"LibraryDiff({self.older[:12]} to {self.newer[:12]}: {counts})"
+
     def as_dict(self) -> dict[str, Any]:
         """The difference as plain objects, for JSON."""
         return {
@@ -109,6 +116,17 @@ class LibraryDiff:
         lines += _some(told, limit, _changed_lines)
         lines += _some(quiet, limit, _changed_lines)
         return "\n".join(_coloured(line) for line in lines) if colour else "\n".join(lines)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """One row an entry that differs. See ``flex_dspy.display.frames.diff_frame``."""
+        from flex_dspy.display.frames import diff_frame
+
+        return diff_frame(self)
+
+    def _repr_html_(self) -> str:
+        from flex_dspy.display.libraries import diff_cell
+
+        return diff_cell(self)
 
     def _summary(self) -> str:
         gathered = sum(change.precedents_gathered for change in self.changed)

@@ -171,6 +171,11 @@ class Experience:
         rules = tuple(rule.capped() for rule in self.rules[:MAX_RULES])
         return replace(self, method=self.method[:MAX_METHOD], rules=rules, trajectory=self.trajectory[:MAX_TRAJECTORY])
 
+    def _repr_html_(self) -> str:
+        from flex_dspy.display.entries import entry_cell
+
+        return entry_cell(self)
+
 
 @dataclass(frozen=True, slots=True)
 class Insert:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from rpds import HashTrieMap
 
+from flex_dspy.libraries.by_hand import ByHand
 from flex_dspy.libraries.experience import (
     EXPERIENCES_JSON,
     MAX_EXAMPLES,
@@ -38,8 +39,10 @@ from flex_dspy.libraries.experience import (
 from flex_dspy.libraries.library_json import entry_json, value_json
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from flex_dspy.libraries.diffing import LibraryDiff
-    from flex_dspy.search.rendering import Hit
+    from flex_dspy.search.rendering import Hits
 
 FORMAT = "flex-dspy/1"
 # Entries that are serialised at once for the hash: one text of a large library would take as much memory as it does.
@@ -81,7 +84,7 @@ class ChangeLog:
         return log
 
 
-class ExperienceLibrary:
+class ExperienceLibrary(ByHand):
     """An immutable set of experiences.
 
     Args:
@@ -201,6 +204,23 @@ class ExperienceLibrary:
         runs = {**self.runs, commit.run: commit.step} if commit.run else self.runs
         return draft.finish(runs), done
 
+    def edit(self, edits: Sequence[PersonEdit]) -> ExperienceLibrary:
+        """The library after a person's edits, as one commit; ``LibraryStore.edit`` makes them durable.
+
+        Args:
+            edits: In order.
+
+        Raises:
+            ConfigurationError: If an edit cannot be made, see ``flex_dspy.libraries.editing.check_edits``.
+        """
+        from flex_dspy.libraries.editing import EDITS, check_edits
+
+        check_edits(self, edits)
+        return self.apply(Commit(EDITS, self.runs.get(EDITS, 0) + 1, tuple(edits)))
+
+    def _newest(self) -> ExperienceLibrary:
+        return self
+
     def published(self, parent: str | None) -> ExperienceLibrary:
         """The same snapshot as a version with the parent given."""
         return self._with(parent=parent, hash=self.hash)
@@ -277,7 +297,18 @@ class ExperienceLibrary:
 
         return statistics(self, most)
 
-    def search(self, query: str, k: int = 5, **settings: Any) -> list[Hit]:
+    def to_pandas(self) -> pd.DataFrame:
+        """One row an entry. See ``flex_dspy.display.frames.library_frame``."""
+        from flex_dspy.display.frames import library_frame
+
+        return library_frame(self)
+
+    def _repr_html_(self) -> str:
+        from flex_dspy.display.libraries import library_cell
+
+        return library_cell(self)
+
+    def search(self, query: str, k: int = 5, **settings: Any) -> Hits:
         """The entries that fit a query, best first, with the reasons.
 
         Args:
@@ -285,9 +316,10 @@ class ExperienceLibrary:
             k: Most entries.
             **settings: Those of ``ExperienceRetriever``.
         """
+        from flex_dspy.search.rendering import Hits
         from flex_dspy.search.retrieval import ExperienceRetriever
 
-        return ExperienceRetriever(self, **settings).hits(query, k)
+        return Hits(ExperienceRetriever(self, **settings).hits(query, k))
 
     def export(self, path: str | Path) -> None:
         """Write the library in the FLEX release's format "2.0"; ``save`` writes its own."""

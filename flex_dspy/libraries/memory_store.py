@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
+from flex_dspy.libraries.by_hand import ByHand
 from flex_dspy.libraries.editing import EDITS, check_edits
 from flex_dspy.libraries.experience import Commit, PersonEdit
 from flex_dspy.libraries.library import ExperienceLibrary
+from flex_dspy.libraries.store import LibraryStore
 
 
-class MemoryStore:
+class MemoryStore(ByHand):
     """Commits to a library in memory, with the interface of ``flex_dspy.libraries.store.LibraryStore``.
 
     Args:
@@ -38,8 +41,27 @@ class MemoryStore:
         check_edits(self.library, edits)
         return self.commit([Commit(EDITS, self.library.runs.get(EDITS, 0) + 1, tuple(edits))])
 
+    def _newest(self) -> ExperienceLibrary:
+        return self.library
+
     def checkpoint(self, parent: str | None = None) -> ExperienceLibrary:
         """The library as a version."""
         self.library = self.library if parent is None else self.library.published(parent)
         self.replayed = ()
         return self.library
+
+
+def store_of(
+    library: LibraryStore | ExperienceLibrary | str | Path | None, own: ExperienceLibrary
+) -> LibraryStore | MemoryStore:
+    """Where to learn.
+
+    Args:
+        library: A store, or the path of its file, or a snapshot to start from in memory.
+        own: What a program has: where to start, unless told otherwise.
+    """
+    if isinstance(library, str | Path):
+        return LibraryStore(library, task=own.task)
+    if isinstance(library, LibraryStore):
+        return library
+    return MemoryStore(own if library is None else library)

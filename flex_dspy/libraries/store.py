@@ -44,6 +44,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError
 
 from flex_dspy.errors import LibraryError, LibraryFormatError, LibraryVersionError
+from flex_dspy.libraries.by_hand import ByHand
 from flex_dspy.libraries.editing import EDITS, check_edits
 from flex_dspy.libraries.experience import COMMIT_JSON, Commit, PersonEdit
 from flex_dspy.libraries.library import ExperienceLibrary
@@ -59,8 +60,10 @@ POLL_SECONDS = 0.005
 logger = logging.getLogger(__name__)
 
 
-class LibraryStore:
+class LibraryStore(ByHand):
     """A library on the disk, open for learning. Any number of processes may have one file open.
+
+    ``pin``, ``unpin``, ``veto`` and ``revise`` make a person's edits, durably.
 
     Args:
         path: The library file. It need not exist: nothing is written before the first commit. A file of the
@@ -168,6 +171,12 @@ class LibraryStore:
             self._catch_up()
             check_edits(self._library, edits)
             return self.commit([Commit(EDITS, self._library.runs.get(EDITS, 0) + 1, tuple(edits))])
+
+    def _newest(self) -> ExperienceLibrary:
+        return self.refresh()
+
+    def _repr_html_(self) -> str:
+        return self.library._repr_html_()
 
     def checkpoint(self, parent: str | None = None) -> ExperienceLibrary:
         """Write the newest library as the library file, and end the journal.
@@ -306,19 +315,22 @@ class _Files:
 
     def move_aside(self) -> None:
         """Rename the files to the first free backup name: together they are a store of that name."""
+        content = self.content()
         for n in count(1):
-            backups = _Files(self.snapshot.with_name(f"{self.stem}.{n}.bak.json")).content()
+            names = (f"{self.stem}.{n}.bak{path.name.removeprefix(self.stem)}" for path in content)
+            backups = [self.snapshot.with_name(name) for name in names]
             if not any(path.exists() for path in backups):
                 break
-        for path, backup in zip(self.content(), backups, strict=True):
+        for path, backup in zip(content, backups, strict=True):
             if path.exists():
                 path.rename(backup)
         sync_folder(self.snapshot.parent)
 
     def content(self) -> list[Path]:
-        """All that belongs to the library: snapshot, journal, and what is known of its versions and entries."""
+        """All that belongs to the library: snapshot, journal, what was observed, and what is known of its versions."""
         beside = (f"{self.stem}.{kind}" for kind in ("versions.jsonl", "outcomes.jsonl", "value.json"))
-        return [self.snapshot, self.journal, *map(self.snapshot.with_name, beside)]
+        observed = sorted(self.snapshot.parent.glob(f"{glob.escape(self.stem)}.observed*.jsonl"))
+        return [self.snapshot, self.journal, *map(self.snapshot.with_name, beside), *observed]
 
 
 # -- the journal -------------------------------------------------------------------------------------------

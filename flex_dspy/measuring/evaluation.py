@@ -3,28 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dspy
 import numpy as np
 import numpy.typing as npt
 from tqdm.auto import tqdm
 
-from flex_dspy.errors import BudgetError, ModelError
-from flex_dspy.examples import example_id
+from flex_dspy.errors import BudgetError, ConfigurationError, ModelError
+from flex_dspy.examples import example_id, problem_of
 from flex_dspy.libraries.library import ExperienceLibrary
-from flex_dspy.measuring.intervals import clustered, normal, wilson
+from flex_dspy.measuring.intervals import clustered, student, wilson, written
 from flex_dspy.measuring.overlap import Key, learned_ids, refuse_overlap, without_overlap
 from flex_dspy.measuring.records import Record, by_example, vote_of
 from flex_dspy.metrics.pass_at_k import majority_score, pass_at_k, sizes
 from flex_dspy.models.spending import Account, Ledger
 from flex_dspy.rollouts import variant
 from flex_dspy.running import call, lean, raise_if_systemic, run_sync
-from flex_dspy.scoring import Metric, Normalize, score
+from flex_dspy.scoring import Metric, Normalize, ascore, failed, lacks_reference
 from flex_dspy.search.retrieval import pinned, retrievers
+from flex_dspy.trajectory import Feedback
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = [
     "HOPELESS",
@@ -38,6 +43,8 @@ __all__ = [
     "wilson",
     "without_overlap",
 ]
+
+logger = logging.getLogger(__name__)
 
 # A further measure of a prediction, beside the metric: takes the example and the prediction.
 Measure = Callable[[dspy.Example, dspy.Prediction], float]
@@ -78,9 +85,7 @@ class Evaluation:
     def interval(self) -> tuple[float, float]:
         """The 95% interval of the accuracy; examples are independent, samples of one example are not."""
         scores = self._scores()
-        if self.samples == 1 and self.n > 1 and not _right_or_wrong(scores):
-            return normal(scores[:, 0])
-        return clustered(scores.mean(axis=1), self.samples)
+        return _interval(scores.mean(axis=1), self.samples, graded=not _right_or_wrong(scores))
 
     @property
     def tokens(self) -> int:
@@ -110,6 +115,17 @@ class Evaluation:
         numbers["errors"] = float(sum(bool(record.error) for record in self.records))
         return numbers
 
+    def to_pandas(self) -> pd.DataFrame:
+        """One row a record. See ``flex_dspy.display.frames.evaluation_frame``."""
+        from flex_dspy.display.frames import evaluation_frame
+
+        return evaluation_frame(self)
+
+    def _repr_html_(self) -> str:
+        from flex_dspy.display.results import evaluation_cell
+
+        return evaluation_cell(self)
+
     def _scores(self) -> npt.NDArray[np.float64]:
         """Shape ``(examples, samples)``."""
         return np.array([record.score for record in self.records], dtype=float).reshape(self.n, self.samples)
@@ -122,11 +138,17 @@ class Evaluation:
             numbers |= _bounded(f"pass_at_{k}", float(shares.mean()), clustered(shares, self.samples // k))
         groups = by_example(self.records)
         votes = np.array([majority_score([r.vote for r in group], [r.score for r in group]) for group in groups])
-        return numbers | _bounded(f"maj_at_{self.samples}", float(votes.mean()), clustered(votes, 1))
+        interval = _interval(votes, 1, graded=not _right_or_wrong(votes))
+        return numbers | _bounded(f"maj_at_{self.samples}", float(votes.mean()), interval)
 
 
 def _bounded(name: str, value: float, interval: tuple[float, float]) -> dict[str, float]:
     return {name: value, f"{name}_low": interval[0], f"{name}_high": interval[1]}
+
+
+def _interval(means: npt.NDArray[np.float64], samples: int, *, graded: bool) -> tuple[float, float]:
+    """Of the mean of the examples' means: what is known of right and wrong answers is not true of graded ones."""
+    return student(means) if graded else clustered(means, samples)
 
 
 def _right_or_wrong(scores: npt.NDArray[np.float64]) -> bool:
@@ -148,7 +170,7 @@ def evaluate(
     key: Key | None = None,
     concurrency: int = 16,
     label: str = "evaluating",
-    progress: bool = True,
+    progress: bool | None = True,
     allow_overlap: bool = False,
 ) -> Evaluation:
     """Measure a program.
@@ -167,15 +189,17 @@ def evaluate(
         key: One form for all ways of writing a problem, to find those that were learned from.
         concurrency: Most samples under way at once.
         label: What the progress bar says.
-        progress: Whether to show one.
+        progress: Whether to show one; None shows it in a terminal alone.
         allow_overlap: Measure even on examples that the library was learned from.
 
     Returns:
-        One record an example and sample. A program that fails scores 0 there, with the error on record.
+        One record an example and sample. Where the program fails, or the metric fails on what it answered, the score is
+        0 and the error on record.
 
     Raises:
         OverlapError: If the library was learned from some of the examples.
         BudgetError: If the ledger's budget is spent; what was under way is finished and charged first.
+        ConfigurationError: If the metric cannot work, or an example lacks the reference that it asks for.
         ModelError: If nothing works at all.
         ValueError: If there is no example, or fewer than one sample, or ``begun`` is of other examples.
     """
@@ -215,7 +239,7 @@ async def aevaluate(
     key: Key | None = None,
     concurrency: int = 16,
     label: str = "evaluating",
-    progress: bool = True,
+    progress: bool | None = True,
     allow_overlap: bool = False,
 ) -> Evaluation:
     """The same as ``evaluate``, asynchronously."""
@@ -233,7 +257,8 @@ async def aevaluate(
     sampler = _Sampler(metric, library, measures or {}, normalize, ledger or Ledger(), role, gate)
     missing = range(len(done[0]), samples)
     total = len(examples) * len(missing)
-    with lean(), tqdm(total=total, desc=label, unit="ex", disable=not progress, leave=False) as bar:
+    hidden = None if progress is None else not progress
+    with lean(), tqdm(total=total, desc=label, unit="ex", disable=hidden, leave=False) as bar:
         rows = await sampler.run(program, examples, missing, _Watch(bar, sampler.ledger))
     return Evaluation(tuple(r for had, row in zip(done, rows, strict=True) for r in [*had[:samples], *row]))
 
@@ -294,10 +319,12 @@ class _Sampler:
     async def _measured(self, program: dspy.Module, example: dspy.Example, sample: int) -> Record:
         start = time.perf_counter()
         account = Account()
-        with pinned(self.library) as reading:
+        with pinned(self.library, problem=problem_of(example)) as reading:
             try:
                 with self.ledger.role(self.role) as account:
                     prediction = await call(program, **example.inputs())
+                    spent = account.total  # a metric that asks a model is charged too, but is no part of the answer
+                    verdict = await self._verdict(example, prediction)
             except BudgetError:
                 raise
             except Exception as error:  # one example's failure: on record, with a score of 0
@@ -306,19 +333,47 @@ class _Sampler:
                 return Record.of(
                     example, dspy.Prediction(), 0.0, account.total, sample=sample, seconds=seconds, error=said
                 )
-        verdict = score(self.metric, example, prediction)
         return Record.of(
             example,
             prediction,
             verdict.score,
-            account.total,
+            spent,
             sample=sample,
             seconds=time.perf_counter() - start,
             feedback=verdict.text,
-            measures={name: float(measure(example, prediction)) for name, measure in self.measures.items()},
+            error=verdict.text if verdict.failed else "",
+            measures=self._further(example, prediction),
             shown=tuple(dict.fromkeys(reading.shown)),
             vote=vote_of(example, prediction, self.normalize),
         )
+
+    async def _verdict(self, example: dspy.Example, prediction: dspy.Prediction) -> Feedback:
+        """The metric's verdict; its failure is one too.
+
+        Raises:
+            ConfigurationError: If the example does not hold what the metric asks it for.
+        """
+        try:
+            return await ascore(self.metric, example, prediction)
+        except Exception as error:
+            raise_if_systemic(error)
+            if lacks_reference(error, example):
+                raise ConfigurationError(
+                    f"the metric cannot judge example {example_id(example)}: {error} (its fields are "
+                    f"{', '.join(example.keys())})"
+                ) from error
+            return failed(self.metric, error)
+
+    def _further(self, example: dspy.Example, prediction: dspy.Prediction) -> dict[str, float]:
+        """The further measures; one that fails is left out, which counts as 0."""
+        measured = {}
+        for name, measure in self.measures.items():
+            try:
+                measured[name] = float(measure(example, prediction))
+            except Exception as error:
+                raise_if_systemic(error)
+                logger.warning("%s of example %s: %s: %s", name, example_id(example), type(error).__name__, error)
+        return measured
 
 
 class _Watch:
@@ -330,6 +385,7 @@ class _Watch:
         self.seen = 0
         self.total = 0.0
         self.failed_from_start = 0
+        self.unjudged = 0
         self.spent: BudgetError | None = None
 
     def saw(self, record: Record) -> None:
@@ -337,9 +393,12 @@ class _Watch:
         self.total += record.score
         spent = self.ledger.total
         cost = f", {spent}" if spent.tokens else ""
-        self.bar.set_postfix_str(f"accuracy {self.total / self.seen:.1%}{cost}", refresh=False)
+        self.bar.set_postfix_str(f"accuracy {written(self.total / self.seen)}{cost}", refresh=False)
         self.bar.update()
-        if record.error and self.failed_from_start == self.seen - 1:
+        if record.error and record.outputs:
+            logger.log(logging.INFO if self.unjudged else logging.WARNING, "%s", record.error)
+            self.unjudged += 1
+        elif record.error and self.failed_from_start == self.seen - 1:
             self.failed_from_start = self.seen
         if self.failed_from_start >= HOPELESS:
             raise ModelError(f"the first {HOPELESS} examples all failed; the last one said: {record.error}")

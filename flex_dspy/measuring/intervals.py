@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import stdtrit
 
 Z = 1.959963984540054  # the normal distribution's 97.5% quantile
 
@@ -27,15 +28,33 @@ def wilson(successes: float, n: float) -> tuple[float, float]:
     return max(0.0, (centre - spread) / (1 + z * z / n)), min(1.0, (centre + spread) / (1 + z * z / n))
 
 
-def normal(values: npt.NDArray[np.float64]) -> tuple[float, float]:
-    """The normal 95% interval of the mean of independent values, at least one; it needs two to be of finite width."""
-    mean = float(values.mean())
-    deviation = float(values.std(ddof=1)) / math.sqrt(len(values)) if len(values) > 1 else math.inf
-    return mean - Z * deviation, mean + Z * deviation
+def student(values: npt.NDArray[np.float64]) -> tuple[float, float]:
+    """Student's 95% interval of the mean of independent values, at least one; it needs two to be of finite width.
+
+    Where all values are from 0 to 1, so is the interval; where they are then all the same it is Wilson's, which is the
+    widest that such values can need.
+    """
+    n, mean = len(values), float(values.mean())
+    share = _shares(values)
+    deviation = float(values.std(ddof=1)) if n > 1 else math.inf
+    if share and (n == 1 or deviation == 0):
+        return wilson(mean * n, n)
+    half = float(stdtrit(n - 1, 0.975)) * deviation / math.sqrt(n) if n > 1 else math.inf
+    return (max(0.0, mean - half), min(1.0, mean + half)) if share else (mean - half, mean + half)
+
+
+def written(value: float, *bounds: float) -> str:
+    """A mean score for a reader: a percentage where it and its bounds are from 0 to 1, else a plain number.
+
+    Example:
+        >>> written(0.5), written(0.5, 0.4, 0.6), written(0.5, -0.1, 1.1), written(12.25)
+        ('50.0%', '50.0%', '0.5', '12.25')
+    """
+    return f"{value:.1%}" if all(0 <= number <= 1 for number in (value, *bounds)) else f"{value:.4g}"
 
 
 def clustered(means: npt.NDArray[np.float64], samples: int) -> tuple[float, float]:
-    """The 95% interval of a mean over examples, each with a mean over its samples.
+    """The 95% interval of a mean over examples, each with a mean over its samples, each right or wrong.
 
     Wilson's interval for as many independent trials as would vary as much as the examples' means do: no fewer than
     there are examples, no more than there are samples. The normal interval has no width where all examples agree, and
@@ -45,11 +64,15 @@ def clustered(means: npt.NDArray[np.float64], samples: int) -> tuple[float, floa
     Methodol. 2019, 7, 334 (with Wilson's interval).
     """
     n, mean = len(means), float(means.mean())
-    if means.min() < 0 or means.max() > 1:  # no proportions
-        return normal(means)
+    if not _shares(means):
+        return student(means)
     variance = float(means.var(ddof=1)) if n > 1 else 0.0
     most, spread = n * samples, mean * (1 - mean)
     if samples == 1 or n == 1 or spread == 0:
         return wilson(mean * n, n)
     trials = min(max(spread * n / variance, n), most) if variance > 0 else most
     return wilson(mean * trials, trials)
+
+
+def _shares(values: npt.NDArray[np.float64]) -> bool:
+    return bool(values.min() >= 0 and values.max() <= 1)

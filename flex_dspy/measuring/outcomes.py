@@ -122,7 +122,7 @@ def _is_cut(file: int) -> bool:
 
 
 def outcomes_of(version: str, records: Sequence[Record], source: str = "") -> Iterator[Outcome]:
-    """The outcomes that an evaluation's records hold; those of examples that failed are left out.
+    """The outcomes that an evaluation's records hold; those of examples on which the program failed are left out.
 
     Args:
         version: Content hash of the library that was measured.
@@ -130,7 +130,7 @@ def outcomes_of(version: str, records: Sequence[Record], source: str = "") -> It
         source: See ``Outcome``; samples after the first add their number.
     """
     for record in records:
-        if not record.error:
+        if not record.error or record.outputs:  # an answer that the metric fails on is a wrong one
             used = set(record.outputs.get("experiences_used") or ())
             relied = tuple(entry_id for entry_id in record.shown if entry_id in used)
             made = f"{source} sample {record.sample}" if source and record.sample else source

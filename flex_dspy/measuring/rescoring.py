@@ -115,7 +115,7 @@ def _judged(
     measures: Mapping[str, Measure],
     normalize: Normalize | None,
 ) -> Record:
-    if record.error:
+    if record.error and not record.outputs:  # the program's; what a metric failed on may be judged by another
         return replace(record, measures={})
     prediction = dspy.Prediction(**record.outputs)
     verdict = score(metric, example, prediction)
@@ -124,6 +124,7 @@ def _judged(
         record,
         score=verdict.score,
         feedback=verdict.text,
+        error="",
         measures={name: float(measure(example, prediction)) for name, measure in measures.items()},
         inputs=dict(example.inputs().items()),
         labels=dict(example.labels().items()),

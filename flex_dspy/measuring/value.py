@@ -29,6 +29,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from flex_dspy.errors import BudgetError, ConfigurationError
+from flex_dspy.examples import problem_of
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.measuring.contrasts import Contrasts, half_width
 from flex_dspy.measuring.estimates import EARLY, Estimate
@@ -235,7 +236,7 @@ class _Trials:
 
     async def _score(self, program: dspy.Module, example: dspy.Example, hidden: frozenset[str]) -> float:
         """The score of one trial; 0 where the program fails, as in an evaluation."""
-        with pinned(self.library, hidden, replace=False):
+        with pinned(self.library, hidden, replace=False, problem=problem_of(example)):
             try:
                 with self.ledger.role("actor"):
                     prediction = await call(program, **example.inputs())

@@ -127,6 +127,11 @@ class Limits:
         """Itself, likewise."""
         return self
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """New limits with the same bounds: what was spent belongs to the process that spent it."""
+        names = ("requests_per_minute", "tokens_per_minute", "concurrency")
+        return Limits, tuple(self.bounds.get(name) for name in names)
+
     def __repr__(self) -> str:
         return f"Limits({', '.join(f'{name}={value}' for name, value in self.bounds.items())})"
 

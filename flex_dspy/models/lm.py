@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
 import functools
 import json
 import logging
@@ -41,7 +42,7 @@ from flex_dspy.search.rendering import tokens
 logger = logging.getLogger(__name__)
 
 OFFLINE = "offline"
-EXPERTS = ("chemist", "mathematician")
+EXPERTS = ("chemist", "mathematician", "biologist")
 
 Backend = Literal["auto", "native", "litellm"]
 _ENGINES = {"auto": "auto", "native": "lm15", "litellm": "litellm"}
@@ -153,6 +154,22 @@ class LanguageModel(dspy.LM):
     def dump_state(self) -> dict[str, Any]:
         """The state of a plain ``dspy.LM``, which loads anywhere; limits belong to the machine, not to a program."""
         return {**super().dump_state(), "_dspy_lm_class": "dspy.clients.lm.LM", "num_retries": self.retries}
+
+    # What is pickled, as MLflow pickles programs, may go anywhere: the key stays, and is looked up where it is loaded.
+    def __getstate__(self) -> dict[str, Any]:
+        state: dict[str, Any] = super().__getstate__()
+        return {**state, "kwargs": {name: value for name, value in state["kwargs"].items() if name != "api_key"}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if key := os.environ.get("API_KEY"):
+            self.kwargs.setdefault("api_key", key)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> LanguageModel:
+        new = object.__new__(type(self))
+        memo[id(self)] = new
+        new.__setstate__(copy.deepcopy({**self.__getstate__(), "kwargs": self.kwargs}, memo))
+        return new
 
     def _is_known(self, prompt: Any, messages: Any, kwargs: dict[str, Any], *, asynchronous: bool) -> bool:
         """Whether DSPy has the answer in its cache, so that it need not wait.

@@ -48,7 +48,7 @@ def is_quick(outputs: Sequence[str]) -> bool:
 def act(inputs: Mapping[str, str]) -> dict[str, Any]:
     """Apply the retrieved templates to the product; answer the best supported proposal not yet rejected."""
     tried = {canonical_smiles(text) for text in _TRIED.findall(inputs.get("earlier_attempts", ""))}
-    ranked = _ranked(inputs["product"], inputs["experiences"])
+    ranked = _ranked(inputs["product"], inputs.get("experiences", ""))
     fresh = [candidate for candidate in ranked if candidate.reactants not in tried]
     if not fresh:
         return {

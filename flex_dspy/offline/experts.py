@@ -8,7 +8,7 @@ from typing import Any, Protocol, cast
 
 from flex_dspy.errors import ConfigurationError
 
-EXPERTS = ("chemist", "mathematician")
+EXPERTS = ("chemist", "mathematician", "biologist")
 
 
 class Expert(Protocol):

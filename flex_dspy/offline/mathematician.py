@@ -130,7 +130,7 @@ def act(inputs: Mapping[str, str]) -> dict[str, Any]:
     """Recognize the pattern among the lessons, and run the procedure they agree on; else guess."""
     wording = read(inputs["problem"])
     tried = {int(found) for found in _ANSWER.findall(inputs.get("earlier_attempts", ""))}
-    lessons = _fitting(wording, _lessons(inputs["experiences"]))
+    lessons = _fitting(wording, _lessons(inputs.get("experiences", "")))
     known = list(dict.fromkeys(instance for lesson in lessons for instance in lesson.instances))
     told = "".join(f" {_told(instance)}." for instance in known[:_MOST_INSTANCES])
     fresh = [candidate for candidate in _candidates(wording, lessons, known) if candidate.value not in tried]

@@ -223,28 +223,30 @@ class DenseIndex:
                 self._entry_of_row.append(change.entry_id)
                 self._pending.append(text)
 
-    def search(self, library: ExperienceLibrary, text: str, depth: int, *, skip: str | None = None) -> list[Match]:
+    def search(
+        self, library: ExperienceLibrary, text: str, depth: int, *, skip: frozenset[str] = frozenset()
+    ) -> list[Match]:
         """The ``depth`` entries nearest to a text, best first; ties by id. Those at a right angle or more are left out.
 
         Args:
             library: The snapshot to search.
             text: The query.
             depth: How many entries.
-            skip: Vectors of this very text are left out.
+            skip: Vectors of these very texts are left out.
         """
         if not self._rows.until(library.tip):
             return []
         self._embed()
         query = self._vectors.query(text)
         cosines = self._cosines(query, library)
-        own = -1 if skip is None else self._vectors.number(skip)
+        own = frozenset(self._vectors.number(text) for text in skip)
         wanted = depth
         while True:
             rows = _top_rows(cosines, wanted)
             best = self._best(_with_close_ones(rows, cosines), query, own)
             if len(best) >= depth and len(rows) >= wanted:
                 entry_of, numbers = self._entry_of_row, self._numbers[rows].tolist()
-                sure = {entry_of[row] for row, number in zip(rows.tolist(), numbers, strict=True) if number != own}
+                sure = {entry_of[row] for row, number in zip(rows.tolist(), numbers, strict=True) if number not in own}
             if len(rows) < wanted or (len(best) >= depth and len(sure) >= depth):
                 ranked = sorted((-cosine, entry_id) for entry_id, cosine in best.items())
                 return [Match(entry_id, -cosine) for cosine, entry_id in ranked[:depth]]
@@ -276,11 +278,11 @@ class DenseIndex:
             cosines[np.array(dead, np.intp)] = 0
         return cosines
 
-    def _best(self, rows: npt.NDArray[np.intp], query: Floats, own: int) -> dict[str, float]:
+    def _best(self, rows: npt.NDArray[np.intp], query: Floats, own: frozenset[int]) -> dict[str, float]:
         """Each entry's nearest vector, computed one by one, so that its place is no matter."""
         numbers = self._numbers[rows]
         exact = (self._vectors.matrix[numbers].astype(np.float64) * query).sum(axis=1)
-        exact[numbers == own] = 0
+        exact[np.isin(numbers, list(own))] = 0
         best: dict[str, float] = {}
         for row, cosine in zip(rows.tolist(), exact.tolist(), strict=True):
             entry_id = self._entry_of_row[row]

@@ -174,7 +174,9 @@ class StructuralIndex:
             self._deaths.add(number, row)
             row = self._row_before[row]
 
-    def search(self, library: ExperienceLibrary, problem: str, depth: int, *, skip: str | None) -> list[Match]:
+    def search(
+        self, library: ExperienceLibrary, problem: str, depth: int, *, skip: frozenset[str] = frozenset()
+    ) -> list[Match]:
         """The ``depth`` most similar precedents, best first; ties by text, so that order of arrival is no matter.
 
         Precedents that share nothing with the molecule are never among them.
@@ -183,7 +185,7 @@ class StructuralIndex:
             library: The snapshot to search.
             problem: SMILES of the molecule asked about.
             depth: How many precedents.
-            skip: Precedents with this very problem are left out.
+            skip: Precedents with these very problems are left out.
         """
         query = self._words(problem)
         if query is None:
@@ -206,11 +208,11 @@ class StructuralIndex:
         return common / np.maximum(either, 1)
 
     def _matches(
-        self, rows: npt.NDArray[np.intp], similarity: npt.NDArray[np.float64], skip: str | None
+        self, rows: npt.NDArray[np.intp], similarity: npt.NDArray[np.float64], skip: frozenset[str]
     ) -> Iterator[Match]:
         for row, score in zip(rows.tolist(), similarity[rows].tolist(), strict=True):
             entry_id, precedent = self._keys[row]
-            if precedent.problem != skip:
+            if precedent.problem not in skip:
                 yield Match(entry_id, score, precedent)
 
 

@@ -53,6 +53,23 @@ class Hit:
         own = "; its case of this very problem is left out" if self.own else ""
         return f"{found}; {self.experience.zone} x {self.weight:g}; score {self.score:.4f}{own}"
 
+    def _repr_html_(self) -> str:
+        from flex_dspy.display.entries import hit_cell
+
+        return hit_cell(self)
+
+
+class Hits(list[Hit]):
+    """What was retrieved, best first; in a notebook each with its reasons and its solved cases."""
+
+    def __repr__(self) -> str:
+        return "\n".join(f"{hit.experience.id}: {hit.why()}" for hit in self) or "nothing was found"
+
+    def _repr_html_(self) -> str:
+        from flex_dspy.display.entries import hits_cell
+
+        return hits_cell(self)
+
 
 _LOWER = string.ascii_lowercase.encode()
 _BEYOND_ASCII = bytes(range(128, 256))

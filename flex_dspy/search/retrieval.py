@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import copy
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import json
+import logging
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import dspy
 
@@ -18,10 +20,25 @@ from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.search.dense import DenseIndex, Vectors
 from flex_dspy.search.indexes import LexicalIndex, Match, ProblemIndex, RuleIndex, StructuralIndex, index_of
 from flex_dspy.search.ranking import RRF, ZONE_WEIGHTS, choose, fuse, until_enough
-from flex_dspy.search.rendering import LEVELS, Hit, Level, arrange, block
+from flex_dspy.search.rendering import LEVELS, NONE, Hit, Level, arrange, block, render, tokens
 from flex_dspy.search.retrieval_settings import ALWAYS_SAVED, DEFAULTS, View, checked
 
-__all__ = ["RRF", "ExperienceRetriever", "Reading", "View", "nearest_lessons", "pinned", "retrievers"]
+__all__ = [
+    "RRF",
+    "ExperienceRetriever",
+    "Followed",
+    "Reading",
+    "View",
+    "nearest_lessons",
+    "pinned",
+    "retrievers",
+    "shorter_blocks",
+]
+
+
+logger = logging.getLogger(__name__)
+
+_NO_SETTINGS = ("library", "library_hash", "embedder")  # of what is saved
 
 
 @dataclass
@@ -33,12 +50,14 @@ class Reading:
         shown: Ids of the entries that were written into a prompt, in order, once for each time.
         hidden: Ids of entries that no retriever finds, as if the snapshot did not hold them.
         replace: Whether the next in the ranking take the places of hidden entries.
+        problem: The problem under way, whatever a step of the program asks for: it is not answered from itself.
     """
 
     library: ExperienceLibrary
     shown: list[str] = field(default_factory=list)
     hidden: frozenset[str] = frozenset()
     replace: bool = True
+    problem: str | None = None
 
 
 _READING: ContextVar[Reading | None] = ContextVar("flex_dspy_reading", default=None)
@@ -46,7 +65,11 @@ _READING: ContextVar[Reading | None] = ContextVar("flex_dspy_reading", default=N
 
 @contextlib.contextmanager
 def pinned(
-    library: ExperienceLibrary, hidden: frozenset[str] = frozenset(), *, replace: bool = True
+    library: ExperienceLibrary,
+    hidden: frozenset[str] = frozenset(),
+    *,
+    replace: bool = True,
+    problem: str | None = None,
 ) -> Iterator[Reading]:
     """Within this block every retriever reads this snapshot, and what it shows is recorded.
 
@@ -54,6 +77,8 @@ def pinned(
         library: The snapshot.
         hidden: Ids of entries that are not found in this block.
         replace: Whether the next in the ranking take their places; otherwise these stay empty.
+        problem: The problem under way: no retriever that leaves out the query's own case shows what rests on it
+            alone, even where a step of a program asks in other words.
 
     Example:
         >>> from flex_dspy import ExperienceLibrary
@@ -62,12 +87,19 @@ def pinned(
         >>> reading.shown
         []
     """
-    reading = Reading(library, hidden=frozenset(hidden), replace=replace)
+    reading = Reading(library, hidden=frozenset(hidden), replace=replace, problem=problem)
     token = _READING.set(reading)
     try:
         yield reading
     finally:
         _READING.reset(token)
+
+
+class Followed(Protocol):
+    """A library that others change, such as ``flex_dspy.libraries.followed.FollowedLibrary``."""
+
+    def snapshot(self) -> ExperienceLibrary:
+        """The library as it is now; the same object as long as nothing changed."""
 
 
 class ExperienceRetriever(dspy.Retrieve):
@@ -77,7 +109,9 @@ class ExperienceRetriever(dspy.Retrieve):
     zone (golden 1.0, mixed 0.9, warning 0.8, as in the FLEX release). Every hit says why it is there: ``hit.why()``.
 
     Args:
-        library: The snapshot to read when none is pinned.
+        library: What to read when nothing is pinned: a snapshot, or a ``FollowedLibrary``, which is asked for its
+            newest snapshot at each retrieval. A copy of the retriever follows too; saved state holds, or names by its
+            hash, the snapshot of that moment.
         k: Most entries to bring.
         views: ``structural`` compares molecules, ``lexical`` compares words, ``dense`` compares embeddings.
         depth: How many precedents (structural) or entries (lexical, dense) each view looks at.
@@ -93,6 +127,7 @@ class ExperienceRetriever(dspy.Retrieve):
         diversity: How much likeness to what is chosen already counts against an entry, from 0 to 1; see
             ``flex_dspy.search.ranking.choose``.
         levels: The levels that are written: ``method``, ``rules``, ``precedents``, ``trajectory``.
+        embed: Whether saved state holds the whole library, and not its hash alone.
 
     Raises:
         ConfigurationError: If a view, zone or level is unknown, a number is out of its range, or the dense view has no
@@ -103,7 +138,7 @@ class ExperienceRetriever(dspy.Retrieve):
 
     def __init__(
         self,
-        library: ExperienceLibrary | None = None,
+        library: ExperienceLibrary | Followed | None = None,
         *,
         k: int = 8,
         views: Sequence[View] = ("structural", "lexical"),
@@ -117,10 +152,11 @@ class ExperienceRetriever(dspy.Retrieve):
         categories: Sequence[str] | None = None,
         diversity: float = 0.0,
         levels: Sequence[Level] = LEVELS,
+        embed: bool = False,
     ) -> None:
         super().__init__(k=k)
         # An empty library is false, and yet may be the first snapshot of a task.
-        self._library = ExperienceLibrary() if library is None else library
+        self.source: ExperienceLibrary | Followed = ExperienceLibrary() if library is None else library
         self.vectors: Vectors | None = (
             embedder if embedder is None or isinstance(embedder, Vectors) else Vectors.of(embedder)
         )
@@ -136,6 +172,7 @@ class ExperienceRetriever(dspy.Retrieve):
             categories=categories,
             diversity=diversity,
             levels=levels,
+            embed=embed,
         )
 
     def _set(self, **settings: Any) -> None:
@@ -153,23 +190,27 @@ class ExperienceRetriever(dspy.Retrieve):
 
     @property
     def library(self) -> ExperienceLibrary:
-        """The pinned snapshot where there is one, else the retriever's own."""
+        """The pinned snapshot where there is one, else the retriever's own; see ``source`` for what it is read from."""
         reading = _READING.get()
-        return reading.library if reading is not None else self._library
+        return reading.library if reading is not None else self._own_library()
 
     @library.setter
-    def library(self, library: ExperienceLibrary) -> None:
-        self._library = library
+    def library(self, library: ExperienceLibrary | Followed) -> None:
+        self.source = library
+
+    def _own_library(self) -> ExperienceLibrary:
+        return self.source if isinstance(self.source, ExperienceLibrary) else self.source.snapshot()
 
     def forward(
-        self, query: str, k: int | None = None, *, exclude: str | None = None, **kwargs: Any
+        self, query: str, k: int | None = None, *, exclude: str | Collection[str] | None = None, **kwargs: Any
     ) -> dspy.Prediction:
         """Retrieve for one problem.
 
         Args:
             query: The problem: a SMILES for the structural view, any text for the others.
             k: Most entries to bring, instead of the retriever's own ``k``.
-            exclude: The problem that is being solved, where the query is not its text; see ``exclude_self``.
+            exclude: The problem that is being solved, or all texts that may be it, where the query is not its text;
+                see ``exclude_self``.
             **kwargs: Ignored; for compatibility with ``dspy.Retrieve``.
 
         Returns:
@@ -184,7 +225,7 @@ class ExperienceRetriever(dspy.Retrieve):
             return await asyncio.to_thread(self, query, k, **kwargs)
         return self(query, k, **kwargs)
 
-    async def ahits(self, query: str, k: int, exclude: str | None = None) -> list[Hit]:
+    async def ahits(self, query: str, k: int, exclude: str | Collection[str] | None = None) -> list[Hit]:
         """``hits``, with an embedder at work in a thread."""
         if "dense" in self.views:
             return await asyncio.to_thread(self.hits, query, k, exclude)
@@ -197,7 +238,7 @@ class ExperienceRetriever(dspy.Retrieve):
         passages = [hit.experience.text() for hit in hits]
         return dspy.Prediction(passages=passages, hits=list(hits), experiences=block(entries))
 
-    def hits(self, query: str, k: int, exclude: str | None = None) -> list[Hit]:
+    def hits(self, query: str, k: int, exclude: str | Collection[str] | None = None) -> list[Hit]:
         """The entries that fit the query, best first, with the reasons.
 
         Raises:
@@ -206,15 +247,15 @@ class ExperienceRetriever(dspy.Retrieve):
         if k < 1:
             raise ConfigurationError(f"k must be at least 1, got {k}")
         library = self.library
-        problem = query if exclude is None else exclude
         reading = _READING.get() or Reading(library)
+        own_problems = self._problems(query if exclude is None else exclude, reading)
         keep = self._keep(library, reading.hidden if reading.replace else frozenset())
-        rankings = {view: self._matches(view, library, query, problem, keep) for view in self.views}
-        own = self._own(library, problem)
+        rankings = {view: self._matches(view, library, query, own_problems, keep) for view in self.views}
+        own = self._own(library, own_problems)
         usable = (
             candidate
             for candidate in fuse(library, rankings, self.zone_weights)
-            if candidate.entry_id not in own or _rests_on_others(library[candidate.entry_id], problem)
+            if candidate.entry_id not in own or _rests_on_others(library[candidate.entry_id], own_problems)
         )
         similar = _precedents_by_entry(rankings.get("structural", []))
         return [
@@ -246,10 +287,13 @@ class ExperienceRetriever(dspy.Retrieve):
         return keep
 
     def _matches(
-        self, view: str, library: ExperienceLibrary, query: str, problem: str, keep: Callable[[str], bool] | None
+        self,
+        view: str,
+        library: ExperienceLibrary,
+        query: str,
+        skip: frozenset[str],
+        keep: Callable[[str], bool] | None,
     ) -> Sequence[Match]:
-        skip = problem if self.exclude_self else None
-
         def search(depth: int) -> list[Match]:
             if view == "dense" and self.vectors is not None:
                 vectors = self.vectors
@@ -261,11 +305,17 @@ class ExperienceRetriever(dspy.Retrieve):
 
         return until_enough(search, self.depth, keep)
 
-    def _own(self, library: ExperienceLibrary, problem: str) -> frozenset[str]:
-        """Ids of the entries among whose solved cases is the very problem that is asked."""
+    def _problems(self, given: str | Collection[str], reading: Reading) -> frozenset[str]:
+        """The problem that is asked, in all its texts; none where it may be answered from its own solution."""
         if not self.exclude_self:
             return frozenset()
-        return index_of(library, "problems", ProblemIndex).search(library, problem)
+        texts = {given} if isinstance(given, str) else {*given}
+        return frozenset(texts if reading.problem is None else {*texts, reading.problem})
+
+    def _own(self, library: ExperienceLibrary, problems: frozenset[str]) -> frozenset[str]:
+        """Ids of the entries among whose solved cases is the very problem that is asked."""
+        index = index_of(library, "problems", ProblemIndex) if problems else None
+        return frozenset().union(*(index.search(library, problem) for problem in problems)) if index else frozenset()
 
     # -- as a DSPy parameter -------------------------------------------------------------------------------
 
@@ -273,7 +323,7 @@ class ExperienceRetriever(dspy.Retrieve):
         return {name: getattr(self, name) for name in (*ALWAYS_SAVED, *DEFAULTS)}
 
     def dump_state(self, json_mode: bool = True) -> dict[str, Any]:
-        """Settings, the library by hash, the embedder by name: the library itself lives in its own file.
+        """Settings, the library by hash or whole (``embed``), the embedder by name.
 
         Settings that a state of version 0.1 does not know are in it where they are not at their defaults.
         """
@@ -283,28 +333,49 @@ class ExperienceRetriever(dspy.Retrieve):
                 state[name] = copy.copy(getattr(self, name))
         if self.vectors is not None:
             state["embedder"] = self.vectors.name
-        return {**state, "library_hash": self._library.hash}
+        library = self._own_library()
+        if self.embed:
+            state["library"] = json.loads(library.to_json())
+        return {**state, "library_hash": library.hash}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Take over settings; the library and the embedder stay, and must be those that were saved with them.
+        """Take over settings, and the library where the state holds it whole.
+
+        Otherwise the library and the embedder stay, and must be those that were saved with them. A retriever that
+        follows a library goes on with it, whatever was saved.
 
         Raises:
             ConfigurationError: If this retriever's library is neither empty nor the saved one, if the embedder is not
                 the saved one, or if the state holds what is no setting.
+            LibraryError: If the state's library is damaged.
         """
-        wanted = state.get("library_hash")
-        if len(self._library) and wanted not in (None, self._library.hash):
-            raise ConfigurationError(
-                f"the program was saved with library {str(wanted)[:12]}, this retriever holds "
-                f"{self._library.hash[:12]}: load that library first, or start from an empty retriever"
-            )
+        source = self._restored(state)
         embedder = state.get("embedder")
         if embedder is not None and (self.vectors is None or self.vectors.name != embedder):
             raise ConfigurationError(f"the program was saved with embedder {embedder!r}: give the retriever that one")
-        saved = {name: value for name, value in state.items() if name not in ("library_hash", "embedder")}
+        saved = {name: value for name, value in state.items() if name not in _NO_SETTINGS}
         if unknown := sorted(saved.keys() - self._settings().keys()):
             raise ConfigurationError(f"a retriever has no settings {', '.join(unknown)}")
         self._set(**{**self._settings(), **DEFAULTS, **saved})
+        self.source = source
+
+    def _restored(self, state: Mapping[str, Any]) -> ExperienceLibrary | Followed:
+        """The library that a state holds, or this retriever's own, if that is the one that the state names."""
+        wanted, own = state.get("library_hash"), self.source
+        if not isinstance(own, ExperienceLibrary):
+            return own
+        if "library" in state:
+            return ExperienceLibrary.from_json(json.dumps(state["library"]))
+        if wanted in (None, own.hash):
+            return own
+        if len(own):
+            raise ConfigurationError(
+                f"the program was saved with library {str(wanted)[:12]}, this retriever holds "
+                f"{own.hash[:12]}: load that library first, or start from an empty retriever"
+            )
+        if wanted != ExperienceLibrary(task=own.task).hash:
+            logger.warning("the program was saved with library %s, which is not in its state: set it", wanted[:12])
+        return own
 
 
 def record(entry_ids: Iterable[str]) -> None:
@@ -314,8 +385,8 @@ def record(entry_ids: Iterable[str]) -> None:
         reading.shown.extend(entry_ids)
 
 
-def _rests_on_others(entry: Experience, problem: str) -> bool:
-    return any(precedent.problem != problem for precedent in entry.precedents)
+def _rests_on_others(entry: Experience, problems: frozenset[str]) -> bool:
+    return any(precedent.problem not in problems for precedent in entry.precedents)
 
 
 def _precedents_by_entry(matches: Sequence[Match]) -> dict[str, list[tuple[Precedent, float]]]:
@@ -339,5 +410,22 @@ def nearest_lessons(library: ExperienceLibrary, lesson: Experience, count: int) 
 
 
 def retrievers(program: dspy.Module) -> list[ExperienceRetriever]:
-    """The experience retrievers that a program holds."""
-    return [param for param in program.parameters() if isinstance(param, ExperienceRetriever)]
+    """The experience retrievers that a program holds, each once: among its parts, or in its predictors."""
+    parts = program.parameters()
+    held = [*parts, *(getattr(part, "retriever", None) for part in parts)]
+    return list({id(part): part for part in held if isinstance(part, ExperienceRetriever)}.values())
+
+
+def shorter_blocks(found: dspy.Prediction | None, levels: Sequence[Level]) -> Iterator[str]:
+    """What a retriever found as a block for the prompt, ever shorter, and nothing at the end.
+
+    Args:
+        found: A retriever's prediction; None for no search at all.
+        levels: The levels that are written.
+    """
+    if found is not None:
+        whole = str(found.experiences)
+        yield whole
+        for share in (2, 4):  # of the tokens that it took, as a budget may be far from used up
+            yield render(found.hits, tokens(whole) // share, levels)
+    yield NONE

@@ -20,6 +20,7 @@ DEFAULTS: Mapping[str, Any] = {
     "categories": None,
     "diversity": 0.0,
     "levels": LEVELS,
+    "embed": False,
 }
 
 

@@ -15,7 +15,7 @@ from flex_dspy.errors import ConfigurationError
 
 # Read by MLflow when it is imported, or at each request. A store that does not answer is tried again with
 # the next version (see ``MLflowTracker``), so MLflow's own minutes of retries would only hold up learning.
-_ENVIRONMENT = {
+ENVIRONMENT = {
     "LITELLM_LOCAL_MODEL_COST_MAP": "True",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
@@ -24,12 +24,14 @@ _ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
 }
 
+DEFAULT_STORE = "mlflow.db"  # MLflow's own choice, in the folder that it is started in
+
 _URI_LOGIN = re.compile(r"(?<=://)[^/@\s]+@")
 
 
 def prepare() -> None:
     """Import MLflow without its messages."""
-    for name, value in _ENVIRONMENT.items():
+    for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     import mlflow  # noqa: F401  (sets its loggers' levels, so ours come after)
 
@@ -80,6 +82,19 @@ def artifacts_beside(uri: str, experiment: str) -> str | None:
     if path is None or path.parent == Path.cwd():
         return None
     return (path.parent / "mlruns" / re.sub(r"[^\w-]", "_", experiment)).as_uri()
+
+
+def open_experiment(client: Any, uri: str, name: str) -> str:
+    """The id of the experiment with this name; made where it does not exist."""
+    found = client.get_experiment_by_name(name)
+    if found is not None:
+        return str(found.experiment_id)
+    return str(client.create_experiment(name, artifact_location=artifacts_beside(uri, name)))
+
+
+def is_in_reach(tracking_uri: str | None) -> bool:
+    """Whether a store is named, here or in the environment, or lies in this folder. Nothing heavy is imported."""
+    return bool(tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")) or Path(DEFAULT_STORE).exists()
 
 
 def brief(error: Exception, uri: str) -> str:

@@ -33,7 +33,7 @@ def printable_params(params: Mapping[str, Any]) -> dict[str, str]:
     flat = {}
     for key, value in _flatten(params, ""):
         if not _is_secret(key, value):
-            text = _masked(value if isinstance(value, str) else _as_text(value))
+            text = masked(value if isinstance(value, str) else _as_text(value))
             flat[allowed_name(key)] = text[:_MAX_VALUE]
     return flat
 
@@ -63,7 +63,8 @@ def _is_secret(name: str, value: Any) -> bool:
     return "token" in lowered and (lowered.endswith("token") or not isinstance(value, int | float | None))
 
 
-def _masked(text: str) -> str:
+def masked(text: str) -> str:
+    """A text without logins in its addresses; one that holds what looks like a key is withheld."""
     return _WITHHELD if _SECRET_VALUE.search(text) else without_login(text)
 
 

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from flex_dspy.measuring.intervals import written
+
 # Okabe and Ito's blue and vermilion: told apart with every common form of colour blindness, and in grey.
 _CURVE = "#0072B2"
 _BASELINE = "#D55E00"
@@ -73,7 +75,7 @@ def learning_curve(points: Sequence[CurvePoint], path: Path, *, title: str, base
     figure, axes = _canvas()
     _draw_curve(axes, learned)
     if baseline is not None:
-        _draw_baseline(axes, baseline)
+        _draw_baseline(axes, baseline, written(baseline) if _are_shares(learned) else f"{baseline:.4g}")
     _label_x(axes, learned)
     _label_y(axes, learned, baseline)
     _label_top(axes, learned, title)
@@ -106,15 +108,15 @@ def _draw_curve(axes: Any, points: Sequence[CurvePoint]) -> None:
     axes.errorbar(x, y, yerr=[below, above], fmt="none", ecolor=_CURVE, elinewidth=1.1, capsize=2.5, alpha=0.7)
     axes.plot(x, y, color=_CURVE, linewidth=2, marker="o", markersize=5.5)
     axes.annotate(
-        f"{y[-1]:.1%}", (x[-1], y[-1]), xytext=(9, 0), textcoords="offset points", color=_CURVE,
+        written(y[-1], *low, *high), (x[-1], y[-1]), xytext=(9, 0), textcoords="offset points", color=_CURVE,
         fontsize=11, fontweight="bold", va="center", annotation_clip=False,
     )  # fmt: skip
 
 
-def _draw_baseline(axes: Any, baseline: float) -> None:
+def _draw_baseline(axes: Any, baseline: float, text: str) -> None:
     axes.axhline(baseline, color=_BASELINE, linewidth=1.5, linestyle=(0, (5, 3)))
     axes.annotate(
-        f"no library: {baseline:.1%}", (1, baseline), xycoords=axes.get_yaxis_transform(), xytext=(0, 5),
+        f"no library: {text}", (1, baseline), xycoords=axes.get_yaxis_transform(), xytext=(0, 5),
         textcoords="offset points", color=_BASELINE, fontsize=10, ha="right", va="bottom",
     )  # fmt: skip
 
@@ -157,6 +159,8 @@ def _distance(left: CurvePoint, right: CurvePoint) -> float:
 def _label_y(axes: Any, points: Sequence[CurvePoint], baseline: float | None) -> None:
     from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+    if not _are_shares(points):
+        return
     top = max([point.high for point in points] + [baseline or 0.0])
     # An accuracy axis that does not begin at zero makes a small gain look like a large one.
     axes.set_ylim(0, min(1.02, max(0.05, top * 1.12)))
@@ -164,11 +168,16 @@ def _label_y(axes: Any, points: Sequence[CurvePoint], baseline: float | None) ->
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
 
 
+def _are_shares(points: Sequence[CurvePoint]) -> bool:
+    return all(0 <= point.low <= point.high <= 1 for point in points)
+
+
 def _label_top(axes: Any, points: Sequence[CurvePoint], title: str) -> None:
     """The title, and under it what the vertical axis is, where it reads without turning the head."""
     axes.set_title(title, loc="left", fontsize=13, fontweight="bold", pad=26)
+    what = "accuracy" if _are_shares(points) else "mean score"
     axes.annotate(
-        f"accuracy with 95% interval, {_sample(points)}", (0, 1), xycoords="axes fraction", xytext=(0, 9),
+        f"{what} with 95% interval, {_sample(points)}", (0, 1), xycoords="axes fraction", xytext=(0, 9),
         textcoords="offset points", color=_MUTED, fontsize=10.5, va="bottom",
     )  # fmt: skip
 

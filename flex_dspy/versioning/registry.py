@@ -159,6 +159,16 @@ def load_library(reference: str, tracking_uri: str | None = None, dst: str | Pat
     return library
 
 
+def model_id_of(client: Any, uri: str, reference: str) -> str | None:
+    """The id of the logged model that ``NAME@alias`` or ``NAME/version`` names; None for another kind of reference.
+
+    Raises:
+        ConfigurationError: If there is no such name, alias or version.
+    """
+    match = _REFERENCE.fullmatch(reference)
+    return _find_version(client, uri, match).tags.get("model_id") if match else None
+
+
 def _download(client: Any, uri: str, match: re.Match[str]) -> bytes:
     """The bytes of the registered library file."""
     from mlflow.artifacts import download_artifacts

@@ -1,8 +1,8 @@
 """Versions of a library in MLflow: what was learned, from what, and how well it does.
 
-One learning run is one MLflow run. Each published snapshot is a LoggedModel with its ``library.json``, its
-metrics tied to the validation set, and one version of a registered model, so that ``NAME@best`` or ``NAME/3``
-names a library anywhere that a file name does::
+One learning run is one MLflow run. Each published snapshot is a LoggedModel with its ``library.json`` and the pages
+about it, its metrics tied to the validation set, and one version of a registered model, so that ``NAME@best`` or
+``NAME/3`` names a library anywhere that a file name does::
 
     tracker = MLflowTracker("retrosynthesis", registered_name="chemist")
     tracker.start({"task": "uspto50k", "lm": "offline/chemist"})
@@ -22,48 +22,31 @@ import re
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from importlib import metadata
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from flex_dspy.errors import ConfigurationError, RunError
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.library_file import write_atomically
-from flex_dspy.versioning.mlflow_store import artifacts_beside, brief, check_sqlite, connect, resolve_uri, without_login
+from flex_dspy.versioning.datasets import DatasetInfo
+from flex_dspy.versioning.logged import Logged, read_logged
+from flex_dspy.versioning.mlflow_store import brief, check_sqlite, connect, open_experiment, resolve_uri, without_login
+from flex_dspy.versioning.model_page import write_page
 from flex_dspy.versioning.parameters import MAX_NAME, allowed_name, printable_params
-from flex_dspy.versioning.registry import LIBRARY_FILE
+from flex_dspy.versioning.registration import BEST, MODEL_TYPE, NEWEST, register, set_aliases
+from flex_dspy.versioning.version import Version, code_version, columns, describe
+
+__all__ = ["BEST", "BY_SIZE", "MODEL_TYPE", "NEWEST", "MLflowTracker", "Tracker", "Version", "describe"]
 
 logger = logging.getLogger(__name__)
 
-MODEL_TYPE = "flex-library"
-NEWEST, BEST = "newest", "best"
+BY_SIZE = "by library size"  # metrics of a run whose step is the number of entries
 
-# MLflow's limits: 6,000 characters a parameter, 250 a name, 36 a data set's digest, 100 parameters a call.
-_MAX_DIGEST = 36
+# MLflow's limit of parameters a call.
 _BATCH = 100
 
 _REGISTERED_NAME = re.compile(r"\w[\w .-]*")
-
-
-@dataclass(frozen=True, slots=True)
-class Version:
-    """One published snapshot of a library, with what was measured of it.
-
-    Attributes:
-        library: The snapshot; its ``parent`` is the hash of the version that it was made from.
-        step: Number of examples learned from.
-        metrics: What was measured: ``accuracy`` as a fraction, ``accuracy_low`` and ``accuracy_high`` for its
-            95% interval, ``baseline_accuracy`` without a library, ``n`` for the size of the validation set.
-        dataset: Name or source of the validation set.
-        dataset_digest: Digest of its content; accuracies are compared only where both agree.
-    """
-
-    library: ExperienceLibrary
-    step: int
-    metrics: Mapping[str, float]
-    dataset: str = ""
-    dataset_digest: str = ""
 
 
 class Tracker(Protocol):
@@ -92,6 +75,8 @@ class MLflowTracker:
             ``sqlite:///mlflow.db``.
         registered_name: Name of the registered model whose versions are this library's.
         run_file: Where the run's id is kept, so that a killed run is continued. None for a new run each time.
+        data: What the run learns from and is measured on, as ``training`` and ``validation``, to be named in
+            MLflow. Names, digests and sizes only: no example is logged here.
 
     Raises:
         ConfigurationError: If ``registered_name`` cannot be part of a reference such as ``NAME@best``.
@@ -104,6 +89,7 @@ class MLflowTracker:
         tracking_uri: str | None = None,
         registered_name: str,
         run_file: Path | None = None,
+        data: Mapping[str, DatasetInfo] | None = None,
     ) -> None:
         if not _REGISTERED_NAME.fullmatch(registered_name):
             raise ConfigurationError(
@@ -114,9 +100,13 @@ class MLflowTracker:
         self.tracking_uri = tracking_uri
         self.registered_name = registered_name
         self.run_file = run_file
+        self.data = dict(data or {})
         self.run_id = ""
         self._client: Any = None
         self._experiment_id = ""
+        self._params: dict[str, str] = {}
+        self._logged: Logged | None = None
+        self._last: ExperienceLibrary | None = None
         self._pending: list[Version] = []
 
     # -- the run -------------------------------------------------------------------------------------------
@@ -135,21 +125,19 @@ class MLflowTracker:
         try:
             check_sqlite(uri)
             self._client = connect(uri)
-            self._experiment_id = self._open_experiment(uri)
-            self.run_id = self._known_run() or self._new_run(params)
-            self._log_params(params)
+            self._experiment_id = open_experiment(self._client, uri, self.experiment)
+            known = self._known_run()
+            self.run_id = known or self._new_run(params)
+            self._logged = None if known else Logged()
+            self._params = printable_params(params)
+            self._log_params()
+            if self.data:
+                self._client.log_inputs(self.run_id, [info.input(context) for context, info in self.data.items()])
         except Exception as error:  # Each kind of store fails with errors of its own driver.
             raise ConfigurationError(
                 f"MLflow cannot use the tracking store {without_login(uri)}: {brief(error, uri)}. "
                 "Start its server, correct MLFLOW_TRACKING_URI, or learn without tracking."
             ) from error
-
-    def _open_experiment(self, uri: str) -> str:
-        found = self._client.get_experiment_by_name(self.experiment)
-        if found is not None:
-            return str(found.experiment_id)
-        location = artifacts_beside(uri, self.experiment)
-        return str(self._client.create_experiment(self.experiment, artifact_location=location))
 
     def _known_run(self) -> str | None:
         """The run in ``run_file``, open again, if this store has it in this experiment."""
@@ -169,19 +157,19 @@ class MLflowTracker:
         return str(info.run_id)
 
     def _new_run(self, params: Mapping[str, Any]) -> str:
-        tags = {"flex_dspy.version": _package_version(), "flex_dspy.task": str(params.get("task", ""))}
+        tags = {"flex_dspy.version": code_version(), "flex_dspy.task": str(params.get("task", ""))}
         run = self._client.create_run(self._experiment_id, run_name=self.registered_name, tags=tags)
         if self.run_file is not None:
             self.run_file.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(self.run_file, run.info.run_id)
         return str(run.info.run_id)
 
-    def _log_params(self, params: Mapping[str, Any]) -> None:
+    def _log_params(self) -> None:
         """Log the parameters. MLflow lets none be changed, so what a continued run changes goes to a tag."""
         from mlflow.entities import Param, RunTag
 
         known = self._client.get_run(self.run_id).data.params
-        given = printable_params(params)
+        given = self._params
         fresh = [Param(key, value) for key, value in given.items() if key not in known]
         for first in range(0, len(fresh), _BATCH):
             self._client.log_batch(self.run_id, params=fresh[first : first + _BATCH])
@@ -217,6 +205,9 @@ class MLflowTracker:
         """
         if self._client is None:
             raise RunError("the tracker has no run: call start() before log_version()")
+        validation = self.data.get("validation")
+        if validation is not None and version.dataset_digest:
+            version = replace(version, dataset=validation.name)
         self._pending.append(version)
         self._flush()
 
@@ -225,6 +216,7 @@ class MLflowTracker:
         while self._pending:
             steps = ", ".join(str(version.step) for version in self._pending)
             if not self._attempt(f"the version(s) at step {steps}", self._record, self._pending[0]):
+                self._logged = None  # what was done before the failure is asked of the store
                 return
             del self._pending[0]
 
@@ -241,167 +233,124 @@ class MLflowTracker:
         """Log one version. Each step looks first at what an earlier, interrupted try has left."""
         from mlflow.entities import LoggedModelStatus
 
-        model = self._find_model(version) or self._client.create_logged_model(
+        if self._logged is None:
+            self._logged = Logged.read(self._client, self._experiment_id, self.run_id, self.registered_name)
+        logged = self._logged
+        model = logged.models.get(version.key) or self._create_model(version, logged)
+        logged.models[version.key] = model
+        if model.status != LoggedModelStatus.READY:
+            model = logged.models[version.key] = self._fill_model(model.model_id, version, logged)
+        registered = logged.registered.get(model.model_id)
+        if registered is None:
+            run_id = self._version_run(model, version, logged)
+            registered = register(self._client, self.registered_name, model, run_id, version)
+            logged.registered[model.model_id] = registered
+        self._link(model, registered)
+        set_aliases(self._client, registered)
+        logged.note(version.step, version.numbers())
+        self._last = version.library
+
+    def _create_model(self, version: Version, logged: Logged) -> Any:
+        return self._client.create_logged_model(
             self._experiment_id,
             name=f"{self.registered_name.replace('.', '-')}-{version.step}",
             source_run_id=self.run_id,
-            params=_identity(version),
+            params=columns(version, self._params, logged.number_of(version.library.parent)),
             model_type=MODEL_TYPE,
         )
-        if model.status != LoggedModelStatus.READY:
-            self._fill_model(model.model_id, version)
-        registered = self._find_registered(model.model_id) or self._register(model, version)
-        # The link between the two pages in MLflow's web view; only a tracking server sets it by itself.
+
+    def _version_run(self, model: Any, version: Version, logged: Logged) -> str:
+        """A run of the version's own, below the learning run.
+
+        MLflow compares registered versions by their runs: two of one run would read as identical.
+        """
+        from mlflow.entities import Metric, Param
+
+        run_id = logged.runs.get(model.model_id)
+        if run_id is None:
+            tags = {
+                "mlflow.parentRunId": self.run_id,
+                "flex_dspy.kind": "version",
+                "flex_dspy.model_id": model.model_id,
+            }
+            run = self._client.create_run(self._experiment_id, run_name=model.name, tags=tags)
+            run_id = logged.runs[model.model_id] = run.info.run_id
+        now = int(time.time() * 1000)
+        self._client.log_batch(
+            run_id,
+            metrics=[Metric(allowed_name(key), value, now, version.step) for key, value in version.numbers().items()],
+            params=[Param(key, value) for key, value in model.params.items() if key != "version"],
+        )
+        self._client.set_terminated(run_id)
+        return run_id
+
+    def _link(self, model: Any, registered: Any) -> None:
+        """Say the registered version's number on the model's page: as a link, and as a column of the models list."""
+        if "version" not in model.params:
+            self._client.log_model_params(model.model_id, {"version": str(registered.version)})
+            model.params["version"] = str(registered.version)
+        # Only a tracking server sets this by itself.
         link = json.dumps([{"name": registered.name, "version": registered.version}])
         self._client.set_logged_model_tags(model.model_id, {"mlflow.modelVersions": link})
-        self._set_aliases(registered)
 
-    def _find_model(self, version: Version) -> Any | None:
-        identity = _identity(version)
-        found = self._client.search_logged_models(
-            [self._experiment_id],
-            filter_string=f"source_run_id = '{self.run_id}' AND params.hash = '{identity['hash']}' "
-            f"AND params.step = '{identity['step']}'",
-        )
-        return found[0] if found else None
-
-    def _fill_model(self, model_id: str, version: Version) -> None:
-        """Upload the library and its metrics, and last say that the model is ready."""
+    def _fill_model(self, model_id: str, version: Version, logged: Logged) -> Any:
+        """Upload the version's page and its metrics, and last say that the model is ready."""
         from mlflow.entities import LoggedModelOutput
 
         with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder, LIBRARY_FILE)
-            path.write_text(version.library.to_json(), encoding="utf-8")
-            self._client.log_model_artifact(model_id, str(path))
-        dataset = self._log_dataset(version)
+            write_page(Path(folder), version, self._parent(version), logged.curve(version), self._title(version))
+            self._client.log_model_artifacts(model_id, folder)
+        dataset = self._log_dataset(version, logged)
         self._client.log_batch(self.run_id, metrics=self._metrics(model_id, version, dataset))
-        outputs = self._client.get_run(self.run_id).outputs.model_outputs
-        if model_id not in {output.model_id for output in outputs}:  # MLflow fails on a second time
+        if model_id not in logged.outputs:  # MLflow fails on a second time
             self._client.log_outputs(self.run_id, [LoggedModelOutput(model_id, version.step)])
-        self._client.finalize_logged_model(model_id, "READY")
+            logged.outputs.add(model_id)
+        self._client.set_logged_model_tags(model_id, {"mlflow.note.content": describe(version)})
+        return self._client.finalize_logged_model(model_id, "READY")
 
-    def _log_dataset(self, version: Version) -> tuple[str, str] | tuple[None, None]:
-        """Make the validation set an input of the run; its name and digest as MLflow knows them."""
-        from mlflow.entities import Dataset, DatasetInput, InputTag
+    def _title(self, version: Version) -> str:
+        task = version.library.task or self.registered_name
+        return f"{task}: {self._params['actor']}" if self._params.get("actor") else task
 
+    def _parent(self, version: Version) -> ExperienceLibrary | None:
+        """The library that a version was made from: the one before, or read back where the run was continued."""
+        wanted = version.library.parent
+        if wanted is None or (self._last is not None and self._last.hash == wanted):
+            return self._last if wanted else None
+        try:
+            return read_logged(self._client, self._experiment_id, wanted, resolve_uri(self.tracking_uri))
+        except Exception as error:  # the page then has no difference
+            logger.debug("the parent of %s cannot be read: %s", version.library.hash, type(error).__name__)
+            return None
+
+    def _log_dataset(self, version: Version, logged: Logged) -> tuple[str, str] | tuple[None, None]:
+        """Make the validation set an input of the run, once; its name and digest as MLflow knows them."""
         if not version.dataset:
             return None, None
-        digest = (version.dataset_digest or "unknown")[:_MAX_DIGEST]
-        source = json.dumps({"tags": {"name": version.dataset}})
-        dataset = Dataset(version.dataset[:MAX_NAME], digest, "code", source)
-        context = [InputTag("mlflow.data.context", "validation")]
-        self._client.log_inputs(self.run_id, [DatasetInput(dataset, context)])
-        return dataset.name, digest
+        size = round(version.metrics.get("n", 0))
+        source = self.data["validation"].source if "validation" in self.data else version.dataset
+        given = DatasetInfo(version.dataset, version.dataset_digest, source, size).input("validation")
+        name, digest = given.dataset.name, given.dataset.digest
+        if (name, digest) not in logged.inputs:
+            self._client.log_inputs(self.run_id, [given])
+            logged.inputs.add((name, digest))
+        return name, digest
 
     def _metrics(self, model_id: str, version: Version, dataset: tuple[str | None, str | None]) -> list[Any]:
-        """The version's metrics, which MLflow files under the model and the run alike."""
+        """The version's metrics, which MLflow files under the model and the run alike.
+
+        And on the run alone its accuracy by the size of the library, for a chart over that instead of the step.
+        """
         from mlflow.entities import Metric
 
-        library, now = version.library, int(time.time() * 1000)
-        values = {
-            **version.metrics,
-            "library_size": len(library),
-            **library.sizes(),
-            "precedents": library.precedent_count,
-        }
-        return [
-            Metric(allowed_name(key), float(value), now, version.step, model_id, *dataset, self.run_id)
-            for key, value in values.items()
+        numbers, now = version.numbers(), int(time.time() * 1000)
+        by_step = [
+            Metric(allowed_name(key), value, now, version.step, model_id, *dataset, self.run_id)
+            for key, value in numbers.items()
         ]
-
-    # -- the registry --------------------------------------------------------------------------------------
-
-    def _find_registered(self, model_id: str) -> Any | None:
-        name = self.registered_name
-        found = self._client.search_model_versions(f"name = '{name}' AND tags.model_id = '{model_id}'")
-        return found[0] if found else None
-
-    def _register(self, model: Any, version: Version) -> Any:
-        """Make the registered version of a logged model."""
-        self._make_registered_model(self.registered_name)
-        return self._client.create_model_version(
-            self.registered_name,
-            # Not ``model_uri``: MLflow looks that up in the process's own store, which need not be this one.
-            source=model.artifact_location,
-            run_id=self.run_id,
-            tags={**_registry_tags(version), "model_id": model.model_id},
-            description=describe(version),
-            model_id=model.model_id,
-            await_creation_for=30,
-        )
-
-    def _make_registered_model(self, name: str) -> None:
-        from mlflow.exceptions import MlflowException
-
-        try:
-            self._client.create_registered_model(name, tags={"flex_dspy.type": MODEL_TYPE})
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                raise
-
-    def _set_aliases(self, registered: Any) -> None:
-        """Point ``newest`` and ``best`` at the version where it deserves them.
-
-        Only a higher number can take an alias over, so that doing this again for an old version changes
-        nothing.
-        """
-        name, number = self.registered_name, int(registered.version)
-        aliases = self._client.get_registered_model(name).aliases
-        if number > int(aliases.get(NEWEST, 0)):
-            self._client.set_registered_model_alias(name, NEWEST, str(number))
-        holder = int(aliases.get(BEST, 0))
-        if number > holder and self._is_better(registered.tags, holder):
-            self._client.set_registered_model_alias(name, BEST, str(number))
-
-    def _is_better(self, tags: Mapping[str, str], holder: int) -> bool:
-        """Whether a version beats the holder of ``best``; in a tie the earlier, smaller library stays.
-
-        Accuracies on different validation sets say nothing about each other: a new set begins a new contest.
-        """
-        if "accuracy" not in tags or not holder:
-            return "accuracy" in tags
-        held = self._client.get_model_version(self.registered_name, str(holder)).tags
-        if any(tags.get(key) != held.get(key) for key in ("dataset", "dataset_digest")):
-            return True
-        return float(tags["accuracy"]) > float(held.get("accuracy", "-inf"))
-
-
-def describe(version: Version) -> str:
-    """One line about a version: size, accuracy with interval and sample size, parent."""
-    measured, library = version.metrics, version.library
-    entries = "entry" if len(library) == 1 else "entries"
-    parts = [f"{len(library):,} {entries} from {version.step:,} examples"]
-    if "accuracy" in measured:
-        accuracy = f"accuracy {measured['accuracy']:.1%}"
-        if "accuracy_low" in measured and "accuracy_high" in measured:
-            accuracy += f" [{measured['accuracy_low']:.1%}, {measured['accuracy_high']:.1%}]"
-        parts.append(accuracy + (f" on {measured['n']:,.0f} problems" if "n" in measured else ""))
-    if "baseline_accuracy" in measured:
-        parts.append(f"{measured['baseline_accuracy']:.1%} without a library")
-    parts.append(f"parent {library.parent[:12]}" if library.parent else "no parent")
-    return "; ".join(parts)
-
-
-def _identity(version: Version) -> dict[str, str]:
-    library = version.library
-    return {
-        "hash": library.hash,
-        "parent": library.parent or "none",
-        "task": library.task or "none",
-        "step": str(version.step),
-    }
-
-
-def _registry_tags(version: Version) -> dict[str, str]:
-    """What ``best`` is decided by, and what the version is."""
-    tags = {"dataset": version.dataset, "dataset_digest": version.dataset_digest}
-    if "accuracy" in version.metrics:
-        tags["accuracy"] = str(float(version.metrics["accuracy"]))
-    return _identity(version) | tags
-
-
-def _package_version() -> str:
-    try:
-        return metadata.version("flex-dspy")
-    except metadata.PackageNotFoundError:
-        return "not installed"
+        by_size = [
+            Metric(f"{BY_SIZE}/{key}", numbers[key], now, len(version.library))
+            for key in ("accuracy", "accuracy_low", "accuracy_high")
+            if key in numbers
+        ]
+        return by_step + by_size

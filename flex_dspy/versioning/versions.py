@@ -6,11 +6,19 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from flex_dspy.errors import LibraryFormatError
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.library_file import write_atomically
+from flex_dspy.measuring.intervals import written
 from flex_dspy.versioning.plots import CurvePoint
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+HELD_OUT = "held_out"  # the measure that is reported beside the metric, where a task has one
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +63,37 @@ class VersionRecord:
             n=round(self.metrics["n"]),
         )
 
+    def _repr_html_(self) -> str:
+        return Versions([self])._repr_html_()
+
     def text(self) -> str:
         """One line for a terminal."""
         zones = ", ".join(f"{count} {zone}" for zone, count in self.sizes.items() if count) or "empty library"
         line = f"version {self.hash[:12]}  {self.step:>6} examples  {zones}"
         if "accuracy" not in self.metrics:
             return line
-        low, high, n = (self.metrics[name] for name in ("accuracy_low", "accuracy_high", "n"))
-        return f"{line}  accuracy {self.metrics['accuracy']:.1%} [{low:.1%}, {high:.1%}] on {n:.0f}"
+        score = [self.metrics[name] for name in ("accuracy", "accuracy_low", "accuracy_high")]
+        mean, low, high = (written(number, *score) for number in score)
+        line += f"  accuracy {mean} [{low}, {high}] on {self.metrics['n']:.0f}"
+        return f"{line}, held out {self.metrics[HELD_OUT]:.3f}" if HELD_OUT in self.metrics else line
+
+
+class Versions(list[VersionRecord]):
+    """Versions in order; in a notebook a table, a row each."""
+
+    def __repr__(self) -> str:
+        return "\n".join(record.text() for record in self) or "no versions"
+
+    def to_pandas(self) -> pd.DataFrame:
+        """One row a version. See ``flex_dspy.display.frames.versions_frame``."""
+        from flex_dspy.display.frames import versions_frame
+
+        return versions_frame(self)
+
+    def _repr_html_(self) -> str:
+        from flex_dspy.display.libraries import versions_cell
+
+        return versions_cell(self)
 
 
 class VersionLog:
@@ -80,7 +111,7 @@ class VersionLog:
         self.path = library_path.with_suffix(".versions.jsonl") if library_path else None
         self.run = run
         self._all = self._read()
-        self.records = [record for record in self._all if record.run == run]
+        self.records = Versions(record for record in self._all if record.run == run)
 
     def _read(self) -> list[VersionRecord]:
         if self.path is None or not self.path.exists():

@@ -50,7 +50,7 @@ def searched(library: ExperienceLibrary) -> float:
     """Milliseconds of a structural and a lexical search together, median."""
 
     def both(i: int) -> None:
-        index_of(library, "structural", StructuralIndex).search(library, molecule(i), 50, skip=None)
+        index_of(library, "structural", StructuralIndex).search(library, molecule(i), 50)
         index_of(library, "lexical", LexicalIndex).search(library, f"disconnect fragments {i % 97}", 50)
 
     return statistics.median(milliseconds(partial(both, i)) for i in range(SEARCHES))

@@ -226,7 +226,9 @@ def measure(size: int, queries: int) -> dict[str, Any]:
     fused = ExperienceRetriever(library, views=["structural", "lexical", "dense"], embedder=vectors)
     wide = ExperienceRetriever(library, k=300, views=["structural"], depth=300, token_budget=100_000)
     compared = {
-        "structural": beside(lambda q: structural.search(library, q, DEPTH, skip=q), alone.structural, molecules),
+        "structural": beside(
+            lambda q: structural.search(library, q, DEPTH, skip=frozenset({q})), alone.structural, molecules
+        ),
         "lexical, 30 words": beside(lambda q: lexical.search(library, q, DEPTH), alone.lexical, texts),
         "dense": beside(lambda q: dense.search(library, q, DEPTH), alone.dense, texts),
         "three views fused, rendered": beside(fused, alone.fused, molecules),

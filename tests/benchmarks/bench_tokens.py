@@ -20,7 +20,7 @@ from typing import Any
 import dspy
 from dspy.utils import DummyLM
 
-from flex_dspy.learning import NEAREST
+from flex_dspy.lessons import NEAREST
 from flex_dspy.libraries.experience import ZONES, Experience, Precedent, Rule
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.programs import Actor, Updater

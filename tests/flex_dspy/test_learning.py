@@ -15,6 +15,7 @@ from flex_dspy.learning import ForwardLearning, stops
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.store import LibraryStore
 from flex_dspy.models.lm import language_model
+from flex_dspy.search.retrieval import retrievers
 from flex_dspy.tasks import get_task
 from flex_dspy.versioning.versions import VersionLog
 
@@ -136,10 +137,19 @@ def test_numbers_must_be_positive(setting):
         learn(None, examples=5, **{setting: 0})
 
 
-def test_a_student_without_a_retriever_is_refused():
+def test_a_student_without_experience_is_given_it(tmp_path):
     examples = TASK.load("train").examples[:3]
-    with pytest.raises(ConfigurationError, match="ExperienceRetriever"):
-        ForwardLearning(TASK.metric).compile(dspy.Predict("product -> reactants"), trainset=examples)
+    bare = dspy.Predict("product -> reactants")
+    with dspy.context(lm=language_model("offline", expert="chemist")):
+        optimizer = ForwardLearning(TASK.metric, max_rollouts=1, max_rounds=1, progress=False)
+        learned = optimizer.compile(bare, trainset=examples)
+    assert len(retrievers(learned)[0].library)
+    assert not retrievers(bare)
+
+
+def test_a_student_without_a_predictor_is_refused():
+    with pytest.raises(ConfigurationError, match="holds no predictor"):
+        ForwardLearning(TASK.metric).compile(dspy.Module(), trainset=TASK.load("train").examples[:3])
 
 
 # -- killed and resumed ------------------------------------------------------------------------------------

@@ -317,3 +317,67 @@ def test_dspy_evaluate_measures_it(server):
     devset = [dspy.Example(example=EXAMPLE, number=n).with_inputs("example") for n in range(4)]
     evaluate = dspy.Evaluate(devset=devset, metric=lambda e, p: p.accepted, num_threads=2, display_progress=False)
     assert evaluate(sampling()).score == 100.0
+
+
+# -- metrics of every kind ---------------------------------------------------------------------------------
+
+
+def even(example, prediction, trace=None):
+    """Needs no reference answer."""
+    return dspy.Prediction(score=float(int(prediction.answer) % 2 == 0), feedback="It must be even.")
+
+
+def closeness(example, prediction, trace=None):
+    return max(0.0, 1 - abs(int(prediction.answer) - int(example.answer)) / 10)
+
+
+async def slowly(example, prediction):
+    return right(example, prediction)
+
+
+def test_a_metric_that_needs_no_reference_decides_without_one(server, ask):
+    server.script = Play(7, 8, verdict={"accepted": True, "feedback": "Halve it in your head."})
+    found = ask(sampling(metric=even), example=EXAMPLE.without("answer"))
+    assert answers(found) == [["7", "8"]]
+    assert [round_.score for round_ in found.trajectories[0].rounds] == [0.0, 1.0]
+    assert server.of("verifier")[0].inputs["measured"] == "rejected (score 0). It must be even."
+    assert found.answer == "8"  # the metric has verified it
+
+
+def test_an_attempt_that_the_metric_fails_on_is_rejected_whoever_else_would_accept_it(server, ask):
+    server.script = Play({"reasoning": "", "answer": "eight"}, 8, verdict={"accepted": True, "feedback": "Digits."})
+    for example in (EXAMPLE, EXAMPLE.without("answer")):
+        server.script.answers = [{"reasoning": "", "answer": "eight"}, 8]
+        found = ask(sampling(metric=even), example=example)
+        assert [round_.accepted for round_ in found.trajectories[0].rounds] == [False, True]
+        assert "even raised ValueError: invalid literal" in server.of("verifier")[-1].inputs["measured"]
+
+
+@pytest.mark.parametrize("threshold", [-1.0, 0.0])
+def test_a_failure_of_the_metric_is_no_success_at_any_threshold(server, ask, threshold):
+    server.script = Play({"reasoning": "", "answer": "eight"})
+    found = ask(sampling(metric=even, verifier=Verifier(threshold), max_rounds=1, max_rollouts=1), example=EXAMPLE)
+    assert not found.accepted
+
+
+@pytest.mark.parametrize(("threshold", "rounds"), [(1.0, ["30", "40", "42"]), (0.8, ["30", "40"])])
+def test_a_graded_metric_has_a_threshold_and_its_score_is_told(server, ask, threshold, rounds):
+    server.script = Play(30, 40, 42)
+    found = ask(sampling(metric=closeness, verifier=Verifier(threshold)), example=EXAMPLE)
+    assert answers(found) == [rounds]
+    text = found.trajectories[0].text()
+    assert text.count("score:") == 1  # the verdict says 0 and 1
+    assert "  score: 0.8\n" in text
+
+
+def test_an_asynchronous_metric_is_awaited(server, ask):
+    server.script = Play(41, 42)
+    assert answers(ask(sampling(metric=slowly), example=EXAMPLE)) == [["41", "42"]]
+
+
+@pytest.mark.parametrize("metric", [lambda example: 1.0, lambda example, prediction: None, lambda e, p: undefined])  # noqa: F821
+def test_a_metric_that_cannot_work_is_an_error_at_once(server, ask, metric):
+    server.script = Play(42)
+    with pytest.raises(ConfigurationError, match="metric"):
+        ask(sampling(metric=metric), example=EXAMPLE)
+    assert [request.role for request in server.requests] == ["actor"]

@@ -194,3 +194,9 @@ def test_it_saves_and_loads(server, tmp_path):
     again.load(tmp_path / "verifier.json")
     again.deepcopy()(problem="p", attempt="a")
     assert "Judge." in server.requests[0].messages[0]["content"]
+
+
+def test_the_metrics_own_word_goes_before_the_threshold(server):
+    server.script = says("Try another.")
+    assert Verifier()(problem="p", attempt="a", measured=Feedback(0.3, accepted=True)).accepted
+    assert not Verifier()(problem="p", attempt="a", measured=Feedback(1.0, accepted=False)).accepted

@@ -3,10 +3,12 @@
 import asyncio
 import math
 import re
+import threading
 from collections.abc import Callable
 from typing import Any
 
 import dspy
+import numpy as np
 import pytest
 
 from flex_dspy.errors import BudgetError, ConfigurationError, ModelError, OverlapError
@@ -24,6 +26,7 @@ from flex_dspy.measuring.evaluation import (
     wilson,
     without_overlap,
 )
+from flex_dspy.measuring.intervals import student, written
 from flex_dspy.models.prices import Price
 from flex_dspy.models.spending import Ledger
 from flex_dspy.search.retrieval import ExperienceRetriever
@@ -105,11 +108,34 @@ def test_right_or_wrong_has_wilsons_interval() -> None:
 
 
 def test_graded_scores_have_the_interval_of_their_spread() -> None:
-    scores = (0.2, 0.4, 0.9, 0.5)
-    deviation = math.sqrt(sum((score - 0.5) ** 2 for score in scores) / 3 / 4)
+    scores = (0.4, 0.45, 0.65, 0.5)
+    half = 3.182446 * math.sqrt(sum((score - 0.5) ** 2 for score in scores) / 3 / 4)  # Student's t, three degrees
     found = graded(*scores)
     assert found.accuracy == pytest.approx(0.5)
-    assert found.interval == pytest.approx((0.5 - 1.959964 * deviation, 0.5 + 1.959964 * deviation))
+    assert found.interval == pytest.approx((0.5 - half, 0.5 + half))
+    twice = Evaluation(tuple(Record(f"e{i}", "p", "r", {}, s, sample=k) for i, s in enumerate(scores) for k in (0, 1)))
+    assert twice.interval == pytest.approx(found.interval)  # two samples alike say no more than one
+
+
+def test_the_interval_of_graded_scores_holds_their_mean_as_often_as_it_says() -> None:
+    dice = np.random.default_rng(0)
+    bounds = [student(dice.beta(2, 1, 10)) for _ in range(2_000)]
+    assert 0.92 < np.mean([low <= 2 / 3 <= high for low, high in bounds]) < 0.97  # 1.96 errors: 0.90
+
+
+def test_graded_scores_that_are_shares_have_an_interval_of_shares() -> None:
+    assert graded(0.9, 1.0, 0.4).interval[1] == 1.0
+    assert graded(0.5, 0.5, 0.5).interval == wilson(1.5, 3)
+    assert graded(0.5).interval == wilson(0.5, 1)
+    low, high = graded(-3.0, 12.0, 0.0).interval
+    assert low < -3
+    assert high > 12
+    assert graded(7.0).interval == (-math.inf, math.inf)
+
+
+def test_a_mean_is_written_as_a_percentage_where_it_is_a_share() -> None:
+    assert [written(0.597), written(0.0), written(1.0)] == ["59.7%", "0.0%", "100.0%"]
+    assert [written(-0.25), written(1.5), written(1234.5), written(0.5, -0.1)] == ["-0.25", "1.5", "1234", "0.5"]
 
 
 # -- records -------------------------------------------------------------------------------------------------
@@ -157,6 +183,65 @@ def test_a_failure_is_a_score_of_0_on_record() -> None:
     assert numbers["n"] == 12
     assert (numbers["accuracy_low"], numbers["accuracy_high"]) == wilson(10, 12)
     assert numbers["length"] == pytest.approx(sum(len(f"a{i}") for i in range(12) if i not in (3, 7)) / 12)
+
+
+def test_a_metric_that_fails_on_an_answer_gives_it_no_points_and_says_why(caplog) -> None:
+    def number(example: dspy.Example, prediction: dspy.Prediction) -> float:
+        return float(prediction.answer)
+
+    found = measured(Answer(lambda question: "2" if question == "q1" else "nan" if question == "q2" else "two"), 12,
+                     metric=number, measures={"inverse": lambda e, p: 1 / (p.answer == "2")})  # fmt: skip
+    assert [record.score for record in found.records] == [0.0, 2.0, *[0.0] * 10]  # more in a row than HOPELESS
+    assert "number raised ValueError: could not convert string to float: 'two'" in found.records[0].error
+    assert "metric 'number' returned nan" in found.records[2].feedback
+    assert found.records[0].outputs == {"answer": "two"}
+    assert found.metrics()["errors"] == 11
+    assert found.metrics()["inverse"] == pytest.approx(1 / 12)
+    assert sum("number" in message for message in caplog.messages) == 1
+
+
+@pytest.mark.parametrize(
+    ("metric", "said"),
+    [
+        (
+            lambda example, prediction: example.solution == prediction.answer,
+            r"no attribute 'solution' \(its fields are q",
+        ),
+        (lambda example: 1.0, r"takes \(example\): it must take"),
+        (lambda example, prediction: "good", "returned str"),
+        (lambda example, prediction: undefined, "'undefined' is not defined"),  # noqa: F821
+    ],
+)
+def test_a_metric_that_can_judge_no_answer_is_an_error_at_once(metric: Any, said: str) -> None:
+    asked = []
+    with pytest.raises(ConfigurationError, match=said):
+        measured(Answer(lambda question: asked.append(question) or "x"), 40, metric=metric, concurrency=1)
+    assert len(asked) == 1
+
+
+def test_metrics_do_not_wait_for_each_other() -> None:
+    together = threading.Barrier(4)
+
+    def waiting(example: dspy.Example, prediction: dspy.Prediction) -> bool:
+        together.wait(timeout=10)
+        return True
+
+    assert measured(Answer(right), 4, metric=waiting).accuracy == 1.0
+
+
+def test_what_a_metric_asks_a_model_is_paid_for_and_no_part_of_the_answer(llm_server: LLMServer, lm: dspy.LM) -> None:
+    llm_server.script = lambda role, inputs, messages: {"good": "True"}
+    judge = dspy.Predict("answer -> good: bool")
+
+    def judged(example: dspy.Example, prediction: dspy.Prediction) -> bool:
+        return bool(judge(answer=prediction.answer).good)
+
+    ledger = Ledger()
+    found = measured(Answer(right), 3, metric=judged, ledger=ledger, role="validation")
+    assert found.accuracy == 1.0
+    assert found.tokens == 0
+    assert ledger.total.calls == 3
+    assert ledger.total.tokens > 0
 
 
 def test_feedback_and_what_was_shown_are_on_record() -> None:

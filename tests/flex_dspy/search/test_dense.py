@@ -45,7 +45,8 @@ def committed(library: ExperienceLibrary, *edits: Edit) -> ExperienceLibrary:
 
 
 def search(library: ExperienceLibrary, vectors: Vectors, text: str, depth: int, skip: str | None = None) -> list[Match]:
-    return index_of(library, vectors.kind, lambda: DenseIndex(vectors)).search(library, text, depth, skip=skip)
+    own = frozenset({skip} - {None})
+    return index_of(library, vectors.kind, lambda: DenseIndex(vectors)).search(library, text, depth, skip=own)
 
 
 def cosine(one: str, other: str) -> float:

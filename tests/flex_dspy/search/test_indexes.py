@@ -45,7 +45,8 @@ WORDS = ["count", "the", "amide", "ester", "bond", "ring", "cut", "apply", "not"
 
 
 def structural(library: ExperienceLibrary, query: str, depth: int = 20, skip: str | None = None) -> list[Match]:
-    return index_of(library, "structural", StructuralIndex).search(library, query, depth, skip=skip)
+    own = frozenset({skip} - {None})
+    return index_of(library, "structural", StructuralIndex).search(library, query, depth, skip=own)
 
 
 def lexical(library: ExperienceLibrary, query: str, depth: int = 20) -> list[Match]:

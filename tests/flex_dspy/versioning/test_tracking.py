@@ -64,7 +64,8 @@ def line_of_libraries(steps: int) -> list[ExperienceLibrary]:
 
 
 def version(library: ExperienceLibrary, accuracy: float, dataset: str = "valid") -> Version:
-    return Version(library, len(library), {"accuracy": accuracy, "n": 100.0}, dataset, "d1")
+    digest = {"valid": "d1", "the same by another path": "d1"}.get(dataset, dataset)
+    return Version(library, len(library), {"accuracy": accuracy, "n": 100.0}, dataset, digest)
 
 
 def started(uri: str, name: str, run_file: Path | None = None, **params: Any) -> MLflowTracker:
@@ -162,6 +163,7 @@ def test_a_resumed_run_logs_nothing_twice(uri: str, name: str, tmp_path: Path) -
     assert len(registered(uri, name)) == len(models(uri, resumed.run_id)) == 3
     assert aliases(uri, name) == {"newest": 3, "best": 2}
     run = client(uri).get_run(resumed.run_id)
+    assert len(runs_below(uri, resumed.run_id)) == 3
     assert run.info.status == "RUNNING"
     assert run.data.params["concurrency"] == "4"
     assert run.data.tags["resumed.concurrency"] == "8"
@@ -187,15 +189,17 @@ def test_a_run_of_another_experiment_is_not_continued(uri: str, name: str, tmp_p
 
 
 STEPS_OF_A_VERSION = [
-    "search_logged_models",
     "create_logged_model",
-    "log_model_artifact",
+    "log_model_artifacts",
     "log_inputs",
     "log_batch",
     "log_outputs",
     "finalize_logged_model",
+    "create_run",
+    "set_terminated",
     "create_registered_model",
     "create_model_version",
+    "log_model_params",
     "set_logged_model_tags",
     "set_registered_model_alias",
 ]
@@ -232,6 +236,38 @@ def test_a_store_that_fails_is_tried_again(
         ("READY", "2"),
     ]
     assert aliases(uri, name) == {"newest": 2, "best": 1}
+    assert len(runs_below(uri, tracker.run_id)) == 2
+
+
+def runs_below(uri: str, run_id: str) -> list[Any]:
+    experiment = client(uri).get_experiment_by_name("tests").experiment_id
+    return list(client(uri).search_runs([experiment], f"tags.`mlflow.parentRunId` = '{run_id}'"))
+
+
+def test_what_a_run_holds_is_asked_once_and_again_after_a_failure(
+    uri: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    libraries = line_of_libraries(4)
+    tracker = started(uri, name)
+    asked = []
+
+    def search(*args: Any, **kwargs: Any) -> Any:
+        asked.append(args)
+        if len(asked) == 1:
+            raise ConnectionError("the server is gone")
+        return client(uri).search_logged_models(*args, **kwargs)
+
+    monkeypatch.setattr(tracker._client, "search_logged_models", search)
+    tracker.log_version(version(libraries[0], 0.1))
+    tracker.log_version(version(libraries[1], 0.2))
+    assert asked == []  # a new run holds nothing
+    with monkeypatch.context() as patch:
+        patch.setattr(tracker._client, "log_outputs", lambda *args: 1 / 0)
+        tracker.log_version(version(libraries[2], 0.3))
+    tracker.log_version(version(libraries[2], 0.3))  # what there is cannot be asked
+    tracker.log_version(version(libraries[3], 0.4))
+    assert len(asked) == 2
+    assert [v.tags["step"] for v in registered(uri, name)] == ["1", "2", "3", "4"]
 
 
 def test_finish_logs_what_was_missed_and_never_raises(
@@ -257,6 +293,14 @@ def test_best_compares_only_what_is_comparable(uri: str, name: str) -> None:
     tracker.log_version(version(libraries[1], 0.9, "easy"))  # again: changes nothing
     tracker.log_version(version(libraries[3], 0.05, "hard"))
     assert aliases(uri, name) == {"newest": 4, "best": 3}
+
+
+def test_a_validation_set_is_its_content(uri: str, name: str) -> None:
+    first, second = line_of_libraries(2)
+    tracker = started(uri, name)
+    tracker.log_version(version(first, 0.9))
+    tracker.log_version(version(second, 0.1, "the same by another path"))
+    assert aliases(uri, name) == {"newest": 2, "best": 1}
 
 
 def test_nothing_is_left_outside_the_store(

@@ -1,0 +1,5 @@
+"""What the objects look like in a notebook and in MLflow: HTML without scripts, and pandas frames."""
+
+from flex_dspy.display.libraries import diff_html, library_html
+
+__all__ = ["diff_html", "library_html"]

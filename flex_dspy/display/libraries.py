@@ -1,0 +1,202 @@
+"""Libraries, their differences and their versions as HTML."""
+
+from __future__ import annotations
+
+import difflib
+import heapq
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from markupsafe import Markup
+
+from flex_dspy.display import html
+from flex_dspy.display.entries import DRAWN, entry
+from flex_dspy.display.molecules import found_in
+from flex_dspy.libraries.diffing import EntryChange, LibraryDiff, Removed
+from flex_dspy.libraries.experience import Experience
+from flex_dspy.libraries.library import ExperienceLibrary
+from flex_dspy.measuring.intervals import written
+from flex_dspy.versioning.versions import VersionRecord
+
+T = TypeVar("T")
+IN_A_CELL = 10  # entries that a notebook's cell shows
+
+
+def library_html(library: ExperienceLibrary, title: str = "", limit: int = 100) -> str:
+    """A library as a document of its own, such as MLflow shows beside a version.
+
+    Args:
+        library: The library.
+        title: The document's title; by default the task.
+        limit: Most entries, the most used first.
+
+    Returns:
+        HTML without scripts and without anything from elsewhere; every text of an entry is escaped.
+    """
+    name = title or _name(library)
+    return html.page(name, html.title(name), *_library(library, limit))
+
+
+def library_cell(library: ExperienceLibrary) -> str:
+    """A library in a notebook's cell: its most used entries."""
+    return html.fragment(html.title(_name(library)), *_library(library, IN_A_CELL))
+
+
+def _name(library: ExperienceLibrary) -> str:
+    return f"Experience library: {library.task}" if library.task else "Experience library"
+
+
+def _library(library: ExperienceLibrary, limit: int) -> list[Markup]:
+    numbers = html.facts(
+        html.count(len(library), "entry", "entries"),
+        html.count(library.precedent_count, "solved case"),
+        f"learned from {html.count(library.seen, 'example')}" if library.seen else "",
+        Markup("version {}").format(html.code(library.hash[:12])),
+        Markup("parent {}").format(html.code(library.parent[:12])) if library.parent else "",
+    )
+    used = heapq.nsmallest(limit, library, key=_by_use)
+    note = f"The {limit:,} most used of {len(library):,} entries:" if len(library) > limit else ""
+    return [numbers, html.zone_bar(library.sizes()), html.soft(note), *map(entry, used)]
+
+
+def _by_use(experience: Experience) -> tuple[int, int, int, int, str]:
+    relied = experience.helped + experience.hurt
+    return -relied, -experience.shown, -len(experience.precedents), experience.created_at, experience.id
+
+
+# -- differences -------------------------------------------------------------------------------------------
+
+
+def diff_html(diff: LibraryDiff, title: str = "", limit: int = 100) -> str:
+    """What changed between two libraries, as a document of its own.
+
+    Args:
+        diff: The difference.
+        title: The document's title.
+        limit: Most entries of each kind.
+    """
+    name = title or "Library difference"
+    return html.page(name, html.title(name), *_diff(diff, limit))
+
+
+def diff_cell(diff: LibraryDiff) -> str:
+    """What changed between two libraries, in a notebook's cell."""
+    return html.fragment(html.title("Library difference"), *_diff(diff, IN_A_CELL))
+
+
+def _diff(diff: LibraryDiff, limit: int) -> list[Markup]:
+    revised = [change for change in diff.changed if change.says_other]
+    used = [change for change in diff.changed if not change.says_other]
+    head = Markup("{} → {}").format(html.code(diff.older[:12]), html.code(diff.newer[:12]))
+    counts = [
+        html.badge(f"+ {len(diff.added):,} added", "good"),
+        html.badge(f"- {len(diff.removed):,} removed", "bad"),
+        html.badge(f"{len(revised):,} revised", "mixed"),
+    ]
+    gathered = sum(change.precedents_gathered for change in diff.changed)
+    remark = html.facts(f"{len(used):,} say the same with another record", f"{gathered:,} solved cases gathered")
+    parts = [head, Markup("<div>{}</div>").format(html.joined(counts) + remark)]
+    parts += _section("Added", diff.added, limit, entry)
+    parts += _section("Removed", diff.removed, limit, _removed)
+    parts += _section("Revised", revised, limit, _revised)
+    if used:
+        shown, more = html.some(used, limit)
+        parts += [html.heading("Same words, another record"), _records(shown), more]
+    return parts
+
+
+def _section(name: str, items: Sequence[T], limit: int, written: Callable[[T], Markup]) -> list[Markup]:
+    shown, more = html.some(items, limit)
+    return [html.heading(name), *map(written, shown), more] if items else []
+
+
+def _removed(gone: Removed) -> Markup:
+    homes = html.joined(html.code(entry_id) + Markup(" ") for entry_id in gone.merged_into[:5])
+    return entry(gone.entry) + (html.soft(Markup("merged into {}").format(homes)) if homes else Markup(""))
+
+
+def _revised(change: EntryChange) -> Markup:
+    head = Markup("<b>{}</b> {}").format(html.short(change.category, 100) or "no category", html.facts(_moved(change)))
+    lines = [html.label(name) + _value(str(old), str(new)) for name, (old, new) in change.fields.items()]
+    lines += [html.label("rule reworded") + reworded(old, new) for old, new in change.rules_reworded]
+    lines += [html.label("rule removed") + reworded(text, "") for text in change.rules_removed]
+    lines += [html.label("rule added") + reworded("", text) + _drawn(text) for text in change.rules_added]
+    if change.other:
+        lines.append(html.soft(f"also changed: {', '.join(change.other)}"))
+    summary = Markup('<span class="fx-id">{}</span>').format(html.code(change.id)) + head
+    return html.folded(summary, html.joined(lines), is_open=True)
+
+
+def _value(old: str, new: str) -> Markup:
+    """A field's old and new value: of a text, what changed in it."""
+    if " " in old + new:
+        return reworded(old, new)
+    return Markup("<div><del>{}</del> → <ins>{}</ins></div>").format(old or "none", new or "none")
+
+
+def _drawn(text: str) -> Markup:
+    return html.drawn(found_in(text, DRAWN))
+
+
+def _moved(change: EntryChange) -> str:
+    parts = [f"{name} {by:+d}" for name, by in change.counters.items()]
+    parts += [f"{change.precedents_gathered:+d} solved cases"] if change.precedents_gathered else []
+    parts += [f"{-change.precedents_lost:+d} solved cases"] if change.precedents_lost else []
+    return ", ".join(parts)
+
+
+def _records(changes: Sequence[EntryChange]) -> Markup:
+    rows = [(html.code(c.id), html.short(c.category, 80), _moved(c) or ", ".join(c.other)) for c in changes]
+    return html.table(["entry", "category", "change"], rows)
+
+
+_WORDS = re.compile(r"\s+|\w+|[^\w\s]")
+
+
+def reworded(old: str, new: str) -> Markup:
+    """Two texts as one, with the words that went and those that came marked."""
+    before, after = _WORDS.findall(old[: html.MAX_TEXT]), _WORDS.findall(new[: html.MAX_TEXT])
+    parts: list[Markup | str] = []
+    for kind, a, b, c, d in difflib.SequenceMatcher(None, before, after, autojunk=False).get_opcodes():
+        went, came = "".join(before[a:b]), "".join(after[c:d])
+        if kind == "equal":
+            parts.append(went)
+            continue
+        parts += [Markup("<del>{}</del>").format(went)] if went else []
+        parts += [Markup("<ins>{}</ins>").format(came)] if came else []
+    return Markup('<div class="fx-text">{}</div>').format(html.joined(parts))
+
+
+# -- versions ----------------------------------------------------------------------------------------------
+
+
+def versions_cell(records: Sequence[VersionRecord]) -> str:
+    """Versions as the history of a library, a row each."""
+    head = ["version", "parent", "examples", "entries", "zones", "solved cases", "accuracy (95% interval)", ""]
+    return html.fragment(html.title(html.count(len(records), "version")), html.table(head, map(_version, records)))
+
+
+def _version(record: VersionRecord) -> tuple[Any, ...]:
+    zones = ", ".join(f"{count:,} {zone}" for zone, count in record.sizes.items() if count)
+    parent = html.code(record.parent[:12]) if record.parent else None
+    sizes = record.step, record.entries, zones or "empty", record.precedents
+    return html.code(record.hash[:12]), parent, *sizes, *_accuracy(record.metrics)
+
+
+def _accuracy(metrics: Mapping[str, float]) -> tuple[Markup | None, Markup | None]:
+    """A version's accuracy in words, and as a bar."""
+    if "accuracy" not in metrics:
+        return None, None
+    bounds = [metrics[name] for name in ("accuracy_low", "accuracy_high") if name in metrics]
+    text = with_interval(metrics["accuracy"], *bounds) + (f" on {metrics['n']:,.0f}" if "n" in metrics else "")
+    bar = html.bar([("good", metrics["accuracy"])])
+    return Markup('<span class="fx-line">{}</span>').format(text), Markup('<div style="width:7rem">{}</div>').format(
+        bar
+    )
+
+
+def with_interval(mean: float, *bounds: float) -> str:
+    """A mean score with its 95% interval, if that is known."""
+    low_to_high = " to ".join(written(bound, mean, *bounds) for bound in bounds)
+    return written(mean, *bounds) + (f" ({low_to_high})" if bounds else "")

@@ -1,0 +1,139 @@
+"""A library that follows its source: whoever asks gets the newest snapshot, without a restart.
+
+While a learner keeps a journal beside the file, only the commits that are new are read, and the indexes that were
+built go on with them.
+
+Example:
+    >>> from pathlib import Path
+    >>> from tempfile import mkdtemp
+    >>> from flex_dspy.libraries.experience import Commit, Experience, Insert
+    >>> from flex_dspy.libraries.store import LibraryStore
+    >>> path = Path(mkdtemp()) / "dice.json"
+    >>> store = LibraryStore(path, task="dice")
+    >>> _ = store.checkpoint()
+    >>> followed = FollowedLibrary(path, every=0)
+    >>> len(followed.snapshot())
+    0
+    >>> _ = store.commit([Commit("run-1", 1, (Insert(Experience("golden", "Count the complement.")),))])
+    >>> len(followed.snapshot())
+    1
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from flex_dspy.errors import LibraryError
+from flex_dspy.libraries.library import ExperienceLibrary
+from flex_dspy.libraries.store import LibraryStore, journal_of
+from flex_dspy.versioning import registry
+
+_Stamp = tuple[Any, ...]
+
+
+class FollowedLibrary:
+    """The newest snapshot of a library that others may change. Any number of threads may ask.
+
+    A deep copy is the same object: a program that is copied goes on with the one follower.
+
+    Args:
+        source: What ``flex_dspy.versioning.registry.read_library`` takes: a file, a folder, or a name in MLflow.
+        every: Seconds between two looks at the source; 0 looks each time. A look at files takes microseconds, one at
+            MLflow a query. A name with a version number never changes, and is looked at once.
+        tracking_uri: The tracking store of a library in MLflow; None for MLflow's own choice.
+    """
+
+    def __init__(self, source: str | Path, every: float = 1.0, tracking_uri: str | None = None) -> None:
+        self.source = source
+        self.every = every
+        self.tracking_uri = tracking_uri
+        self._guard = threading.Lock()
+        self._library: ExperienceLibrary | None = None
+        self._store: LibraryStore | None = None
+        self._stamp: _Stamp = ()
+        self._looked_at = 0.0
+
+    def __repr__(self) -> str:
+        return f"FollowedLibrary({str(self.source)!r}, every={self.every:g})"
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> FollowedLibrary:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return FollowedLibrary, (self.source, self.every, self.tracking_uri)
+
+    def snapshot(self) -> ExperienceLibrary:
+        """The library as it is now, or was at the last look; the same object as long as nothing changed.
+
+        Raises:
+            LibraryError: If a file is gone or cannot be used; the next call looks again.
+            ConfigurationError: If MLflow has no such library, or files of one folder are of different tasks.
+        """
+        with self._guard:
+            now = time.monotonic()
+            if self._library is None or now - self._looked_at >= self.every:
+                self._library = self._newest(self._library)
+                self._looked_at = now
+            return self._library
+
+    def _newest(self, known: ExperienceLibrary | None) -> ExperienceLibrary:
+        stamp = self._look()  # before reading: what changes meanwhile is seen at the next look
+        if known is not None and stamp == self._stamp:
+            return known
+        library = self._read()
+        self._stamp = stamp
+        return library
+
+    def _look(self) -> _Stamp:
+        """What changes whenever the source does."""
+        if self._is_registered():
+            return self._registered_number()
+        path = Path(self.source)
+        if not path.is_dir():
+            return _stamp([path, journal_of(path)])
+        return _stamp(sorted([*path.glob("*.json"), *path.glob("*.journal.jsonl")]))
+
+    def _is_registered(self) -> bool:
+        path = Path(self.source)
+        there = path.exists() or journal_of(path).exists()
+        return not there and registry.is_reference(str(self.source))
+
+    def _registered_number(self) -> _Stamp:
+        """The number of the version that an alias is of; a number stands for itself."""
+        name, _, alias = str(self.source).partition("@")
+        if not alias:
+            return (name,)
+        versions = registry.registered_versions(registry.registered_name(str(self.source)), self.tracking_uri)
+        return tuple(version.number for version in versions if alias in version.aliases)
+
+    def _read(self) -> ExperienceLibrary:
+        path = Path(self.source)
+        file = path / registry.LIBRARY_FILE if path.is_dir() else path
+        if not journal_of(file).exists():
+            self._store = None
+            return registry.read_library(self.source, self.tracking_uri)
+        if self._store is not None:
+            try:
+                return self._store.refresh()
+            except LibraryError:  # another library may have taken its place: what is there now is read anew
+                self._store = None
+        store = LibraryStore(file)
+        store.replayed = ()  # for learners; here they would keep every snapshot of the journal in memory
+        self._store = store
+        return store.library
+
+
+def _stamp(paths: Iterable[Path]) -> _Stamp:
+    found: list[tuple[Any, ...]] = []
+    for path in paths:
+        try:
+            stat = path.stat()
+        except OSError:
+            found.append((path.name,))
+        else:
+            found.append((path.name, stat.st_ino, stat.st_mtime_ns, stat.st_size))
+    return tuple(found)

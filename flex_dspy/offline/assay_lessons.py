@@ -1,0 +1,224 @@
+"""What lessons advise on the score columns of an assay: written by the critic, read by the actor."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from flex_dspy.data.reference_formula import weighted_ranks
+from flex_dspy.metrics.formula import Call, Column, FormulaError, Node, Number, left_spine, parse
+from flex_dspy.offline.assay_table import AssayTable
+from flex_dspy.search import rendering
+
+WAYS = ("equal", "spearman", "best five")
+_USE = re.compile(r"[Ii]n the assay `([^`]{1,200})` use `([^`]{1,8000})`(?:; by family: `([^`]{1,2000})`)?")
+_AVOID = re.compile(r"^Avoid: in the assay `([^`]{1,200})` to (add|take away) `([^`]{1,200})`")
+_WEIGH = re.compile(r"^Where no lesson names columns, weigh them by `[^`]{1,40}`: (.*)$")
+_REACHED = re.compile(r"(equal|spearman|best five) (\d\.\d{1,6})", re.ASCII)
+_FAMILY = re.compile(r"([^,`]{1,80}?) ([+-]\d{1,3}(?:\.\d{1,3})?)(?:, |$)", re.ASCII)
+_LEAST_LEFT = 0.5  # of a column's weight, where every lesson warns of it
+
+
+@dataclass(frozen=True)
+class AssayLesson:
+    """A formula for an assay.
+
+    Attributes:
+        assay: The assay's name.
+        weights: Of the ranks of columns.
+        families: Sums of them by family, for other assays.
+    """
+
+    assay: str
+    weights: Mapping[str, float] = field(default_factory=dict)
+    families: Mapping[str, float] = field(default_factory=dict)
+
+    def text(self, begin: str = "I") -> str:
+        """The lesson as a rule."""
+        formula = weighted_ranks(list(self.weights), list(self.weights.values()))
+        families = ", ".join(f"{name} {weight:+.3g}" for name, weight in self.families.items())
+        by_family = f"; by family: `{families}`" if families else ""
+        return f"{begin}n the assay `{self.assay}` use `{formula}`{by_family}"
+
+
+def preferred(way: str, reached: Mapping[str, float]) -> str:
+    """The way of weighing that did best as a rule, with the |Spearman| that each reached."""
+    told = ", ".join(f"{name} {value:.3f}" for name, value in reached.items())
+    return f"Where no lesson names columns, weigh them by `{way}`: {told}"
+
+
+def avoided(assay: str, column: str, added: bool) -> str:
+    """A warning as a rule: a formula was better without this column."""
+    return f"Avoid: in the assay `{assay}` to {'add' if added else 'take away'} `{column}`, which held a formula back"
+
+
+@dataclass(frozen=True)
+class Lessons:
+    """What a block of experiences teaches.
+
+    Attributes:
+        formulas: Formulas, each with the id of the entry that teaches it.
+        avoided: Assay, column, and whether it was added or taken away, once for each warning.
+        ways: |Spearman| by way of weighing, of each time that several were tried.
+    """
+
+    formulas: tuple[tuple[str, AssayLesson], ...] = ()
+    avoided: tuple[tuple[str, str, bool], ...] = ()
+    ways: tuple[Mapping[str, float], ...] = ()
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What lessons come to for one assay.
+
+    Attributes:
+        weights: Of columns; empty where no lesson names one of them or a family that it has.
+        way: How to weigh columns apart from that.
+        own: How many lessons are from this very assay.
+        others: From how many other assays there are lessons.
+        ids: The entries that were followed.
+    """
+
+    weights: Mapping[str, float]
+    way: str
+    own: int
+    others: int
+    ids: tuple[str, ...]
+
+
+@functools.lru_cache(maxsize=32)  # the rounds of a rollout ask with the same lessons
+def read_lessons(block: str) -> Lessons:
+    """Read a rendered block of experiences."""
+    formulas, warnings, ways = [], [], []
+    for entry in rendering.parse(block):
+        for rule in entry.rules:
+            if found := _USE.search(rule):
+                families = {name.strip(): float(weight) for name, weight in _FAMILY.findall(found[3] or "")}
+                formulas.append((entry.id, AssayLesson(found[1], weights_in(found[2]), families)))
+            elif found := _AVOID.match(rule):
+                warnings.append((found[1], found[3], found[2] == "add"))
+            elif found := _WEIGH.match(rule):
+                ways.append({way: float(reached) for way, reached in _REACHED.findall(found[1])})
+    return Lessons(tuple(formulas), tuple(warnings), tuple(ways))
+
+
+def advice(table: AssayTable, lessons: Lessons) -> Advice:
+    """Weights for the columns of an assay.
+
+    A lesson from this assay counts once, whatever the size of its weights; all lessons from another assay count once
+    together, by the families of their columns.
+    """
+    own = [(entry, lesson) for entry, lesson in lessons.formulas if lesson.assay == table.name]
+    weights: dict[str, float] = {}
+    for _, lesson in own:
+        known = {name: weight for name, weight in lesson.weights.items() if name in table.names}
+        _add(weights, _normalized(known))
+    for name, weight in weights.items():
+        warned = lessons.avoided.count((table.name, name, weight > 0))
+        weights[name] = weight * (1 - (1 - _LEAST_LEFT) * min(1.0, warned / len(own)))
+    others = [(entry, lesson) for entry, lesson in lessons.formulas if lesson.assay != table.name]
+    by_assay: dict[str, list[AssayLesson]] = {}
+    for _, lesson in others:
+        by_assay.setdefault(lesson.assay, []).append(lesson)
+    carried = [share for group in by_assay.values() if (share := _carried(table, group))]
+    for share in carried:
+        _add(weights, {name: w for name, w in share.items() if w > 0 or _agreed(name, carried)})
+    ids = dict.fromkeys(entry for entry, _ in [*own, *(others if carried else [])])
+    return Advice({n: w for n, w in weights.items() if w}, _best_way(lessons.ways), len(own), len(carried), tuple(ids))
+
+
+def _carried(table: AssayTable, group: Sequence[AssayLesson]) -> dict[str, float]:
+    """What the lessons from one other assay say of the families here, spread over their columns."""
+    families: dict[str, float] = {}
+    for lesson in group:
+        _add(families, _normalized(lesson.families))
+    members = {family: [c.name for c in table.columns if c.family == family] for family in families}
+    spread = {name: families[f] / len(names) for f, names in members.items() for name in names}
+    return _normalized(spread)
+
+
+def _best_way(tried: Sequence[Mapping[str, float]]) -> str:
+    """The way that was most ahead of the others where it was tried; equal weights where nothing is known."""
+    ahead = dict.fromkeys(WAYS, 0.0)
+    for reached in tried:
+        for way, value in reached.items():
+            ahead[way] += value - sum(reached.values()) / len(reached)
+    return max(WAYS, key=lambda way: ahead[way])
+
+
+def _agreed(column: str, carried: Sequence[Mapping[str, float]]) -> bool:
+    """Whether a second assay takes the column away too: what only one does may be chance."""
+    return sum(share.get(column, 0.0) < 0 for share in carried) > 1
+
+
+def weights_in(formula: str, columns: Iterable[str] | None = None) -> dict[str, float]:
+    """The weights of a sum of columns, or of their ranks or z; empty for any other formula, or none.
+
+    Args:
+        formula: The formula.
+        columns: The columns that it may use; None for any.
+    """
+    weights = dict(_weights_in(formula))
+    return weights if columns is None or weights.keys() <= set(columns) else {}
+
+
+@functools.lru_cache(maxsize=8_192)  # the same lessons are read for example after example
+def _weights_in(formula: str) -> tuple[tuple[str, float], ...]:
+    try:
+        root = parse(formula).root
+    except FormulaError:
+        return ()
+    weights: dict[str, float] = {}
+    for sign, term in _terms(root):
+        found = _weight(term)
+        if found is None:
+            return ()
+        weights[found[0]] = weights.get(found[0], 0.0) + sign * found[1]
+    return tuple(weights.items())
+
+
+def _terms(root: Node) -> list[tuple[float, Node]]:
+    """The terms of a sum, each with its sign."""
+    if isinstance(root, Call) and root.function == "mean":
+        return [term for argument in root.arguments for term in _terms(argument)]
+    first, operations = left_spine(root)
+    # The inner operations of the spine may be products: they are the first term.
+    start = next((n for n, node in enumerate(operations) if node.function in "+-"), len(operations))
+    head: Node = operations[start - 1] if start else first
+    if any(node.function not in "+-" for node in operations[start:]):
+        return [(1.0, root)]
+    return [(1.0, head), *((-1.0 if n.function == "-" else 1.0, n.arguments[1]) for n in operations[start:])]
+
+
+def _weight(term: Node) -> tuple[str, float] | None:
+    """The column of a term and its weight."""
+    if isinstance(term, Column):
+        return term.name, 1.0
+    if not isinstance(term, Call):
+        return None
+    if term.function in ("rank", "z") and isinstance(term.arguments[0], Column):
+        return term.arguments[0].name, 1.0
+    if term.function == "neg":
+        inner = _weight(term.arguments[0])
+        return inner and (inner[0], -inner[1])
+    if term.function in ("*", "/"):
+        left, right = term.arguments
+        if term.function == "*" and isinstance(left, Number):
+            left, right = right, left
+        inner = _weight(left)
+        if inner is None or not isinstance(right, Number) or (term.function == "/" and right.value == 0):
+            return None
+        return inner[0], inner[1] * right.value if term.function == "*" else inner[1] / right.value
+    return None
+
+
+def _normalized(weights: Mapping[str, float]) -> dict[str, float]:
+    total = sum(map(abs, weights.values()))
+    return {name: weight / total for name, weight in weights.items()} if total else {}
+
+
+def _add(total: dict[str, float], more: Mapping[str, float]) -> None:
+    for name, weight in more.items():
+        total[name] = total.get(name, 0.0) + weight

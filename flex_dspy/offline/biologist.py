@@ -1,0 +1,236 @@
+"""The offline biologist: the four roles for fitness prediction by formulas, without a language model.
+
+It reads the prompts that a language model would read: a table of an assay's score columns, never a mutant. Without a
+lesson it gives the columns of published models equal weights. It knows how to follow lessons that name formulas,
+families and ways of weighing, and holds none. Lessons are read as data: a formula in them counts if it parses.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from flex_dspy.data.reference_formula import weighted_ranks
+from flex_dspy.offline.assay_lessons import Advice, AssayLesson, advice, avoided, preferred, read_lessons, weights_in
+from flex_dspy.offline.assay_table import AssayTable, ScoreColumn, read_table
+from flex_dspy.search import rendering
+
+_MOST_RULES = 12
+_MOST_COLUMNS = 24  # in a formula
+_LEAST_WEIGHT = 0.04  # of the greatest
+_BASE = 3.0  # even weights count as much as so many lessons: one or two lessons alone are mostly chance
+_MOST_AVOIDED = 2
+
+_TRIED = re.compile(r"^  formula: *(.+)$", re.MULTILINE)
+_ATTEMPT = re.compile(r"^Attempt \d+:$", re.MULTILINE)
+_WAY = re.compile(r"weights: (equal|spearman|best five)\b")
+_SCORE = re.compile(r"\|Spearman\| (\d\.\d+)")
+_GAIN = re.compile(r"a gain of ([+-]\d\.\d+)")
+_HELD_BACK = re.compile(r"Held back by: ([^:]*?)\.(?:\s|$)")
+_HELD = re.compile(r'(?:"([^"\n]+)"|([A-Za-z_][A-Za-z0-9_]*)) -0\.(?!00[0-4])\d+', re.ASCII)
+
+
+def answer(inputs: Mapping[str, str], outputs: Sequence[str]) -> dict[str, Any]:
+    """Play the role whose output fields are asked for.
+
+    Args:
+        inputs: The prompt's input fields.
+        outputs: Names of the output fields.
+
+    Raises:
+        ValueError: If the fields belong to no role of the biologist.
+    """
+    for name, role in (("formula", act), ("lesson", distil), ("decision", decide), ("accepted", verify)):
+        if name in outputs:
+            return role(inputs)
+    raise ValueError(f"the offline biologist has no role with the output fields {', '.join(outputs)}")
+
+
+def is_quick(outputs: Sequence[str]) -> bool:
+    """Every role only adds up what it reads: no role is worth handing to another process."""
+    return True
+
+
+# -- actor -----------------------------------------------------------------------------------------------------
+
+
+def act(inputs: Mapping[str, str]) -> dict[str, Any]:
+    """Add up what the lessons advise for this assay; where that was rejected, weigh columns in other ways."""
+    table = read_table(inputs["assay"])
+    tried = {text.strip() for text in _TRIED.findall(inputs.get("earlier_attempts", ""))}
+    told = advice(table, read_lessons(inputs.get("experiences", "")))
+    for way, weights in _ways(table, told):
+        formula = _formula(weights)
+        if formula and formula not in tried:
+            return {
+                "reasoning": _reasoning(table, told, way),
+                "formula": formula,
+                "experiences_used": list(told.ids[:5]) if way == "lessons" else [],
+            }
+    return {"reasoning": "No way of weighing these columns is left.", "formula": "", "experiences_used": []}
+
+
+def _ways(table: AssayTable, told: Advice) -> list[tuple[str, dict[str, float]]]:
+    """Weights of columns in the order in which they are tried."""
+    base = weighed(table, told.way)
+    ways = [(way, weighed(table, way)) for way in ("equal", "spearman", "best five") if way != told.way]
+    if not told.weights:
+        return [(told.way, base), *ways]
+    whole = {name: _BASE * base.get(name, 0.0) + told.weights.get(name, 0.0) for name in table.names}
+    return [("lessons", whole), (told.way, base), *ways]
+
+
+def weighed(table: AssayTable, way: str) -> dict[str, float]:
+    """Weights whose absolute values add up to 1.
+
+    Args:
+        table: The assay.
+        way: ``equal``, over the published models where there are any; ``spearman``, by the column's Spearman in the
+            table; ``best five``, equal weights of the five columns with the greatest.
+    """
+    columns = [column for column in table.columns if column.is_published] or list(table.columns)
+    if way == "best five":
+        columns = sorted(table.columns, key=lambda column: -abs(column.spearman))[:5]
+    if way == "spearman":
+        weights = {column.name: column.spearman for column in table.columns}
+    else:
+        weights = {column.name: _sign(column) for column in columns}
+    total = sum(map(abs, weights.values()))
+    return {name: weight / total for name, weight in weights.items()} if total else {}
+
+
+def _sign(column: ScoreColumn) -> float:
+    """Which way the column runs: as is known of it, else as the labelled mutants have it."""
+    return 1.0 if column.is_turned or column.spearman >= 0 else -1.0
+
+
+def _formula(weights: Mapping[str, float]) -> str:
+    """The formula of these weights, without those that hardly count; the greatest is 1."""
+    largest = max(map(abs, weights.values()), default=0.0)
+    if largest == 0:
+        return ""
+    kept = {name: weight / largest for name, weight in weights.items() if abs(weight) >= _LEAST_WEIGHT * largest}
+    even = len({round(abs(weight), 6) for weight in kept.values()}) == 1
+    names = list(kept) if even else sorted(kept, key=lambda name: -abs(kept[name]))[:_MOST_COLUMNS]
+    return weighted_ranks(names, [round(kept[name], 2) for name in names])
+
+
+def _reasoning(table: AssayTable, told: Advice, way: str) -> str:
+    if way != "lessons":
+        return f"weights: {way}. No lesson at hand names a formula or a family for this, or it was rejected."
+    return (
+        f"{told.own} lessons are from this assay, and lessons from {told.others} other assays name families that it "
+        "has; their weights were averaged."
+    )
+
+
+# -- verifier --------------------------------------------------------------------------------------------------
+
+
+def verify(inputs: Mapping[str, str]) -> dict[str, Any]:
+    """Pass the metric's remarks on; without them, accept any formula over the table's columns."""
+    measured = inputs.get("measured", "")
+    if measured:
+        remarks = measured.partition(". ")[2] or measured
+        return {"accepted": not measured.startswith("rejected"), "feedback": remarks}
+    given = re.findall(r"^formula: *(.+)$", inputs.get("attempt", ""), re.MULTILINE)
+    names = read_table(inputs.get("problem", "")).names
+    if given and weights_in(given[0].strip(), names):
+        return {"accepted": True, "feedback": "The formula can be read; there is nothing to measure it on."}
+    return {"accepted": False, "feedback": "There is no formula over the columns of this assay."}
+
+
+# -- critic ----------------------------------------------------------------------------------------------------
+
+
+def distil(inputs: Mapping[str, str]) -> dict[str, Any]:
+    """Write which columns and families to weigh how, which way of weighing did best, and what held formulas back."""
+    table = read_table(inputs["problem"])
+    weights = weights_in(inputs["reference"].strip(), table.names)
+    if not weights:
+        return {"lesson": _no_lesson()}
+    attempts = [_Attempt(text) for text in _ATTEMPT.split(inputs.get("attempts", ""))[1:]]
+    failed = any(not attempt.accepted for attempt in attempts)
+    lesson = AssayLesson(table.name, weights, table.by_family(weights))
+    rules = [{"text": lesson.text("Instead: i" if failed else "I"), "examples": []}]
+    rules += [{"text": text, "examples": []} for text in (*_way_rule(attempts), *_warnings(table.name, attempts))]
+    best = max((attempt.score for attempt in attempts), default=0.0)
+    done = f" The best of {len(attempts)} attempts reached {best:.3f}." if attempts else ""
+    return {
+        "lesson": {
+            "category": f"fitness of {table.name}",
+            "method": f"For {table.name}, add up ranks of columns with small weights; take away what shares the "
+            "mistakes of the others and not the signal. Average the weights of all formulas that are taught for an "
+            "assay; for another assay, average what is said of families, and give each family's weight to its columns.",
+            "rules": rules,
+            "trajectory": f"Of {len(table.columns)} columns {len(weights)} were chosen on {table.shown} mutants: "
+            f"{weighted_ranks(list(weights), list(weights.values()))}.{done}",
+            "priority": 3,
+        }
+    }
+
+
+class _Attempt:
+    """What a round of the rollout says."""
+
+    def __init__(self, text: str) -> None:
+        self.accepted = "verdict: accepted" in text
+        found, score, gain, way = _TRIED.search(text), _SCORE.search(text), _GAIN.search(text), _WAY.search(text)
+        self.formula = found[1].strip() if found else ""
+        self.score = float(score[1]) if score else 0.0
+        self.gain = float(gain[1]) if gain else None
+        self.way = way[1] if way else ""
+        held = _HELD_BACK.search(text)
+        weights = weights_in(self.formula)
+        names = [quoted or bare for quoted, bare in _HELD.findall(held[1])] if held else []
+        self.held_back = [(name, weights[name] > 0) for name in names if weights.get(name)]
+
+
+def _way_rule(attempts: Sequence[_Attempt]) -> list[str]:
+    """Which way of weighing did best, where several were tried."""
+    tried = {attempt.way: attempt.score for attempt in attempts if attempt.way and attempt.score}
+    if len(tried) < 2:
+        return []
+    order = sorted(tried, key=lambda way: -tried[way])
+    return [preferred(order[0], {way: tried[way] for way in order})]
+
+
+def _warnings(name: str, attempts: Sequence[_Attempt]) -> list[str]:
+    wrong = [attempt for attempt in attempts if not attempt.accepted and attempt.formula and attempt.gain is not None]
+    rules = [
+        f"Avoid: in the assay `{name}` a formula like `{attempt.formula[:200]}`, a gain of {attempt.gain:+.3f}"
+        for attempt in wrong[:1]
+    ]
+    held = dict.fromkeys(pair for attempt in attempts for pair in attempt.held_back)
+    return rules + [avoided(name, column, added) for column, added in [*held][:_MOST_AVOIDED]]
+
+
+def _no_lesson() -> dict[str, Any]:
+    return {
+        "category": "unexplained",
+        "method": "The labelled mutants do not say that any column has to do with fitness.",
+        "rules": [],
+        "trajectory": "",
+        "priority": 1,
+    }
+
+
+# -- updater ---------------------------------------------------------------------------------------------------
+
+
+def decide(inputs: Mapping[str, str]) -> dict[str, Any]:
+    """Gather the lessons on an assay, zone by zone, in entries of a few rules."""
+    lesson = rendering.parse(inputs["new_lesson"])[0]
+    if not lesson.rules:
+        return {"decision": {"action": "discard", "reason": "it teaches no formula"}}
+    for entry in rendering.parse(inputs["nearest"]):
+        fresh = [number for number, rule in enumerate(lesson.rules) if rule not in entry.rules]
+        same = (entry.zone, entry.category) == (lesson.zone, lesson.category)
+        if same and len(entry.rules) + len(fresh) <= _MOST_RULES:
+            rules = [
+                {"rule": number, "action": "add" if number in fresh else "skip"} for number in range(len(lesson.rules))
+            ]
+            reason = "the entry is about the same assay"
+            return {"decision": {"action": "merge", "target": entry.id, "rules": rules, "reason": reason}}
+    return {"decision": {"action": "insert", "reason": "no entry about this assay has room"}}

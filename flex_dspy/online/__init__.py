@@ -1,0 +1,1 @@
+"""Learning in deployment: observations kept on the disk, learned from in the background."""

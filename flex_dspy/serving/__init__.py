@@ -1,0 +1,1 @@
+"""A library for agents outside DSPy: an MCP server."""

@@ -1,0 +1,166 @@
+"""ProteinGym: how well does a formula over score columns rank the mutants of an assay?
+
+A formula has no fitted part, so that cross-validation says how sure its correlation is, and what else one would have
+chosen without the mutants it is judged by. For an assay itself, the labelled mutants are in five parts: in each, the
+formula's Spearman stands beside that of the column that was best in the other four. For practice, the mutants that were
+not shown are the one part, and the column is the best on those that were.
+
+- ``score`` is the absolute value of the formula's Spearman, averaged over the parts;
+- ``accepted`` says whether it beats the best single column, so chosen, by ``MARGIN``.
+
+Held-out mutants have a part in ``held_out`` alone, which is for reports.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import dspy
+import numpy as np
+
+from flex_dspy.data.proteingym import Rows, Shares, shares_of
+from flex_dspy.metrics.answers import unwrapped
+from flex_dspy.metrics.formula import Formula, FormulaError, parse, quoted
+from flex_dspy.metrics.formula_values import Table, Vector, evaluate, spearman
+
+FOLDS = 5
+MARGIN = 0.01
+_MOST_WEIGHED = 30  # columns whose share in a formula is measured
+_MOST_TOLD = 6
+
+
+def proteingym(
+    gold: Any, pred: Any, trace: Any = None, pred_name: str | None = None, pred_trace: Any = None
+) -> dspy.Prediction:
+    """Score a formula on the labelled mutants, with feedback on what carried it.
+
+    Args:
+        gold: The example; see ``flex_dspy.data.proteingym.load``.
+        pred: The answer; ``formula`` is a text.
+        trace: Unused; GEPA passes it.
+        pred_name: Unused; GEPA passes it.
+        pred_trace: Unused; GEPA passes it.
+
+    Returns:
+        ``score`` (0 to 1), ``feedback``, ``accepted`` and ``gain`` (over the best single column).
+
+    Raises:
+        DataError: The example's assay cannot be read.
+    """
+    shares = shares_of(gold)
+    assay = shares.assay
+    try:
+        formula = answered(pred, assay.table.columns)
+        values = evaluate(formula, assay.table)[shares.labelled]
+    except FormulaError as error:
+        return _nothing(f"No formula: {error}.")
+    measured, table, parts = assay.fitness[shares.labelled], assay.table.take(shares.labelled), _parts(shares)
+    own = np.array([spearman(values[part], measured[part]) for part in parts])
+    if not own.any():
+        return _nothing("The formula gives all mutants the same value.")
+    sign = 1.0 if own.mean() >= 0 else -1.0
+    single, chosen = best_single(table, measured, parts)
+    gains = sign * own - single
+    judges = np.concatenate(parts)
+    told = [
+        *_comparison(sign * own, gains, len(judges), chosen),
+        *(["Greater values of it are less fit."] if sign < 0 else []),
+        *_carriers(formula, table.take(judges), measured[judges], sign),
+        *_gaps(formula, assay.missing),
+    ]
+    score, gain = float(sign * own.mean()), float(gains.mean())
+    return dspy.Prediction(score=score, feedback=" ".join(told), accepted=gain >= MARGIN, gain=gain)
+
+
+def _nothing(why: str) -> dspy.Prediction:
+    return dspy.Prediction(score=0.0, feedback=why, accepted=False, gain=0.0)
+
+
+def _comparison(own: Vector, gains: Vector, judges: int, chosen: Sequence[str]) -> list[str]:
+    """The formula beside the best single column, in the parts."""
+    columns = ", ".join(map(quoted, chosen[:3]))
+    return [
+        f"|Spearman| {own.mean():.3f} ± {_error(own, judges):.3f} on {judges} labelled mutants.",
+        f"The best single column, chosen on others ({columns}), has {(own - gains).mean():.3f}: a gain of "
+        f"{gains.mean():+.3f} ± {_error(gains, judges):.3f}.",
+    ]
+
+
+def held_out(example: dspy.Example, prediction: dspy.Prediction) -> float:
+    """|Spearman| of the formula with the fitness of the held-out mutants, for reports; 0 for what is no formula.
+
+    Raises:
+        DataError: The example's assay cannot be read.
+    """
+    shares = shares_of(example)
+    table, rest = shares.assay.table, shares.held_out
+    try:
+        values = evaluate(answered(prediction, table.columns), table)[rest]
+    except FormulaError:
+        return 0.0
+    return abs(spearman(values, shares.assay.fitness[rest]))
+
+
+def answered(pred: Any, columns: tuple[str, ...]) -> Formula:
+    """The formula in an answer: alone, in a fence or box, or after ``formula =``.
+
+    Raises:
+        FormulaError: There is none.
+    """
+    given = pred.get("formula") if hasattr(pred, "get") else getattr(pred, "formula", None)
+    text = unwrapped(str(given or "")).strip().strip("`").strip()
+    text = re.sub(r"\A(?:formula|score|fitness|proxy)\s*[=:]\s*", "", text, flags=re.IGNORECASE | re.ASCII)
+    if not text:
+        raise FormulaError(1, "there is no formula")
+    return parse(text, columns)
+
+
+def best_single(table: Table, measured: Vector, parts: list[Rows]) -> tuple[Vector, list[str]]:
+    """Spearman, in each part, of the column that was best in the others, and the columns by how often they were."""
+    reached, chosen = [], []
+    for part in parts:
+        rest = np.setdiff1d(np.arange(len(measured)), part)
+        there = [spearman(column, measured[rest]) for column in table.values[rest].T]
+        number = int(np.argmax(np.abs(there)))
+        reached.append(np.sign(there[number]) * spearman(table.values[part, number], measured[part]))
+        chosen.append(table.columns[number])
+    return np.array(reached), sorted(set(chosen), key=lambda name: (-chosen.count(name), name))
+
+
+def _parts(shares: Shares) -> list[Rows]:
+    """The parts of the labelled mutants that judge, by place among them; the same for every formula."""
+    count = len(shares.labelled)
+    if len(shares.shown) < count:
+        return [np.flatnonzero(~np.isin(shares.labelled, shares.shown))]
+    return [np.sort(part) for part in np.array_split(np.random.default_rng(count).permutation(count), FOLDS)]
+
+
+def _error(values: Vector, judges: int) -> float:
+    """The standard error of a mean over parts; of a Spearman where there is one part."""
+    spread = values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else 1 / np.sqrt(judges - 1)
+    return float(spread)
+
+
+def _carriers(formula: Formula, table: Table, measured: Vector, sign: float) -> list[str]:
+    """What each column gives: how much is lost where it is held constant."""
+    if len(formula.columns) < 2:
+        return []
+    whole = spearman(evaluate(formula, table), measured)
+    shares = {
+        name: sign * (whole - spearman(evaluate(formula, table.without(name)), measured))
+        for name in formula.columns[:_MOST_WEIGHED]
+    }
+    order = sorted(shares, key=lambda name: -shares[name])
+    carried = [f"{quoted(name)} {shares[name]:+.3f}" for name in order if shares[name] > 0.001][:_MOST_TOLD]
+    hurt = [f"{quoted(name)} {shares[name]:+.3f}" for name in order[::-1] if shares[name] < -0.001][:_MOST_TOLD]
+    told = [f"Carried by (what is lost without it): {', '.join(carried)}."] if carried else []
+    return told + ([f"Held back by: {', '.join(hurt)}."] if hurt else [])
+
+
+def _gaps(formula: Formula, missing: Any) -> list[str]:
+    gaps = [f"{quoted(name)} {missing[name]:.0%}" for name in formula.columns if missing.get(name, 0) >= 0.005]
+    return (
+        [f"Scores that are missing were filled by the column's median: {', '.join(gaps[:_MOST_TOLD])}."] if gaps else []
+    )

@@ -1,0 +1,169 @@
+"""A predictor with experience at hand: what ``equip`` makes of the predictors of any program.
+
+It is the same object with the same signature, demos and model; before it asks, it looks into the library. Where
+nothing fits, it asks exactly what it would have asked without one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextvars import ContextVar
+from typing import Any
+
+import dspy
+
+from flex_dspy.examples import problem_text
+from flex_dspy.running import aask_shortening, ask_shortening
+from flex_dspy.search.rendering import NONE
+from flex_dspy.search.retrieval import ExperienceRetriever, shorter_blocks
+from flex_dspy.signatures.lessons import EARLIER_ATTEMPTS, LESSONS, with_earlier_attempts, with_lessons, without
+
+Key = Callable[[Mapping[str, Any]], str] | Sequence[str]
+
+# How an agent got where it is says little about what it was asked.
+_WORKINGS = ("trajectory", "reasoning", EARLIER_ATTEMPTS)
+_MAX_VALUE = 1_000  # characters of one input in a query: a search by a whole document finds nothing in particular
+
+_EARLIER: ContextVar[str] = ContextVar("flex_dspy_earlier_attempts", default="")
+
+
+@contextlib.contextmanager
+def told(earlier_attempts: str) -> Iterator[None]:
+    """Within this block, predictors with experience are told of rejected answers of their program too.
+
+    Args:
+        earlier_attempts: The answers with the feedback on each; "" tells nothing.
+    """
+    token = _EARLIER.set(earlier_attempts)
+    try:
+        yield
+    finally:
+        _EARLIER.reset(token)
+
+
+class ExperiencedPredict(dspy.Predict):
+    """A ``dspy.Predict`` whose ``experiences`` input is filled from a library; made by ``equip``.
+
+    Saved state is that of the bare predictor, so that either loads the other's; the first predictor of a program also
+    keeps the retriever's settings, and the library by hash or whole.
+
+    Attributes:
+        retriever: Where experiences come from; the predictors of one program share it.
+        field: Name of the input that holds them.
+        key: What of the inputs is searched for: their names, or a function of all of them; None is all that are text.
+        keeps_library: Whether this predictor's saved state holds the retriever's.
+    """
+
+    signature: Any
+    retriever: ExperienceRetriever
+    field: str
+    key: Key | None
+    keeps_library: bool
+
+    def forward(self, **kwargs: Any) -> dspy.Prediction:
+        """See ``dspy.Predict``; where the prompt is too long for the model, fewer experiences are shown."""
+        if self.field in kwargs:  # the caller brought them
+            return super().forward(**kwargs)
+        ask = functools.partial(self._ask, super().forward)
+        found = self.retriever(**query) if (query := self._query(kwargs)) else None
+        return ask_shortening(ask, self.field, self._blocks(found), **kwargs)
+
+    async def aforward(self, **kwargs: Any) -> dspy.Prediction:
+        """The same, asynchronously."""
+        if self.field in kwargs:
+            return await super().aforward(**kwargs)
+        ask = functools.partial(self._ask, super().aforward)
+        found = await self.retriever.acall(**query) if (query := self._query(kwargs)) else None
+        return await aask_shortening(ask, self.field, self._blocks(found), **kwargs)
+
+    def _ask(self, predict: Callable[..., Any], **kwargs: Any) -> Any:
+        lessons = kwargs.pop(self.field)
+        signature: Any = dspy.ensure_signature(kwargs.pop("signature", self.signature))
+        demos = kwargs.pop("demos", self.demos)
+        if lessons == NONE:
+            signature = without(signature, (self.field,))
+        else:
+            signature = with_lessons(signature, self.field)
+            kwargs[self.field] = lessons
+            # A demo made with a library holds what was shown there: old lessons, that nobody chose for this problem.
+            demos = [dspy.Example(**{**demo, self.field: NONE}) for demo in demos]
+        if earlier := _EARLIER.get():
+            signature = with_earlier_attempts(signature)
+            kwargs.setdefault(EARLIER_ATTEMPTS, earlier)
+        return predict(**kwargs, signature=signature, demos=demos)
+
+    def _blocks(self, found: dspy.Prediction | None) -> Iterator[str]:
+        return shorter_blocks(found, self.retriever.levels)
+
+    # -- what is searched for ------------------------------------------------------------------------------
+
+    def _query(self, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """What the retriever is asked; nothing where there is nothing to search for."""
+        names = (name for name in self.signature.input_fields if name != self.field)
+        known = {**_said_before(kwargs), **kwargs}
+        given = {name: known[name] for name in names if name in known}
+        texts = {name: text for name, value in given.items() if (text := _text_of(value))}
+        text = str(self.key(given)) if callable(self.key) else _searched(texts, self.key)
+        return {"query": text, "exclude": _own(texts)} if text else {}
+
+    # -- as a DSPy parameter -------------------------------------------------------------------------------
+
+    def dump_state(self, json_mode: bool = True) -> dict[str, Any]:
+        """The bare predictor's state, with the retriever's beside it."""
+        state: dict[str, Any] = super().dump_state(json_mode=json_mode)
+        state["signature"] = without(self.signature, (self.field,)).dump_state()
+        if self.keeps_library:
+            state["experience"] = self.retriever.dump_state(json_mode=json_mode)
+        return state
+
+    def load_state(self, state: dict[str, Any], *, allow_unsafe_lm_state: bool = False) -> ExperiencedPredict:
+        """Take over a state, of a predictor with experience or without.
+
+        Raises:
+            ConfigurationError: If it was saved with another library; see ``ExperienceRetriever.load_state``.
+        """
+        own: Any = self.signature
+        plain = {name: value for name, value in state.items() if name != "experience"}
+        try:
+            self.signature = without(own, (self.field,))
+            super().load_state(plain, allow_unsafe_lm_state=allow_unsafe_lm_state)
+            own = with_lessons(self.signature, self.field)
+        finally:
+            self.signature = own
+        if "experience" in state:
+            self.retriever.load_state(state["experience"])
+        return self
+
+
+def _said_before(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """What a history holds: an agent's later turns (``dspy.ReActV2``) are given the question by that alone."""
+    histories = [value for value in inputs.values() if isinstance(value, dspy.History)]
+    return {name: value for history in histories for message in history.messages for name, value in message.items()}
+
+
+def _searched(texts: Mapping[str, str], key: Sequence[str] | None) -> str:
+    """The inputs that are searched for, as one text."""
+    names = [name for name in texts if name not in _WORKINGS] if key is None else key
+    chosen = {name: texts[name][:_MAX_VALUE] for name in names if name in texts}
+    return problem_text(chosen) if chosen else ""
+
+
+def _own(texts: Mapping[str, str]) -> Collection[str]:
+    """Whatever may be the problem that the program was asked: all the inputs, or any one of them."""
+    return {problem_text(texts), *texts.values()} if texts else set()
+
+
+def _text_of(value: Any) -> str:
+    """An input as text, "" for what is none: an image, a conversation so far, the tools at hand."""
+    from dspy.adapters.types.base_type import Type
+
+    if isinstance(value, str):
+        return value
+    if isinstance(value, dspy.History | Type) or (isinstance(value, list) and any(isinstance(v, Type) for v in value)):
+        return ""
+    return "\n".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+__all__ = ["LESSONS", "ExperiencedPredict", "Key", "told"]

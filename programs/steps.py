@@ -1,0 +1,71 @@
+"""The steps of a program: what each of its predictors was given, and what it answered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import dspy
+
+from flex_dspy.signatures.lessons import EARLIER_ATTEMPTS, LESSONS
+
+_MAX_VALUE = 300  # characters of one input or output
+_MAX_STEPS = 12  # an agent may take hundreds
+# What the reader of the steps has already, or what repeats the steps before.
+_LEFT_OUT = (LESSONS, EARLIER_ATTEMPTS, "trajectory")
+
+Call = tuple[dspy.Predict, Mapping[str, Any], dspy.Prediction]
+
+
+def steps_of(program: dspy.Module, trace: Sequence[Call]) -> tuple[str, ...]:
+    """A trace as lines of text, one a call.
+
+    Args:
+        program: The program that was called.
+        trace: DSPy's trace of the call: predictor, inputs, prediction.
+
+    Returns:
+        The lines, each value cut to 300 characters, and of more than twelve calls the first and the last six; none
+        where the program made one call alone, whose answer is the program's.
+    """
+    if len(trace) < 2:
+        return ()
+    # A copy of a program, of which rollouts and dspy.BestOfN make many, keeps this mark of each predictor.
+    names = {predictor.stage: name for name, predictor in program.named_predictors()}
+    lines = [f"{names.get(predictor.stage, 'a step')}: {_call(given, answer)}" for predictor, given, answer in trace]
+    if len(lines) <= _MAX_STEPS:
+        return tuple(lines)
+    half = _MAX_STEPS // 2
+    return (*lines[:half], f"({len(lines) - 2 * half} steps left out)", *lines[-half:])
+
+
+def _call(given: Mapping[str, Any], answer: dspy.Prediction) -> str:
+    return f"{'; '.join(_fields(given))} -> {'; '.join(_fields(dict(answer.items())))}"
+
+
+def _fields(values: Mapping[str, Any]) -> Iterator[str]:
+    for name, value in values.items():
+        if name not in _LEFT_OUT:
+            text = " ".join(str(value).split())
+            yield f"{name}={text if len(text) <= _MAX_VALUE else f'{text[:_MAX_VALUE]}...'}"
+
+
+def readable(name: str, value: Any) -> Any:
+    """An output as the next round and the critic read it: the tool calls of ``dspy.ReAct`` as one line each.
+
+    Args:
+        name: The output's name.
+        value: Its value; returned as it is, unless it is an agent's trajectory.
+    """
+    if name != "trajectory" or not isinstance(value, dict):
+        return value
+
+    def part(kind: str, step: int) -> str:
+        words = " ".join(str(value.get(f"{kind}_{step}", "")).split())
+        return words if len(words) <= _MAX_VALUE else f"{words[:_MAX_VALUE]}..."
+
+    steps = sum(key.startswith("thought_") for key in value)
+    return "\n".join(
+        f"{part('thought', n)} | {part('tool_name', n)}({part('tool_args', n)}) -> {part('observation', n)}"
+        for n in range(steps)
+    )

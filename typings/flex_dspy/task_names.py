@@ -1,0 +1,1 @@
+../../flex_dspy/task_names.py
