@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from flex_dspy.programs import Actor, Critic, RejectionSampling, Updater, Verifier
     from flex_dspy.programs.equip import equip
     from flex_dspy.search.retrieval import ExperienceRetriever, pinned, retrievers
+    from flex_dspy.studies import Snapshots, ablation, inheritance, measure_scaling, scaling
     from flex_dspy.tasks import Task, get_task, register
     from flex_dspy.versioning.registry import load_library
     from flex_dspy.versioning.tracking import MLflowTracker
@@ -53,22 +54,27 @@ __all__ = [
     "Precedent",
     "RejectionSampling",
     "Rule",
+    "Snapshots",
     "Task",
     "Updater",
     "Verifier",
+    "ablation",
     "compare",
     "diff",
     "equip",
     "evaluate",
     "get_task",
+    "inheritance",
     "instruct",
     "language_model",
     "load_library",
+    "measure_scaling",
     "merge",
     "pinned",
     "read_library",
     "register",
     "retrievers",
+    "scaling",
 ]
 
 # Importing dspy takes seconds, and `flex-dspy --help` must not: names are imported when they are first used.
@@ -92,6 +98,7 @@ _HOME = {
     "versioning.registry": ("load_library", "read_library"),
     "models.spending": ("Ledger",),
     "online.learner": ("OnlineLearner",),
+    "studies": ("Snapshots", "ablation", "inheritance", "measure_scaling", "scaling"),
     "versioning.tracking": ("MLflowTracker",),
 }
 

@@ -1,4 +1,4 @@
-"""The command line: ``flex-dspy learn``, ``eval``, ``compare``, ``rescore``, ``library``, ``serve``, ``ui``, ``doctor``.
+"""The command line: ``learn``, ``eval``, ``compare``, ``rescore``, ``library``, ``serve``, ``ui`` and ``doctor``.
 
 Only the arguments are parsed here, and nothing heavy is imported before they are known to be right.
 """

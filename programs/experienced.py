@@ -114,6 +114,7 @@ class ExperiencedPredict(dspy.Predict):
         """The bare predictor's state, with the retriever's beside it."""
         state: dict[str, Any] = super().dump_state(json_mode=json_mode)
         state["signature"] = without(self.signature, (self.field,)).dump_state()
+        state["demos"] = [{name: demo[name] for name in demo.keys() if name != self.field} for demo in state["demos"]]  # noqa: SIM118
         if self.keeps_library:
             state["experience"] = self.retriever.dump_state(json_mode=json_mode)
         return state

@@ -20,7 +20,7 @@ from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.search.dense import DenseIndex, Vectors
 from flex_dspy.search.indexes import LexicalIndex, Match, ProblemIndex, RuleIndex, StructuralIndex, index_of
 from flex_dspy.search.ranking import RRF, ZONE_WEIGHTS, choose, fuse, until_enough
-from flex_dspy.search.rendering import LEVELS, NONE, Hit, Level, arrange, block, render, tokens
+from flex_dspy.search.rendering import LEVELS, NONE, Hit, Hits, Level, arrange, block, render, tokens
 from flex_dspy.search.retrieval_settings import ALWAYS_SAVED, DEFAULTS, View, checked
 
 __all__ = [
@@ -100,6 +100,13 @@ class Followed(Protocol):
 
     def snapshot(self) -> ExperienceLibrary:
         """The library as it is now; the same object as long as nothing changed."""
+
+
+class Retrieval(dspy.Prediction):
+    """What was retrieved: ``hits``, ``passages`` and ``experiences``; in a notebook each hit with its reasons."""
+
+    def _repr_html_(self) -> str:
+        return Hits(self.hits)._repr_html_()
 
 
 class ExperienceRetriever(dspy.Retrieve):
@@ -236,7 +243,7 @@ class ExperienceRetriever(dspy.Retrieve):
         entries = arrange(hits, self.token_budget, self.levels)
         record(hit.experience.id for hit, lines in zip(hits, entries, strict=True) if lines)
         passages = [hit.experience.text() for hit in hits]
-        return dspy.Prediction(passages=passages, hits=list(hits), experiences=block(entries))
+        return Retrieval(passages=passages, hits=Hits(hits), experiences=block(entries))
 
     def hits(self, query: str, k: int, exclude: str | Collection[str] | None = None) -> list[Hit]:
         """The entries that fit the query, best first, with the reasons.

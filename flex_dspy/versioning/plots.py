@@ -20,13 +20,13 @@ from typing import Any
 from flex_dspy.measuring.intervals import written
 
 # Okabe and Ito's blue and vermilion: told apart with every common form of colour blindness, and in grey.
-_CURVE = "#0072B2"
-_BASELINE = "#D55E00"
-_MUTED = "#595959"
+CURVE = "#0072B2"
+BASELINE = "#D55E00"
+MUTED = "#595959"
 
 _SIZE = (7.2, 4.4)  # inches
 _DPI = 144
-_TICK_GAP = 0.11  # of the axis: a two-line tick label is about this wide
+TICK_GAP = 0.11  # of the axis: a two-line tick label is about this wide
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,18 +72,18 @@ def learning_curve(points: Sequence[CurvePoint], path: Path, *, title: str, base
     empty = [point.accuracy for point in points if point.examples == 0]
     if baseline is None and empty:
         baseline = empty[0]
-    figure, axes = _canvas()
+    figure, axes = new_axes()
     _draw_curve(axes, learned)
     if baseline is not None:
         _draw_baseline(axes, baseline, written(baseline) if _are_shares(learned) else f"{baseline:.4g}")
     _label_x(axes, learned)
     _label_y(axes, learned, baseline)
     _label_top(axes, learned, title)
-    _save(figure, path)
+    write_figure(figure, path)
     return path
 
 
-def _canvas() -> tuple[Any, Any]:
+def new_axes() -> tuple[Any, Any]:
     """A figure and its axes, without pyplot: that keeps every figure alive and may want a display."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -104,20 +104,20 @@ def _draw_curve(axes: Any, points: Sequence[CurvePoint]) -> None:
     low, high = [point.low for point in points], [point.high for point in points]
     below = [max(0.0, accuracy - end) for accuracy, end in zip(y, low, strict=True)]
     above = [max(0.0, end - accuracy) for accuracy, end in zip(y, high, strict=True)]
-    axes.fill_between(x, low, high, color=_CURVE, alpha=0.13, linewidth=0)
-    axes.errorbar(x, y, yerr=[below, above], fmt="none", ecolor=_CURVE, elinewidth=1.1, capsize=2.5, alpha=0.7)
-    axes.plot(x, y, color=_CURVE, linewidth=2, marker="o", markersize=5.5)
+    axes.fill_between(x, low, high, color=CURVE, alpha=0.13, linewidth=0)
+    axes.errorbar(x, y, yerr=[below, above], fmt="none", ecolor=CURVE, elinewidth=1.1, capsize=2.5, alpha=0.7)
+    axes.plot(x, y, color=CURVE, linewidth=2, marker="o", markersize=5.5)
     axes.annotate(
-        written(y[-1], *low, *high), (x[-1], y[-1]), xytext=(9, 0), textcoords="offset points", color=_CURVE,
+        written(y[-1], *low, *high), (x[-1], y[-1]), xytext=(9, 0), textcoords="offset points", color=CURVE,
         fontsize=11, fontweight="bold", va="center", annotation_clip=False,
     )  # fmt: skip
 
 
 def _draw_baseline(axes: Any, baseline: float, text: str) -> None:
-    axes.axhline(baseline, color=_BASELINE, linewidth=1.5, linestyle=(0, (5, 3)))
+    axes.axhline(baseline, color=BASELINE, linewidth=1.5, linestyle=(0, (5, 3)))
     axes.annotate(
         f"no library: {text}", (1, baseline), xycoords=axes.get_yaxis_transform(), xytext=(0, 5),
-        textcoords="offset points", color=_BASELINE, fontsize=10, ha="right", va="bottom",
+        textcoords="offset points", color=BASELINE, fontsize=10, ha="right", va="bottom",
     )  # fmt: skip
 
 
@@ -130,7 +130,7 @@ def _label_x(axes: Any, points: Sequence[CurvePoint]) -> None:
     pad = (last / first) ** 0.05 if last > first else 1.5
     axes.set_xlim(first / pad, last * pad)
     axes.xaxis.set_minor_locator(NullLocator())
-    shown = _spaced(points, _TICK_GAP * math.log(last / first * pad**2))
+    shown = _spaced(points, TICK_GAP * math.log(last / first * pad**2))
     axes.set_xticks(
         [point.examples for point in shown],
         [f"{point.examples:,}\n{point.entries:,}" for point in shown],
@@ -138,7 +138,7 @@ def _label_x(axes: Any, points: Sequence[CurvePoint]) -> None:
     )
     axes.annotate(
         "examples\nexperiences", (0, 0), xycoords="axes fraction", xytext=(-6, -7),
-        textcoords="offset points", color=_MUTED, fontsize=10, ha="right", va="top", linespacing=1.35,
+        textcoords="offset points", color=MUTED, fontsize=10, ha="right", va="top", linespacing=1.35,
     )  # fmt: skip
 
 
@@ -177,17 +177,18 @@ def _label_top(axes: Any, points: Sequence[CurvePoint], title: str) -> None:
     axes.set_title(title, loc="left", fontsize=13, fontweight="bold", pad=26)
     what = "accuracy" if _are_shares(points) else "mean score"
     axes.annotate(
-        f"{what} with 95% interval, {_sample(points)}", (0, 1), xycoords="axes fraction", xytext=(0, 9),
-        textcoords="offset points", color=_MUTED, fontsize=10.5, va="bottom",
+        f"{what} with 95% interval, {sample_text(points)}", (0, 1), xycoords="axes fraction", xytext=(0, 9),
+        textcoords="offset points", color=MUTED, fontsize=10.5, va="bottom",
     )  # fmt: skip
 
 
-def _sample(points: Sequence[CurvePoint]) -> str:
+def sample_text(points: Sequence[CurvePoint]) -> str:
+    """How many examples the points were measured on."""
     low, high = min(point.n for point in points), max(point.n for point in points)
     return f"n = {low:,}" if low == high else f"n = {low:,} to {high:,}"
 
 
-def _save(figure: Any, path: Path) -> None:
+def write_figure(figure: Any, path: Path) -> None:
     """Draw in memory first, so that a failure leaves no half picture behind."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=_DPI)

@@ -117,6 +117,13 @@ def test_demos_show_no_lessons_of_other_problems(server):
     assert "some input or output fields are not supplied" not in with_lessons
 
 
+def test_demos_are_saved_without_the_lessons_that_were_shown():
+    program = equip(dspy.Predict("question -> answer"), LIBRARY)
+    demos = [dspy.Example(question="pears?", answer="3", experiences="old block"), {"question": "q", "answer": "a"}]
+    program.demos = demos
+    assert program.dump_state()["demos"] == [{"question": "pears?", "answer": "3"}, {"question": "q", "answer": "a"}]
+
+
 # -- what is searched for ----------------------------------------------------------------------------------
 
 

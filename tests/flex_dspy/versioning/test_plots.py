@@ -22,14 +22,14 @@ POINTS = [
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The axes of each figure drawn in the test."""
     made: list[Any] = []
-    canvas = plots._canvas
+    canvas = plots.new_axes
 
     def remembered() -> tuple[Any, Any]:
         figure, axes = canvas()
         made.append(axes)
         return figure, axes
 
-    monkeypatch.setattr(plots, "_canvas", remembered)
+    monkeypatch.setattr(plots, "new_axes", remembered)
     return made
 
 

@@ -1,0 +1,155 @@
+"""Ablation: which part of a library does the work.
+
+The same examples are answered with the whole library, without any, with entries of one zone alone, and with one level
+of each entry alone. What is left out is left out of retrieval: the places of its entries go to the next in the ranking.
+
+Source: FLEX, arXiv 2511.06449, whose ablations take away retrieval and the zones.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import dspy
+from pydantic import TypeAdapter
+
+from flex_dspy.errors import ConfigurationError
+from flex_dspy.libraries.library import ExperienceLibrary
+from flex_dspy.measuring.evaluation import Evaluation, evaluate
+from flex_dspy.programs.equip import equip
+from flex_dspy.rollouts import copied
+from flex_dspy.scoring import Metric
+from flex_dspy.search.rendering import LEVELS
+from flex_dspy.search.retrieval import retrievers
+from flex_dspy.studies.conditions import Condition, compared
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+WHOLE, NO_RETRIEVAL = "whole library", "no retrieval"
+Settings = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """A library and its parts, measured on the same examples. In a notebook a table.
+
+    Attributes:
+        conditions: By name, in the order of measuring; ``whole library`` is what the others are compared with.
+        evaluations: The records behind them; not part of the JSON.
+    """
+
+    conditions: dict[str, Condition]
+    evaluations: Mapping[str, Evaluation] = field(default_factory=dict, compare=False, repr=False)
+
+    def figure(self, path: str | Path, *, title: str = "What the library's parts are good for") -> Path:
+        """Draw the conditions with their intervals as a PNG. See ``flex_dspy.studies.figures.ablation_figure``."""
+        from flex_dspy.studies.figures import ablation_figure
+
+        return ablation_figure(self, Path(path), title)
+
+    def __repr__(self) -> str:
+        return str(self.to_pandas())
+
+    def to_pandas(self) -> pd.DataFrame:
+        """One row a condition: accuracy and its difference to the whole library's, as in ``Inheritance``."""
+        from flex_dspy.studies.tables import ablation_frame
+
+        return ablation_frame(self)
+
+    def to_json(self) -> str:
+        """The conditions as JSON."""
+        return json.dumps({"conditions": _CONDITIONS.dump_python(self.conditions, mode="json")}, indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> Ablation:
+        """The same study again.
+
+        Raises:
+            ValueError: If the text holds something else.
+        """
+        try:
+            return cls(_CONDITIONS.validate_python(json.loads(text)["conditions"]))
+        except (TypeError, KeyError) as error:
+            raise ValueError(f"this is no ablation study: {error}") from error
+
+    def _repr_html_(self) -> str:
+        from flex_dspy.studies.tables import ablation_cell
+
+        return ablation_cell(self)
+
+
+_CONDITIONS = TypeAdapter(dict[str, Condition])
+
+
+def ablation(
+    program: dspy.Module,
+    library: ExperienceLibrary,
+    examples: Sequence[dspy.Example],
+    metric: Metric,
+    *,
+    conditions: Mapping[str, Settings] | None = None,
+    **options: Any,
+) -> Ablation:
+    """Measure a library and its parts.
+
+    Args:
+        program: An ``Actor``, or any program; one without experience gets it by ``equip``.
+        library: The library.
+        examples: Examples that it was not learned from.
+        metric: See ``flex_dspy.scoring.score``.
+        conditions: Settings of the ``ExperienceRetriever`` by the name of the condition; by default one zone alone and
+            one level alone, as far as the library has them (see ``parts``).
+        **options: Further arguments of ``flex_dspy.measuring.evaluation.evaluate``.
+
+    Raises:
+        ConfigurationError: If the library is empty, or the program has a setting that does not go with another.
+        OverlapError: If the library was learned from some of the examples.
+        FlexError: As ``evaluate``.
+    """
+    if not len(library):
+        raise ConfigurationError("an empty library has no parts to ablate")
+    program = program if retrievers(program) else equip(program)
+    chosen = parts(program, library) if conditions is None else conditions
+    if taken := chosen.keys() & {WHOLE, NO_RETRIEVAL}:
+        raise ConfigurationError(f"conditions of these names are measured anyway: {', '.join(sorted(taken))}")
+
+    def under(name: str, each: dspy.Module, shown: ExperienceLibrary) -> Evaluation:
+        return evaluate(each, examples, metric, library=shown, **{"label": name, **options})
+
+    evaluations = {WHOLE: under(WHOLE, program, library)}
+    evaluations[NO_RETRIEVAL] = under(NO_RETRIEVAL, program, ExperienceLibrary(task=library.task))
+    evaluations |= {name: under(name, with_settings(program, each), library) for name, each in chosen.items()}
+    return Ablation(compared([evaluations])[0], evaluations)
+
+
+def parts(program: dspy.Module, library: ExperienceLibrary) -> dict[str, Settings]:
+    """One zone alone, for each that the library has entries of; one level alone, for each that the program can show."""
+    zones = [zone for zone, count in library.sizes().items() if count]
+    settings: dict[str, Settings] = {f"{zone} only": {"zones": [zone]} for zone in zones if len(zones) > 1}
+    readers = retrievers(program)
+    held = {
+        "method": True,
+        "rules": any(entry.rules for entry in library),
+        # The lexical view finds entries by their words, and names no solved case.
+        "precedents": library.precedent_count > 0 and any("structural" in reader.views for reader in readers),
+        "trajectory": any(entry.trajectory for entry in library),
+    }
+    shown = {level for reader in readers for level in reader.levels}
+    return settings | {f"{level} only": {"levels": [level]} for level in LEVELS if held[level] and level in shown}
+
+
+def with_settings(program: dspy.Module, settings: Settings) -> dspy.Module:
+    """A copy of the program whose retrievers have other settings.
+
+    Raises:
+        ConfigurationError: If one of them cannot work.
+    """
+    changed = copied(program)
+    for retriever in retrievers(changed):
+        retriever.load_state({**retriever.dump_state(), **settings})
+    return changed

@@ -1,0 +1,65 @@
+"""The conditions of a study: measured on the same examples, and compared with a reference among them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from flex_dspy.measuring.differences import Difference, Side, adjusted, difference
+from flex_dspy.measuring.evaluation import Evaluation
+
+SIGNIFICANT = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """What was measured under one condition.
+
+    Attributes:
+        accuracy: Mean score.
+        low: Lower end of its 95% interval.
+        high: Upper end.
+        n: Number of examples.
+        compared: Difference to the reference condition, example by example, its p-value adjusted for all comparisons
+            of the study; None for the reference itself.
+    """
+
+    accuracy: float
+    low: float
+    high: float
+    n: int
+    compared: Difference | None = None
+
+
+def compared(groups: Sequence[Mapping[str, Evaluation]]) -> list[dict[str, Condition]]:
+    """The conditions of a study, in groups that have each a reference: the first of them.
+
+    Args:
+        groups: Evaluations by the name of the condition, all of the same examples.
+    """
+    sides = [[Side(name, evaluation) for name, evaluation in group.items()] for group in groups]
+    found = iter(adjusted([difference(group[0], side) for group in sides for side in group[1:]]))
+    return [
+        {side.name: _condition(side.evaluation, next(found) if place else None) for place, side in enumerate(group)}
+        for group in sides
+    ]
+
+
+def _condition(evaluation: Evaluation, against: Difference | None) -> Condition:
+    return Condition(evaluation.accuracy, *evaluation.interval, evaluation.n, against)
+
+
+def points(share: float) -> str:
+    """A difference of accuracies in percentage points, with its sign."""
+    return f"{100 * share:+.1f}".replace("-", "−")
+
+
+def gain_text(found: Difference) -> str:
+    """A difference in points, with its 95% interval where there is one."""
+    known = found.low is not None and found.high is not None
+    return points(found.gain) + (f" ({points(found.low or 0.0)} to {points(found.high or 0.0)})" if known else "")
+
+
+def p_text(p: float) -> str:
+    """A p-value as it is printed."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"

@@ -1,0 +1,261 @@
+"""Accuracy as a function of what was learned: which form it has, and how sure one can be of it.
+
+Three forms are fitted by weighted least squares (``scipy.optimize.curve_fit``), the weights from each point's 95%
+interval, and the one with the least Akaike information criterion is kept. Intervals and bands are percentiles over
+parameters drawn from the normal distribution that the fit leaves for them: the delta method, carried through the curve
+without making it a line. Where the points scatter more than their intervals explain, these are widened by Birge's
+ratio.
+
+Source: Hestness et al., arXiv 1712.00409 (power law); Burnham and Anderson, Model Selection, 2002, chapter 2 (choice
+of a form); Krinsky and Robb, Rev. Econ. Stat. 1986, 68, 715 (draws); Birge, Phys. Rev. 1932, 40, 207.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import OptimizeWarning, curve_fit
+from scipy.special import expit, logit
+
+Floats = npt.NDArray[np.float64]
+Numbers = float | Floats
+
+DRAWS = 2_000
+TOLD_APART = 2.0  # of the criterion: forms that are closer are not told apart (Burnham and Anderson, chapter 2.6)
+_STEEPEST = 20.0  # exponent beyond which a curve is a step, and its powers leave the range of numbers
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A form of the curve.
+
+    Attributes:
+        name: What it is called.
+        equation: Accuracy as a function of ``n``.
+        curve: The same, of ``t = ln(n / n0)`` and the parameters that it is fitted in; ``n0`` is the geometric mean of
+            what was measured, which keeps the fit well conditioned.
+        start: First guess of these, from ``t`` and the accuracies.
+        parameters: Those that are reported, from ``n0`` and the fitted ones.
+        shares: Whether it is for scores from 0 to 1 alone.
+        holds: Whether fitted parameters make it what its name says, for scores from 0 to 1 or others.
+    """
+
+    name: str
+    equation: str
+    curve: Callable[..., Floats]
+    start: Callable[[Floats, Floats], Sequence[float]]
+    parameters: Callable[[float, Floats], dict[str, float]]
+    shares: bool = False
+    holds: Callable[[Floats, bool], bool] = lambda p, shares: True
+
+    @property
+    def size(self) -> int:
+        """Number of parameters."""
+        return self.curve.__code__.co_argcount - 1
+
+
+def _line(t: Floats, level: Numbers, slope: Numbers) -> Floats:
+    return level + slope * t
+
+
+def _line_start(t: Floats, y: Floats) -> Sequence[float]:
+    slope, level = np.polyfit(t, y, 1)
+    return level, slope
+
+
+def _line_parameters(n0: float, p: Floats) -> dict[str, float]:
+    slope = p[1] * math.log(10)
+    return {"a": p[0] - slope * math.log10(n0), "b": slope}
+
+
+def _power(t: Floats, level: Numbers, slope: Numbers, exponent: Numbers) -> Floats:
+    """A power law by its level and slope at ``t = 0``; the line is its limit at exponent 0 (Box and Cox, 1964)."""
+    c = np.clip(exponent, -_STEEPEST, _STEEPEST)
+    c = np.where(np.abs(c) < 1e-6, 1e-6, c)
+    return np.asarray(level - slope * np.expm1(np.clip(-c * t, -50, 50)) / c)
+
+
+def _power_start(t: Floats, y: Floats) -> Sequence[float]:
+    return (*_line_start(t, y), 0.1)
+
+
+def _power_parameters(n0: float, p: Floats) -> dict[str, float]:
+    level, slope, c = p
+    # Without a positive exponent the curve has no ceiling.
+    a = level + slope / c if c > 0 else math.inf * slope if slope else level
+    b = slope / c * n0**c if 0 < c < _STEEPEST else math.inf
+    return {"a": a, "b": b, "c": c}
+
+
+def _has_ceiling(p: Floats, shares: bool) -> bool:
+    """Whether a power law levels off, and at what can be reached."""
+    level, slope, c = p
+    return bool(c > 0 and (not shares or 0 <= level + slope / c <= 1))
+
+
+def _sigmoid(t: Floats, level: Numbers, slope: Numbers) -> Floats:
+    return np.asarray(expit(level + slope * t))
+
+
+def _sigmoid_start(t: Floats, y: Floats) -> Sequence[float]:
+    slope, level = np.polyfit(t, logit(np.clip(y, 0.01, 0.99)), 1)
+    return level, slope
+
+
+def _sigmoid_parameters(n0: float, p: Floats) -> dict[str, float]:
+    level, slope = p
+    return {"m": n0 * math.exp(min(max(-level / slope, -50), 50)) if slope else math.inf, "c": slope}
+
+
+FORMS: tuple[Form, ...] = (
+    Form("log-linear", "a + b log10(n)", _line, _line_start, _line_parameters),
+    Form("power law", "a - b n^-c", _power, _power_start, _power_parameters, holds=_has_ceiling),
+    Form("logistic", "1 / (1 + (m / n)^c)", _sigmoid, _sigmoid_start, _sigmoid_parameters, shares=True),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A fitted number with its 95% interval; an infinite bound is one that the points do not set."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """A form, fitted.
+
+    Attributes:
+        form: Its name.
+        equation: Its equation.
+        parameters: By their names in the equation.
+        chi2: Weighted sum of squared residuals.
+        freedom: Number of points less number of parameters.
+        criteria: Akaike's information criterion of each form that could be fitted.
+        bounded: Whether scores are from 0 to 1.
+        scale: n0, the geometric mean of what was measured.
+        estimate: What the form was fitted in.
+        draws: What else it may be, shape ``(draws, parameters)``.
+    """
+
+    form: str
+    equation: str
+    parameters: Mapping[str, Parameter]
+    chi2: float
+    freedom: int
+    criteria: Mapping[str, float]
+    bounded: bool
+    scale: float
+    estimate: Floats = field(repr=False, compare=False)
+    draws: Floats = field(repr=False, compare=False)
+
+    @property
+    def rivals(self) -> list[str]:
+        """The other forms that fit about as well."""
+        best = self.criteria[self.form]
+        return [name for name, aic in self.criteria.items() if name != self.form and aic < best + TOLD_APART]
+
+    def at(self, n: npt.ArrayLike) -> tuple[Floats, Floats, Floats]:
+        """The curve, and the lower and upper end of its 95% band.
+
+        Args:
+            n: Where. Beyond what was measured the band knows of the points' noise, and not of a change of form.
+        """
+        form = next(form for form in FORMS if form.name == self.form)
+        t = np.log(np.asarray(n, dtype=float) / self.scale)
+        each = self.draws.T.reshape(self.draws.shape[1], -1, *[1] * t.ndim)
+        low, high = np.percentile(form.curve(t, *each), (2.5, 97.5), axis=0)
+        ends = (0.0, 1.0) if self.bounded else (-np.inf, np.inf)
+        return np.clip(form.curve(t, *self.estimate), *ends), np.clip(low, *ends), np.clip(high, *ends)
+
+
+def fit(
+    x: Sequence[float],
+    accuracy: Sequence[float],
+    error: Sequence[float],
+    *,
+    correlation: Floats | None = None,
+    form: str | None = None,
+    seed: int = 0,
+) -> Fit:
+    """Fit the curve.
+
+    Args:
+        x: What was learned, positive: examples, entries or epochs.
+        accuracy: Mean score of each point.
+        error: Standard error of each.
+        correlation: Correlation of the points' errors, as of points that were measured on the same examples; None for
+            independent ones.
+        form: Name of the form; None chooses.
+        seed: Of the draws.
+
+    Raises:
+        ValueError: If the points do not allow it; the message says why.
+    """
+    xs, y = np.asarray(x, dtype=float), np.asarray(accuracy, dtype=float)
+    shares = bool(((y >= 0) & (y <= 1)).all())
+    forms = [each for each in FORMS if form in (None, each.name) and (shares or not each.shares)]
+    if not forms:
+        known = ", ".join(repr(each.name) for each in FORMS if shares or not each.shares)
+        raise ValueError(f"no form {form!r} for these scores; there are {known}")
+    different = len(np.unique(xs))
+    if different <= min(each.size for each in forms):
+        least = min(each.size for each in forms) + 1
+        raise ValueError(f"a fit needs at least {least} different sizes above 0, and there are {different}")
+    scale = float(np.exp(np.log(xs).mean()))
+    t, covariance = np.log(xs / scale), _covariance(np.asarray(error, dtype=float), correlation)
+    solved = ((each, _solve(each, t, y, covariance)) for each in forms if different > each.size)
+    found = {each.name: (each, *solution) for each, solution in solved if solution is not None}
+    if not found:
+        raise ValueError(f"{'no form fits' if form is None else f'the {form} does not fit'} these points")
+    chi2 = {name: _chi2(y - each.curve(t, *p), covariance) for name, (each, p, _) in found.items()}
+    criteria = {name: chi2[name] + 2 * each.size for name, (each, _, _) in found.items()}
+    best, estimate, spread = found[min(criteria, key=lambda name: criteria[name])]
+    freedom = len(y) - best.size
+    widened = max(1.0, chi2[best.name] / freedom)
+    draws = np.random.default_rng(seed).multivariate_normal(estimate, spread * widened, size=DRAWS)
+    parameters = _with_intervals(best, scale, estimate, draws)
+    return Fit(best.name, best.equation, parameters, chi2[best.name], freedom, criteria, shares, scale, estimate, draws)
+
+
+def _covariance(error: Floats, correlation: Floats | None) -> Floats:
+    if not np.isfinite(error).all():
+        raise ValueError("a point has no interval, as it was measured on a single example")
+    safe = np.maximum(error, 1e-6)  # graded scores that are all the same have no error at all
+    return np.asarray(np.outer(safe, safe) * (np.eye(len(safe)) if correlation is None else correlation))
+
+
+def _solve(form: Form, t: Floats, y: Floats, covariance: Floats) -> tuple[Floats, Floats] | None:
+    """The least squares and the covariance of the parameters; None where there are none."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", OptimizeWarning)  # a covariance that is not there is infinite
+        try:
+            found, spread = curve_fit(
+                form.curve, t, y, p0=form.start(t, y), sigma=covariance, absolute_sigma=True, method="trf", max_nfev=500
+            )
+        except RuntimeError:
+            return None
+    usable = np.isfinite(spread).all() and form.holds(found, bool(((y >= 0) & (y <= 1)).all()))
+    return (found, spread) if usable else None
+
+
+def _chi2(residuals: Floats, covariance: Floats) -> float:
+    return float(residuals @ np.linalg.solve(covariance, residuals))
+
+
+def _with_intervals(form: Form, scale: float, estimate: Floats, draws: Floats) -> dict[str, Parameter]:
+    values = form.parameters(scale, estimate)
+    drawn = [form.parameters(scale, draw) for draw in draws]
+    intervals = {}
+    for name, value in values.items():
+        # Not interpolated: some draws may be infinite.
+        low, high = np.percentile([each[name] for each in drawn], (2.5, 97.5), method="nearest")
+        intervals[name] = Parameter(float(value), float(low), float(high))
+    return intervals

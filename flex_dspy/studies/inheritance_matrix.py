@@ -1,0 +1,143 @@
+"""Inheritance: what a library that one actor learned does for others.
+
+Each actor answers the same examples without a library and with each of the libraries.
+
+Source: FLEX, arXiv 2511.06449, its section on the inheritance of experience.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import dspy
+from pydantic import TypeAdapter
+
+from flex_dspy.errors import ConfigurationError
+from flex_dspy.libraries.library import ExperienceLibrary
+from flex_dspy.measuring.evaluation import Evaluation, evaluate, refuse_overlap
+from flex_dspy.programs.equip import equip
+from flex_dspy.rollouts import copied
+from flex_dspy.scoring import Metric
+from flex_dspy.search.retrieval import retrievers
+from flex_dspy.studies.conditions import Condition, compared
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+NO_LIBRARY = "no library"
+Cells = dict[str, dict[str, Condition]]
+
+
+@dataclass(frozen=True)
+class Inheritance:
+    """A matrix of libraries and actors. In a notebook a table.
+
+    Attributes:
+        cells: What was measured, by actor and library; ``no library`` comes first, and is what the others are compared
+            with.
+        entries: Number of entries of each library.
+        evaluations: The records behind the cells; not part of the JSON.
+    """
+
+    cells: Cells
+    entries: Mapping[str, int]
+    evaluations: Mapping[str, Mapping[str, Evaluation]] = field(default_factory=dict, compare=False, repr=False)
+
+    def figure(self, path: str | Path, *, title: str = "Who gains from whose library") -> Path:
+        """Draw the matrix as a heat map, as a PNG. See ``flex_dspy.studies.figures.inheritance_figure``."""
+        from flex_dspy.studies.figures import inheritance_figure
+
+        return inheritance_figure(self, Path(path), title)
+
+    def __repr__(self) -> str:
+        return str(self.to_pandas())
+
+    def to_pandas(self) -> pd.DataFrame:
+        """One row a cell: accuracy with its interval; gain over no library likewise, wins, losses, p-values."""
+        from flex_dspy.studies.tables import inheritance_frame
+
+        return inheritance_frame(self)
+
+    def to_json(self) -> str:
+        """The matrix as JSON."""
+        return json.dumps(
+            {"cells": _CELLS.dump_python(self.cells, mode="json"), "entries": dict(self.entries)}, indent=1
+        )
+
+    @classmethod
+    def from_json(cls, text: str) -> Inheritance:
+        """The same matrix again.
+
+        Raises:
+            ValueError: If the text holds something else.
+        """
+        data = json.loads(text)
+        try:
+            return cls(_CELLS.validate_python(data["cells"]), data["entries"])
+        except (TypeError, KeyError) as error:
+            raise ValueError(f"this is no inheritance study: {error}") from error
+
+    def _repr_html_(self) -> str:
+        from flex_dspy.studies.tables import inheritance_cell
+
+        return inheritance_cell(self)
+
+
+_CELLS = TypeAdapter(Cells)
+
+
+def inheritance(
+    libraries: Mapping[str, ExperienceLibrary],
+    actors: Mapping[str, dspy.Module | dspy.LM],
+    examples: Sequence[dspy.Example],
+    metric: Metric,
+    *,
+    program: dspy.Module | None = None,
+    **options: Any,
+) -> Inheritance:
+    """Measure every actor with every library, and without one, on the same examples.
+
+    Args:
+        libraries: By name.
+        actors: By name: programs, or language models for ``program``. A program without experience gets it by
+            ``equip``.
+        examples: Examples that none of the libraries was learned from.
+        metric: See ``flex_dspy.scoring.score``.
+        program: What a language model among the actors runs.
+        **options: Further arguments of ``flex_dspy.measuring.evaluation.evaluate``.
+
+    Raises:
+        ConfigurationError: If there is no library or actor, or a language model has no program.
+        OverlapError: If a library was learned from some of the examples.
+        FlexError: As ``evaluate``.
+    """
+    if not libraries or not actors or NO_LIBRARY in libraries:
+        raise ConfigurationError(f"name at least one library, none of them {NO_LIBRARY!r}, and at least one actor")
+    programs = {name: _program(name, actor, program) for name, actor in actors.items()}
+    for library in libraries.values() if not options.get("allow_overlap") else ():
+        refuse_overlap(library, examples, key=options.get("key"))  # before the first call
+    shown = {NO_LIBRARY: ExperienceLibrary(task=next(iter(libraries.values())).task), **libraries}
+    evaluations: dict[str, dict[str, Evaluation]] = {
+        actor: {
+            name: evaluate(each, examples, metric, library=library, **{"label": f"{actor}, {name}", **options})
+            for name, library in shown.items()
+        }
+        for actor, each in programs.items()
+    }
+    cells = dict(zip(evaluations, compared(list(evaluations.values())), strict=True))
+    return Inheritance(cells, {name: len(each) for name, each in libraries.items()}, evaluations)
+
+
+def _program(name: str, actor: dspy.Module | dspy.LM, program: dspy.Module | None) -> dspy.Module:
+    if not isinstance(actor, dspy.Module):
+        if program is None:
+            raise ConfigurationError(
+                f"actor {name!r} is a language model: inheritance(..., program=...) says what it runs"
+            )
+        model, actor = actor, copied(program)
+        actor.set_lm(model)
+    return actor if retrievers(actor) else equip(actor)

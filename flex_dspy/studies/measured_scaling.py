@@ -1,0 +1,97 @@
+"""A run's versions measured anew, on training examples too: learning itself measures validation examples alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import dspy
+import numpy as np
+
+from flex_dspy.errors import ConfigurationError
+from flex_dspy.libraries.library import ExperienceLibrary
+from flex_dspy.measuring.evaluation import Evaluation, evaluate
+from flex_dspy.measuring.records import by_example
+from flex_dspy.programs.equip import equip
+from flex_dspy.scoring import Metric
+from flex_dspy.search.retrieval import retrievers
+from flex_dspy.studies.curve_fitting import Floats
+from flex_dspy.studies.scaling_law import TRAINING, VALIDATION, Axis, Curve, Scaling
+from flex_dspy.versioning.plots import CurvePoint
+
+# Two versions that solve the very same examples would make the points' covariance singular.
+_OWN = 0.02
+
+
+def measure_scaling(
+    program: dspy.Module,
+    libraries: Mapping[int, ExperienceLibrary],
+    metric: Metric,
+    *,
+    validation: Sequence[dspy.Example] = (),
+    training: Sequence[dspy.Example] = (),
+    against: Axis = "examples",
+    epoch: int | None = None,
+    form: str | None = None,
+    title: str = "Accuracy against experience",
+    **options: Any,
+) -> Scaling:
+    """Measure a run's versions on validation examples, on training examples, or on both.
+
+    Args:
+        program: Any program; one without experience gets it by ``equip``.
+        libraries: By the number of examples learned from: see ``Snapshots`` and ``registered_libraries``.
+        metric: See ``flex_dspy.scoring.score``.
+        validation: Examples that were not learned from.
+        training: Examples that were, or a sample of them: no retriever shows an example its own solution.
+        against: See ``scaling``.
+        epoch: See ``scaling``.
+        form: See ``scaling``.
+        title: What was learned by which model.
+        **options: Further arguments of ``flex_dspy.measuring.evaluation.evaluate``.
+
+    Raises:
+        ConfigurationError: If there is nothing to measure, or a retriever shows an example its own solution.
+        FlexError: As ``evaluate``.
+    """
+    if not libraries or not (validation or training):
+        raise ConfigurationError("there is nothing to measure: give libraries, and validation or training examples")
+    program = program if retrievers(program) else equip(program)
+    if training and not all(retriever.exclude_self for retriever in retrievers(program)):
+        raise ConfigurationError("with exclude_self=False training examples would be answered from their own solutions")
+    curves = []
+    for name, examples in ((VALIDATION, validation), (TRAINING, training)):
+        if examples:
+            allowed = {"allow_overlap": True} if name == TRAINING else {}
+            evaluations = {
+                step: evaluate(program, examples, metric, library=library, **{**options, **allowed})
+                for step, library in sorted(libraries.items())
+            }
+            curves.append(_measured_curve(Curve(name, (), against, epoch, form), evaluations, libraries))
+    return Scaling(tuple(curves), title)
+
+
+def _measured_curve(
+    empty: Curve, evaluations: Mapping[int, Evaluation], libraries: Mapping[int, ExperienceLibrary]
+) -> Curve:
+    points = {
+        step: CurvePoint(step, each.accuracy, *each.interval, len(libraries[step]), each.n)
+        for step, each in evaluations.items()
+    }
+    fitted = [evaluations[step] for step, point in points.items() if empty.at(point) > 0]
+    return Curve(
+        empty.name, tuple(points.values()), empty.against, empty.epoch, empty.form,
+        tuple(map(tuple, _correlation(fitted).tolist())) if fitted else None,
+    )  # fmt: skip
+
+
+def _correlation(evaluations: Sequence[Evaluation]) -> Floats:
+    """Of the accuracies of several versions on the same examples."""
+    scores = np.array(
+        [[sum(r.score for r in row) / len(row) for row in by_example(each.records)] for each in evaluations]
+    )
+    centred = scores - scores.mean(axis=1, keepdims=True)
+    length = np.sqrt((centred**2).sum(axis=1))
+    length[length == 0] = 1.0  # all solved, or none: no example goes with another
+    found = (centred / length[:, None]) @ (centred / length[:, None]).T
+    return np.asarray((1 - _OWN) * found + _OWN * np.eye(len(found)) + np.diag(1 - np.diag(found)) * (1 - _OWN))

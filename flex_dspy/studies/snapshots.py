@@ -1,0 +1,110 @@
+"""The libraries of a run, version by version, to be measured again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from flex_dspy.errors import ConfigurationError, LibraryError
+from flex_dspy.libraries.library import ExperienceLibrary
+from flex_dspy.versioning import registry
+from flex_dspy.versioning.mlflow_store import brief, connect, resolve_uri, without_login
+from flex_dspy.versioning.plots import CurvePoint
+from flex_dspy.versioning.tracking import Version
+from flex_dspy.versioning.version import point
+from flex_dspy.versioning.versions import VersionLog, Versions
+
+SUFFIX = ".versions.jsonl"
+
+
+class Snapshots:
+    """A tracker that keeps each version's library in memory; they share what they have in common.
+
+    A run that is resumed brings only the versions that it publishes from then on.
+
+    Attributes:
+        libraries: By the number of examples learned from.
+
+    Example:
+        >>> from flex_dspy import ForwardLearning
+        >>> snapshots = Snapshots()
+        >>> optimizer = ForwardLearning(metric, tracker=snapshots)  # doctest: +SKIP
+        >>> learned = optimizer.compile(actor, trainset=train, valset=val)  # doctest: +SKIP
+        >>> measure_scaling(learned, snapshots.libraries, metric, validation=val, training=train)  # doctest: +SKIP
+    """
+
+    def __init__(self) -> None:
+        self.libraries: dict[int, ExperienceLibrary] = {}
+
+    def start(self, params: Mapping[str, Any]) -> None:
+        """Nothing is needed of a run's parameters."""
+
+    def log_version(self, version: Version) -> None:
+        """Keep one version."""
+        self.libraries[version.step] = version.library
+
+    def finish(self, artifacts: Sequence[Path] = ()) -> None:
+        """Nothing is left to do."""
+
+
+def read_versions(path: Path) -> Versions:
+    """The versions of the newest run in a library's log.
+
+    Args:
+        path: The log itself (``library.versions.jsonl``), or the library beside it, or their folder.
+
+    Raises:
+        LibraryError: If there is no log, or it is damaged.
+    """
+    file = path / "library.json" if path.is_dir() else path
+    library = file.with_name(file.name.removesuffix(SUFFIX) + ".json") if file.name.endswith(SUFFIX) else file
+    log = VersionLog(library, run="").path
+    if log is None or not log.exists():
+        raise LibraryError(library, "the versions", "there is no log of them", "Only learning publishes versions")
+    lines = log.read_bytes().splitlines()
+    return VersionLog(library, run=json.loads(lines[-1])["run"] if lines else "").records
+
+
+def registered_libraries(name: str, tracking_uri: str | None = None) -> dict[int, ExperienceLibrary]:
+    """The libraries of the run that registered the newest version of a name, by the number of examples learned from.
+
+    Args:
+        name: The registered name, such as ``flex-aime``.
+        tracking_uri: The tracking store; None for MLflow's own choice.
+
+    Raises:
+        ConfigurationError: If there is no such store or name.
+    """
+    name = registry.registered_name(name)
+    found = _logged(name, tracking_uri)
+    return {step: registry.load_library(f"{name}/{number}", tracking_uri) for step, (number, _) in found.items()}
+
+
+def registered_points(name: str, tracking_uri: str | None = None) -> list[CurvePoint]:
+    """What was measured of these versions.
+
+    Raises:
+        ConfigurationError: If there is no such store or name.
+    """
+    numbers = {
+        step: {m.key: m.value for m in model.metrics or ()}
+        for step, (_, model) in _logged(registry.registered_name(name), tracking_uri).items()
+    }
+    return [measured for step, metrics in numbers.items() if (measured := point(step, metrics)) is not None]
+
+
+def _logged(name: str, tracking_uri: str | None) -> dict[int, tuple[int, Any]]:
+    """The registered number and the logged model of each version of the newest run, by step."""
+    versions = registry.registered_versions(name, tracking_uri)
+    uri = resolve_uri(tracking_uri)
+    try:
+        client = connect(uri)
+        newest = client.get_logged_model(versions[-1].tags["model_id"]).source_run_id
+        models = [
+            (each, client.get_logged_model(each.tags["model_id"])) for each in versions if "model_id" in each.tags
+        ]
+    except Exception as error:  # Each kind of store fails with errors of its own driver.
+        raise ConfigurationError(f"MLflow cannot read {name} in {without_login(uri)}: {brief(error, uri)}.") from error
+    return {int(each.tags["step"]): (each.number, model) for each, model in models if model.source_run_id == newest}
