@@ -27,6 +27,7 @@ from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.merging import merge
 from flex_dspy.measuring.overlap import learned_problems, without_overlap
 from flex_dspy.models.lm import language_model
+from flex_dspy.programs import Verifier
 from flex_dspy.studies import Ablation, Inheritance, Scaling, Snapshots, ablation, inheritance, measure_scaling, scaling
 from flex_dspy.tasks import Task, get_task
 from flex_dspy.versioning.registry import read_library
@@ -154,6 +155,7 @@ def _learned(
         study=arguments.study,
         seed=arguments.seed,
         max_rollouts=1,  # an offline expert repeats itself
+        verifier=Verifier(task.threshold, task.normalize),
         tracker=snapshots,
         progress=arguments.progress,
     )
