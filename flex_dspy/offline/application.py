@@ -10,6 +10,8 @@ that lose their E/Z mark, results that are no molecules, templates that are no t
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
+from typing import NamedTuple
 
 from rdkit import Chem
 from rdkit.Chem import rdChemReactions
@@ -19,6 +21,23 @@ from flex_dspy.molecules import canonical_smiles
 # Longer texts are no template; the bound keeps a damaged library from stalling the substructure search.
 _LONGEST_SMARTS = 2_000
 _MAX_OUTCOMES = 64
+_MAX_MATCHES = 200
+
+Site = frozenset[int]
+"""Indices of the atoms of a product that a template's reaction centre falls on."""
+
+
+class _Parsed(NamedTuple):
+    """A template: the reaction, the product's pattern, how many atoms larger the reactants are, and the centre.
+
+    The centre is given as indices in the pattern by map number.
+    """
+
+    reaction: rdChemReactions.ChemicalReaction
+    pattern: Chem.Mol
+    growth: int
+    centre: Mapping[int, int]
+
 
 
 def apply_template(smarts: str, product: str) -> list[str]:
@@ -31,44 +50,72 @@ def apply_template(smarts: str, product: str) -> list[str]:
     Returns:
         Distinct canonical SMILES of the valid reactant sets, sorted; empty where the template does not fit.
     """
+    return sorted(disconnections(smarts, product))
+
+
+def disconnections(smarts: str, product: str) -> dict[str, frozenset[Site]]:
+    """What a retro template gives for a product, and where it cuts for that.
+
+    Args:
+        smarts: As for ``apply_template``.
+        product: SMILES of the product.
+
+    Returns:
+        For each valid reactant set the sites in the product that lead to it; several where the product is symmetric.
+    """
     parsed, molecule = _parsed(smarts), _prepared(product)
-    if parsed is None or molecule is None:
-        return []
-    reaction, pattern, growth = parsed
-    if not molecule.HasSubstructMatch(pattern):
-        return []
+    if parsed is None or molecule is None or not molecule.HasSubstructMatch(parsed.pattern):
+        return {}
     try:
-        results = reaction.RunReactants((molecule,), maxProducts=_MAX_OUTCOMES)
+        results = parsed.reaction.RunReactants((molecule,), maxProducts=_MAX_OUTCOMES)
     except (ValueError, RuntimeError):
-        return []
+        return {}
     # A ring cut at one bond only comes out as two parts that share atoms: then the count is wrong.
-    size = molecule.GetNumAtoms() + growth
+    size = molecule.GetNumAtoms() + parsed.growth
     marked = [bond for bond in molecule.GetBonds() if bond.GetStereo() > Chem.BondStereo.STEREOANY]
-    outcomes = {
-        _valid_reactants(parts, marked) for parts in results if sum(part.GetNumAtoms() for part in parts) == size
-    }
-    return sorted(outcome for outcome in outcomes if outcome is not None)
+    found: dict[str, set[Site]] = {}
+    for parts in results:
+        if sum(part.GetNumAtoms() for part in parts) == size:
+            site = _site(parts, parsed.centre)
+            outcome = _valid_reactants(parts, marked)
+            if outcome is not None:
+                found.setdefault(outcome, set()).add(site)
+    return {outcome: frozenset(sites) for outcome, sites in found.items()}
 
 
-def template_fits(smarts: str, product: str) -> bool:
-    """Whether the product has what a retro template looks for, a much cheaper question than what it gives.
+def _site(parts: tuple[Chem.Mol, ...], centre: Mapping[int, int]) -> Site:
+    """The product's atoms that the reaction centre of a template fell on."""
+    return frozenset(
+        atom.GetIntProp("react_atom_idx")
+        for part in parts
+        for atom in part.GetAtoms()
+        if atom.HasProp("old_mapno") and atom.GetIntProp("old_mapno") in centre
+    )
+
+
+def sites(smarts: str, product: str) -> frozenset[Site]:
+    """Where in a product a retro template fits, a much cheaper question than what it gives there.
 
     Args:
         smarts: Retro reaction SMARTS.
         product: SMILES of the product.
     """
     parsed, molecule = _parsed(smarts), _molecule(product)
-    return parsed is not None and molecule is not None and bool(molecule.HasSubstructMatch(parsed[1]))
+    if parsed is None or molecule is None:
+        return frozenset()
+    matches = molecule.GetSubstructMatches(parsed.pattern, uniquify=False, maxMatches=_MAX_MATCHES)
+    places = tuple(parsed.centre.values())
+    return frozenset(frozenset(match[place] for place in places) for match in matches)
 
 
-@functools.lru_cache(maxsize=4_000)  # some 20 kB each
+@functools.lru_cache(maxsize=8_000)  # some 20 kB each
 def _molecule(smiles: str) -> Chem.Mol | None:
     return Chem.MolFromSmiles(smiles)
 
 
 @functools.lru_cache(maxsize=8_000)
-def _parsed(smarts: str) -> tuple[rdChemReactions.ChemicalReaction, Chem.Mol, int] | None:
-    """The reaction, the product's pattern, and by how many atoms the reactants are larger; None for a bad text."""
+def _parsed(smarts: str) -> _Parsed | None:
+    """A template ready for use; None for a bad text."""
     if len(smarts) > _LONGEST_SMARTS:
         return None
     try:
@@ -82,7 +129,10 @@ def _parsed(smarts: str) -> tuple[rdChemReactions.ChemicalReaction, Chem.Mol, in
         return None
     pattern = reaction.GetReactantTemplate(0)
     growth = sum(part.GetNumAtoms() for part in reaction.GetProducts()) - pattern.GetNumAtoms()
-    return reaction, pattern, growth
+    numbered = {atom.GetAtomMapNum(): atom for atom in pattern.GetAtoms() if atom.GetAtomMapNum()}
+    # Atoms of the centre are those whose degree the template fixes; without any, the whole pattern is the centre.
+    centre = {number: atom.GetIdx() for number, atom in numbered.items() if "&D" in atom.GetSmarts()}
+    return _Parsed(reaction, pattern, growth, centre or {n: atom.GetIdx() for n, atom in numbered.items()})
 
 
 @functools.lru_cache(maxsize=64)

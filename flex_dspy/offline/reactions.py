@@ -18,7 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from flex_dspy.molecules import canonical_smiles, fingerprint
-from flex_dspy.offline.application import apply_template, template_fits
+from flex_dspy.offline.application import apply_template, disconnections, sites
+from flex_dspy.offline.environments import Environment, changed_site, environment, likeness
 from flex_dspy.offline.templates import Template, extract_template
 
 __all__ = ["Candidate", "Case", "Lesson", "Template", "apply_template", "extract_template", "rank_candidates"]
@@ -26,8 +27,11 @@ __all__ = ["Candidate", "Case", "Lesson", "Template", "apply_template", "extract
 # How sharply a vote falls with dissimilarity; tuned on the USPTO-50k validation split.
 _PRODUCT_POWER = 3.0
 _REACTANT_POWER = 4.0
-# How many like products are asked whether a template fits them too. On 400 validation products 25 to 100 do alike.
-_RIVALS = 50
+_LOCAL_POWER = 4.0
+# How many like products are asked whether a template fits them too.
+_RIVALS = 100
+# What a template is granted before its first trial.
+_PRIOR_USED, _PRIOR_UNUSED = 0.003, 0.007
 # By how much one warning about an identical product lowers an outcome.
 _DOUBT = 0.5
 
@@ -82,6 +86,15 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
+class _Trial:
+    """A place in a solved case's product where a template fits."""
+
+    similarity: float
+    surroundings: Environment
+    used: bool
+
+
+@dataclass(frozen=True, slots=True)
 class _Vote:
     """What one lesson's template says for one outcome."""
 
@@ -108,9 +121,11 @@ def rank_candidates(product: str, lessons: Sequence[Lesson], limit: int = 50) ->
     votes: dict[str, list[_Vote]] = defaultdict(list)
     given: dict[str, list[str]] = {}
     for template, teachers in _taught(lessons).items():
-        given[template] = [outcome for outcome in apply_template(template, target) if outcome != target]
-        reliability = _reliability(template, teachers, nearest) if given[template] else 0.0
+        outcomes = {o: sites for o, sites in disconnections(template, target).items() if o != target}
+        given[template] = sorted(outcomes)
+        record = _record(template, teachers, nearest) if outcomes else []
         for outcome in given[template]:
+            reliability = _reliability([environment(target, site) for site in outcomes[outcome]], record)
             for lesson in teachers:
                 weight = reliability * _support(outcome, lesson.precedents)
                 votes[outcome].append(_Vote(weight, lesson.id, template))
@@ -135,17 +150,43 @@ def _support(outcome: str, precedents: Sequence[Case]) -> float:
     )
 
 
-def _reliability(template: str, teachers: Sequence[Lesson], nearest: Sequence[Case]) -> float:
-    """Of the like products that a template fits, the share that was made that way.
+def _record(template: str, teachers: Sequence[Lesson], nearest: Sequence[Case]) -> list[_Trial]:
+    """Where else a template fits: the places where it was used, and those where it was not.
 
     A product has many bonds that could be cut. That a template fits says little; that it fits and was the one used
     says more.
     """
-    cases = {case.product: case for lesson in teachers for case in lesson.precedents}
-    used = cases.keys()
-    own = sum(case.similarity for case in cases.values())
-    unused = sum(c.similarity for c in nearest if c.product not in used and template_fits(template, c.product))
-    return own / (own + unused) if own else 0.0
+    own = {case.product: case for lesson in teachers for case in lesson.precedents}
+    others = (case for case in nearest if case.product not in own)
+    near = {case.product for case in nearest}
+    record = []
+    for case in (*own.values(), *others):
+        places = sites(template, case.product)
+        used = changed_site(case.product, case.reactants, places) if case.product in own else None
+        for site in places:
+            if site == used or case.product in near:
+                record.append(_Trial(case.similarity, environment(case.product, site), site == used))
+    return record
+
+
+def _reliability(places: Sequence[Environment], record: Sequence[_Trial]) -> float:
+    """The share of the trials in which the template was used, those in like surroundings counting most.
+
+    Args:
+        places: The surroundings of the sites where it would be used now.
+        record: Its trials.
+
+    Source: the kernel estimate of Nadaraya, Theory Probab. Appl. 1964, 9, 141, and Watson, Sankhya A 1964, 26, 359.
+    """
+    used, unused = _PRIOR_USED, _PRIOR_UNUSED
+    for trial in record:
+        alike = max(likeness(place, trial.surroundings) for place in places)
+        weight = trial.similarity * alike**_LOCAL_POWER
+        if trial.used:
+            used += weight
+        else:
+            unused += weight
+    return used / (used + unused)
 
 
 def _nearest_cases(lessons: Sequence[Lesson]) -> list[Case]:
