@@ -28,7 +28,7 @@ from flex_dspy.signatures.actor import Retrosynthesis, SolveCompetitionProblem, 
 from flex_dspy.tools import calculate, check_molecule
 
 # An offline expert weighs hundreds of precedents at no cost; a language model pays for each token.
-OFFLINE_RETRIEVAL: Mapping[str, int] = {"k": 500, "depth": 1_000, "token_budget": 400_000}
+OFFLINE_RETRIEVAL: Mapping[str, int] = {"k": 500, "depth": 600, "token_budget": 400_000}
 
 
 @dataclass(frozen=True)

@@ -63,16 +63,16 @@ def disconnections(smarts: str, product: str) -> dict[str, frozenset[Site]]:
     Returns:
         For each valid reactant set the sites in the product that lead to it; several where the product is symmetric.
     """
-    parsed, molecule = _parsed(smarts), _prepared(product)
-    if parsed is None or molecule is None or not molecule.HasSubstructMatch(parsed.pattern):
+    parsed, whole = _parsed(smarts), _prepared(product)
+    if parsed is None or whole is None or not whole.HasSubstructMatch(parsed.pattern):
         return {}
     try:
-        results = parsed.reaction.RunReactants((molecule,), maxProducts=_MAX_OUTCOMES)
+        results = parsed.reaction.RunReactants((whole,), maxProducts=_MAX_OUTCOMES)
     except (ValueError, RuntimeError):
         return {}
     # A ring cut at one bond only comes out as two parts that share atoms: then the count is wrong.
-    size = molecule.GetNumAtoms() + parsed.growth
-    marked = [bond for bond in molecule.GetBonds() if bond.GetStereo() > Chem.BondStereo.STEREOANY]
+    size = whole.GetNumAtoms() + parsed.growth
+    marked = [bond for bond in whole.GetBonds() if bond.GetStereo() > Chem.BondStereo.STEREOANY]
     found: dict[str, set[Site]] = {}
     for parts in results:
         if sum(part.GetNumAtoms() for part in parts) == size:
@@ -93,6 +93,7 @@ def _site(parts: tuple[Chem.Mol, ...], centre: Mapping[int, int]) -> Site:
     )
 
 
+@functools.lru_cache(maxsize=200_000)  # products alike have neighbours in common
 def sites(smarts: str, product: str) -> frozenset[Site]:
     """Where in a product a retro template fits, a much cheaper question than what it gives there.
 
@@ -100,16 +101,17 @@ def sites(smarts: str, product: str) -> frozenset[Site]:
         smarts: Retro reaction SMARTS.
         product: SMILES of the product.
     """
-    parsed, molecule = _parsed(smarts), _molecule(product)
-    if parsed is None or molecule is None:
+    parsed, whole = _parsed(smarts), molecule(product)
+    if parsed is None or whole is None:
         return frozenset()
-    matches = molecule.GetSubstructMatches(parsed.pattern, uniquify=False, maxMatches=_MAX_MATCHES)
+    matches = whole.GetSubstructMatches(parsed.pattern, uniquify=False, maxMatches=_MAX_MATCHES)
     places = tuple(parsed.centre.values())
     return frozenset(frozenset(match[place] for place in places) for match in matches)
 
 
 @functools.lru_cache(maxsize=8_000)  # some 20 kB each
-def _molecule(smiles: str) -> Chem.Mol | None:
+def molecule(smiles: str) -> Chem.Mol | None:
+    """A molecule to look at, not to change; None for a bad SMILES."""
     return Chem.MolFromSmiles(smiles)
 
 
@@ -142,10 +144,10 @@ def _prepared(product: str) -> Chem.Mol | None:
     An atom written in brackets ([C@@H]) holds its hydrogens fixed, and a template that adds a bond there would break
     its valence. Where the valence model gives the same hydrogens anyway, let it.
     """
-    molecule = Chem.MolFromSmiles(product)
-    if molecule is None:
+    whole = Chem.MolFromSmiles(product)
+    if whole is None:
         return None
-    for atom in molecule.GetAtoms():
+    for atom in whole.GetAtoms():
         if atom.GetNoImplicit() and not atom.GetIsAromatic() and not atom.GetNumRadicalElectrons():
             hydrogens = atom.GetTotalNumHs()
             atom.SetNoImplicit(False)
@@ -155,7 +157,7 @@ def _prepared(product: str) -> Chem.Mol | None:
                 atom.SetNumExplicitHs(hydrogens)
                 atom.SetNoImplicit(True)
                 atom.UpdatePropertyCache(strict=False)
-    return molecule
+    return whole
 
 
 def _valid_reactants(parts: tuple[Chem.Mol, ...], marked: list[Chem.Bond]) -> str | None:

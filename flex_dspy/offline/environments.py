@@ -14,10 +14,9 @@ import functools
 from collections import Counter
 from collections.abc import Iterable
 
-from rdkit import Chem
 from rdkit.Chem import rdFingerprintGenerator
 
-from flex_dspy.offline.application import Site
+from flex_dspy.offline.application import Site, molecule
 
 Environment = frozenset[int]
 
@@ -74,14 +73,11 @@ def _lost(product: str, reactants: str) -> tuple[int, ...]:
 @functools.lru_cache(maxsize=40_000)
 def _identifiers(smiles: str) -> tuple[tuple[int, ...], ...]:
     """For each atom of a molecule its Morgan identifiers, by radius; empty for a bad SMILES."""
-    molecule = Chem.MolFromSmiles(smiles)
-    if molecule is None:
+    parsed = molecule(smiles)
+    if parsed is None:
         return ()
     wanted = rdFingerprintGenerator.AdditionalOutput()
-    wanted.AllocateBitInfoMap()
-    _MORGAN.GetSparseFingerprint(molecule, additionalOutput=wanted)
-    around: list[list[int]] = [[] for _ in range(molecule.GetNumAtoms())]
-    for identifier, places in wanted.GetBitInfoMap().items():
-        for atom, _ in places:
-            around[atom].append(identifier)
-    return tuple(map(tuple, around))
+    wanted.AllocateAtomToBits()
+    _MORGAN.GetSparseFingerprint(parsed, additionalOutput=wanted)
+    identifiers: tuple[tuple[int, ...], ...] = wanted.GetAtomToBits()
+    return identifiers
