@@ -39,7 +39,6 @@ class _Parsed(NamedTuple):
     centre: Mapping[int, int]
 
 
-
 def apply_template(smarts: str, product: str) -> list[str]:
     """All reactant sets that a retro template gives for a product.
 

@@ -82,12 +82,16 @@ class Candidate:
         score: The sum of votes, larger is better.
         lesson_ids: The lessons that voted for it, the strongest first.
         template: The template of the strongest vote.
+        reliability: The share of like places where that template fits in which it was used, 0 to 1.
+        precedent: The solved case of that vote whose product is most like this one; None where there is none.
     """
 
     reactants: str
     score: float
     lesson_ids: tuple[str, ...]
     template: str
+    reliability: float = 0.0
+    precedent: Case | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +108,9 @@ class _Vote:
     """What one lesson's template says for one outcome."""
 
     weight: float
-    lesson_id: str
+    lesson: Lesson
     template: str
+    reliability: float
 
 
 def rank_candidates(product: str, lessons: Sequence[Lesson], limit: int = 50) -> list[Candidate]:
@@ -134,7 +139,7 @@ def rank_candidates(product: str, lessons: Sequence[Lesson], limit: int = 50) ->
             reliability = _reliability([environment(target, site) for site in outcomes[outcome]], record)
             for lesson in teachers:
                 weight = reliability * _support(outcome, lesson.precedents)
-                votes[outcome].append(_Vote(weight, lesson.id, template))
+                votes[outcome].append(_Vote(weight, lesson, template, reliability))
     doubts = _doubts(given, lessons)
     ranked = [
         _candidate(outcome, cast, doubts.get(outcome, 1.0) * _familiarity(outcome, known))
@@ -234,12 +239,14 @@ def _doubts(given: Mapping[str, Sequence[str]], lessons: Sequence[Lesson]) -> di
 
 
 def _candidate(outcome: str, votes: list[_Vote], factor: float) -> Candidate:
-    votes = sorted(votes, key=lambda vote: (-vote.weight, vote.lesson_id, vote.template))
+    votes = sorted(votes, key=lambda vote: (-vote.weight, vote.lesson.id, vote.template))
     return Candidate(
         reactants=outcome,
         score=factor * sum(vote.weight for vote in votes),
-        lesson_ids=tuple(dict.fromkeys(vote.lesson_id for vote in votes)),
+        lesson_ids=tuple(dict.fromkeys(vote.lesson.id for vote in votes)),
         template=votes[0].template,
+        reliability=votes[0].reliability,
+        precedent=next(iter(votes[0].lesson.precedents), None),
     )
 
 
