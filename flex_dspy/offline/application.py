@@ -10,7 +10,7 @@ that lose their E/Z mark, results that are no molecules, templates that are no t
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Container, Mapping, Sequence
 from typing import NamedTuple
 
 from rdkit import Chem
@@ -30,13 +30,14 @@ Site = frozenset[int]
 class _Parsed(NamedTuple):
     """A template: the reaction, the product's pattern, how many atoms larger the reactants are, and the centre.
 
-    The centre is given as indices in the pattern by map number.
+    The centre is given by its atoms' indices: in the pattern by map number, and in each of the reactants.
     """
 
     reaction: rdChemReactions.ChemicalReaction
     pattern: Chem.Mol
     growth: int
     centre: Mapping[int, int]
+    places: tuple[tuple[int, ...], ...]
 
 
 def apply_template(smarts: str, product: str) -> list[str]:
@@ -73,23 +74,65 @@ def disconnections(smarts: str, product: str) -> dict[str, frozenset[Site]]:
     size = whole.GetNumAtoms() + parsed.growth
     marked = [bond for bond in whole.GetBonds() if bond.GetStereo() > Chem.BondStereo.STEREOANY]
     found: dict[str, set[Site]] = {}
+    seen: set[tuple[int, ...]] = set()
     for parts in results:
-        if sum(part.GetNumAtoms() for part in parts) == size:
-            site = _site(parts, parsed.centre)
-            outcome = _valid_reactants(parts, marked)
-            if outcome is not None:
-                found.setdefault(outcome, set()).add(site)
+        centre = _centre(parts, parsed.places)
+        # Results that differ in the order of like neighbours alone are one, unless that order is a configuration.
+        if (centre in seen and "@" not in smarts) or sum(part.GetNumAtoms() for part in parts) != size:
+            continue
+        seen.add(centre)
+        outcome = _valid_reactants(parts, marked)
+        if outcome is not None:
+            found.setdefault(outcome, set()).add(frozenset(centre))
     return {outcome: frozenset(sites) for outcome, sites in found.items()}
 
 
-def _site(parts: tuple[Chem.Mol, ...], centre: Mapping[int, int]) -> Site:
-    """The product's atoms that the reaction centre of a template fell on."""
-    return frozenset(
-        atom.GetIntProp("react_atom_idx")
-        for part in parts
-        for atom in part.GetAtoms()
-        if atom.HasProp("old_mapno") and atom.GetIntProp("old_mapno") in centre
+def _centre(parts: tuple[Chem.Mol, ...], places: Sequence[Sequence[int]]) -> tuple[int, ...]:
+    """The product's atoms that a template's centre fell on; a result begins with the atoms that the template names."""
+    return tuple(
+        part.GetAtomWithIdx(place).GetIntProp("react_atom_idx")
+        for part, named in zip(parts, places, strict=True)
+        for place in named
     )
+
+
+@functools.lru_cache(maxsize=8_000)
+def generalized(smarts: str) -> str | None:
+    """A retro template without the neighbours of its centre, so that it fits where only the centre is alike.
+
+    Heteroatoms that are multiply bonded to the centre stay: without its oxygen a carbonyl is none.
+
+    Returns:
+        The general form; None where there is none, or the template is already general.
+    """
+    parsed = _parsed(smarts)
+    if parsed is None:
+        return None
+    outside = {
+        atom.GetAtomMapNum()
+        for atom in parsed.pattern.GetAtoms()
+        if atom.GetAtomMapNum() not in parsed.centre and not _belongs(atom, parsed.centre)
+    }
+    if not outside:
+        return None
+    product, *reactants = (_without(part, outside) for part in (parsed.pattern, *parsed.reaction.GetProducts()))
+    return f"{product}>>{'.'.join(f'({part})' if '.' in part else part for part in reactants)}"
+
+
+def _belongs(atom: Chem.Atom, centre: Mapping[int, int]) -> bool:
+    return any(
+        bond.GetBondType() in (Chem.BondType.DOUBLE, Chem.BondType.TRIPLE)
+        and bond.GetOtherAtom(atom).GetAtomMapNum() in centre
+        for bond in atom.GetBonds()
+    )
+
+
+def _without(part: Chem.Mol, outside: Container[int]) -> str:
+    rest = Chem.RWMol(part)
+    for atom in reversed(list(part.GetAtoms())):
+        if atom.GetAtomMapNum() in outside:
+            rest.RemoveAtom(atom.GetIdx())
+    return str(Chem.MolToSmarts(rest)).replace("&", ";")
 
 
 @functools.lru_cache(maxsize=200_000)  # products alike have neighbours in common
@@ -133,7 +176,12 @@ def _parsed(smarts: str) -> _Parsed | None:
     numbered = {atom.GetAtomMapNum(): atom for atom in pattern.GetAtoms() if atom.GetAtomMapNum()}
     # Atoms of the centre are those whose degree the template fixes; without any, the whole pattern is the centre.
     centre = {number: atom.GetIdx() for number, atom in numbered.items() if "&D" in atom.GetSmarts()}
-    return _Parsed(reaction, pattern, growth, centre or {n: atom.GetIdx() for n, atom in numbered.items()})
+    centre = centre or {number: atom.GetIdx() for number, atom in numbered.items()}
+    places = tuple(
+        tuple(atom.GetIdx() for atom in part.GetAtoms() if atom.GetAtomMapNum() in centre)
+        for part in reaction.GetProducts()
+    )
+    return _Parsed(reaction, pattern, growth, centre, places)
 
 
 @functools.lru_cache(maxsize=64)

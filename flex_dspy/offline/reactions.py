@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from flex_dspy.molecules import canonical_smiles, fingerprint
-from flex_dspy.offline.application import apply_template, disconnections, sites
+from flex_dspy.offline.application import apply_template, disconnections, generalized, sites
 from flex_dspy.offline.environments import Environment, changed_site, environment, likeness
 from flex_dspy.offline.templates import Template, extract_template
 
@@ -35,6 +35,8 @@ _RIVALS = 50
 _VOTERS = 20
 # What a template is granted before its first trial.
 _PRIOR_USED, _PRIOR_UNUSED = 0.003, 0.007
+# How many lessons, the nearest first, are also tried in their templates' general form.
+_GENERALIZED = 100
 # By what factor a reactant that some solved case made or used raises an outcome.
 _KNOWN = 1.7
 # By how much one warning about an identical product lowers an outcome.
@@ -131,6 +133,7 @@ def rank_candidates(product: str, lessons: Sequence[Lesson], limit: int = 50) ->
     lessons = [replace(lesson, precedents=tuple(_closest(lesson.precedents, _VOTERS))) for lesson in lessons]
     votes: dict[str, list[_Vote]] = defaultdict(list)
     given: dict[str, list[str]] = {}
+    voted: set[tuple[str, str]] = set()  # a lesson votes by the most special form of its template that gives an outcome
     for template, teachers in _taught(lessons).items():
         outcomes = {o: sites for o, sites in disconnections(template, target).items() if o != target}
         given[template] = sorted(outcomes)
@@ -138,8 +141,10 @@ def rank_candidates(product: str, lessons: Sequence[Lesson], limit: int = 50) ->
         for outcome in given[template]:
             reliability = _reliability([environment(target, site) for site in outcomes[outcome]], record)
             for lesson in teachers:
-                weight = reliability * _support(outcome, lesson.precedents)
-                votes[outcome].append(_Vote(weight, lesson, template, reliability))
+                if (lesson.id, outcome) not in voted:
+                    voted.add((lesson.id, outcome))
+                    weight = reliability * _support(outcome, lesson.precedents)
+                    votes[outcome].append(_Vote(weight, lesson, template, reliability))
     doubts = _doubts(given, lessons)
     ranked = [
         _candidate(outcome, cast, doubts.get(outcome, 1.0) * _familiarity(outcome, known))
@@ -149,11 +154,15 @@ def rank_candidates(product: str, lessons: Sequence[Lesson], limit: int = 50) ->
 
 
 def _taught(lessons: Sequence[Lesson]) -> dict[str, list[Lesson]]:
-    """The lessons that teach each template: one from success may teach the same as one from failure."""
+    """The lessons that teach each template, then those that teach each general form of one."""
     taught: dict[str, list[Lesson]] = defaultdict(list)
     for lesson in lessons:
         for template in dict.fromkeys(lesson.templates):
             taught[template].append(lesson)
+    for lesson in lessons[:_GENERALIZED]:
+        for general in dict.fromkeys(map(generalized, lesson.templates)):
+            if general is not None:
+                taught[general].append(lesson)
     return taught
 
 
