@@ -36,6 +36,7 @@ from flex_dspy.models.lm import is_offline
 from flex_dspy.molecules import canonical_smiles
 from flex_dspy.programs.actor import Access, Actor, Strategy
 from flex_dspy.scoring import Metric
+from flex_dspy.search.disconnections import BREADTH, DisconnectionTool, suggested
 from flex_dspy.search.retrieval import ExperienceRetriever, View
 from flex_dspy.signatures.actor import PredictFitness, Retrosynthesis, SolveCompetitionProblem, SolveWordProblem
 from flex_dspy.tools import calculate, check_molecule
@@ -43,7 +44,7 @@ from flex_dspy.tools import calculate, check_molecule
 logger = logging.getLogger(__name__)
 
 # An offline expert weighs hundreds of precedents at no cost; a language model pays for each token.
-OFFLINE_RETRIEVAL: Mapping[str, int] = {"k": 300, "depth": 300, "token_budget": 200_000}
+OFFLINE_RETRIEVAL = BREADTH
 _SHIPPED = {"train": "train", "val": "val", "test": "test"}
 
 
@@ -68,6 +69,8 @@ class Task:
         normalize: One form for all ways of writing an answer, to keep it out of feedback.
         key: One form for all ways of writing a problem, to find those that were learned from.
         tools: What an actor that calls tools is given.
+        experience_tools: What it is given besides, unless it is to have no experience: tools that read the library.
+        suggest: Makes what writes a number of candidate answers into the prompt, where the task has such a thing.
         threshold: Least score that counts as success.
     """
 
@@ -84,6 +87,8 @@ class Task:
     normalize: Callable[[str], str | None] | None = None
     key: Callable[[str], str | None] | None = None
     tools: Sequence[Callable[..., Any]] = ()
+    experience_tools: Sequence[dspy.Tool] = ()
+    suggest: Callable[[int], Callable[[str], str]] | None = None
     threshold: float = 1.0
 
     def __post_init__(self) -> None:
@@ -106,6 +111,7 @@ class Task:
         strategy: Strategy = "cot",
         experience: Access = "prefetch",
         examples: Sequence[dspy.Example] = (),
+        candidates: int = 0,
         **retrieval: Any,
     ) -> Actor:
         """An actor for the task, reading this library.
@@ -116,8 +122,14 @@ class Task:
             strategy: How it attempts a problem; see ``Actor``.
             experience: How it comes by experience; see ``Actor``.
             examples: Worked examples for the ``icl`` strategy.
+            candidates: Put so many candidate answers, worked out from the library, into the prompt.
             **retrieval: Settings of the ``ExperienceRetriever``; an offline expert is shown more by default.
+
+        Raises:
+            ConfigurationError: If candidates are asked for where there are none, or without experience.
         """
+        if candidates and (self.suggest is None or experience == "none"):
+            raise ConfigurationError(f"there are no candidates for the task {self.name} with experience={experience!r}")
         model = lm or dspy.settings.lm
         defaults = OFFLINE_RETRIEVAL if model is not None and is_offline(model) else {}
         library = ExperienceLibrary(task=self.name) if library is None else library
@@ -130,8 +142,9 @@ class Task:
             retriever,
             strategy=strategy,
             experience=experience,
-            tools=self.tools,
+            tools=self.tools if experience == "none" else [*self.tools, *self.experience_tools],
             examples=examples,
+            suggest=self.suggest(candidates) if self.suggest is not None and candidates else None,
         )
         if lm is not None:
             actor.set_lm(lm)
@@ -178,6 +191,8 @@ USPTO50K = Task(
     normalize=canonical_smiles,
     key=canonical_text,
     tools=(check_molecule,),
+    experience_tools=(DisconnectionTool(),),
+    suggest=suggested,
 )
 
 AIME = Task(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, get_args
@@ -15,7 +16,7 @@ from flex_dspy.running import aask_shortening, ask_shortening
 from flex_dspy.search.levels import exploring, level_tools
 from flex_dspy.search.recall import recall_tool, recalling
 from flex_dspy.search.retrieval import ExperienceRetriever, retrievers, shorter_blocks
-from flex_dspy.signatures.actor import Access, with_experience
+from flex_dspy.signatures.actor import Access, with_candidates, with_experience
 
 __all__ = ["NO_ATTEMPTS", "Access", "Actor", "Strategy"]
 
@@ -39,6 +40,8 @@ class Actor(dspy.Module):
         tools: For ``react`` and ``code``: functions, or ``dspy.Tool``. Other strategies call none.
         examples: For ``icl``: solved examples that stand in the prompt, save the very problem that is asked.
         max_iters: For ``react`` and ``code``: most tool calls a problem.
+        suggest: Writes candidate answers for a problem's text, which then stand in the prompt as ``candidates``; see
+            ``flex_dspy.search.disconnections.suggested``.
 
     Raises:
         ConfigurationError: If these do not fit together.
@@ -59,6 +62,7 @@ class Actor(dspy.Module):
         tools: Sequence[Callable[..., Any] | dspy.Tool] = (),
         examples: Sequence[dspy.Example] = (),
         max_iters: int = 10,
+        suggest: Callable[[str], str] | None = None,
     ) -> None:
         super().__init__()
         if experience not in get_args(Access):
@@ -69,6 +73,7 @@ class Actor(dspy.Module):
         self.strategy = strategy
         self.experience = experience
         self.max_iters = max_iters
+        self.suggest = suggest
         if experience in ("recall", "levels", "both"):
             if strategy not in CALLING_TOOLS:
                 raise ConfigurationError(
@@ -76,7 +81,11 @@ class Actor(dspy.Module):
                     f"{' and '.join(CALLING_TOOLS)} do"
                 )
             tools = [*tools, *(level_tools() if experience == "levels" else [recall_tool()])]
-        self.attempt = build(strategy, with_experience(task, experience), Means(tools, examples, max_iters))
+        self.attempt = build(strategy, self._signature(task), Means(tools, examples, max_iters))
+
+    def _signature(self, task: type[dspy.Signature]) -> type[dspy.Signature]:
+        extended = with_experience(task, self.experience)
+        return extended if self.suggest is None else with_candidates(extended)
 
     def forward(self, earlier_attempts: str = NO_ATTEMPTS, **inputs: Any) -> dspy.Prediction:
         """Attempt a problem.
@@ -90,6 +99,8 @@ class Actor(dspy.Module):
         """
         given = {"earlier_attempts": earlier_attempts, **inputs, **self._demos(inputs)}
         with self._at_work(inputs):
+            if self.suggest is not None:
+                given["candidates"] = self.suggest(self._problem(inputs))
             if self.experience in ("recall", "levels"):
                 return self.attempt(**given)
             found = self.retriever(self._problem(inputs)) if self.experience in ("prefetch", "both") else None
@@ -99,6 +110,8 @@ class Actor(dspy.Module):
         """The same, asynchronously."""
         given = {"earlier_attempts": earlier_attempts, **inputs, **self._demos(inputs)}
         with self._at_work(inputs):
+            if self.suggest is not None:  # in a thread, as it may take a while
+                given["candidates"] = await asyncio.to_thread(self.suggest, self._problem(inputs))
             if self.experience in ("recall", "levels"):
                 return await self.attempt.acall(**given)
             prefetched = self.experience in ("prefetch", "both")

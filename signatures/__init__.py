@@ -8,6 +8,7 @@ from flex_dspy.signatures.actor import (
     SolveCompetitionProblem,
     SolveWordProblem,
     experience_guide,
+    with_candidates,
     with_experience,
 )
 from flex_dspy.signatures.critic import DistilFailure, DistilRecovery, DistilSuccess, Lesson, StudyWorkedAnswer
@@ -30,5 +31,6 @@ __all__ = [
     "StudyWorkedAnswer",
     "VerifyAttempt",
     "experience_guide",
+    "with_candidates",
     "with_experience",
 ]

@@ -48,7 +48,7 @@ def is_quick(outputs: Sequence[str]) -> bool:
 def act(inputs: Mapping[str, str]) -> dict[str, Any]:
     """Apply the retrieved templates to the product; answer the best supported proposal not yet rejected."""
     tried = {canonical_smiles(text) for text in _TRIED.findall(inputs.get("earlier_attempts", ""))}
-    ranked = _ranked(inputs["product"], inputs.get("experiences", ""))
+    ranked = candidates(inputs["product"], inputs.get("experiences", ""))
     fresh = [candidate for candidate in ranked if candidate.reactants not in tried]
     if not fresh:
         return {
@@ -68,7 +68,13 @@ def act(inputs: Mapping[str, str]) -> dict[str, Any]:
 
 
 @functools.lru_cache(maxsize=64)  # the rounds of a rollout ask about the same product with the same lessons
-def _ranked(product: str, experiences: str) -> tuple[Candidate, ...]:
+def candidates(product: str, experiences: str) -> tuple[Candidate, ...]:
+    """Reactants that the lessons in a prompt propose for a product, the best supported first.
+
+    Args:
+        product: SMILES of the product.
+        experiences: The block of experiences in the prompt.
+    """
     lessons = [_lesson(entry) for entry in rendering.parse(experiences)]
     return tuple(rank_candidates(product, lessons, limit=50))
 

@@ -16,14 +16,14 @@ RECALL = "recall"  # the tool's name
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class Asked:
     """The problem under way, and whose experience may be recalled."""
 
     retriever: ExperienceRetriever
     problem: str
 
 
-_ASKED: ContextVar[_Asked | None] = ContextVar("flex_dspy_asked", default=None)
+_ASKED: ContextVar[Asked | None] = ContextVar("flex_dspy_asked", default=None)
 
 
 @contextlib.contextmanager
@@ -33,11 +33,16 @@ def recalling(retriever: ExperienceRetriever, problem: str) -> Iterator[None]:
     The tool itself holds nothing: a copy of an actor recalls through its own retriever, and actors at work at the
     same time do not meet.
     """
-    token = _ASKED.set(_Asked(retriever, problem))
+    token = _ASKED.set(Asked(retriever, problem))
     try:
         yield
     finally:
         _ASKED.reset(token)
+
+
+def asked() -> Asked | None:
+    """What the actor at work is asked; None outside of one."""
+    return _ASKED.get()
 
 
 def recall(query: str) -> str:
@@ -51,10 +56,10 @@ def recall(query: str) -> str:
     Returns:
         The lessons as one block, or a note that there are none.
     """
-    asked = _ASKED.get()
-    if asked is None:
+    at_work = asked()
+    if at_work is None:
         return NONE
-    return str(asked.retriever(query, exclude=asked.problem).experiences)
+    return str(at_work.retriever(query, exclude=at_work.problem).experiences)
 
 
 class Recall:

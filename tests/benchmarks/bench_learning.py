@@ -93,8 +93,8 @@ def _answering(library: ExperienceLibrary, examples: list[dspy.Example]) -> tupl
     with pinned(library):
         prompts = [(e.product, actor.experiences({"product": e.product})) for e in examples]
     for product, block in prompts[:20]:
-        chemist._ranked(product, block)
-    alone = _timed(lambda: [chemist._ranked(product, block) for product, block in prompts[20:]], len(examples) - 20)
+        chemist.candidates(product, block)
+    alone = _timed(lambda: [chemist.candidates(product, block) for product, block in prompts[20:]], len(examples) - 20)
     return whole, alone[1], results[0].accuracy
 
 

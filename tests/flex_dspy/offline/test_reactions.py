@@ -173,8 +173,29 @@ CHLORIDE = lesson("chloride", *REACTIONS["amide formation from an acid chloride"
 def test_the_nearer_precedent_wins():
     ranked = rank_candidates("CCC(=O)NCc1ccccc1", [CHLORIDE, ACID])
     assert [candidate.reactants for candidate in ranked] == ["CCC(=O)O.NCc1ccccc1", "CCC(=O)Cl.NCc1ccccc1"]
-    assert ranked[0] == Candidate("CCC(=O)O.NCc1ccccc1", ranked[0].score, ("acid",), ACID.templates[0])
+    best = ranked[0]
+    assert best == Candidate(
+        "CCC(=O)O.NCc1ccccc1", best.score, ("acid",), ACID.templates[0], best.reliability, ACID.precedents[0]
+    )
+    assert 0 < best.reliability < 1  # both were used once, where the other would have fitted
     assert ranked[0].score > ranked[1].score > 0
+
+
+def test_a_template_is_trusted_where_it_was_used_in_like_surroundings():
+    """Two esters in one product: the case shows that the aromatic one is made, not the aliphatic one."""
+    case = lesson("ester", "CCCOC(=O)c1ccc(CCOC(C)=O)cc1", "CCCO.CC(=O)OCCc1ccc(C(=O)O)cc1", similarity=0.6)
+    other = lesson("acetate", "CC(=O)OCCCC", "CC(=O)O.CCCCO", similarity=0.1)
+    ranked = rank_candidates("CCOC(=O)c1ccc(CCOC(C)=O)cc1", [case, other])
+    assert ranked[0].reactants == "CC(=O)OCCc1ccc(C(=O)O)cc1.CCO"
+
+
+def test_known_molecules_raise_an_outcome():
+    """Of two ways that are alike otherwise, the one that uses what a solved case used."""
+    stock = Case("CCNC(=O)c1ccccc1", "CCN.O=C(O)c1ccccc1", 0.5)
+    product = "CCC(=O)NCC"
+    plain = {c.reactants: c.score for c in rank_candidates(product, [ACID])}
+    known = {c.reactants: c.score for c in rank_candidates(product, [ACID, Lesson("s", (), (), (stock,))])}
+    assert known["CCC(=O)O.CCN"] == pytest.approx(1.7**2 * plain["CCC(=O)O.CCN"])
 
 
 def test_lessons_that_agree_add_up():

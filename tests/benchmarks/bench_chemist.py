@@ -1,0 +1,154 @@
+"""How often the chemist is right: by number of solved cases, by class, with ideas left out, and its errors.
+
+    python tests/benchmarks/bench_chemist.py --library exps/RUN/library.json --val valid.csv.gz --sizes 50 500 5000
+
+Prints Markdown tables with Wilson intervals. The library is cut to so many solved cases for each size; ``--ablate``
+measures on the whole of it with one idea taken out at a time; ``--errors`` says what kind of mistake the others are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from unittest.mock import patch
+
+import dspy
+from bench_learning import _cut
+
+from flex_dspy import ExperienceLibrary, evaluate, get_task, language_model
+from flex_dspy.measuring.intervals import wilson
+from flex_dspy.metrics.uspto50k import maxfrag, rank_of_reference
+from flex_dspy.models.lm import close
+from flex_dspy.molecules import canonical_smiles
+from flex_dspy.offline import chemist, reactions
+from flex_dspy.offline.application import disconnections
+from flex_dspy.search.retrieval import ExperienceRetriever
+from flex_dspy.tasks import OFFLINE_RETRIEVAL
+
+TASK = get_task("uspto50k")
+_STEREO = str.maketrans("", "", "@/\\")
+# An idea that is taken out, by the constants that do so.
+ABLATIONS: Mapping[str, tuple[dict[str, float], dict[str, int]]] = {
+    "all": ({}, {}),
+    "surroundings do not count": ({"_LOCAL_POWER": 0.0}, {}),
+    "known molecules do not count": ({"_KNOWN": 1.0}, {}),
+    "300 precedents": ({}, {"k": 300, "depth": 300}),
+    "likeness of reactants does not count": ({"_REACTANT_POWER": 0.0}, {}),
+    "how often a template was used does not count": ({"_PRIOR_USED": 1e9}, {}),
+}
+
+
+def main() -> None:
+    """Print what is asked for."""
+    arguments = _arguments()
+    library = ExperienceLibrary.load(arguments.library)
+    examples = TASK.load(arguments.val, limit=arguments.examples, seed=0).examples
+    known = {TASK.key(precedent.problem) for entry in library for precedent in entry.precedents}
+    examples = [example for example in examples if TASK.key(example.product) not in known]
+    print(_head("solved cases"))
+    for size in [*arguments.sizes, library.precedent_count]:
+        places, fragments, speed = _measured(_cut(library, size), examples)
+        print(_row(f"{size:,}", places, fragments), f"{speed:.1f} a second", flush=True)
+    print("\n" + _head("class"))
+    classes = [example.reaction_class or "?" for example in examples]
+    for name in sorted(set(classes), key=lambda text: (len(text), text)):
+        own = [n for n, other in enumerate(classes) if other == name]
+        print(_row(name, [places[n] for n in own], [fragments[n] for n in own]))
+    if arguments.errors:
+        wrong = [example for example, place in zip(examples, places, strict=True) if place != 1]
+        _errors(library, wrong[: arguments.errors])
+    if arguments.ablate:
+        _ablation(library, examples[: arguments.ablate])
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--library", type=Path, required=True, help="a learned library")
+    parser.add_argument("--val", required=True, help="reactions to measure on")
+    parser.add_argument("--sizes", type=int, nargs="*", default=[])
+    parser.add_argument("--examples", type=int, help="a random choice of so many")
+    parser.add_argument("--errors", type=int, default=0, help="classify so many errors")
+    parser.add_argument("--ablate", type=int, default=0, help="so many examples for each row")
+    return parser.parse_args()
+
+
+def _measured(library: ExperienceLibrary, examples: list[dspy.Example]) -> tuple[list[int], list[bool], float]:
+    """The place of the reference among the answers (0 for none), MaxFrag, and answers a second."""
+    lm = language_model("offline", expert="chemist")
+    with dspy.context(lm=lm):
+        start = time.perf_counter()
+        result = evaluate(TASK.actor(library), examples, TASK.metric, progress=False, allow_overlap=True)
+    speed = len(examples) / (time.perf_counter() - start)
+    close(lm)
+    answers = [[r.outputs.get("reactants", ""), *(r.outputs.get("alternatives") or [])] for r in result.records]
+    pairs = list(zip(examples, answers, strict=True))
+    places = [rank_of_reference(example, given) or 0 for example, given in pairs]
+    fragments = [maxfrag(example, dspy.Prediction(reactants=given[0])).score == 1.0 for example, given in pairs]
+    return places, fragments, speed
+
+
+def _head(what: str) -> str:
+    names = " | ".join([what, "n", "top-1 (95% interval)", *(f"top-{k}" for k in (3, 5, 10)), "MaxFrag"])
+    return f"| {names} |\n|{'---|' * 7}"
+
+
+def _row(name: str, places: Sequence[int], fragments: Sequence[bool]) -> str:
+    n = len(places)
+    right = [sum(0 < place <= k for place in places) for k in (1, 3, 5, 10)]
+    low, high = wilson(right[0], n)
+    others = " | ".join(f"{100 * count / n:.1f}" for count in (*right[1:], sum(fragments)))
+    return f"| {name} | {n} | {100 * right[0] / n:.1f} ({100 * low:.1f} to {100 * high:.1f}) | {others} |"
+
+
+def _ablation(library: ExperienceLibrary, examples: list[dspy.Example]) -> None:
+    """The ranking alone, in this process, as its constants are changed."""
+    print("\n" + _head("ablation"))
+    for name, (constants, retrieval) in ABLATIONS.items():
+        retriever = ExperienceRetriever(library, **{"views": TASK.views, **OFFLINE_RETRIEVAL, **retrieval})
+        with contextlib.ExitStack() as stack:
+            for constant, value in constants.items():
+                stack.enter_context(patch.object(reactions, constant, value))
+            chemist.candidates.cache_clear()
+            ranked = [
+                [found.reactants for found in chemist.candidates(e.product, retriever(e.product).experiences)[:10]]
+                for e in examples
+            ]
+        pairs = list(zip(examples, ranked, strict=True))
+        places = [rank_of_reference(example, answers) or 0 for example, answers in pairs]
+        fragments = [maxfrag(e, dspy.Prediction(reactants="".join(given[:1]))).score == 1.0 for e, given in pairs]
+        print(_row(name, places, fragments), flush=True)
+
+
+def _errors(library: ExperienceLibrary, examples: list[dspy.Example]) -> None:
+    """What kind of mistake the first wrong answers are."""
+    retriever = ExperienceRetriever(library, **{"views": TASK.views, **OFFLINE_RETRIEVAL})
+    kinds = Counter(_kind(e, chemist.candidates(e.product, retriever(e.product).experiences)) for e in examples)
+    print("\n| kind of error | cases |\n|---|---|")
+    for kind, count in kinds.most_common():
+        print(f"| {kind} | {count} |")
+
+
+def _kind(example: dspy.Example, ranked: Sequence[reactions.Candidate]) -> str:
+    reference = canonical_smiles(example.reactants) or ""
+    best = ranked[0].reactants if ranked else ""
+    flat = [smiles.translate(_STEREO) for smiles in (best, reference)]
+    if canonical_smiles(flat[0]) == canonical_smiles(flat[1]):
+        return "only stereochemistry differs"
+    places = [found for found in ranked if found.reactants == reference]
+    if not places:
+        return "no template at hand gives the reference"
+    cuts = [
+        frozenset().union(*disconnections(found.template, example.product).get(found.reactants, ()))
+        for found in (ranked[0], places[0])
+    ]
+    if cuts[0] == cuts[1]:
+        return "the right place, with other reagents or leaving groups"
+    return "a place beside the right one" if cuts[0] & cuts[1] else "another bond or group of the product"
+
+
+if __name__ == "__main__":
+    main()
