@@ -25,6 +25,11 @@ os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
 _SETTINGS = ("API_KEY", "BASE_URL", "OPENAI_API_KEY", "OPENAI_API_BASE", "OPENAI_BASE_URL")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The slow ones first: none of them is left to one process when the others have nothing to do."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 def pytest_unconfigure() -> None:
     """Remove the cache folder."""
     shutil.rmtree(_CACHE, ignore_errors=True)
