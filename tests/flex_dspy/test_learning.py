@@ -156,12 +156,12 @@ def test_a_student_without_a_predictor_is_refused():
 
 
 def _child(path: Path) -> None:
-    learn(path, examples=80, max_rounds=3, checkpoint_every=30)
+    learn(path, examples=60, max_rounds=3, checkpoint_every=30)
 
 
 @pytest.mark.slow
 def test_killed_at_any_moment_and_resumed_it_learns_the_same_library(tmp_path):
-    """Twenty SIGKILLs at random moments; no committed edit is ever missing afterwards."""
+    """A dozen SIGKILLs at random moments; no committed edit is ever missing afterwards."""
     alone = tmp_path / "alone" / "library.json"
     _child(alone)
     path = tmp_path / "killed" / "library.json"
@@ -169,7 +169,7 @@ def test_killed_at_any_moment_and_resumed_it_learns_the_same_library(tmp_path):
     context.set_forkserver_preload(["flex_dspy.learning", "flex_dspy.tasks", "flex_dspy.offline.engine"])
     randomness = random.Random(0)
     durable, kills = 0, 0
-    while kills < 20:
+    while kills < 12:
         child = context.Process(target=_child, args=(path,))
         child.start()
         _wait_for_progress(path, durable, child)
@@ -188,7 +188,7 @@ def test_killed_at_any_moment_and_resumed_it_learns_the_same_library(tmp_path):
     assert child.exitcode == 0
     assert path.read_bytes() == alone.read_bytes()
     assert [r.hash for r in _log(path).records] == [r.hash for r in _log(alone).records]
-    assert kills >= 10
+    assert kills >= 6
 
 
 def _wait_for_progress(path: Path, durable: int, child: multiprocessing.Process) -> None:
