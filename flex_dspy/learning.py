@@ -446,7 +446,7 @@ class _Run:
         path = self.store.path.with_suffix(".png")
         points = [record.curve_point() for record in self.log.records]
         task = self.store.library.task
-        return [learning_curve(points, path, title=f"{task}: {_models(self.student)}")]
+        return [learning_curve(points, path, title=f"{task}: {model_names(self.student)}")]
 
     def parameters(self) -> dict[str, Any]:
         """What the run's result depends on, and how fast it goes: the run's parameters in MLflow."""
@@ -463,12 +463,12 @@ class _Run:
             "seed": settings.seed,
             "train_examples": len(self.order) // settings.epochs,
             "val_examples": len(self.valset),
-            "actor": _models(self.actor),
+            "actor": model_names(self.actor),
             "strategy": getattr(self.actor, "strategy", type(self.actor).__name__),
             "experience": getattr(self.actor, "experience", ""),
-            "verifier": _models(settings.verifier),
-            "critic": _models(settings.critic),
-            "updater": _models(settings.updater),
+            "verifier": model_names(settings.verifier),
+            "critic": model_names(settings.critic),
+            "updater": model_names(settings.updater),
             "budget_usd": settings.ledger.budget_usd,
             "budget_spend_tokens": settings.ledger.budget_tokens,
         }
@@ -511,8 +511,8 @@ def _asked(program: dspy.Module) -> list[Any]:
     return [model for model in models if model is not None]
 
 
-def _models(program: dspy.Module) -> str:
-    """Their names."""
+def model_names(program: dspy.Module) -> str:
+    """The names of the models that a program's predictors ask, in order, each once."""
     return ", ".join(sorted({str(model.model) for model in _asked(program)}))
 
 

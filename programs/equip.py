@@ -150,9 +150,13 @@ def _class_with_experience(kind: type[dspy.Predict]) -> type[ExperiencedPredict]
 
 def _give_recall(agent: Any, retriever: ExperienceRetriever) -> None:
     """Add the tool to an agent, as if it had been made with it."""
-    agent.experience_retriever = retriever  # where DSPy finds it, to save it
-    if RECALL in agent.tools:
+    known = agent.tools.get(RECALL)
+    if known is not None and not isinstance(known.func, Recall):
         raise ConfigurationError(f"the agent has a tool {RECALL!r} of its own")
+    agent.experience_retriever = retriever  # where DSPy finds it, to save it
+    if known is not None:  # equipped before
+        known.func.retriever = retriever
+        return
     tool = recall_tool(Recall(retriever))
     kind, end = next((kind, end) for kind, end in _ENDS.items() if isinstance(agent, kind))
     others = {name: each for name, each in agent.tools.items() if name != end}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 from typing import Any
 
@@ -13,6 +12,7 @@ from flex_dspy.rollouts import ResamplingPredict
 from flex_dspy.running import aask_shortening, ask_shortening, unreadable
 from flex_dspy.scoring import Normalize, redact
 from flex_dspy.shortening import shorter_attempt
+from flex_dspy.signatures.lessons import without
 from flex_dspy.signatures.verifier import VerifyAttempt
 from flex_dspy.trajectory import Feedback
 
@@ -87,7 +87,7 @@ class Verifier(dspy.Module):
             given["measured"] = f"rejected (score {measured.score:g}). {measured.text}".strip()
         given = {name: text for name, text in given.items() if text}
         missing = tuple(name for name in ("measured", "reference") if name not in given)
-        signature = {"signature": _without(self.verify.signature, missing)} if missing else {}
+        signature = {"signature": without(self.verify.signature, missing)} if missing else {}
         return {"problem": problem, **given, **signature}
 
     def _judged(
@@ -96,13 +96,6 @@ class Verifier(dspy.Module):
         accepted = bool(verdict.accepted) if measured is None else False
         feedback, redacted = redact(str(verdict.feedback), reference, attempt, self.normalize)
         return dspy.Prediction(accepted=accepted, feedback=feedback, redacted=redacted)
-
-
-@functools.lru_cache(maxsize=64)  # a signature is a class: made once, it is described once
-def _without(signature: type[dspy.Signature], names: tuple[str, ...]) -> type[dspy.Signature]:
-    for name in names:
-        signature = signature.delete(name)
-    return signature
 
 
 def _measured_alone(measured: Feedback | None, error: DSPyError) -> dspy.Prediction:

@@ -39,7 +39,7 @@ from typing import Any
 import dspy
 
 from flex_dspy.errors import BudgetError, ConfigurationError
-from flex_dspy.learning import Failure, Outcome
+from flex_dspy.learning import Failure, Outcome, model_names
 from flex_dspy.lessons import LessonWriter
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.memory_store import store_of
@@ -398,10 +398,10 @@ class OnlineLearner:
             "window": self._pace.window,
             "concurrency": self._pace.concurrency,
             "publish_every": self._pace.publish_every,
-            "actor": _models(self.program),
-            "verifier": _models(self._verifier),
-            "critic": _models(self._lessons.critic),
-            "updater": _models(self._lessons.updater),
+            "actor": model_names(self.program),
+            "verifier": model_names(self._verifier),
+            "critic": model_names(self._lessons.critic),
+            "updater": model_names(self._lessons.updater),
         }
 
 
@@ -411,9 +411,3 @@ def _journals(library: Path | None) -> tuple[ObservationJournal, list[Observatio
         return claim(library)
     folder = Path(tempfile.mkdtemp(prefix="flex-dspy-online-"))
     return ObservationJournal(folder / "observed.jsonl", durable=False), []
-
-
-def _models(program: dspy.Module) -> str:
-    """The names of the models that a program asks."""
-    models = (predictor.lm or dspy.settings.lm for predictor in program.predictors())
-    return ", ".join(sorted({str(model.model) for model in models if model is not None}))

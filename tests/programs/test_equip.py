@@ -338,6 +338,24 @@ def test_recall_leaves_out_the_problem_under_way():
         assert agent.tools["recall"](query="apples") == NONE
 
 
+def test_an_agent_is_equipped_again_with_another_library():
+    other = ExperienceLibrary([Experience(zone="golden", method="Apples: ask the grocer.")])
+    agent = equip(dspy.ReAct("question -> answer", tools=[peel]), LIBRARY, access="both")
+    again = equip(agent, other, access="both")
+    assert "grocer" in again.tools["recall"](query="apples")
+    assert "grocer" not in agent.tools["recall"](query="apples")
+    assert again.react.signature.instructions == agent.react.signature.instructions
+    assert [retriever.library for retriever in retrievers(again)] == [other]
+
+
+def test_a_tool_of_that_name_is_not_taken():
+    def recall(query: str) -> str:
+        return query
+
+    with pytest.raises(ConfigurationError, match="of its own"):
+        equip(dspy.ReAct("question -> answer", tools=[recall]), LIBRARY, access="recall")
+
+
 def test_instructions_of_an_agent_that_were_rewritten_are_kept():
     agent = dspy.ReAct("question -> answer", tools=[peel])
     agent.react.signature = agent.react.signature.with_instructions("Peel first. Tools: peel, finish.")
