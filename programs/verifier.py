@@ -54,7 +54,7 @@ class Verifier(dspy.Module):
         Raises:
             AdapterParseError: If no verdict could be read, and nothing was measured.
         """
-        if measured is not None and self._passes(measured):
+        if measured is not None and self.passes(measured):
             return dspy.Prediction(accepted=True, feedback=measured.text, redacted=False)
         inputs = self._inputs(problem, measured, reference)
         try:
@@ -67,7 +67,7 @@ class Verifier(dspy.Module):
         self, problem: str, attempt: str, measured: Feedback | None = None, reference: str = ""
     ) -> dspy.Prediction:
         """The same, asynchronously."""
-        if measured is not None and self._passes(measured):
+        if measured is not None and self.passes(measured):
             return dspy.Prediction(accepted=True, feedback=measured.text, redacted=False)
         inputs = self._inputs(problem, measured, reference)
         try:
@@ -76,7 +76,12 @@ class Verifier(dspy.Module):
             verdict = _measured_alone(measured, error)
         return self._judged(verdict, attempt, measured, reference)
 
-    def _passes(self, measured: Feedback) -> bool:
+    def passes(self, measured: Feedback) -> bool:
+        """Whether a measurement makes an answer a success.
+
+        Args:
+            measured: The metric's verdict; its own word on success goes before the threshold.
+        """
         enough = measured.score >= self.threshold if measured.accepted is None else measured.accepted
         return enough and not measured.failed
 

@@ -48,6 +48,7 @@ class Observation:
         score: The score; None where there was only a remark.
         feedback: The remark.
         failed: The score says nothing of the answer: it could not be judged.
+        accepted: The metric's own word on success; None leaves it to the threshold.
         shown: Ids of the entries in the prompt, as far as they are known.
         relied: Ids of those that the program says it relied on.
     """
@@ -61,6 +62,7 @@ class Observation:
     score: float | None = None
     feedback: str = ""
     failed: bool = False
+    accepted: bool | None = None
     shown: tuple[str, ...] = ()
     relied: tuple[str, ...] = ()
 

@@ -56,6 +56,7 @@ def observation(
         score=points,
         feedback=_clean(remark),
         failed=failed,
+        accepted=_own_word(verdict),
         shown=tuple(map(_clean, shown)),
         relied=tuple(map(_clean, fields.get("experiences_used") or ())),
     )
@@ -101,6 +102,13 @@ def _said(verdict: Verdict) -> tuple[float | None, str, bool]:
     return number, remark, isinstance(verdict, Feedback) and verdict.failed
 
 
+def _own_word(verdict: Verdict) -> bool | None:
+    """What a metric itself says of success, if it does."""
+    held = isinstance(verdict, Mapping | dspy.Example)
+    word: Any = verdict.get("accepted") if held else getattr(verdict, "accepted", None)  # type: ignore[union-attr]
+    return None if word is None else bool(word)
+
+
 async def judged(seen: Observation, verifier: Verifier) -> Round:
     """The answer with its verdict; where there is only a remark, the verifier reads from it whether it is accepted.
 
@@ -113,7 +121,7 @@ async def judged(seen: Observation, verifier: Verifier) -> Round:
         told = f"{attempt}\n\n{_SAID}\n{seen.feedback}"
         accepted = bool((await verifier.acall(problem=seen.problem, attempt=told, reference=seen.reference)).accepted)
     else:
-        accepted = seen.score >= verifier.threshold and not seen.failed
+        accepted = verifier.passes(Feedback(seen.score, seen.feedback, seen.failed, seen.accepted))
     feedback, redacted = redact(seen.feedback, seen.reference, attempt, verifier.normalize)
     return Round(seen.outputs, seen.score, accepted, feedback, redacted)
 

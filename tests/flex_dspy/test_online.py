@@ -26,8 +26,8 @@ from flex_dspy.measuring.evaluation import HOPELESS
 from flex_dspy.measuring.outcomes import OutcomeLog
 from flex_dspy.models.spending import Ledger
 from flex_dspy.online.learner import OnlineLearner
-from flex_dspy.online.observing import observation
-from flex_dspy.programs import Actor, Critic, Updater
+from flex_dspy.online.observing import judged, observation
+from flex_dspy.programs import Actor, Critic, Updater, Verifier
 from flex_dspy.programs.equip import equip
 from flex_dspy.search.retrieval import ExperienceRetriever, retrievers
 from flex_dspy.trajectory import Feedback
@@ -503,6 +503,13 @@ def test_when_all_fail_learning_stops_and_nothing_is_given_up(path):
     with learner(path) as again:
         again.flush(30)
         assert learned(again.library) == list(range(HOPELESS + 5))
+
+
+@pytest.mark.parametrize(("points", "accepted"), [(0.3, True), (1.0, False)])
+def test_a_metrics_own_word_on_success_is_kept(points, accepted):
+    verdict = dspy.Prediction(score=points, feedback="so", accepted=accepted)
+    seen = observation({"a": 1}, {"answer": 2}, verdict)
+    assert asyncio.run(judged(seen, Verifier())).accepted == accepted
 
 
 def test_a_wrong_key_stops_learning_is_said_once_and_costs_no_observation(path, server):
