@@ -10,7 +10,8 @@ that lose their E/Z mark, results that are no molecules, templates that are no t
 from __future__ import annotations
 
 import functools
-from collections.abc import Container, Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from rdkit import Chem
@@ -21,23 +22,33 @@ from flex_dspy.molecules import canonical_smiles
 # Longer texts are no template; the bound keeps a damaged library from stalling the substructure search.
 _LONGEST_SMARTS = 2_000
 _MAX_OUTCOMES = 64
-_MAX_MATCHES = 200
+_STEREO = re.compile(r"\[[^]]*@|[/\\]")  # a mark on an atom or beside a double bond; between brackets, @ means a ring
 
-Site = frozenset[int]
-"""Indices of the atoms of a product that a template's reaction centre falls on."""
+Site = tuple[tuple[int, str], ...]
+"""The atoms of a product that a template's centre falls on, by symmetry class, each with what becomes of it there."""
+
+Centre = tuple[tuple[int, str], ...]
+"""Atoms of a reaction centre, by index, each with its patterns in the product and in the reactants."""
 
 
-class _Parsed(NamedTuple):
-    """A template: the reaction, the product's pattern, how many atoms larger the reactants are, and the centre.
+class RetroTemplate(NamedTuple):
+    """A template, read.
 
-    The centre is given by its atoms' indices: in the pattern by map number, and in each of the reactants.
+    Attributes:
+        reaction: To be run on a product.
+        pattern: What the product must hold.
+        growth: How many atoms larger the reactants are.
+        centre: The reaction centre in the pattern.
+        places: The reaction centre in each of the reactants.
+        stereo: Whether it marks a configuration.
     """
 
     reaction: rdChemReactions.ChemicalReaction
     pattern: Chem.Mol
     growth: int
-    centre: Mapping[int, int]
-    places: tuple[tuple[int, ...], ...]
+    centre: Centre
+    places: tuple[Centre, ...]
+    stereo: bool
 
 
 def apply_template(smarts: str, product: str) -> list[str]:
@@ -53,112 +64,65 @@ def apply_template(smarts: str, product: str) -> list[str]:
     return sorted(disconnections(smarts, product))
 
 
-def disconnections(smarts: str, product: str) -> dict[str, frozenset[Site]]:
+def disconnections(smarts: str, product: str, done: Mapping[Site, str] | None = None) -> dict[str, set[Site]]:
     """What a retro template gives for a product, and where it cuts for that.
 
     Args:
         smarts: As for ``apply_template``.
         product: SMILES of the product.
+        done: What another template with the same general form gave at some sites; this one gives the same there.
 
     Returns:
-        For each valid reactant set the sites in the product that lead to it; several where the product is symmetric.
+        For each valid reactant set the sites that lead to it.
     """
-    parsed, whole = _parsed(smarts), _prepared(product)
-    if parsed is None or whole is None or not whole.HasSubstructMatch(parsed.pattern):
+    template, prepared = read_template(smarts), _prepared(product)
+    if template is None or prepared is None:
         return {}
-    try:
-        results = parsed.reaction.RunReactants((whole,), maxProducts=_MAX_OUTCOMES)
-    except (ValueError, RuntimeError):
+    whole, classes, marked = prepared
+    matches = whole.GetSubstructMatches(template.pattern, uniquify=False, maxMatches=_MAX_OUTCOMES)
+    if not matches:
         return {}
-    # A ring cut at one bond only comes out as two parts that share atoms: then the count is wrong.
-    size = whole.GetNumAtoms() + parsed.growth
-    marked = [bond for bond in whole.GetBonds() if bond.GetStereo() > Chem.BondStereo.STEREOANY]
+    sites = {tuple(sorted((classes[match[place]], role) for place, role in template.centre)) for match in matches}
+    known = {} if template.stereo or done is None else {site: done[site] for site in sites & done.keys()}
     found: dict[str, set[Site]] = {}
-    seen: set[tuple[int, ...]] = set()
-    for parts in results:
-        centre = _centre(parts, parsed.places)
-        # Results that differ in the order of like neighbours alone are one, unless that order is a configuration.
-        if (centre in seen and "@" not in smarts) or sum(part.GetNumAtoms() for part in parts) != size:
+    for site, outcome in known.items():
+        found.setdefault(outcome, set()).add(site)
+    if len(known) == len(sites):
+        return found
+    # A ring cut at one bond only comes out as two parts that share atoms: then the count is wrong.
+    size = whole.GetNumAtoms() + template.growth
+    for parts in _run(template, whole):
+        site = tuple(sorted((classes[atom], role) for atom, role in _centre(parts, template.places)))
+        if sum(part.GetNumAtoms() for part in parts) != size or site in known:
             continue
-        seen.add(centre)
-        outcome = _valid_reactants(parts, marked)
-        if outcome is not None:
-            found.setdefault(outcome, set()).add(frozenset(centre))
-    return {outcome: frozenset(sites) for outcome, sites in found.items()}
+        result = _valid_reactants(parts, marked)
+        if result is None:
+            continue
+        found.setdefault(result, set()).add(site)
+        if (
+            not template.stereo
+        ):  # results that differ in the order of like neighbours are one, unless that is a configuration
+            known[site] = result
+    return found
 
 
-def _centre(parts: tuple[Chem.Mol, ...], places: Sequence[Sequence[int]]) -> tuple[int, ...]:
+def _run(template: RetroTemplate, whole: Chem.Mol) -> Sequence[tuple[Chem.Mol, ...]]:
+    try:
+        results: Sequence[tuple[Chem.Mol, ...]] = template.reaction.RunReactants((whole,), maxProducts=_MAX_OUTCOMES)
+    except (ValueError, RuntimeError):
+        return ()
+    return results
+
+
+def _centre(parts: tuple[Chem.Mol, ...], places: Sequence[Sequence[tuple[int, str]]]) -> Iterator[tuple[int, str]]:
     """The product's atoms that a template's centre fell on; a result begins with the atoms that the template names."""
-    return tuple(
-        part.GetAtomWithIdx(place).GetIntProp("react_atom_idx")
-        for part, named in zip(parts, places, strict=True)
-        for place in named
-    )
+    for part, named in zip(parts, places, strict=True):
+        for place, role in named:
+            yield part.GetAtomWithIdx(place).GetIntProp("react_atom_idx"), role
 
 
-@functools.lru_cache(maxsize=8_000)
-def generalized(smarts: str) -> str | None:
-    """A retro template without the neighbours of its centre, so that it fits where only the centre is alike.
-
-    Heteroatoms that are multiply bonded to the centre stay: without its oxygen a carbonyl is none.
-
-    Returns:
-        The general form; None where there is none, or the template is already general.
-    """
-    parsed = _parsed(smarts)
-    if parsed is None:
-        return None
-    outside = {
-        atom.GetAtomMapNum()
-        for atom in parsed.pattern.GetAtoms()
-        if atom.GetAtomMapNum() not in parsed.centre and not _belongs(atom, parsed.centre)
-    }
-    if not outside:
-        return None
-    product, *reactants = (_without(part, outside) for part in (parsed.pattern, *parsed.reaction.GetProducts()))
-    return f"{product}>>{'.'.join(f'({part})' if '.' in part else part for part in reactants)}"
-
-
-def _belongs(atom: Chem.Atom, centre: Mapping[int, int]) -> bool:
-    return any(
-        bond.GetBondType() in (Chem.BondType.DOUBLE, Chem.BondType.TRIPLE)
-        and bond.GetOtherAtom(atom).GetAtomMapNum() in centre
-        for bond in atom.GetBonds()
-    )
-
-
-def _without(part: Chem.Mol, outside: Container[int]) -> str:
-    rest = Chem.RWMol(part)
-    for atom in reversed(list(part.GetAtoms())):
-        if atom.GetAtomMapNum() in outside:
-            rest.RemoveAtom(atom.GetIdx())
-    return str(Chem.MolToSmarts(rest)).replace("&", ";")
-
-
-@functools.lru_cache(maxsize=200_000)  # products alike have neighbours in common
-def sites(smarts: str, product: str) -> frozenset[Site]:
-    """Where in a product a retro template fits, a much cheaper question than what it gives there.
-
-    Args:
-        smarts: Retro reaction SMARTS.
-        product: SMILES of the product.
-    """
-    parsed, whole = _parsed(smarts), molecule(product)
-    if parsed is None or whole is None:
-        return frozenset()
-    matches = whole.GetSubstructMatches(parsed.pattern, uniquify=False, maxMatches=_MAX_MATCHES)
-    places = tuple(parsed.centre.values())
-    return frozenset(frozenset(match[place] for place in places) for match in matches)
-
-
-@functools.lru_cache(maxsize=8_000)  # some 20 kB each
-def molecule(smiles: str) -> Chem.Mol | None:
-    """A molecule to look at, not to change; None for a bad SMILES."""
-    return Chem.MolFromSmiles(smiles)
-
-
-@functools.lru_cache(maxsize=8_000)
-def _parsed(smarts: str) -> _Parsed | None:
+@functools.lru_cache(maxsize=16_000)
+def read_template(smarts: str) -> RetroTemplate | None:
     """A template ready for use; None for a bad text."""
     if len(smarts) > _LONGEST_SMARTS:
         return None
@@ -171,22 +135,44 @@ def _parsed(smarts: str) -> _Parsed | None:
             return None
     except (ValueError, RuntimeError):
         return None
-    pattern = reaction.GetReactantTemplate(0)
-    growth = sum(part.GetNumAtoms() for part in reaction.GetProducts()) - pattern.GetNumAtoms()
-    numbered = {atom.GetAtomMapNum(): atom for atom in pattern.GetAtoms() if atom.GetAtomMapNum()}
+    pattern, parts = reaction.GetReactantTemplate(0), reaction.GetProducts()
+    growth = sum(part.GetNumAtoms() for part in parts) - pattern.GetNumAtoms()
+    after = {number: _becomes(atom) for part in parts for atom in part.GetAtoms() if (number := atom.GetAtomMapNum())}
+    roles = {
+        number: f"{_unnumbered(atom)}>>{after.get(number, '')}"
+        for atom in pattern.GetAtoms()
+        if (number := atom.GetAtomMapNum())
+    }
     # Atoms of the centre are those whose degree the template fixes; without any, the whole pattern is the centre.
-    centre = {number: atom.GetIdx() for number, atom in numbered.items() if "&D" in atom.GetSmarts()}
-    centre = centre or {number: atom.GetIdx() for number, atom in numbered.items()}
-    places = tuple(
-        tuple(atom.GetIdx() for atom in part.GetAtoms() if atom.GetAtomMapNum() in centre)
-        for part in reaction.GetProducts()
+    roles = {number: role for number, role in roles.items() if "&D" in role.partition(">>")[0]} or roles
+    centre, *places = (
+        tuple((atom.GetIdx(), roles[atom.GetAtomMapNum()]) for atom in part.GetAtoms() if atom.GetAtomMapNum() in roles)
+        for part in (pattern, *parts)
     )
-    return _Parsed(reaction, pattern, growth, centre, places)
+    return RetroTemplate(reaction, pattern, growth, centre, tuple(places), _STEREO.search(smarts) is not None)
+
+
+def _unnumbered(atom: Chem.Atom) -> str:
+    return str(atom.GetSmarts()).replace(f":{atom.GetAtomMapNum()}]", "]")
+
+
+def _becomes(atom: Chem.Atom) -> str:
+    """An atom of the reactants with what it is bonded to that the product has not."""
+    new = sorted(_unnumbered(other) for other in atom.GetNeighbors() if not other.GetAtomMapNum())
+    return ".".join([_unnumbered(atom), *new])
+
+
+class _Prepared(NamedTuple):
+    """A product ready for templates: the molecule, its atoms' symmetry classes, its bonds with an E/Z mark."""
+
+    whole: Chem.Mol
+    classes: Sequence[int]
+    marked: Sequence[Chem.Bond]
 
 
 @functools.lru_cache(maxsize=64)
-def _prepared(product: str) -> Chem.Mol | None:
-    """The product, its hydrogens free to follow the template.
+def _prepared(product: str) -> _Prepared | None:
+    """The product, its hydrogens free to follow the template; None for a bad SMILES.
 
     An atom written in brackets ([C@@H]) holds its hydrogens fixed, and a template that adds a bond there would break
     its valence. Where the valence model gives the same hydrogens anyway, let it.
@@ -204,22 +190,25 @@ def _prepared(product: str) -> Chem.Mol | None:
                 atom.SetNumExplicitHs(hydrogens)
                 atom.SetNoImplicit(True)
                 atom.UpdatePropertyCache(strict=False)
-    return whole
+    marked = [bond for bond in whole.GetBonds() if bond.GetStereo() > Chem.BondStereo.STEREOANY]
+    return _Prepared(whole, tuple(Chem.CanonicalRankAtoms(whole, breakTies=False)), marked)
 
 
-def _valid_reactants(parts: tuple[Chem.Mol, ...], marked: list[Chem.Bond]) -> str | None:
+def _valid_reactants(parts: tuple[Chem.Mol, ...], marked: Sequence[Chem.Bond]) -> str | None:
     """Canonical SMILES of a result, or None where it is no molecule; `marked` are the product's E/Z bonds."""
     try:
         for part in parts:
             Chem.SanitizeMol(part)
             if marked:
                 _keep_double_bonds(part, marked)
-        return canonical_smiles(".".join(Chem.MolToSmiles(part) for part in parts))
+        # Each part by itself, as the same one comes out of many disconnections.
+        written = [canonical_smiles(Chem.MolToSmiles(part)) for part in parts]
     except (ValueError, RuntimeError):
         return None
+    return None if None in written else ".".join(sorted(".".join(filter(None, written)).split(".")))
 
 
-def _keep_double_bonds(part: Chem.Mol, marked: list[Chem.Bond]) -> None:
+def _keep_double_bonds(part: Chem.Mol, marked: Sequence[Chem.Bond]) -> None:
     """Carry the product's E/Z marks over to double bonds that lost theirs because a substituent was exchanged.
 
     RDKit keeps the mark of a double bond only while the substituents it refers to stay; what takes the place of one

@@ -1,8 +1,8 @@
 """The offline chemist's judgement: which reactants made this product, by the lessons of like reactions.
 
-Every lesson is a retro template with the reactions it was learned from. Each of those precedents votes for what its
-template gives, the more the likelier its product is this product and its reactants are these reactants: the
-similarity method of Coley et al., ACS Cent. Sci. 2017, 3, 1237 (RetroSim).
+Every lesson is a retro template with the reactions it was learned from. The templates make the proposals; the
+reactions of all lessons decide between them (see ``evidence``), in the line of the similarity method of Coley et al.,
+ACS Cent. Sci. 2017, 3, 1237 (RetroSim).
 
     >>> lesson = Lesson("e1", (extract_template("CC(=O)NC", "CC(=O)O.CN").smarts,), (), (case,))
     >>> rank_candidates("CCC(=O)NCC", [lesson])[0].reactants
@@ -11,34 +11,23 @@ similarity method of Coley et al., ACS Cent. Sci. 2017, 3, 1237 (RetroSim).
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from flex_dspy.molecules import canonical_smiles, fingerprint
-from flex_dspy.offline.application import apply_template, disconnections, generalized, sites
-from flex_dspy.offline.environments import Environment, changed_site, environment, likeness
+from flex_dspy.molecules import canonical_smiles
+from flex_dspy.offline.application import Site, apply_template, disconnections
+from flex_dspy.offline.changes import Bits, change, changes
+from flex_dspy.offline.evidence import Cases, Evidence, Numbers, Proposals, weigh
+from flex_dspy.offline.general import generalized
 from flex_dspy.offline.templates import Template, extract_template
 
 __all__ = ["Candidate", "Case", "Lesson", "Template", "apply_template", "extract_template", "rank_candidates"]
 
-# How sharply a vote falls with dissimilarity; tuned on the USPTO-50k validation split.
-_PRODUCT_POWER = 3.0
-_REACTANT_POWER = 4.0
-_LOCAL_POWER = 4.0
-# How many like products are asked whether a template fits them too.
-_RIVALS = 50
-# How many of a lesson's precedents vote: the nearest decide, and a common template has hundreds.
-_VOTERS = 20
-# What a template is granted before its first trial.
-_PRIOR_USED, _PRIOR_UNUSED = 0.003, 0.007
 # How many lessons, the nearest first, are also tried in their templates' general form.
 _GENERALIZED = 100
-# By what factor a reactant that some solved case made or used raises an outcome.
-_KNOWN = 1.7
 # By how much one warning about an identical product lowers an outcome.
 _DOUBT = 0.5
 
@@ -48,8 +37,8 @@ class Case:
     """A precedent: a reaction that a lesson was learned from.
 
     Attributes:
-        product: SMILES of its product.
-        reactants: SMILES of its reactants.
+        product: Canonical SMILES of its product.
+        reactants: Canonical SMILES of its reactants.
         similarity: Tanimoto similarity of its product to the product in question, 0 to 1.
     """
 
@@ -81,38 +70,36 @@ class Candidate:
 
     Attributes:
         reactants: Their canonical SMILES.
-        score: The sum of votes, larger is better.
-        lesson_ids: The lessons that voted for it, the strongest first.
-        template: The template of the strongest vote.
-        reliability: The share of like places where that template fits in which it was used, 0 to 1.
-        precedent: The solved case of that vote whose product is most like this one; None where there is none.
+        score: Its share of the weight of all proposals, 0 to 1, lowered by warnings: an estimate of the chance that it
+            is how the product was made.
+        lesson_ids: The lessons that teach it, the strongest first.
+        template: The template that gives it.
+        precedent: The solved case whose change is most like this one; None where there is none.
     """
 
     reactants: str
     score: float
     lesson_ids: tuple[str, ...]
     template: str
-    reliability: float = 0.0
     precedent: Case | None = None
 
 
+@dataclass(slots=True)
+class _Source:
+    """Where an outcome comes from: templates, or only the general form of one, and the lessons, by index."""
+
+    templates: list[str] = field(default_factory=list)
+    general: bool = False
+    lessons: set[int] = field(default_factory=set)
+
+
 @dataclass(frozen=True, slots=True)
-class _Trial:
-    """A place in a solved case's product where a template fits."""
+class _Known:
+    """A solved case, with the index of its lesson and its environments."""
 
-    similarity: float
-    surroundings: Environment
-    used: bool
-
-
-@dataclass(frozen=True, slots=True)
-class _Vote:
-    """What one lesson's template says for one outcome."""
-
-    weight: float
-    lesson: Lesson
-    template: str
-    reliability: float
+    lesson: int
+    case: Case
+    change: Bits
 
 
 def rank_candidates(product: str, lessons: Sequence[Lesson], limit: int = 50) -> list[Candidate]:
@@ -127,142 +114,99 @@ def rank_candidates(product: str, lessons: Sequence[Lesson], limit: int = 50) ->
         The candidates; empty for a bad SMILES or where no template fits.
     """
     target = canonical_smiles(product)
-    if target is None:
+    proposed = {} if target is None else _proposed(target, lessons)
+    if target is None or not proposed:
         return []
-    nearest, known = _nearest_cases(lessons), _known_molecules(lessons)
-    lessons = [replace(lesson, precedents=tuple(_closest(lesson.precedents, _VOTERS))) for lesson in lessons]
-    votes: dict[str, list[_Vote]] = defaultdict(list)
-    given: dict[str, list[str]] = {}
-    voted: set[tuple[str, str]] = set()  # a lesson votes by the most special form of its template that gives an outcome
-    for template, teachers in _taught(lessons).items():
-        outcomes = {o: sites for o, sites in disconnections(template, target).items() if o != target}
-        given[template] = sorted(outcomes)
-        record = _record(template, teachers, nearest) if outcomes else []
-        for outcome in given[template]:
-            reliability = _reliability([environment(target, site) for site in outcomes[outcome]], record)
-            for lesson in teachers:
-                if (lesson.id, outcome) not in voted:
-                    voted.add((lesson.id, outcome))
-                    weight = reliability * _support(outcome, lesson.precedents)
-                    votes[outcome].append(_Vote(weight, lesson, template, reliability))
-    doubts = _doubts(given, lessons)
-    ranked = [
-        _candidate(outcome, cast, doubts.get(outcome, 1.0) * _familiarity(outcome, known))
-        for outcome, cast in votes.items()
-    ]
-    return sorted(ranked, key=lambda candidate: (-candidate.score, candidate.reactants))[:limit]
+    known = _known(lessons)
+    evidence = _evidence(target, proposed, known)
+    share = _shares(evidence.weight) * _doubts(proposed, lessons)
+    strength = np.zeros((len(lessons), len(share)), np.float32)
+    np.add.at(strength, [k.lesson for k in known], evidence.support)
+    ranked = []
+    for score, outcome, n in sorted(zip((-share).tolist(), proposed, range(len(share)), strict=True))[:limit]:
+        source = proposed[outcome]
+        strongest = sorted(source.lessons, key=lambda lesson: (-strength[lesson, n], lessons[lesson].id))
+        ids = tuple(dict.fromkeys(lessons[lesson].id for lesson in strongest))
+        nearest = known[int(evidence.alike[:, n].argmax())].case if known else None
+        ranked.append(Candidate(outcome, -score, ids, source.templates[0], nearest))
+    return ranked
 
 
-def _taught(lessons: Sequence[Lesson]) -> dict[str, list[Lesson]]:
-    """The lessons that teach each template, then those that teach each general form of one."""
-    taught: dict[str, list[Lesson]] = defaultdict(list)
-    for lesson in lessons:
-        for template in dict.fromkeys(lesson.templates):
-            taught[template].append(lesson)
-    for lesson in lessons[:_GENERALIZED]:
-        for general in dict.fromkeys(map(generalized, lesson.templates)):
-            if general is not None:
-                taught[general].append(lesson)
+def _proposed(target: str, lessons: Sequence[Lesson]) -> dict[str, _Source]:
+    """What the templates give, then what general forms of the nearest lessons' templates give in other places."""
+    taught = _teachers([lesson.templates for lesson in lessons])
+    nearest = lessons[:_GENERALIZED]
+    general = _teachers([list(filter(None, map(generalized, lesson.templates))) for lesson in nearest])
+    sources: dict[str, _Source] = {}
+    done: dict[str, dict[Site, str]] = defaultdict(dict)
+    for template, teachers in taught.items():
+        form = generalized(template) or template
+        for outcome, sites in disconnections(template, target, done[form]).items():
+            source = sources.setdefault(outcome, _Source())
+            source.templates.append(template)
+            source.lessons |= teachers | general.get(form, set())
+            done[form].update(dict.fromkeys(sites, outcome))
+    for form, teachers in general.items():
+        for outcome in disconnections(form, target, done[form]):
+            source = sources.setdefault(outcome, _Source([form], general=True))
+            source.lessons |= teachers
+    sources.pop(target, None)
+    return sources
+
+
+def _teachers(templates: Sequence[Sequence[str]]) -> dict[str, set[int]]:
+    """For each template the indices of the lessons that teach it."""
+    taught: dict[str, set[int]] = defaultdict(set)
+    for n, own in enumerate(templates):
+        for template in own:
+            taught[template].add(n)
     return taught
 
 
-def _support(outcome: str, precedents: Sequence[Case]) -> float:
-    """How well an outcome agrees with the reactions that its template was learned from."""
-    return sum(
-        case.similarity**_PRODUCT_POWER * _similarity(outcome, case.reactants) ** _REACTANT_POWER for case in precedents
+def _known(lessons: Sequence[Lesson]) -> list[_Known]:
+    """The solved cases of all lessons; those that cannot be read are passed over."""
+    cases = ((n, case) for n, lesson in enumerate(lessons) for case in lesson.precedents)
+    read = ((n, case, change(case.product, case.reactants)) for n, case in cases)
+    return [_Known(n, case, environments) for n, case, environments in read if environments is not None]
+
+
+def _evidence(target: str, proposed: Mapping[str, _Source], known: Sequence[_Known]) -> Evidence:
+    molecules = [outcome.split(".") for outcome in proposed]
+    seen = {molecule for k in known for molecule in (k.case.product, *k.case.reactants.split("."))}
+    proposals = Proposals(
+        changes(target, list(proposed)),
+        np.array([len(needed) for needed in molecules], np.float32),
+        np.array([sum(molecule not in seen for molecule in needed) for needed in molecules], np.float32),
+        np.array([source.general for source in proposed.values()], np.float32),
     )
+    environments = np.array([k.change for k in known]) if known else proposals.changes[:0]
+    lessons = [k.lesson for k in known]
+    taught = np.zeros((max(lessons, default=0) + 1, len(proposed)), bool)
+    for n, source in enumerate(proposed.values()):
+        taught[[lesson for lesson in source.lessons if lesson < len(taught)], n] = True
+    cases = Cases(
+        environments,
+        np.array([k.case.similarity for k in known], np.float32),
+        taught[lessons],
+    )
+    return weigh(cases, proposals)
 
 
-def _record(template: str, teachers: Sequence[Lesson], nearest: Sequence[Case]) -> list[_Trial]:
-    """Where else a template fits: the places where it was used, and those where it was not.
+def _shares(weight: Numbers) -> Numbers:
+    """Each proposal's share of the weight of all."""
+    powers = np.exp(weight - weight.max())
+    return np.asarray(powers / powers.sum())
 
-    A product has many bonds that could be cut. That a template fits says little; that it fits and was the one used
-    says more.
+
+def _doubts(proposed: Mapping[str, _Source], lessons: Sequence[Lesson]) -> Numbers:
+    """By what factor warnings lower each proposal: the more, the closer the case that went wrong.
+
+    A warning about a template that no lesson teaches has nothing to lower.
     """
-    own = {case.product: case for lesson in teachers for case in lesson.precedents}
-    others = (case for case in nearest if case.product not in own)
-    near = {case.product for case in nearest}
-    record = []
-    for case in (*own.values(), *others):
-        places = sites(template, case.product)
-        used = changed_site(case.product, case.reactants, places) if case.product in own else None
-        for site in places:
-            if site == used or case.product in near:
-                record.append(_Trial(case.similarity, environment(case.product, site), site == used))
-    return record
-
-
-def _reliability(places: Sequence[Environment], record: Sequence[_Trial]) -> float:
-    """The share of the trials in which the template was used, those in like surroundings counting most.
-
-    Args:
-        places: The surroundings of the sites where it would be used now.
-        record: Its trials.
-
-    Source: the kernel estimate of Nadaraya, Theory Probab. Appl. 1964, 9, 141, and Watson, Sankhya A 1964, 26, 359.
-    """
-    used, unused = _PRIOR_USED, _PRIOR_UNUSED
-    for trial in record:
-        alike = max(likeness(place, trial.surroundings) for place in places)
-        weight = trial.similarity * alike**_LOCAL_POWER
-        if trial.used:
-            used += weight
-        else:
-            unused += weight
-    return used / (used + unused)
-
-
-def _nearest_cases(lessons: Sequence[Lesson]) -> list[Case]:
-    """The precedents most like the product, of all lessons."""
-    cases = {case.product: case for lesson in lessons for case in lesson.precedents}
-    return _closest(cases.values(), _RIVALS)
-
-
-def _closest(cases: Iterable[Case], count: int) -> list[Case]:
-    return sorted(cases, key=lambda case: (-case.similarity, case.product, case.reactants))[:count]
-
-
-def _known_molecules(lessons: Sequence[Lesson]) -> frozenset[str]:
-    """What the solved cases were made from, and what they made: molecules that can be had."""
-    cases = {(case.product, case.reactants) for lesson in lessons for case in lesson.precedents}
-    return frozenset(molecule for product, reactants in cases for molecule in (product, *reactants.split(".")))
-
-
-def _familiarity(outcome: str, known: frozenset[str]) -> float:
-    """By what factor known reactants raise an outcome, and unknown ones lower it."""
-    return math.prod(_KNOWN if molecule in known else 1 / _KNOWN for molecule in outcome.split("."))
-
-
-def _doubts(given: Mapping[str, Sequence[str]], lessons: Sequence[Lesson]) -> dict[str, float]:
-    """By what factor warnings lower an outcome: the more, the closer the case that went wrong.
-
-    A warning about a template that no lesson teaches has nothing to lower, and is not worked out.
-    """
-    doubts: dict[str, float] = {}
+    warned: dict[str, float] = {}
     for lesson in lessons:
         closeness = max((case.similarity for case in lesson.precedents), default=0.5)
         for template in dict.fromkeys(lesson.avoid):
-            for outcome in given.get(template, ()):
-                doubts[outcome] = doubts.get(outcome, 1.0) * (1.0 - _DOUBT * closeness)
-    return doubts
-
-
-def _candidate(outcome: str, votes: list[_Vote], factor: float) -> Candidate:
-    votes = sorted(votes, key=lambda vote: (-vote.weight, vote.lesson.id, vote.template))
-    return Candidate(
-        reactants=outcome,
-        score=factor * sum(vote.weight for vote in votes),
-        lesson_ids=tuple(dict.fromkeys(vote.lesson.id for vote in votes)),
-        template=votes[0].template,
-        reliability=votes[0].reliability,
-        precedent=next(iter(votes[0].lesson.precedents), None),
-    )
-
-
-def _similarity(one: str, other: str) -> float:
-    """Tanimoto similarity of two fingerprints, 0 where either has none."""
-    left, right = fingerprint(one), fingerprint(other)
-    if left is None or right is None:
-        return 0.0
-    either = int(np.bitwise_count(left | right).sum())
-    return int(np.bitwise_count(left & right).sum()) / either if either else 0.0
+            warned[template] = warned.get(template, 1.0) * (1.0 - _DOUBT * closeness)
+    factors = [[warned.get(template, 1.0) for template in source.templates] for source in proposed.values()]
+    return np.array([np.prod(own) for own in factors], np.float32)

@@ -8,7 +8,7 @@ offline chemist does it (see ``flex_dspy.offline.reactions``).
     1. CCC(=O)O.CCN
        template: [C:1]-[N;H1;D2;+0:3]-;!@[C;H0;D3;+0:2](=[O:4])-[C:5]>>[C:1]-[N:3].[C:2](=[O:4])(-[C:5])-[O]
        nearest solved case (0.643): CC(=O)NCC => CC(=O)O.CCN
-       record: used in 62% of the like places where it fits
+       estimated chance: 62%
        source: lesson 8c1f6c1b2a0f4d11, amide formation from a carboxylic acid
 """
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from flex_dspy.offline.reactions import Candidate
 
 # What the ranking looks at, whatever the actor's own prompt has room for.
-BREADTH: Mapping[str, int] = {"k": 500, "depth": 600, "token_budget": 400_000}
+BREADTH: Mapping[str, int] = {"k": 400, "depth": 400, "token_budget": 300_000}
 NO_CANDIDATE = "(no template of the library fits this molecule)"
 
 
@@ -76,7 +76,7 @@ def suggested(count: int) -> Callable[[str], str]:
 
 
 def propose(retriever: ExperienceRetriever, product: str, count: int = 10, *, exclude: str | None = None) -> str:
-    """Ranked candidates as text: reactants, template, nearest solved case, record, and the lesson they come from.
+    """Ranked candidates as text: reactants, template, nearest solved case, chance, and the lesson they come from.
 
     Args:
         retriever: Whose library is read, and whose rules on a product's own solution hold.
@@ -99,7 +99,7 @@ def _written(number: int, candidate: Candidate, lessons: Mapping[str, Hit]) -> s
     if (case := candidate.precedent) is not None:
         lines.append(f"   nearest solved case ({case.similarity:.3f}): {case.product} => {case.reactants}")
     entry = lessons[candidate.lesson_ids[0]].experience
-    use = f"; the lesson helped {entry.helped} times, misled {entry.hurt}" if entry.helped + entry.hurt else ""
-    lines.append(f"   record: used in {candidate.reliability:.0%} of the like places where it fits{use}")
-    lines.append(f"   source: lesson {entry.id}, {' '.join(entry.category.split())}")
+    lines.append(f"   estimated chance: {candidate.score:.0%}")
+    use = f" (helped {entry.helped} times, misled {entry.hurt})" if entry.helped + entry.hurt else ""
+    lines.append(f"   source: lesson {entry.id}{use}, {' '.join(entry.category.split())}")
     return "\n".join(lines)

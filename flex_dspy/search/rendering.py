@@ -7,6 +7,7 @@ open or close the block, or that DSPy's adapters read as field headers, are brok
 
 from __future__ import annotations
 
+import functools
 import re
 import string
 from collections.abc import Callable, Iterable, Sequence
@@ -177,7 +178,9 @@ def _rules(hit: Hit) -> Iterable[str]:
 
 def _precedents(hit: Hit) -> Iterable[str]:
     for precedent, similarity in hit.precedents:
-        answer = _ARROW.sub("⇒", _line(precedent.answer))  # the last arrow of the line is the one that counts
+        answer = _line(precedent.answer)
+        if "=>" in answer:
+            answer = _ARROW.sub("⇒", answer)  # the last arrow of the line is the one that counts
         yield f"Solved ({similarity:.3f}): {_line(precedent.problem)} => {answer}"
 
 
@@ -210,8 +213,10 @@ def _safe(text: str) -> str:
     return text
 
 
+@functools.lru_cache(maxsize=100_000)  # the same solved cases are shown again and again
 def _line(text: str) -> str:
-    return _safe(" ".join(text.split()))
+    line = _safe(" ".join(text.split()))
+    return text if line == text else line  # an equal copy would take memory
 
 
 def _cell(text: str) -> str:
@@ -219,8 +224,10 @@ def _cell(text: str) -> str:
     return _line(text).replace("|", "/")
 
 
+@functools.lru_cache(maxsize=20_000)
 def _indented(text: str) -> str:
-    return INDENT.join(_safe(text).splitlines())
+    written = INDENT.join(_safe(text).splitlines())
+    return text if written == text else written
 
 
 @dataclass(slots=True)
@@ -244,7 +251,7 @@ def parse(block: str) -> list[Rendered]:
     entries: list[Rendered] = []
     for line in _joined(block):
         first = line.partition("\n")[0]
-        if head := _HEAD.fullmatch(first):
+        if line.startswith("## ") and (head := _HEAD.fullmatch(first)):
             zone: Zone = head[2]  # type: ignore[assignment]
             entries.append(Rendered(head[1], zone, head[3].strip()))
         elif not entries:
@@ -253,7 +260,7 @@ def parse(block: str) -> list[Rendered]:
             entries[-1].method = line.removeprefix("Method: ")
         elif line.startswith("Rule: "):
             entries[-1].rules.append(line.removeprefix("Rule: "))
-        elif solved := _SOLVED.fullmatch(first):
+        elif line.startswith("Solved (") and (solved := _SOLVED.fullmatch(first)):
             entries[-1].precedents.append((solved[2], solved[3], float(solved[1])))
     return entries
 

@@ -24,21 +24,18 @@ from flex_dspy.measuring.intervals import wilson
 from flex_dspy.metrics.uspto50k import maxfrag, rank_of_reference
 from flex_dspy.models.lm import close
 from flex_dspy.molecules import canonical_smiles
-from flex_dspy.offline import chemist, reactions
-from flex_dspy.offline.application import disconnections
+from flex_dspy.offline import chemist, evidence, reactions
+from flex_dspy.offline.changes import LOST, changes
 from flex_dspy.search.retrieval import ExperienceRetriever
 from flex_dspy.tasks import OFFLINE_RETRIEVAL
 
 TASK = get_task("uspto50k")
 _STEREO = str.maketrans("", "", "@/\\")
-# An idea that is taken out, by the constants that do so.
-ABLATIONS: Mapping[str, tuple[dict[str, float], dict[str, int]]] = {
-    "all": ({}, {}),
-    "surroundings do not count": ({"_LOCAL_POWER": 0.0}, {}),
-    "known molecules do not count": ({"_KNOWN": 1.0}, {}),
-    "300 precedents": ({}, {"k": 300, "depth": 300}),
-    "likeness of reactants does not count": ({"_REACTANT_POWER": 0.0}, {}),
-    "how often a template was used does not count": ({"_PRIOR_USED": 1e9}, {}),
+# An idea that is taken out: a count of the evidence, or a constant.
+ABLATIONS: Mapping[str, tuple[str | None, dict[str, object]]] = {
+    "all": (None, {}),
+    **{f"without: {count}": (count, {}) for count in evidence.POWERS},
+    "without general forms": (None, {"_GENERALIZED": 0}),
 }
 
 
@@ -107,9 +104,11 @@ def _row(name: str, places: Sequence[int], fragments: Sequence[bool]) -> str:
 def _ablation(library: ExperienceLibrary, examples: list[dspy.Example]) -> None:
     """The ranking alone, in this process, as its constants are changed."""
     print("\n" + _head("ablation"))
-    for name, (constants, retrieval) in ABLATIONS.items():
-        retriever = ExperienceRetriever(library, **{"views": TASK.views, **OFFLINE_RETRIEVAL, **retrieval})
+    retriever = ExperienceRetriever(library, **{"views": TASK.views, **OFFLINE_RETRIEVAL})
+    for name, (count, constants) in ABLATIONS.items():
         with contextlib.ExitStack() as stack:
+            if count is not None:
+                stack.enter_context(patch.dict(evidence.POWERS, {count: 0.0}))
             for constant, value in constants.items():
                 stack.enter_context(patch.object(reactions, constant, value))
             chemist.candidates.cache_clear()
@@ -141,13 +140,10 @@ def _kind(example: dspy.Example, ranked: Sequence[reactions.Candidate]) -> str:
     places = [found for found in ranked if found.reactants == reference]
     if not places:
         return "no template at hand gives the reference"
-    cuts = [
-        frozenset().union(*disconnections(found.template, example.product).get(found.reactants, ()))
-        for found in (ranked[0], places[0])
-    ]
-    if cuts[0] == cuts[1]:
+    (one, other) = changes(canonical_smiles(example.product) or "", [best, reference])[:, LOST]
+    if (one == other).all():
         return "the right place, with other reagents or leaving groups"
-    return "a place beside the right one" if cuts[0] & cuts[1] else "another bond or group of the product"
+    return "a place beside the right one" if (one & other).any() else "another bond or group of the product"
 
 
 if __name__ == "__main__":

@@ -1,0 +1,82 @@
+"""The general form of a retro template: its centre without the neighbours, so that it fits where only that is alike.
+
+>>> generalized(extract_template("CC(=O)NC", "CC(=O)O.CN").smarts)
+'[C;H0;D3;+0:1](-;!@[N;H1;D2;+0:2])=[O:3]>>[C:1](=[O:3])-[O].[N:2]'
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+
+from rdkit import Chem
+
+from flex_dspy.offline.application import RetroTemplate, read_template
+from flex_dspy.offline.smarts import PRODUCT, REACTANTS, TemplateAtom, TemplateGraph, write_retro_smarts
+
+_NUMBER = re.compile(r":\d+(?=]$)")
+_MULTIPLE = (Chem.BondType.DOUBLE, Chem.BondType.TRIPLE)
+
+
+@functools.lru_cache(maxsize=16_000)
+def generalized(smarts: str) -> str | None:
+    """The general form of a retro template; equal forms have equal texts.
+
+    Heteroatoms that are multiply bonded to the centre stay: without its oxygen a carbonyl is none.
+
+    Args:
+        smarts: Retro reaction SMARTS.
+
+    Returns:
+        The form; None for a bad template, one that is general already, or one with bonds that are not written out.
+    """
+    template = read_template(smarts)
+    if template is None:
+        return None
+    centre = {template.pattern.GetAtomWithIdx(place).GetAtomMapNum() for place, _ in template.centre}
+    outside = {
+        atom.GetAtomMapNum()
+        for atom in template.pattern.GetAtoms()
+        if atom.GetAtomMapNum() not in centre and not _belongs(atom, centre)
+    }
+    graph = _graph(template, outside) if outside else None
+    return None if graph is None else write_retro_smarts(graph)
+
+
+def _belongs(atom: Chem.Atom, centre: set[int]) -> bool:
+    return any(
+        bond.GetBondType() in _MULTIPLE and bond.GetOtherAtom(atom).GetAtomMapNum() in centre
+        for bond in atom.GetBonds()
+    )
+
+
+def _graph(template: RetroTemplate, outside: set[int]) -> TemplateGraph | None:
+    """Both sides of a template without some atoms; None where a bond is not written out."""
+    patterns: dict[object, list[str]] = {}
+    bonds: dict[tuple[object, object], list[str]] = {}
+    molecules: dict[object, int] = {}
+    for n, part in enumerate((template.pattern, *template.reaction.GetProducts()), -1):
+        side = PRODUCT if n < 0 else REACTANTS
+        # An atom is known by its number in the template; one that only the reactants have, by its place there.
+        names = {atom.GetIdx(): atom.GetAtomMapNum() or (n, atom.GetIdx()) for atom in part.GetAtoms()}
+        for atom in part.GetAtoms():
+            if (name := names[atom.GetIdx()]) not in outside:
+                patterns.setdefault(name, ["", ""])[side] = _pattern(atom.GetSmarts())
+                molecules[name] = n
+        for bond in part.GetBonds():
+            ends = names[bond.GetBeginAtomIdx()], names[bond.GetEndAtomIdx()]
+            if outside.isdisjoint(ends):
+                text = bond.GetSmarts().replace("&", ";")
+                if not text:
+                    return None
+                key = ends if ends in bonds or ends[::-1] not in bonds else ends[::-1]
+                bonds.setdefault(key, ["", ""])[side] = text
+    order = {name: place for place, name in enumerate(patterns)}
+    return TemplateGraph(
+        tuple(TemplateAtom((own[0], own[1]), molecules[name]) for name, own in patterns.items()),
+        {(order[a], order[b]): (own[0], own[1]) for (a, b), own in bonds.items()},
+    )
+
+
+def _pattern(smarts: str) -> str:
+    return _NUMBER.sub("", smarts).strip("[]").replace("&", ";")
