@@ -22,7 +22,8 @@ from flex_dspy.molecules import canonical_smiles
 # Longer texts are no template; the bound keeps a damaged library from stalling the substructure search.
 _LONGEST_SMARTS = 2_000
 _MAX_OUTCOMES = 64
-_STEREO = re.compile(r"\[[^]]*@|[/\\]")  # a mark on an atom or beside a double bond; between brackets, @ means a ring
+_MARK = re.compile(r"[@/\\]")
+_STEREO = re.compile(r"\[[^]]*@|[/\\]")  # in SMARTS, an @ that is not in brackets asks for a ring
 
 Site = tuple[tuple[int, str], ...]
 """The atoms of a product that a template's centre falls on, by symmetry class, each with what becomes of it there."""
@@ -99,9 +100,8 @@ def disconnections(smarts: str, product: str, done: Mapping[Site, str] | None = 
         if result is None:
             continue
         found.setdefault(result, set()).add(site)
-        if (
-            not template.stereo
-        ):  # results that differ in the order of like neighbours are one, unless that is a configuration
+        # Results that differ in the order of like neighbours alone are one, unless that order is a configuration.
+        if not template.stereo:
             known[site] = result
     return found
 
@@ -201,11 +201,12 @@ def _valid_reactants(parts: tuple[Chem.Mol, ...], marked: Sequence[Chem.Bond]) -
             Chem.SanitizeMol(part)
             if marked:
                 _keep_double_bonds(part, marked)
-        # Each part by itself, as the same one comes out of many disconnections.
-        written = [canonical_smiles(Chem.MolToSmiles(part)) for part in parts]
+        written = [Chem.MolToSmiles(part) for part in parts]
     except (ValueError, RuntimeError):
         return None
-    return None if None in written else ".".join(sorted(".".join(filter(None, written)).split(".")))
+    # A mark may stand where no configuration is left; reading takes it away. Other texts are canonical as they are.
+    read = [canonical_smiles(text) if _MARK.search(text) else text for text in written]
+    return None if None in read else ".".join(sorted(".".join(filter(None, read)).split(".")))
 
 
 def _keep_double_bonds(part: Chem.Mol, marked: Sequence[Chem.Bond]) -> None:

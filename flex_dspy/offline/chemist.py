@@ -80,14 +80,18 @@ def candidates(product: str, experiences: str) -> tuple[Candidate, ...]:
 
 
 def _lesson(entry: rendering.Rendered) -> Lesson:
-    good = [rule for rule in entry.rules if not rule.startswith("Avoid:")]
-    bad = [rule for rule in entry.rules if rule.startswith("Avoid:")]
     cases = tuple(Case(product, reactants, similarity) for product, reactants, similarity in entry.precedents)
-    return Lesson(entry.id, _templates(good), _templates(bad), cases)
+    return Lesson(entry.id, *_templates(tuple(entry.rules)), cases)
 
 
-def _templates(rules: Sequence[str]) -> tuple[str, ...]:
-    return tuple(smarts for rule in rules for smarts in _TEMPLATE.findall(rule))
+@functools.lru_cache(maxsize=20_000)
+def _templates(rules: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The templates to use and those to avoid."""
+    good, bad = (
+        tuple(smarts for rule in rules if rule.startswith("Avoid:") == avoid for smarts in _TEMPLATE.findall(rule))
+        for avoid in (False, True)
+    )
+    return good, bad
 
 
 # -- verifier ----------------------------------------------------------------------------------------------

@@ -13,9 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from flex_dspy.offline.changes import GAINED, LOST, PRODUCT, REACTANTS, Bits, likeness, shared, size
-
-Numbers = npt.NDArray[np.float32]
+from flex_dspy.offline.changes import GAINED, LOST, PRODUCT, REACTANTS, Bits, Numbers, likeness, shared, size
 
 # What each count is raised to, in the order in which `weigh` makes them.
 POWERS = {

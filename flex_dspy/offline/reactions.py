@@ -19,8 +19,8 @@ import numpy as np
 
 from flex_dspy.molecules import canonical_smiles
 from flex_dspy.offline.application import Site, apply_template, disconnections
-from flex_dspy.offline.changes import Bits, change, changes
-from flex_dspy.offline.evidence import Cases, Evidence, Numbers, Proposals, weigh
+from flex_dspy.offline.changes import Bits, Numbers, change, changes
+from flex_dspy.offline.evidence import Cases, Evidence, Proposals, weigh
 from flex_dspy.offline.general import generalized
 from flex_dspy.offline.templates import Template, extract_template
 

@@ -11,7 +11,7 @@ import functools
 import re
 import string
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from flex_dspy.libraries.experience import Experience, Precedent, Zone
@@ -243,33 +243,52 @@ class Rendered:
 
 
 _HEAD = re.compile(r"## ([^|]+) \| (golden|warning|mixed) \|([^|]*)(?:\|.*)?")
-_SOLVED = re.compile(r"Solved \(([\d.]+)\): (.*) => ?(.*)")
 
 
 def parse(block: str) -> list[Rendered]:
     """Read a rendered block back; lines that do not belong to the format are passed over."""
     entries: list[Rendered] = []
-    for line in _joined(block):
-        first = line.partition("\n")[0]
-        if line.startswith("## ") and (head := _HEAD.fullmatch(first)):
-            zone: Zone = head[2]  # type: ignore[assignment]
-            entries.append(Rendered(head[1], zone, head[3].strip()))
-        elif not entries:
-            continue
-        elif line.startswith("Method: "):
-            entries[-1].method = line.removeprefix("Method: ")
-        elif line.startswith("Rule: "):
-            entries[-1].rules.append(line.removeprefix("Rule: "))
-        elif line.startswith("Solved (") and (solved := _SOLVED.fullmatch(first)):
-            entries[-1].precedents.append((solved[2], solved[3], float(solved[1])))
+    for text in f"\n{block}".partition(f"\n{CLOSE}")[0].split("\n## "):
+        # What an entry teaches is the same in every prompt, and is read once; which cases are shown is not.
+        head, *cases = text.split("\nSolved (")
+        lines = [case.partition("\n") for case in cases]
+        taught = _taught("\n".join([f"## {head}", *(rest for _, _, rest in lines if rest)]))
+        if taught is not None:
+            solved = [case for line, _, _ in lines if (case := _solved(line))]
+            entries.append(replace(taught, rules=list(taught.rules), precedents=solved))
     return entries
 
 
+def _solved(line: str) -> tuple[str, str, float] | None:
+    """Problem, answer and similarity of a line on a solved case, from its first figure on."""
+    similarity, _, case = line.partition("): ")
+    problem, arrow, answer = case.rpartition(" =>")
+    if not arrow or not similarity.replace(".", "", 1).isdecimal():
+        return None
+    return problem, answer.removeprefix(" "), float(similarity)
+
+
+@functools.lru_cache(maxsize=20_000)
+def _taught(text: str) -> Rendered | None:
+    """An entry without its solved cases; None for what is no entry."""
+    first, *lines = _joined(text) or [""]
+    head = _HEAD.fullmatch(first.partition("\n")[0])
+    if head is None:
+        return None
+    zone: Zone = head[2]  # type: ignore[assignment]
+    entry = Rendered(head[1], zone, head[3].strip())
+    for line in lines:
+        if line.startswith("Method: "):
+            entry.method = line.removeprefix("Method: ")
+        elif line.startswith("Rule: "):
+            entry.rules.append(line.removeprefix("Rule: "))
+    return entry
+
+
 def _joined(block: str) -> list[str]:
-    """The lines of a block, each with its indented continuation, up to the block's end."""
-    body = block.partition(f"\n{CLOSE}")[0]
+    """The lines of a block, each with its indented continuation."""
     lines: list[str] = []
-    for line in body.splitlines():
+    for line in block.splitlines():
         if line.startswith(INDENT[1:]) and lines:
             lines[-1] += "\n" + line.removeprefix(INDENT[1:])
         else:

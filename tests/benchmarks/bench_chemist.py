@@ -25,7 +25,8 @@ from flex_dspy.metrics.uspto50k import maxfrag, rank_of_reference
 from flex_dspy.models.lm import close
 from flex_dspy.molecules import canonical_smiles
 from flex_dspy.offline import chemist, evidence, reactions
-from flex_dspy.offline.changes import LOST, changes
+from flex_dspy.offline.mapping import MolGraph, map_atoms
+from flex_dspy.offline.templates import reaction_centre
 from flex_dspy.search.retrieval import ExperienceRetriever
 from flex_dspy.tasks import OFFLINE_RETRIEVAL
 
@@ -140,10 +141,18 @@ def _kind(example: dspy.Example, ranked: Sequence[reactions.Candidate]) -> str:
     places = [found for found in ranked if found.reactants == reference]
     if not places:
         return "no template at hand gives the reference"
-    (one, other) = changes(canonical_smiles(example.product) or "", [best, reference])[:, LOST]
-    if (one == other).all():
+    one, other = (_centre(example.product, reactants) for reactants in (best, reference))
+    if one == other:
         return "the right place, with other reagents or leaving groups"
-    return "a place beside the right one" if (one & other).any() else "another bond or group of the product"
+    return "a place beside the right one" if one & other else "another bond or group of the product"
+
+
+def _centre(product: str, reactants: str) -> set[int]:
+    """The product's atoms whose bonds, hydrogens or charge the reaction changes."""
+    after, before = MolGraph.of(product), MolGraph.of(reactants)
+    if after is None or before is None:
+        return set()
+    return reaction_centre(after, before, map_atoms(after, before)[0])
 
 
 if __name__ == "__main__":

@@ -216,9 +216,9 @@ def recovers(hit: Hit, example: dspy.Example) -> bool:
     from flex_dspy.offline.application import apply_template
     from flex_dspy.offline.chemist import _templates
 
-    good = [rule.text for rule in hit.experience.rules if not rule.text.startswith("Avoid:")]
+    good, _ = _templates(tuple(rule.text for rule in hit.experience.rules))
     wanted = canonical_smiles(example.reactants)
-    return any(wanted in apply_template(smarts, example.product) for smarts in _templates(good))
+    return any(wanted in apply_template(smarts, example.product) for smarts in good)
 
 
 # -- the table -------------------------------------------------------------------------------------------
