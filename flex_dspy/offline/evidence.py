@@ -1,9 +1,10 @@
 """How likely each of several disconnections is, by the solved cases at hand.
 
 Every solved case is compared with every proposal: are the products alike, are the reactants, is it the same change in
-like surroundings? Eight counts over the cases speak for or against a proposal; its weight is their product, each to
-a power. That is a conditional logit (McFadden 1974) in the logarithms of the counts. The powers alone are fitted, by
-maximum likelihood on 3,000 reactions of the USPTO-50k training split, each with its own case left out of the library.
+like surroundings? Eight terms of that speak for or against a proposal; its weight is e to the power of their sum, each
+with its coefficient: a conditional logit (McFadden, in: Frontiers in Econometrics, 1974). The coefficients alone are
+fitted, by maximum likelihood on 3,000 reactions of the USPTO-50k training split, each with its own case left out
+(``tests/benchmarks/fit_evidence.py``).
 """
 
 from __future__ import annotations
@@ -15,16 +16,16 @@ import numpy.typing as npt
 
 from flex_dspy.offline.changes import GAINED, LOST, PRODUCT, REACTANTS, Bits, Numbers, likeness, shared, size
 
-# What each count is raised to, in the order in which `weigh` makes them.
-POWERS = {
+# In the order in which `weigh` makes the terms.
+COEFFICIENTS = {
     "solved cases of its template, by likeness of product and reactants": 0.45,
     "solved cases with like reactants": 0.9,
     "the most alike changes": 1.75,
     "places like this one in like products": -1.35,
-    "what is gained over what is lost": -2.0,
-    "e to the number of reactants": -0.55,
-    "e to the number of unknown molecules": -0.6,
-    "e, if only a general form gives it": -1.1,
+    "how much more is gained than lost": -2.0,
+    "number of reactants": -0.55,
+    "number of unknown molecules": -0.6,
+    "only a general form gives it": -1.1,
 }
 _MOST_ALIKE = 5
 
@@ -68,11 +69,13 @@ class Evidence:
     Attributes:
         support: What each case gives to each proposal of its own lesson, shape (n, m).
         alike: How alike the changes are, with the surroundings on both sides, 0 to 1, shape (n, m).
+        terms: What speaks for or against each proposal, shape (8, m).
         weight: The logarithm of each proposal's weight, shape (m,).
     """
 
     support: Numbers
     alike: Numbers
+    terms: Numbers
     weight: Numbers
 
 
@@ -92,15 +95,16 @@ def weigh(cases: Cases, proposals: Proposals) -> Evidence:
     place = shared(cases.changes[:, PRODUCT], proposals.changes[:, LOST]) / np.maximum(losses, 1)
     support, alike = near**3 * reactants**4 * cases.taught, lost * gained
     # The small constants are what is granted before any case.
-    counts = (
-        support.sum(axis=0) + 1e-4,
-        (near * reactants**4).sum(axis=0) + 1e-3,
-        np.sort(alike, axis=0)[-_MOST_ALIKE:].sum(axis=0) / _MOST_ALIKE + 1e-2,
-        (near**3 * place**4).sum(axis=0) + 1e-2,
-        (gains + 1) / (losses + 1),
-        np.exp(proposals.molecules),
-        np.exp(proposals.unknown),
-        np.exp(proposals.general),
+    terms = np.stack(
+        [
+            np.log(support.sum(axis=0) + 1e-4),
+            np.log((near * reactants**4).sum(axis=0) + 1e-3),
+            np.log(np.sort(alike, axis=0)[-_MOST_ALIKE:].sum(axis=0) / _MOST_ALIKE + 1e-2),
+            np.log((near**3 * place**4).sum(axis=0) + 1e-2),
+            np.log((gains + 1) / (losses + 1)),
+            proposals.molecules,
+            proposals.unknown,
+            proposals.general,
+        ]
     )
-    weight = sum(power * np.log(count) for power, count in zip(POWERS.values(), counts, strict=True))
-    return Evidence(support, alike, np.asarray(weight, np.float32))
+    return Evidence(support, alike, terms, np.asarray(list(COEFFICIENTS.values()), np.float32) @ terms)

@@ -32,10 +32,10 @@ from flex_dspy.tasks import OFFLINE_RETRIEVAL
 
 TASK = get_task("uspto50k")
 _STEREO = str.maketrans("", "", "@/\\")
-# An idea that is taken out: a count of the evidence, or a constant.
+# An idea that is taken out: a term of the evidence, or a constant.
 ABLATIONS: Mapping[str, tuple[str | None, dict[str, object]]] = {
     "all": (None, {}),
-    **{f"without: {count}": (count, {}) for count in evidence.POWERS},
+    **{f"without: {term}": (term, {}) for term in evidence.COEFFICIENTS},
     "without general forms": (None, {"_GENERALIZED": 0}),
 }
 
@@ -106,10 +106,10 @@ def _ablation(library: ExperienceLibrary, examples: list[dspy.Example]) -> None:
     """The ranking alone, in this process, as its constants are changed."""
     print("\n" + _head("ablation"))
     retriever = ExperienceRetriever(library, **{"views": TASK.views, **OFFLINE_RETRIEVAL})
-    for name, (count, constants) in ABLATIONS.items():
+    for name, (term, constants) in ABLATIONS.items():
         with contextlib.ExitStack() as stack:
-            if count is not None:
-                stack.enter_context(patch.dict(evidence.POWERS, {count: 0.0}))
+            if term is not None:
+                stack.enter_context(patch.dict(evidence.COEFFICIENTS, {term: 0.0}))
             for constant, value in constants.items():
                 stack.enter_context(patch.object(reactions, constant, value))
             chemist.candidates.cache_clear()
