@@ -15,6 +15,7 @@ from flex_dspy.offline.application import RetroTemplate, read_template
 from flex_dspy.offline.smarts import PRODUCT, REACTANTS, TemplateAtom, TemplateGraph, write_retro_smarts
 
 _NUMBER = re.compile(r":\d+(?=]$)")
+_MOST_ATOMS = 100  # ordering the atoms of one that is larger, and damaged or hostile, could take minutes
 _MULTIPLE = (Chem.BondType.DOUBLE, Chem.BondType.TRIPLE)
 
 
@@ -28,7 +29,7 @@ def generalized(smarts: str) -> str | None:
         smarts: Retro reaction SMARTS.
 
     Returns:
-        The form; None for a bad template, one that is general already, or one with bonds that are not written out.
+        The form; None for a bad template, one that is general already, very large, or with bonds not written out.
     """
     template = read_template(smarts)
     if template is None:
@@ -40,7 +41,7 @@ def generalized(smarts: str) -> str | None:
         if atom.GetAtomMapNum() not in centre and not _belongs(atom, centre)
     }
     graph = _graph(template, outside) if outside else None
-    return None if graph is None else write_retro_smarts(graph)
+    return None if graph is None or len(graph.atoms) > _MOST_ATOMS else write_retro_smarts(graph)
 
 
 def _belongs(atom: Chem.Atom, centre: set[int]) -> bool:

@@ -225,6 +225,18 @@ def test_a_general_form_fits_where_only_the_centre_is_alike():
     assert found.lesson_ids == ("acid",)
 
 
+@pytest.mark.parametrize(
+    "smarts",
+    [
+        "junk",
+        "[C;D1:1]C[N:2]>>[C:1]Br.[N:2]",  # a bond that is not written out
+        "[C;D1:1]-" + "-".join(f"[N;D2:{n}]" for n in range(2, 150)) + "-[O:150]>>" + ".".join(["[C:1]", "[O:150]"]),
+    ],
+)
+def test_what_has_no_general_form(smarts):
+    assert generalized(smarts) is None
+
+
 def test_both_ends_of_a_symmetric_bond_are_tried():
     """Which of the two rings carries the boron is a choice, though the template's ends look alike."""
     suzuki = lesson("suzuki", *REACTIONS["Suzuki coupling"])
