@@ -44,10 +44,7 @@ def change(product: str, reactants: str) -> Bits | None:
     Returns:
         Four sets, shape (4, 16): lost, gained, in the product, in the reactants. None for a bad SMILES.
     """
-    before, after = _counts(product), _counts(reactants)
-    if before is None or after is None:
-        return None
-    return np.packbits([before > after, after > before, before > 0, after > 0], axis=-1).view(np.uint64)
+    return _change(product, reactants)
 
 
 def changes(product: str, outcomes: Sequence[str]) -> Bits:
@@ -57,7 +54,8 @@ def changes(product: str, outcomes: Sequence[str]) -> Bits:
         product: Canonical SMILES of the product.
         outcomes: Canonical SMILES of the reactants of each.
     """
-    found = [change(product, outcome) for outcome in outcomes]
+    # Not kept, unlike solved cases: no product is asked for again, and they would drive those out.
+    found = [_change(product, outcome) for outcome in outcomes]
     return np.array([np.zeros((4, _BITS // 64), np.uint64) if one is None else one for one in found])
 
 
@@ -79,6 +77,13 @@ def likeness(some: Bits, others: Bits) -> Numbers:
     """Tanimoto similarities, 0 to 1, shape (n some, n others)."""
     common = shared(some, others)
     return np.asarray(common / np.maximum(size(some)[..., None] + size(others) - common, 1), np.float32)
+
+
+def _change(product: str, reactants: str) -> Bits | None:
+    before, after = _counts(product), _counts(reactants)
+    if before is None or after is None:
+        return None
+    return np.packbits([before > after, after > before, before > 0, after > 0], axis=-1).view(np.uint64)
 
 
 def _counts(smiles: str) -> npt.NDArray[np.uint32] | None:
