@@ -256,6 +256,11 @@ def test_order_of_lessons_does_not_matter():
     assert rank_candidates(product, [ACID, CHLORIDE]) == rank_candidates(product, [CHLORIDE, ACID])
 
 
+def test_a_lesson_without_solved_cases_still_proposes():
+    (found,) = rank_candidates("CCC(=O)NCC", [Lesson("bare", ACID.templates, (), ())])
+    assert (found.reactants, found.score, found.lesson_ids, found.precedent) == ("CCC(=O)O.CCN", 1, ("bare",), None)
+
+
 def test_limit_and_bad_input():
     assert len(rank_candidates("CCC(=O)NCc1ccccc1", [ACID, CHLORIDE], limit=1)) == 1
     assert rank_candidates("not a molecule", [ACID]) == []
