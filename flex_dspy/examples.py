@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import dspy
+from pydantic import BaseModel
+from pydantic_core import to_jsonable_python
 
 from flex_dspy.errors import ConfigurationError
 
@@ -14,8 +18,16 @@ from flex_dspy.errors import ConfigurationError
 def problem_text(inputs: Mapping[str, Any]) -> str:
     """A problem as one text, the key of retrieval: the single input itself, or ``name: value`` lines."""
     if len(inputs) == 1:
-        return str(next(iter(inputs.values())))
-    return "\n".join(f"{name}: {value}" for name, value in inputs.items())
+        return value_text(next(iter(inputs.values())))
+    return "\n".join(f"{name}: {value_text(value)}" for name, value in inputs.items())
+
+
+def value_text(value: Any) -> str:
+    """A value as people and models read it: a text as it is, a list or an object as JSON."""
+    if isinstance(value, dict | list | tuple | BaseModel):
+        with contextlib.suppress(TypeError, ValueError):
+            return json.dumps(to_jsonable_python(value), ensure_ascii=False)
+    return str(value)
 
 
 def problem_of(example: dspy.Example) -> str:

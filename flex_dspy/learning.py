@@ -269,7 +269,7 @@ class _Run:
             max_rounds=settings.max_rounds,
             max_rollouts=settings.max_rollouts,
         )
-        self.writer = LessonWriter(settings.critic, settings.updater, settings.ledger)
+        self.writer = LessonWriter(settings.critic, settings.updater, settings.ledger, actor)
         self.order = list(_order(trainset, settings.epochs, settings.seed))
         self.stops = stops(len(self.order), settings.checkpoint_every)
         self.store = store_of(settings.library, retrievers(student)[0].library)
@@ -365,7 +365,7 @@ class _Run:
         answer = reference or found.answer
         precedent = Precedent(example_id(example), problem_of(example), answer)
         finished = [trajectory for trajectory in found.trajectories if not trajectory.error]
-        proposals = [await self.writer.propose(precedent, trajectory, library) for trajectory in finished]
+        proposals = [await self.writer.propose(precedent, trajectory, library, reading.shown) for trajectory in finished]
         error = next((t.error for t in found.trajectories if t.error), "") if not finished else ""
         return Outcome(tuple(proposals), _tally(reading.shown, finished), found.accepted, error)
 

@@ -10,10 +10,13 @@ import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import dspy
+
 from flex_dspy.libraries.experience import Edit, Experience, Insert, Merge, Precedent
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.models.spending import Ledger
 from flex_dspy.programs.critic import Critic
+from flex_dspy.programs.task_description import describe_task
 from flex_dspy.programs.updater import Updater
 from flex_dspy.search.indexes import words_of
 from flex_dspy.search.retrieval import nearest_lessons
@@ -38,15 +41,22 @@ class LessonWriter:
         critic: Distils.
         updater: Decides.
         ledger: What their tokens are charged to.
+        program: The program that makes the attempts: critic and updater are told what its task is.
     """
 
-    def __init__(self, critic: Critic, updater: Updater, ledger: Ledger) -> None:
+    def __init__(self, critic: Critic, updater: Updater, ledger: Ledger, program: dspy.Module) -> None:
         self.critic = critic
         self.updater = updater
         self.ledger = ledger
+        self.program = program
+        self.steps = [name for name, _ in program.named_predictors()]
 
     async def propose(
-        self, precedent: Precedent, trajectory: Trajectory | None, library: ExperienceLibrary
+        self,
+        precedent: Precedent,
+        trajectory: Trajectory | None,
+        library: ExperienceLibrary,
+        shown: Sequence[str] = (),
     ) -> Proposal:
         """A lesson, and what should become of it.
 
@@ -54,15 +64,30 @@ class LessonWriter:
             precedent: The example.
             trajectory: The rollout; None to study the reference answer alone.
             library: The snapshot that it is compared with.
+            shown: Ids of the entries that the actor had in its prompt.
         """
+        entries = [library[entry_id] for entry_id in dict.fromkeys(shown) if entry_id in library]
         with self.ledger.role("critic"):
-            distilled = await self.critic.acall(precedent=precedent, trajectory=trajectory)
+            distilled = await self.critic.acall(
+                precedent=precedent,
+                trajectory=trajectory,
+                task=describe_task(self.program),
+                shown=entries,
+                steps=self.steps,
+            )
         lesson: Experience = distilled.experience
-        return Proposal(lesson, await self._decided(lesson, nearest_lessons(library, lesson, NEAREST)))
+        corrects: str = distilled.get("corrects") or ""
+        nearest = nearest_lessons(library, lesson, NEAREST)
+        if corrects:  # whatever else is near, this one must be seen
+            nearest = [library[corrects], *(entry for entry in nearest if entry.id != corrects)][:NEAREST]
+        return Proposal(lesson, await self._decide(lesson, nearest, corrects))
 
-    async def _decided(self, lesson: Experience, nearest: Sequence[Experience]) -> Edit:
+    async def _decide(self, lesson: Experience, nearest: Sequence[Experience], corrects: str = "") -> Edit:
         with self.ledger.role("updater"):
-            edit: Edit = (await self.updater.acall(lesson=lesson, nearest=nearest)).edit
+            decided = await self.updater.acall(
+                lesson=lesson, nearest=nearest, task=describe_task(self.program), corrects=corrects
+            )
+        edit: Edit = decided.edit
         return edit
 
     async def settle(
@@ -91,7 +116,7 @@ class LessonWriter:
             return proposal.edit
         if _says_all(rivals[0], proposal.lesson):  # commits wait for each other, so each question here costs all
             return Merge(rivals[0].id, proposal.lesson, reason="the entry says the same, word for word")
-        return await self._decided(proposal.lesson, rivals[:NEAREST])
+        return await self._decide(proposal.lesson, rivals[:NEAREST])
 
 
 def _written_since(newest: ExperienceLibrary, seen: ExperienceLibrary) -> list[Experience]:
@@ -110,7 +135,7 @@ def _says_all(entry: Experience, lesson: Experience) -> bool:
 
 def _alike(entry: Experience, lesson: Experience) -> bool:
     """Whether two lessons may be the same: a rule word for word, or most words in common."""
-    if entry.zone != lesson.zone:
+    if (entry.zone, entry.step) != (lesson.zone, lesson.step):
         return False
     if {rule.text for rule in entry.rules} & {rule.text for rule in lesson.rules}:
         return True

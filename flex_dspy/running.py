@@ -29,12 +29,11 @@ from dspy.utils.exceptions import (
 )
 
 from flex_dspy.errors import BudgetError, ConfigurationError, LibraryError, ModelError
-from flex_dspy.models.adapter import RememberingChatAdapter
+from flex_dspy.models.adapter import reading_adapter
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-_ADAPTER = RememberingChatAdapter()
 # asyncio's own threads are the processors plus four, and DSPy's cache needs them; threads are made as they are needed.
 _THREADS = ThreadPoolExecutor(256, thread_name_prefix="flex-dspy")
 
@@ -203,6 +202,6 @@ def lean() -> AbstractContextManager[None]:
 
     A history of prompts that hold hundreds of experiences would grow by megabytes a minute.
     """
-    adapter = dspy.settings.adapter or _ADAPTER
+    adapter = reading_adapter(dspy.settings.adapter)
     context: AbstractContextManager[None] = dspy.context(disable_history=True, max_trace_size=0, adapter=adapter)
     return context

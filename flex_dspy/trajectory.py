@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from flex_dspy.examples import value_text
 from flex_dspy.libraries.experience import Zone
+from flex_dspy.signatures.lessons import RELIED_ON
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,7 @@ class Round:
     def text(self, number: int) -> str:
         """The round as the next round, or the critic, reads it."""
         lines = [f"Attempt {number}:", *(f"  step {step}" for step in self.steps)]
-        lines += [f"  {name}: {value}" for name, value in self.outputs.items() if value not in (None, "", [])]
+        lines += [f"  {name}: {value_text(value)}" for name, value in self.outputs.items() if value not in (None, "", [])]
         lines.append(f"  verdict: {'accepted' if self.accepted else 'rejected'}")
         if self.score not in (None, 0.0, 1.0):  # a verdict says as much as those
             lines.append(f"  score: {self.score:.4g}")
@@ -65,6 +67,12 @@ class Trajectory:
         if not self.solved:
             return "warning"
         return "golden" if len(self.rounds) == 1 else "mixed"
+
+    @property
+    def relied_on(self) -> frozenset[str]:
+        """Ids of the lessons that its attempts say they relied on."""
+        named = (round_.outputs.get(RELIED_ON) for round_ in self.rounds)
+        return frozenset(str(entry_id) for ids in named if isinstance(ids, list | tuple) for entry_id in ids)
 
     def text(self) -> str:
         """All rounds."""

@@ -11,6 +11,7 @@ import dspy
 
 from flex_dspy.errors import ConfigurationError
 from flex_dspy.examples import problem_text
+from flex_dspy.programs.predict import NO_ATTEMPTS, AttemptPredict
 from flex_dspy.programs.strategies import CALLING_TOOLS, Means, Strategy, build
 from flex_dspy.running import aask_shortening, ask_shortening
 from flex_dspy.search.levels import exploring, level_tools
@@ -19,9 +20,6 @@ from flex_dspy.search.retrieval import ExperienceRetriever, retrievers, shorter_
 from flex_dspy.signatures.actor import Access, with_candidates, with_experience
 
 __all__ = ["NO_ATTEMPTS", "Access", "Actor", "Strategy"]
-
-NO_ATTEMPTS = "none"
-
 
 class Actor(dspy.Module):
     """Answers a task's problem with the experiences that fit it.
@@ -81,7 +79,15 @@ class Actor(dspy.Module):
                     f"{' and '.join(CALLING_TOOLS)} do"
                 )
             tools = [*tools, *(level_tools() if experience == "levels" else [recall_tool()])]
-        self.attempt = build(strategy, self._signature(task), Means(tools, examples, max_iters))
+        means = Means(tools, examples, max_iters)
+        self.attempt = build(strategy, self._signature(task), means)
+        self._know_the_bare(build(strategy, task, means))
+
+    def _know_the_bare(self, bare: dspy.Module) -> None:
+        """Tell each predictor what it asks in the bare program, where there is no experience to show."""
+        for own, plain in zip(self.attempt.predictors(), bare.predictors(), strict=True):
+            if isinstance(own, AttemptPredict):
+                own.bare = plain.signature, own.signature.instructions
 
     def _signature(self, task: type[dspy.Signature]) -> type[dspy.Signature]:
         extended = with_experience(task, self.experience)

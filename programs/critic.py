@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
+from typing import Any
+
 import dspy
 
 from flex_dspy.libraries.experience import Experience, Precedent, Rule, Zone
-from flex_dspy.rollouts import ResamplingPredict
+from flex_dspy.programs.predict import RolePredict
 from flex_dspy.running import aask_shortening, ask_shortening
+from flex_dspy.search.rendering import Hit, render
 from flex_dspy.shortening import shorter_attempts
 from flex_dspy.signatures.critic import (
     DistilFailure,
@@ -14,10 +18,15 @@ from flex_dspy.signatures.critic import (
     DistilSuccess,
     Lesson,
     StudyWorkedAnswer,
+    lesson_with,
 )
+from flex_dspy.signatures.lessons import without
+from flex_dspy.text import sound
 from flex_dspy.trajectory import Trajectory
 
 NOT_KNOWN = "(not known)"
+MOST_SHOWN = 8  # of the lessons that the actor had, those it relied on first
+SHOWN_TOKENS = 2_000
 
 
 class Critic(dspy.Module):
@@ -31,58 +40,114 @@ class Critic(dspy.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.golden = ResamplingPredict(DistilSuccess)
-        self.warning = ResamplingPredict(DistilFailure)
-        self.mixed = ResamplingPredict(DistilRecovery)
-        self.study = ResamplingPredict(StudyWorkedAnswer)
+        self.golden = RolePredict(DistilSuccess)
+        self.warning = RolePredict(DistilFailure)
+        self.mixed = RolePredict(DistilRecovery)
+        self.study = RolePredict(StudyWorkedAnswer)
 
-    def forward(self, precedent: Precedent, trajectory: Trajectory | None = None) -> dspy.Prediction:
+    def forward(
+        self,
+        precedent: Precedent,
+        trajectory: Trajectory | None = None,
+        *,
+        task: str = "",
+        shown: Sequence[Experience] = (),
+        steps: Collection[str] = (),
+    ) -> dspy.Prediction:
         """Distil.
 
         Args:
             precedent: The example: its id, problem and reference answer, "" where that is not known.
             trajectory: The rollout; None to study the reference answer without one.
+            task: What the task is; see ``flex_dspy.programs.task_description``.
+            shown: The lessons that the actor had.
+            steps: Names of the program's predictors, where it has several: the lesson says for which it is.
 
         Returns:
-            A prediction with ``experience``.
+            A prediction with ``experience``, and ``corrects``: the id of the shown lesson that it puts right, or "".
         """
-        inputs = _inputs(precedent)
+        predictor, inputs = self._request(precedent, trajectory, task=task, shown=shown, steps=steps)
         if trajectory is None:
-            return _experience(self.study(**inputs).lesson, "golden", precedent)
-        written = ask_shortening(self._of(trajectory), "attempts", shorter_attempts(trajectory), **inputs)
-        return _experience(written.lesson, trajectory.zone, precedent)
+            written = predictor(**inputs)
+        else:
+            written = ask_shortening(predictor, "attempts", shorter_attempts(trajectory), **inputs)
+        return _distilled(written.lesson, precedent, trajectory, shown, steps)
 
-    async def aforward(self, precedent: Precedent, trajectory: Trajectory | None = None) -> dspy.Prediction:
-        """The same, asynchronously."""
-        inputs = _inputs(precedent)
+    async def aforward(
+        self,
+        precedent: Precedent,
+        trajectory: Trajectory | None = None,
+        *,
+        task: str = "",
+        shown: Sequence[Experience] = (),
+        steps: Collection[str] = (),
+    ) -> dspy.Prediction:
+        """Asynchronous version of ``forward``."""
+        predictor, inputs = self._request(precedent, trajectory, task=task, shown=shown, steps=steps)
         if trajectory is None:
-            return _experience((await self.study.acall(**inputs)).lesson, "golden", precedent)
-        ask = self._of(trajectory).acall
-        written = await aask_shortening(ask, "attempts", shorter_attempts(trajectory), **inputs)
-        return _experience(written.lesson, trajectory.zone, precedent)
+            written = await predictor.acall(**inputs)
+        else:
+            written = await aask_shortening(predictor.acall, "attempts", shorter_attempts(trajectory), **inputs)
+        return _distilled(written.lesson, precedent, trajectory, shown, steps)
 
-    def _of(self, trajectory: Trajectory) -> dspy.Predict:
+    def _request(
+        self,
+        precedent: Precedent,
+        trajectory: Trajectory | None,
+        *,
+        task: str,
+        shown: Sequence[Experience],
+        steps: Collection[str],
+    ) -> tuple[dspy.Predict, dict[str, Any]]:
+        """The predictor, and its inputs but the attempts; what is not known has no place in the prompt."""
+        predictor = self.study if trajectory is None else self._of(trajectory.zone)
+        given = {"task": task, "lessons_shown": "" if trajectory is None else _lessons_shown(shown, trajectory)}
+        given = {name: text for name, text in given.items() if text}
+        signature = without(predictor.signature, tuple({"task", "lessons_shown"} - given.keys()))
+        further = [*(["corrects"] if "lessons_shown" in given else []), *(["step"] if len(steps) > 1 else [])]
+        if further:
+            signature = signature.with_updated_fields("lesson", lesson_with(*further))
+        problem = {"problem": precedent.problem, "reference": precedent.answer or NOT_KNOWN}
+        return predictor, {**problem, **given, "signature": signature}
+
+    def _of(self, zone: Zone) -> dspy.Predict:
         predictors: dict[Zone, dspy.Predict] = {
             "golden": self.golden,
             "warning": self.warning,
             "mixed": self.mixed,
         }
-        return predictors[trajectory.zone]
+        return predictors[zone]
 
 
-def _inputs(precedent: Precedent) -> dict[str, str]:
-    return {"problem": precedent.problem, "reference": precedent.answer or NOT_KNOWN}
+def _lessons_shown(shown: Sequence[Experience], trajectory: Trajectory) -> str:
+    """The lessons that the actor had, those first that it says it relied on; "" where it had none."""
+    if not shown:
+        return ""
+    relied_on = trajectory.relied_on
+    order = sorted(shown, key=lambda entry: entry.id not in relied_on)
+    hits = [Hit(entry, 0.0) for entry in order[:MOST_SHOWN]]
+    ids = ", ".join(entry.id for entry in order if entry.id in relied_on)
+    return f"{render(hits, SHOWN_TOKENS, ('method', 'rules'))}\nRelied on: {ids or 'none of them, as the author says'}"
 
 
-def _experience(lesson: Lesson, zone: Zone, precedent: Precedent) -> dspy.Prediction:
-    return dspy.Prediction(
-        experience=Experience(
-            zone=zone,
-            method=lesson.method,
-            rules=tuple(Rule(rule.text, tuple(rule.examples)) for rule in lesson.rules),
-            trajectory=lesson.trajectory,
-            category=lesson.category,
-            priority=lesson.priority,
-            precedents=(precedent,),
-        ).capped()
-    )
+def _distilled(
+    lesson: Lesson,
+    precedent: Precedent,
+    trajectory: Trajectory | None,
+    shown: Sequence[Experience],
+    steps: Collection[str],
+) -> dspy.Prediction:
+    lesson = sound(lesson)  # it goes into a file, and into the prompts of others
+    step, corrects = getattr(lesson, "step", "").strip(), getattr(lesson, "corrects", "").strip()
+    experience = Experience(
+        zone="golden" if trajectory is None else trajectory.zone,
+        method=lesson.method,
+        rules=tuple(Rule(rule.text, tuple(rule.examples)) for rule in lesson.rules),
+        trajectory=lesson.trajectory,
+        category=lesson.category,
+        priority=lesson.priority,
+        precedents=(precedent,),
+        step=step if step in steps else "",
+    ).capped()
+    known = any(entry.id == corrects for entry in shown)
+    return dspy.Prediction(experience=experience, corrects=corrects if known else "")

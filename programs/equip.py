@@ -90,8 +90,10 @@ def equip(
     for known in retrievers(equipped):
         known.library = retriever.source
     if access != "recall":
+        names = {id(predictor): name for name, predictor in equipped.named_predictors()}
         for number, predictor in enumerate(chosen):
             _equip(predictor, retriever, key, field, keeps_library=number == 0)
+            predictor.elsewhere = frozenset(names.values()) - {names[id(predictor)]}
     if access != "prefetch":
         for agent in agents:
             _give_recall(agent, retriever)

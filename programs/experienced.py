@@ -15,6 +15,7 @@ from typing import Any
 import dspy
 
 from flex_dspy.examples import problem_text
+from flex_dspy.models.adapter import reading_answers
 from flex_dspy.running import aask_shortening, ask_shortening
 from flex_dspy.search.rendering import NONE
 from flex_dspy.search.retrieval import ExperienceRetriever, shorter_blocks
@@ -54,6 +55,7 @@ class ExperiencedPredict(dspy.Predict):
         field: Name of the input that holds them.
         key: What of the inputs is searched for: their names, or a function of all of them; None is all that are text.
         keeps_library: Whether this predictor's saved state holds the retriever's.
+        elsewhere: Names of the other predictors of its program: lessons for them are not shown here.
     """
 
     signature: Any
@@ -61,6 +63,7 @@ class ExperiencedPredict(dspy.Predict):
     field: str
     key: Key | None
     keeps_library: bool
+    elsewhere: frozenset[str] = frozenset()
 
     def forward(self, **kwargs: Any) -> dspy.Prediction:
         """See ``dspy.Predict``; where the prompt is too long for the model, fewer experiences are shown."""
@@ -68,7 +71,8 @@ class ExperiencedPredict(dspy.Predict):
             return super().forward(**kwargs)
         ask = functools.partial(self._ask, super().forward)
         found = self.retriever(**query) if (query := self._query(kwargs)) else None
-        return ask_shortening(ask, self.field, self._blocks(found), **kwargs)
+        with reading_answers():
+            return ask_shortening(ask, self.field, self._blocks(found), **kwargs)
 
     async def aforward(self, **kwargs: Any) -> dspy.Prediction:
         """The same, asynchronously."""
@@ -76,7 +80,8 @@ class ExperiencedPredict(dspy.Predict):
             return await super().aforward(**kwargs)
         ask = functools.partial(self._ask, super().aforward)
         found = await self.retriever.acall(**query) if (query := self._query(kwargs)) else None
-        return await aask_shortening(ask, self.field, self._blocks(found), **kwargs)
+        with reading_answers():
+            return await aask_shortening(ask, self.field, self._blocks(found), **kwargs)
 
     def _ask(self, predict: Callable[..., Any], **kwargs: Any) -> Any:
         lessons = kwargs.pop(self.field)
@@ -106,7 +111,7 @@ class ExperiencedPredict(dspy.Predict):
         given = {name: known[name] for name in names if name in known}
         texts = {name: text for name, value in given.items() if (text := _text_of(value))}
         text = str(self.key(given)) if callable(self.key) else _searched(texts, self.key)
-        return {"query": text, "exclude": _own(texts)} if text else {}
+        return {"query": text, "exclude": _own(texts), "elsewhere": self.elsewhere} if text else {}
 
     # -- as a DSPy parameter -------------------------------------------------------------------------------
 

@@ -9,17 +9,21 @@ from typing import Any
 import dspy
 
 from flex_dspy.errors import ConfigurationError
-from flex_dspy.examples import problem_of, problem_text, reference_of
+from flex_dspy.examples import problem_of, problem_text, reference_of, value_text
 from flex_dspy.models.spending import charged_to
-from flex_dspy.programs.actor import NO_ATTEMPTS, Actor
+from flex_dspy.models.adapter import reading_answers
+from flex_dspy.programs.actor import Actor
 from flex_dspy.programs.experienced import ExperiencedPredict, told
+from flex_dspy.programs.predict import NO_ATTEMPTS
 from flex_dspy.programs.steps import Call, readable, steps_of
+from flex_dspy.programs.task_description import describe_task
 from flex_dspy.programs.verifier import Verifier
-from flex_dspy.rollouts import REPEAT, REPEATS, ROUND, ResamplingPredict, variant
-from flex_dspy.running import aask_shortening, call, raise_if_systemic, run_sync, takes, unreadable
+from flex_dspy.rollouts import ROUND, variant
+from flex_dspy.running import aask_shortening, call, raise_if_systemic, run_sync, takes
 from flex_dspy.scoring import Metric, ascore, failed, lacks_reference
 from flex_dspy.shortening import shorter_attempts
 from flex_dspy.signatures.lessons import EARLIER_ATTEMPTS
+from flex_dspy.text import sound
 from flex_dspy.trajectory import Feedback, Round, Trajectory
 
 logger = logging.getLogger(__name__)
@@ -111,12 +115,16 @@ class RejectionSampling(dspy.Module):
         problem = problem_of(example)
         prediction, steps = await self._attempt(example, rollout, rounds)
         reference = reference_of(example, prediction.keys())
-        outputs = {name: readable(name, value) for name, value in prediction.items()}
-        attempt = "\n".join(f"{name}: {value}" for name, value in outputs.items())
+        outputs = {name: readable(name, sound(value)) for name, value in prediction.items()}
+        attempt = "\n".join(f"{name}: {value_text(value)}" for name, value in outputs.items() if _says_something(value))
         with charged_to("verifier"):
             measured = await self._measured(example, prediction, reference)
             verdict = await self.verifier.acall(
-                problem=problem, attempt=attempt, measured=measured, reference=reference
+                problem=problem,
+                attempt=attempt,
+                measured=measured,
+                reference=reference,
+                task=describe_task(self.actor),
             )
         return Round(
             outputs=outputs,
@@ -165,15 +173,13 @@ class RejectionSampling(dspy.Module):
         return await aask_shortening(ask, EARLIER_ATTEMPTS, earlier, **inputs)
 
     async def _sample(self, sample: int, /, **inputs: Any) -> dspy.Prediction:
-        """One independent sample; where its answer cannot be read, and the actor does not ask anew itself, another."""
-        repeats = 0 if any(self.actor.named_sub_modules(ResamplingPredict)) else REPEATS
-        for repeat in range(repeats):
-            try:
-                return await call(variant(self.actor, sample + REPEAT * repeat), **inputs)
-            except Exception as error:
-                if not unreadable(error):
-                    raise
-        return await call(variant(self.actor, sample + REPEAT * repeats), **inputs)
+        """One independent sample."""
+        with reading_answers():
+            return await call(variant(self.actor, sample), **inputs)
+
+
+def _says_something(value: Any) -> bool:
+    return value is not None and value not in ("", [], (), {})
 
 
 def _answer_to_learn(accepted: Round) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import dspy
 
 from flex_dspy.errors import ConfigurationError
-from flex_dspy.rollouts import ResamplingPredict
+from flex_dspy.programs.predict import AttemptPredict
 from flex_dspy.tools import SandboxTool
 
 Strategy = Literal["direct", "icl", "cot", "react", "code"]
@@ -32,18 +32,18 @@ class Means:
 
 
 def _direct(signature: type[dspy.Signature], means: Means) -> dspy.Module:
-    return ResamplingPredict(signature)
+    return AttemptPredict(signature)
 
 
 def _icl(signature: type[dspy.Signature], means: Means) -> dspy.Module:
-    predictor = ResamplingPredict(signature)
+    predictor = AttemptPredict(signature)
     predictor.demos = list(means.examples)
     return predictor
 
 
 def _cot(signature: type[dspy.Signature], means: Means) -> dspy.Module:
     module = dspy.ChainOfThought(signature)
-    module.predict = ResamplingPredict(module.predict.signature)
+    module.predict = AttemptPredict(module.predict.signature)
     return module
 
 
@@ -53,8 +53,8 @@ def _react(signature: type[dspy.Signature], means: Means) -> dspy.Module:
     if twice := sorted({str(name) for name in names if names.count(name) > 1}):
         raise ConfigurationError(f"more than one tool is called {', '.join(twice)}")
     module = dspy.ReAct(signature, tools=tools, max_iters=means.max_iters)
-    module.react = ResamplingPredict(module.react.signature)
-    module.extract.predict = ResamplingPredict(module.extract.predict.signature)
+    module.react = AttemptPredict(module.react.signature)
+    module.extract.predict = AttemptPredict(module.extract.predict.signature)
     return module
 
 

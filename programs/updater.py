@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import dspy
 from dspy.utils.exceptions import DSPyError
 
 from flex_dspy.libraries.experience import Discard, Edit, Experience, Insert, Merge, Revision, Rule
-from flex_dspy.rollouts import ResamplingPredict
+from flex_dspy.programs.predict import RolePredict
 from flex_dspy.running import aask_shortening, ask_shortening, unreadable
 from flex_dspy.search.rendering import Hit, render, tokens
+from flex_dspy.signatures.lessons import without
 from flex_dspy.signatures.updater import Decision, MergeLesson
+from flex_dspy.text import sound
 
 logger = logging.getLogger(__name__)
 
@@ -34,36 +37,49 @@ class Updater(dspy.Module):
     def __init__(self, token_budget: int = 4_000) -> None:
         super().__init__()
         self.token_budget = token_budget
-        self.decide = ResamplingPredict(MergeLesson)
+        self.decide = RolePredict(MergeLesson)
 
-    def forward(self, lesson: Experience, nearest: Sequence[Experience]) -> dspy.Prediction:
+    def forward(
+        self, lesson: Experience, nearest: Sequence[Experience], *, task: str = "", corrects: str = ""
+    ) -> dspy.Prediction:
         """Decide on one lesson.
 
         Args:
             lesson: The new lesson.
             nearest: The entries most like it.
+            task: What the task is; see ``flex_dspy.programs.task_description``.
+            corrects: Id of the entry among these that the lesson puts right; "" for none.
 
         Returns:
             A prediction with ``edit``.
         """
         if not nearest:
             return dspy.Prediction(edit=Insert(lesson, "nothing like it in the library"))
+        inputs = self._inputs(lesson, task=task, corrects=corrects)
         try:
-            written = ask_shortening(self.decide, "nearest", self._shown(nearest), new_lesson=_whole(lesson))
+            written = ask_shortening(self.decide, "nearest", self._shown(nearest), **inputs)
         except DSPyError as error:
             return dspy.Prediction(edit=_undecided(lesson, error))
         return dspy.Prediction(edit=_edit(written.decision, lesson, nearest))
 
-    async def aforward(self, lesson: Experience, nearest: Sequence[Experience]) -> dspy.Prediction:
-        """The same, asynchronously."""
+    async def aforward(
+        self, lesson: Experience, nearest: Sequence[Experience], *, task: str = "", corrects: str = ""
+    ) -> dspy.Prediction:
+        """Asynchronous version of ``forward``."""
         if not nearest:
             return dspy.Prediction(edit=Insert(lesson, "nothing like it in the library"))
+        inputs = self._inputs(lesson, task=task, corrects=corrects)
         try:
-            shown = self._shown(nearest)
-            written = await aask_shortening(self.decide.acall, "nearest", shown, new_lesson=_whole(lesson))
+            written = await aask_shortening(self.decide.acall, "nearest", self._shown(nearest), **inputs)
         except DSPyError as error:
             return dspy.Prediction(edit=_undecided(lesson, error))
         return dspy.Prediction(edit=_edit(written.decision, lesson, nearest))
+
+    def _inputs(self, lesson: Experience, **texts: str) -> dict[str, Any]:
+        """What the prompt holds beside the entries; what is not known has no place in it."""
+        given = {name: text for name, text in texts.items() if text}
+        signature = without(self.decide.signature, tuple(name for name in texts if name not in given))
+        return {"new_lesson": _whole(lesson), **given, "signature": signature}
 
     def _shown(self, nearest: Sequence[Experience]) -> Iterator[str]:
         whole = _written(nearest, self.token_budget)
@@ -90,6 +106,7 @@ def _undecided(lesson: Experience, error: DSPyError) -> Insert:
 
 def _edit(decision: Decision, lesson: Experience, nearest: Sequence[Experience]) -> Edit:
     """The edit that a decision asks for; what makes no sense becomes an insert, so that nothing is lost."""
+    decision = sound(decision)  # its texts go into a file, and into the prompts of others
     if decision.action == "discard":
         return Discard(lesson.id, decision.reason)
     target = next((entry for entry in nearest if entry.id == decision.target), None)

@@ -8,7 +8,7 @@ from typing import Any
 import dspy
 from dspy.utils.exceptions import DSPyError
 
-from flex_dspy.rollouts import ResamplingPredict
+from flex_dspy.programs.predict import RolePredict
 from flex_dspy.running import aask_shortening, ask_shortening, unreadable
 from flex_dspy.scoring import Normalize, redact
 from flex_dspy.shortening import shorter_attempt
@@ -22,9 +22,9 @@ logger = logging.getLogger(__name__)
 class Verifier(dspy.Module):
     """Accepts an attempt, or sends feedback that does not hold the reference answer.
 
-    Where an exact measurement accepts the attempt, no model is asked. Where there is none, the model judges by the
-    work itself: its prompt then has no place for a measurement, nor for a reference that is not known. Where no verdict
-    of the model can be read, the measurement's own remarks are the feedback.
+    Where an exact measurement accepts the attempt, no model is asked. Where it rejects the attempt, the model explains, and
+    is not asked for a verdict. Where there is none, the model judges by the work itself. What is not known has no place
+    in the prompt. Where no answer of the model can be read, the measurement's own remarks are the feedback.
 
     Args:
         threshold: Least score that counts as success: below 1 for a graded metric, in the metric's own unit.
@@ -35,10 +35,10 @@ class Verifier(dspy.Module):
         super().__init__()
         self.threshold = threshold
         self.normalize = normalize
-        self.verify = ResamplingPredict(VerifyAttempt)
+        self.verify = RolePredict(VerifyAttempt)
 
     def forward(
-        self, problem: str, attempt: str, measured: Feedback | None = None, reference: str = ""
+        self, problem: str, attempt: str, measured: Feedback | None = None, reference: str = "", task: str = ""
     ) -> dspy.Prediction:
         """Judge one attempt.
 
@@ -47,6 +47,7 @@ class Verifier(dspy.Module):
             attempt: The answer, with reasoning where there is some.
             measured: The metric's verdict, where it has one.
             reference: The reference answer.
+            task: What the task is; see ``flex_dspy.programs.task_description``.
 
         Returns:
             A prediction with ``accepted``, ``feedback`` and ``redacted``.
@@ -56,7 +57,7 @@ class Verifier(dspy.Module):
         """
         if measured is not None and self.passes(measured):
             return dspy.Prediction(accepted=True, feedback=measured.text, redacted=False)
-        inputs = self._inputs(problem, measured, reference)
+        inputs = self._inputs(measured, problem=problem, reference=reference, task=task)
         try:
             verdict = ask_shortening(self.verify, "attempt", shorter_attempt(attempt), **inputs)
         except DSPyError as error:
@@ -64,12 +65,12 @@ class Verifier(dspy.Module):
         return self._judged(verdict, attempt, measured, reference)
 
     async def aforward(
-        self, problem: str, attempt: str, measured: Feedback | None = None, reference: str = ""
+        self, problem: str, attempt: str, measured: Feedback | None = None, reference: str = "", task: str = ""
     ) -> dspy.Prediction:
-        """The same, asynchronously."""
+        """Asynchronous version of ``forward``."""
         if measured is not None and self.passes(measured):
             return dspy.Prediction(accepted=True, feedback=measured.text, redacted=False)
-        inputs = self._inputs(problem, measured, reference)
+        inputs = self._inputs(measured, problem=problem, reference=reference, task=task)
         try:
             verdict = await aask_shortening(self.verify.acall, "attempt", shorter_attempt(attempt), **inputs)
         except DSPyError as error:
@@ -85,15 +86,14 @@ class Verifier(dspy.Module):
         enough = measured.score >= self.threshold if measured.accepted is None else measured.accepted
         return enough and not measured.failed
 
-    def _inputs(self, problem: str, measured: Feedback | None, reference: str) -> dict[str, Any]:
+    def _inputs(self, measured: Feedback | None, **texts: str) -> dict[str, Any]:
         """What the prompt holds; an empty field could be taken for a verdict, so what is not known has none."""
-        given = {"reference": reference}
         if measured is not None:
-            given["measured"] = f"rejected (score {measured.score:g}). {measured.text}".strip()
-        given = {name: text for name, text in given.items() if text}
-        missing = tuple(name for name in ("measured", "reference") if name not in given)
-        signature = {"signature": without(self.verify.signature, missing)} if missing else {}
-        return {"problem": problem, **given, **signature}
+            texts["measured"] = f"rejected (score {measured.score:g}). {measured.text}".strip()
+        given = {name: text for name, text in texts.items() if text}
+        missing = tuple(name for name in ("task", "measured", "reference") if name not in given)
+        decided = ("accepted",) if measured is not None else ()
+        return {**given, "signature": without(self.verify.signature, missing + decided)}
 
     def _judged(
         self, verdict: dspy.Prediction, attempt: str, measured: Feedback | None, reference: str

@@ -120,6 +120,7 @@ class Experience:
         pinned: A person vouches for it: it is never pruned, and merges only add precedents to it.
         origin: Fields of a foreign format, kept so that they can be written back.
         sources: In a merged library, the entries that it was made of.
+        step: Name of the predictor that it is for, in a program of several; "" for all of them.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = _CLOSED
@@ -142,6 +143,7 @@ class Experience:
     origin: Mapping[str, Any] = field(default_factory=dict, hash=False)
     # Left out of a file where there are none, so that libraries that were never merged keep their bytes and hash.
     sources: Annotated[tuple[Source, ...], Field(exclude_if=operator.not_)] = ()
+    step: Annotated[str, Field(exclude_if=operator.not_)] = ""
 
     def __post_init__(self) -> None:
         if not 1 <= self.priority <= 5:
@@ -156,6 +158,7 @@ class Experience:
         parts = [self.zone, self.method, self.trajectory, first]
         for rule in self.rules:
             parts += [rule.text, *rule.examples]
+        parts += [self.step] if self.step else []
         return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()[:16]
 
     def text(self) -> str:

@@ -27,6 +27,7 @@ def entry_json(entry: Experience) -> str:
     # Written out field by field: it is half of a checkpoint, and an encoder takes more than twice as long.
     sources = [value_json(asdict(source)) for source in entry.sources]
     more = f',\n      "sources": {_list_json(sources)}' if sources else ""
+    more += f',\n      "step": {_text(entry.step)}' if entry.step else ""
     return f"""    {{
       "id": {_text(entry.id)},
       "zone": {_text(entry.zone)},

@@ -1,69 +1,231 @@
-"""DSPy's chat adapter, which remembers what it says about a signature.
+"""Reads a model's answer as a person would, and asks again with the reason where that fails.
 
-DSPy writes the description of a signature's fields, JSON schemas included, anew at each call; for structured
-fields that takes longer than all else that a call costs in this process (measured: 6 of 9 ms).
+DSPy's adapters read typed fields strictly, ask a second time without saying what was wrong, and leave an answer that
+could not be read in the cache. ``reading_adapter`` gives any of them another way to read::
+
+    request ──> answer ──> fields ──────────────────────────────────> prediction
+                  └─ cannot be read: forgotten by the cache, asked again with the reason, then once more as JSON
+
+The prompt of the first request is DSPy's own, byte for byte.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import copy
+import functools
+import logging
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Self, cast
 from weakref import WeakKeyDictionary
 
 import dspy
-from dspy.utils.exceptions import AdapterParseError
+from dspy.utils.exceptions import (
+    AdapterParseError,
+    ContextWindowExceededError,
+    LMError,
+    LMInvalidRequestError,
+    LMUnsupportedFeatureError,
+    LMUnsupportedModelError,
+)
+
+from flex_dspy.models.answer_fields import find_values, is_cut_short, read_fields, visible
+from flex_dspy.models.dspy_internals import forget_answer, watch_stream
+from flex_dspy.models.lm import is_offline
+from flex_dspy.models.reading import UnreadableError
+from flex_dspy.text import cut, sound_text
+
+logger = logging.getLogger(__name__)
+
+MOST_REQUESTS = 3  # for one answer: the plain one, one with the reason, one more as JSON
+_MOST_QUOTED = 400  # characters of an unreadable answer that the next prompt repeats
+
+_AGAIN = """
+
+Your last answer could not be read: {reason}.
+{quoted}Answer again in the form that is asked for above. Write every output field, each with its value alone."""
 
 
-class RememberingChatAdapter(dspy.ChatAdapter):
-    """``dspy.ChatAdapter`` with the same prompts, written once a signature."""
+class UnreadableAnswer(AdapterParseError):
+    """An answer that cannot be read.
+
+    Attributes:
+        reason: What is wrong with it, in words that the model can act on.
+    """
+
+    def __init__(self, adapter: dspy.Adapter, signature: type[dspy.Signature], answer: str, reason: str) -> None:
+        super().__init__(
+            adapter_name=type(adapter).__name__, signature=signature, lm_response=cut(answer, 2_000), message=reason
+        )
+        self.reason = reason
+
+
+class Reading:
+    """What ``reading_adapter`` puts before an adapter of DSPy."""
+
+    _request = 1  # which request of one answer this copy of the adapter makes
+    _before: AdapterParseError | None = None  # why there is more than one
+    _messages: list[dict[str, Any]] | None = None  # what was sent
+
+    def __call__(self, lm: Any, lm_kwargs: dict[str, Any], *args: Any, **kwargs: Any) -> list[dict[str, Any]]:
+        """Ask, at most three times; see ``dspy.Adapter``.
+
+        Raises:
+            AdapterParseError: If no answer could be read.
+        """
+        current = self._copy()
+        with watch_stream() as progress:
+            while True:
+                settings = dict(lm_kwargs)  # an adapter changes them
+                try:
+                    values: list[dict[str, Any]] = super(Reading, current).__call__(lm, settings, *args, **kwargs)  # type: ignore[misc]
+                    return values
+                except LMError as error:
+                    raise current._instead_of(error) from error
+                except AdapterParseError as error:
+                    current._forget(lm, settings, asynchronous=False)
+                    if current._is_last or progress.emitted or is_offline(lm):
+                        raise
+                    current = current._next(error)
+
+    async def acall(self, lm: Any, lm_kwargs: dict[str, Any], *args: Any, **kwargs: Any) -> list[dict[str, Any]]:
+        """Asynchronous version of ``__call__``."""
+        current = self._copy()
+        with watch_stream() as progress:
+            while True:
+                settings = dict(lm_kwargs)
+                try:
+                    values: list[dict[str, Any]] = await super(Reading, current).acall(lm, settings, *args, **kwargs)  # type: ignore[misc]
+                    return values
+                except LMError as error:
+                    raise current._instead_of(error) from error
+                except AdapterParseError as error:
+                    current._forget(lm, settings, asynchronous=True)
+                    if current._is_last or progress.emitted or is_offline(lm):
+                        raise
+                    current = current._next(error)
+
+    def format(self, *args: Any, **kwargs: Any) -> list[dict[str, Any]]:
+        """The messages of the adapter; after an answer that could not be read, the last one says why."""
+        messages: list[dict[str, Any]] = super().format(*args, **kwargs)  # type: ignore[misc]
+        if self._before is not None:
+            messages[-1] = _with_note(messages[-1], _note(self._before))
+        self._messages = messages
+        return messages
+
+    def parse(self, signature: type[dspy.Signature], completion: str) -> dict[str, Any]:
+        """The values of the output fields; see ``flex_dspy.models.answer_fields``.
+
+        Raises:
+            UnreadableAnswer: If a required field is missing or cannot be read.
+        """
+        answer = visible(sound_text(completion))
+        if not answer.strip():
+            raise UnreadableAnswer(self, signature, completion, "it holds no answer, only reasoning")
+        if is_cut_short(answer.removesuffix("[[ ## completed ## ]]").rpartition(" ## ]]")[2]):
+            raise UnreadableAnswer(self, signature, completion, "it was cut short. Write less")
+        own = None if _parser_of(self) is dspy.ChatAdapter.parse else super().parse  # type: ignore[misc]
+        try:
+            return read_fields(signature, find_values(own, signature, answer))
+        except UnreadableError as error:
+            raise UnreadableAnswer(self, signature, completion, str(error)) from error
+
+    # -- from one request to the next ----------------------------------------------------------------------
+
+    @property
+    def _is_last(self) -> bool:
+        return self._request >= MOST_REQUESTS
+
+    def _copy(self) -> Self:
+        """A copy for one answer: calls at the same time do not meet. Its base class asks once."""
+        new = copy.copy(self)
+        new.use_json_adapter_fallback = False  # type: ignore[attr-defined]
+        return new
+
+    def _next(self, error: AdapterParseError) -> Reading:
+        logger.info("an answer could not be read, and is asked for again: %s", str(error)[:500])
+        final = self._request + 1 == MOST_REQUESTS and not isinstance(self, dspy.JSONAdapter)
+        new = reading_adapter(self._make_json_adapter_fallback())._copy() if final else self._copy()  # type: ignore[attr-defined]
+        new._request, new._before = self._request + 1, error
+        return cast(Reading, new)
+
+    def _forget(self, lm: Any, settings: dict[str, Any], *, asynchronous: bool) -> None:
+        """Take the answer out of the cache: it would be served again, and no model could do better."""
+        if self._messages is not None:
+            forget_answer(lm, self._messages, settings, asynchronous=asynchronous)
+
+    def _instead_of(self, error: LMError) -> Exception:
+        """The error to raise: a server that has no JSON mode turned a request down that only a bad answer called for."""
+        turned_down = isinstance(error, LMInvalidRequestError | LMUnsupportedFeatureError)
+        other = isinstance(error, LMUnsupportedModelError | ContextWindowExceededError)
+        return self._before if self._before is not None and turned_down and not other else error
+
+
+class ReadingChatAdapter(Reading, dspy.ChatAdapter):
+    """``dspy.ChatAdapter`` that reads as a person would, and remembers what it says about a signature.
+
+    DSPy writes the description of a signature's fields, JSON schemas included, anew at each call; for structured
+    fields that takes longer than all else that a call costs in this process (measured: 6 of 9 ms).
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self._written: WeakKeyDictionary[type[dspy.Signature], tuple[str, str]] = WeakKeyDictionary()
+        self._descriptions: WeakKeyDictionary[type[dspy.Signature], tuple[str, str]] = WeakKeyDictionary()
 
     def format_system_message(self, signature: type[dspy.Signature]) -> str:
-        """The system message; a signature whose instructions were set anew is written anew."""
-        known = self._written.get(signature)
+        """The system message; a signature whose instructions were set anew is described anew."""
+        known = self._descriptions.get(signature)
         if known is None or known[0] != signature.instructions:
             known = (signature.instructions, super().format_system_message(signature))
-            self._written[signature] = known
+            self._descriptions[signature] = known
         return known[1]
 
-    def parse(self, signature: type[dspy.Signature], completion: str) -> dict[str, Any]:
-        """DSPy's, which mends JSON that was cut short: half a lesson is none.
 
-        Raises:
-            AdapterParseError: If the answer cannot be read, or ends in the middle of a value.
-        """
-        last = completion.removesuffix("[[ ## completed ## ]]").rpartition(" ## ]]")[2]
-        _refuse_if_cut(self, signature, completion, last)
-        fields: dict[str, Any] = super().parse(signature, completion)
-        return fields
+def reading_adapter(adapter: dspy.Adapter | None = None) -> Any:
+    """The adapter with another way to read answers; what it asks first stays the same.
 
-    def _make_json_adapter_fallback(self) -> dspy.JSONAdapter:
-        return CompleteJSONAdapter(use_native_function_calling=self.use_native_function_calling)
-
-
-class CompleteJSONAdapter(dspy.JSONAdapter):
-    """``dspy.JSONAdapter`` that takes no answer that was cut short."""
-
-    def parse(self, signature: type[dspy.Signature], completion: str) -> dict[str, Any]:
-        """The same.
-
-        Raises:
-            AdapterParseError: If the answer cannot be read, or ends in the middle of a value.
-        """
-        _refuse_if_cut(self, signature, completion, completion)
-        fields: dict[str, Any] = super().parse(signature, completion)
-        return fields
+    Args:
+        adapter: DSPy's chat, JSON, XML or BAML adapter, or a subclass; None is the chat adapter. An adapter of another
+            kind comes back as it is.
+    """
+    if adapter is None or type(adapter) is dspy.ChatAdapter and vars(adapter) == vars(dspy.ChatAdapter()):
+        return _CHAT
+    if isinstance(adapter, Reading) or not isinstance(adapter, dspy.ChatAdapter):
+        return adapter
+    new = copy.copy(adapter)
+    new.__class__ = _class_that_reads(type(adapter))
+    return new
 
 
-def _refuse_if_cut(adapter: dspy.Adapter, signature: type[dspy.Signature], completion: str, value: str) -> None:
-    """Refuse a value that opens like JSON and does not end like it: the model ran out of tokens."""
-    text = value.strip().strip("`").removeprefix("json").strip()
-    if text.startswith(("{", "[")) and not text.endswith(("}", "]")):
-        raise AdapterParseError(
-            adapter_name=type(adapter).__name__,
-            signature=signature,
-            lm_response=completion,
-            message="the answer was cut short",
-        )
+def reading_answers() -> AbstractContextManager[None]:
+    """Within this block the adapter in DSPy's settings reads as a person would."""
+    current = dspy.settings.adapter
+    adapter = reading_adapter(current)
+    context: AbstractContextManager[None] = nullcontext() if adapter is current else dspy.context(adapter=adapter)
+    return context
+
+
+_CHAT = ReadingChatAdapter()
+
+
+@functools.cache
+def _class_that_reads(kind: type[dspy.ChatAdapter]) -> type[dspy.ChatAdapter]:
+    return type(f"Reading{kind.__name__}", (Reading, kind), {"__doc__": kind.__doc__})
+
+
+def _parser_of(adapter: Any) -> Any:
+    """The parser of the class behind ``Reading``."""
+    kinds = type(adapter).__mro__
+    return kinds[kinds.index(Reading) + 1].parse  # type: ignore[attr-defined]
+
+
+def _note(error: AdapterParseError) -> str:
+    reason = getattr(error, "reason", None) or "it was empty"
+    answer = str(error.lm_response or "").strip() if isinstance(error, UnreadableAnswer) else ""
+    quoted = f"It was:\n{cut(answer, _MOST_QUOTED)}\n\n" if answer else ""
+    return _AGAIN.format(reason=reason.rstrip("."), quoted=quoted)
+
+
+def _with_note(message: dict[str, Any], note: str) -> dict[str, Any]:
+    content = message["content"]
+    added = content + note if isinstance(content, str) else [*content, {"type": "text", "text": note.strip()}]
+    return {**message, "content": added}

@@ -34,6 +34,7 @@ from tenacity import AsyncRetrying, RetryCallState, Retrying, stop_after_attempt
 from tenacity.retry import retry_if_exception
 
 from flex_dspy.errors import ConfigurationError
+from flex_dspy.models.dspy_internals import is_cached
 from flex_dspy.models.limits import Limits, Turn
 from flex_dspy.models.providers import check_name, is_native, key_variables
 from flex_dspy.models.spending import within_budget
@@ -128,7 +129,7 @@ class LanguageModel(dspy.LM):
         """
         within_budget()
         ask = functools.partial(super().__call__, prompt, messages=messages, **kwargs)
-        if self.limits.active and self._is_known(prompt, messages, kwargs, asynchronous=False):
+        if self.limits.active and is_cached(self, prompt, messages, kwargs, asynchronous=False):  # no need to wait
             return ask()
 
         def attempt() -> Any:
@@ -141,7 +142,8 @@ class LanguageModel(dspy.LM):
         """The same, asynchronously."""
         within_budget()
         ask = functools.partial(super().acall, prompt, messages=messages, **kwargs)
-        if self.limits.active and await asyncio.to_thread(self._is_known, prompt, messages, kwargs, asynchronous=True):
+        known = functools.partial(is_cached, self, prompt, messages, kwargs, asynchronous=True)
+        if self.limits.active and await asyncio.to_thread(known):
             return await ask()
 
         async def attempt() -> Any:
@@ -170,16 +172,6 @@ class LanguageModel(dspy.LM):
         memo[id(self)] = new
         new.__setstate__(copy.deepcopy({**self.__getstate__(), "kwargs": self.kwargs}, memo))
         return new
-
-    def _is_known(self, prompt: Any, messages: Any, kwargs: dict[str, Any], *, asynchronous: bool) -> bool:
-        """Whether DSPy has the answer in its cache, so that it need not wait.
-
-        DSPy has no public way to ask; ``dspy`` is pinned to the version whose own steps these are.
-        """
-        from dspy.clients.execution import IGNORED_CACHE_KEYS, prepare
-
-        call = prepare(self, prompt, messages, kwargs, asynchronous=asynchronous)
-        return bool(call.cache) and dspy.cache.get(call.key(self, asynchronous), IGNORED_CACHE_KEYS) is not None
 
     def _expected(self, prompt: Any, messages: Any, kwargs: dict[str, Any]) -> tuple[int, int | None]:
         """An estimate of the tokens sent, and the most that come back."""

@@ -124,7 +124,7 @@ class OnlineLearner:
         self._store = store_of(library, own[0].library if own else ExperienceLibrary())
         self._newest = NewestSnapshot(self._store, follow)
         self.program = following(program, self._newest, exclude_self)
-        self._lessons = LessonWriter(critic or Critic(), updater or Updater(), self.ledger)
+        self._lessons = LessonWriter(critic or Critic(), updater or Updater(), self.ledger, self.program)
         self._verifier = verifier or Verifier(threshold)
         self._pace = Pace(concurrency, window, publish_every)
         if tracker is not None:

@@ -71,8 +71,8 @@ def _asked(inputs: Mapping[str, Any] | dspy.Example, outputs: Mapping[str, Any])
 
 
 def _clean(value: Any) -> str:
-    """A value as text that can be written as UTF-8: half of a surrogate pair, cut off by a client, cannot."""
-    return str(value).encode("utf-8", "replace").decode()
+    """A value as text that can be stored and sent: half of a surrogate pair, cut off by a client, cannot."""
+    return sound_text(value_text(value))
 
 
 def _said(verdict: Verdict) -> tuple[float | None, str, bool]:
@@ -109,21 +109,24 @@ def _own_word(verdict: Verdict) -> bool | None:
     return None if word is None else bool(word)
 
 
-async def judged(seen: Observation, verifier: Verifier) -> Round:
+async def judged(seen: Observation, verifier: Verifier, task: str = "") -> Round:
     """The answer with its verdict; where there is only a remark, the verifier reads from it whether it is accepted.
 
     Args:
         seen: The observation.
         verifier: Has the least score that counts as success.
+        task: What the task is; see ``flex_dspy.programs.task_description``.
     """
     attempt = "\n".join(f"{name}: {text}" for name, text in seen.outputs.items())
     if seen.score is None:
         told = f"{attempt}\n\n{_SAID}\n{seen.feedback}"
-        accepted = bool((await verifier.acall(problem=seen.problem, attempt=told, reference=seen.reference)).accepted)
+        verdict = await verifier.acall(problem=seen.problem, attempt=told, reference=seen.reference, task=task)
+        accepted = bool(verdict.accepted)
     else:
         accepted = verifier.passes(Feedback(seen.score, seen.feedback, seen.failed, seen.accepted))
     feedback, redacted = redact(seen.feedback, seen.reference, attempt, verifier.normalize)
-    return Round(seen.outputs, seen.score, accepted, feedback, redacted)
+    outputs = {**seen.outputs, RELIED_ON: list(seen.relied)} if seen.relied else seen.outputs
+    return Round(outputs, seen.score, accepted, feedback, redacted)
 
 
 def precedent_of(seen: Observation, round_: Round) -> Precedent:

@@ -189,9 +189,9 @@ class OnlineWriter:
         async with self._gate:
             try:
                 with self.lessons.ledger.role("verifier"):
-                    round_ = await judged(seen, self.verifier)
+                    round_ = await judged(seen, self.verifier, describe_task(self.lessons.program))
                 precedent = precedent_of(seen, round_)
-                proposal = await self.lessons.propose(precedent, Trajectory((round_,)), library)
+                proposal = await self.lessons.propose(precedent, Trajectory((round_,)), library, seen.shown)
             except Exception as error:
                 return _failure(error)
             return Outcome((proposal,), tally_of(seen, round_), round_.accepted)

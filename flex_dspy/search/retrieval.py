@@ -209,7 +209,13 @@ class ExperienceRetriever(dspy.Retrieve):
         return self.source if isinstance(self.source, ExperienceLibrary) else self.source.snapshot()
 
     def forward(
-        self, query: str, k: int | None = None, *, exclude: str | Collection[str] | None = None, **kwargs: Any
+        self,
+        query: str,
+        k: int | None = None,
+        *,
+        exclude: str | Collection[str] | None = None,
+        elsewhere: Collection[str] = (),
+        **kwargs: Any,
     ) -> dspy.Prediction:
         """Retrieve for one problem.
 
@@ -218,13 +224,14 @@ class ExperienceRetriever(dspy.Retrieve):
             k: Most entries to bring, instead of the retriever's own ``k``.
             exclude: The problem that is being solved, or all texts that may be it, where the query is not its text;
                 see ``exclude_self``.
+            elsewhere: Steps of the program that do not ask: lessons for them are not found.
             **kwargs: Ignored; for compatibility with ``dspy.Retrieve``.
 
         Returns:
             A prediction with ``passages`` (one text an entry), ``hits`` (``Hit`` objects, best first) and
             ``experiences`` (the block for the prompt).
         """
-        return self.write(self.hits(query, k if k is not None else self.k, exclude))
+        return self.write(self.hits(query, k if k is not None else self.k, exclude, elsewhere))
 
     async def acall(self, query: str, k: int | None = None, **kwargs: Any) -> dspy.Prediction:
         """The same; a search is too short to be worth a thread, save where an embedder works for it."""
@@ -245,7 +252,13 @@ class ExperienceRetriever(dspy.Retrieve):
         passages = [hit.experience.text() for hit in hits]
         return Retrieval(passages=passages, hits=Hits(hits), experiences=block(entries))
 
-    def hits(self, query: str, k: int, exclude: str | Collection[str] | None = None) -> list[Hit]:
+    def hits(
+        self,
+        query: str,
+        k: int,
+        exclude: str | Collection[str] | None = None,
+        elsewhere: Collection[str] = (),
+    ) -> list[Hit]:
         """The entries that fit the query, best first, with the reasons.
 
         Raises:
@@ -256,7 +269,7 @@ class ExperienceRetriever(dspy.Retrieve):
         library = self.library
         reading = _READING.get() or Reading(library)
         own_problems = self._problems(query if exclude is None else exclude, reading)
-        keep = self._keep(library, reading.hidden if reading.replace else frozenset())
+        keep = self._keep(library, reading.hidden if reading.replace else frozenset(), elsewhere)
         rankings = {view: self._matches(view, library, query, own_problems, keep) for view in self.views}
         own = self._own(library, own_problems)
         usable = (
@@ -279,9 +292,11 @@ class ExperienceRetriever(dspy.Retrieve):
             if found.entry_id not in reading.hidden
         ]
 
-    def _keep(self, library: ExperienceLibrary, hidden: frozenset[str]) -> Callable[[str], bool] | None:
+    def _keep(
+        self, library: ExperienceLibrary, hidden: frozenset[str], elsewhere: Collection[str]
+    ) -> Callable[[str], bool] | None:
         """Whether an entry may be found at all, or None where every one may."""
-        if not hidden and self.zones is None and self.categories is None:
+        if not hidden and not elsewhere and self.zones is None and self.categories is None:
             return None
         zones = ZONES if self.zones is None else self.zones
         categories = None if self.categories is None else {name.casefold() for name in self.categories}
@@ -289,7 +304,7 @@ class ExperienceRetriever(dspy.Retrieve):
         def keep(entry_id: str) -> bool:
             entry = library[entry_id]
             fits = categories is None or entry.category.casefold() in categories
-            return fits and entry.zone in zones and entry_id not in hidden
+            return fits and entry.zone in zones and entry.step not in elsewhere and entry_id not in hidden
 
         return keep
 

@@ -1,0 +1,204 @@
+r"""Splits a model's answer into its output fields, and reads each by its type.
+
+Models leave markers out, write them as headings or labels, answer in JSON where markers are asked for, go on with a
+problem of their own behind their answer, or reason before they begin. A person finds the fields in all of these.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import re
+from collections.abc import Callable, Mapping
+from enum import Enum
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin
+
+import dspy
+from dspy.adapters.types.base_type import Type as DSPyType
+from dspy.adapters.utils import annotation_allows_none, parse_value
+from dspy.utils.exceptions import AdapterParseError
+from pydantic.fields import FieldInfo
+
+from flex_dspy.metrics.cleaning import begins_with_reasoning, without_reasoning
+from flex_dspy.models.reading import UnreadableError, read_value
+
+Parse = Callable[[type[dspy.Signature], str], dict[str, Any]]
+
+_COMPLETED = "completed"
+_MARKER = re.compile(r"^[ \t>*_`#-]{0,8}\[\[[ \t]*#{0,4}[ \t]*(\w{1,60})[ \t]*#{0,4}[ \t]*\]\][ \t*_`:]{0,8}", re.MULTILINE)
+_LABEL = re.compile(r"^[ \t>*_`#-]{0,8}(\w[\w ]{0,59}?)[ \t]*(?:[*_`]{1,3}:|:[*_`]{1,3}|:|#{1,4}[ \t]*$|$)", re.MULTILINE)
+
+
+def visible(answer: str) -> str:
+    """An answer without the reasoning that stands before its first field; reasoning inside a field stays.
+
+    Args:
+        answer: All that a model wrote.
+    """
+    first = _MARKER.search(answer)
+    end = first.start() if first else len(answer)
+    return without_reasoning(answer) if begins_with_reasoning(answer, end) else answer
+
+
+def is_cut_short(text: str) -> bool:
+    """Whether a value opens like JSON and does not end like it: the model ran out of tokens.
+
+    DSPy would mend it, and half a lesson is none.
+    """
+    value = text.strip().strip("`").removeprefix("json").strip()
+    return value.startswith(("{", "[")) and not value.endswith(("}", "]"))
+
+
+def find_values(own: Parse | None, signature: type[dspy.Signature], answer: str) -> dict[str, Any]:
+    """The output fields that an answer holds, as texts; lists and objects perhaps as values.
+
+    Args:
+        own: The parser of the adapter in use, which is tried first; None for DSPy's chat adapter, whose markers are
+            found in looser forms here.
+        signature: The fields.
+        answer: The answer without reasoning.
+
+    Returns:
+        Texts or values by field; fields that were not found are missing.
+    """
+    found: dict[str, Any] = {}
+    first = () if own is None else (functools.partial(_parse, own),)
+    for find in (*first, _by_markers, _as_json, _by_labels, _as_a_whole):
+        found = max(found, find(signature, answer), key=len)
+        if found.keys() >= set(_required(signature)):
+            break
+    return found
+
+
+def read_fields(signature: type[dspy.Signature], found: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of all output fields.
+
+    A field that has a default never fails: what cannot be read there is worth no second request.
+
+    Args:
+        signature: The fields.
+        found: What was found of them.
+
+    Raises:
+        UnreadableError: If a required field is missing or cannot be read as its type; it names each.
+    """
+    values: dict[str, Any] = {}
+    problems: list[str] = []
+    for name, field in signature.output_fields.items():
+        try:
+            values[name] = _value(name, field, found)
+        except UnreadableError as error:
+            if name in _required(signature):
+                problems.append(str(error))
+            else:
+                values[name] = None if field.is_required() else field.get_default(call_default_factory=True)
+    if problems:
+        raise UnreadableError("; ".join(problems))
+    return values
+
+
+def _value(name: str, field: FieldInfo, found: Mapping[str, Any]) -> Any:
+    if name not in found:
+        raise UnreadableError(f"the output field `{name}` is missing")
+    kind, value = field.annotation, found[name]
+    if kind is str or not isinstance(value, str):
+        return value
+    try:
+        return parse_value(value, kind) if _is_dspy_type(kind) else read_value(value, kind, tuple(field.metadata))
+    except ValueError as error:
+        raise UnreadableError(f"the output field `{name}` cannot be read: {error}") from error
+
+
+def _required(signature: type[dspy.Signature]) -> list[str]:
+    """The fields that an answer must hold: those without a default, and not those that may be None."""
+    fields = signature.output_fields.items()
+    return [name for name, field in fields if field.is_required() and not annotation_allows_none(field.annotation)]
+
+
+def _is_dspy_type(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, DSPyType)
+
+
+# -- ways to find the fields -------------------------------------------------------------------------------
+
+
+def _parse(parse: Parse, signature: type[dspy.Signature], answer: str) -> dict[str, Any]:
+    """By an adapter's parser, which is given a signature in which single values, then all values, are texts."""
+    for texts in (_with_texts(signature, True), _with_texts(signature, False)):
+        with contextlib.suppress(AdapterParseError):
+            return parse(texts, answer)
+    return {}
+
+
+def _as_json(signature: type[dspy.Signature], answer: str) -> dict[str, Any]:
+    """As a JSON object, where markers were asked for."""
+    return _parse(_JSON.parse, signature, answer) if "{" in answer and not is_cut_short(answer) else {}
+
+
+def _by_markers(signature: type[dspy.Signature], answer: str) -> dict[str, str]:
+    """By ``[[ ## field ## ]]``, in any decoration.
+
+    What follows the mark of completion, or an input field behind the outputs, is another problem of the model's own. Of
+    a field that is written twice the last one counts: the model corrected itself.
+    """
+    return _sections(signature, answer, list(_MARKER.finditer(answer)))
+
+
+def _by_labels(signature: type[dspy.Signature], answer: str) -> dict[str, str]:
+    """By ``Field:`` or a heading at the beginning of a line."""
+    known = {name.replace("_", " "): name for name in signature.fields}
+    marks = [mark for mark in _LABEL.finditer(answer) if mark[1].replace("_", " ").casefold() in known]
+    return _sections(signature, answer, marks, lambda label: known[label.replace("_", " ").casefold()])
+
+
+def _as_a_whole(signature: type[dspy.Signature], answer: str) -> dict[str, str]:
+    """As the one field that must be there, beside a reasoning which is then the answer too."""
+    required = _required(signature)
+    wanted = [name for name in required if name != "reasoning"]
+    if len(wanted) != 1 or _MARKER.search(answer):
+        return {}
+    kind = signature.output_fields[wanted[0]].annotation
+    if kind is str and len(required) > 1:  # nothing tells the answer from the reasoning
+        return {}
+    return dict.fromkeys(required, answer.strip())
+
+
+def _sections(
+    signature: type[dspy.Signature],
+    answer: str,
+    marks: list[re.Match[str]],
+    field_of: Callable[[str], str] = str,
+) -> dict[str, str]:
+    sections: dict[str, str] = {}
+    ends = [mark.start() for mark in marks[1:]] + [len(answer)]
+    for mark, end in zip(marks, ends, strict=True):
+        name = field_of(mark[1])
+        if sections and (name == _COMPLETED or name in signature.input_fields):
+            break
+        if name in signature.output_fields:
+            sections[name] = answer[mark.end() : end].strip()
+    return sections
+
+
+@functools.lru_cache(maxsize=256)  # a signature is a class: made once, it is described once
+def _with_texts(signature: type[dspy.Signature], single_values_only: bool) -> type[dspy.Signature]:
+    """The signature whose outputs are texts, or whose single values are."""
+    for name, field in signature.output_fields.items():
+        kind = field.annotation
+        if kind is str or _is_dspy_type(kind) or (single_values_only and not _is_single(kind)):
+            continue
+        signature = signature.with_updated_fields(name, str)
+    return signature
+
+
+def _is_single(kind: Any) -> bool:
+    """Whether a type is a number, a truth value, a label, or one of these or nothing."""
+    origin = get_origin(kind)
+    if origin in (Union, UnionType):
+        return all(_is_single(part) for part in get_args(kind))
+    plain = isinstance(kind, type) and issubclass(kind, int | float | bool | Enum | NoneType)
+    return plain or origin is Literal
+
+
+_JSON = dspy.JSONAdapter()

@@ -1,0 +1,58 @@
+"""A program's task as text: what verifier, critic and updater must know to judge, to teach and to merge.
+
+Without it a critic that reads "When will my money arrive?" and the label ``pending_transfer`` teaches how to send money,
+and not how to name an intent.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+
+import dspy
+from dspy.adapters.utils import get_field_description_string
+
+from flex_dspy.search.rendering import tokens
+from flex_dspy.shortening import elided
+from flex_dspy.signatures.actor import CANDIDATES, without_experience_guide
+from flex_dspy.signatures.lessons import EARLIER_ATTEMPTS, LESSONS, RELIED_ON, without
+
+TOKEN_LIMIT = 1_500
+_OURS = (LESSONS, EARLIER_ATTEMPTS, RELIED_ON, CANDIDATES)
+
+
+def describe_task(program: dspy.Module, limit: int = TOKEN_LIMIT) -> str:
+    """The instructions and fields of each predictor of a program, with types, descriptions and allowed values.
+
+    Args:
+        program: Any program. What experience adds to its signatures is left out.
+        limit: Most tokens. Long instructions are cut first, then the middle of the whole.
+
+    Returns:
+        The text; of a program with several predictors each is a step with its name.
+    """
+    steps = tuple((name, predictor.signature) for name, predictor in program.named_predictors())
+    return _description(steps, limit)
+
+
+@functools.lru_cache(maxsize=256)  # the same for all examples
+def _description(steps: Sequence[tuple[str, type[dspy.Signature]]], limit: int) -> str:
+    text = ""
+    for longest in (None, 4_000, 1_000):  # characters of instructions
+        named = ((name if len(steps) > 1 else "", signature) for name, signature in steps)
+        text = "\n\n".join(_step(name, signature, longest) for name, signature in named)
+        if tokens(text) <= limit:
+            return text
+    return elided(text, 2 * limit)  # between prose, of four characters a token, and marks, of one
+
+
+def _step(name: str, signature: type[dspy.Signature], longest: int | None) -> str:
+    bare = without(signature, _OURS)
+    instructions = elided(without_experience_guide(bare.instructions).strip(), longest)
+    lines = [
+        *([f"Step {name}"] if name else []),
+        f"Instructions: {instructions}",
+        f"Input fields:\n{get_field_description_string(bare.input_fields)}",
+        f"Output fields:\n{get_field_description_string(bare.output_fields)}",
+    ]
+    return "\n".join(lines)
