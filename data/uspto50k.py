@@ -17,7 +17,7 @@ from typing import Any
 import dspy
 
 from flex_dspy.data.loading import LoadedData, content_id, load_examples
-from flex_dspy.molecules import canonical_smiles
+from flex_dspy.molecules import canonical_smiles, reaction_parts
 
 _HERE = Path(__file__).parent
 SHIPPED: Mapping[str, Path] = MappingProxyType(
@@ -70,9 +70,9 @@ def _sides(cells: Mapping[str, Any]) -> dict[str, str]:
     """The reactants and the product as written."""
     reaction = cells.get(_REACTION)
     if isinstance(reaction, str):
-        parts = reaction.split(">")
+        parts = reaction_parts(reaction)
         if len(parts) != 3:
-            raise ValueError("a reaction SMILES has two >")
+            raise ValueError("a reaction SMILES has two >, besides those of dative bonds (->)")
         return {"reactants": parts[0], "product": parts[2]}
     for shape in _SHAPES:
         reactants, product = (cells.get(column) for column in shape)

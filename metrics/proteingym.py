@@ -22,6 +22,7 @@ import numpy as np
 
 from flex_dspy.data.proteingym import Rows, Shares, shares_of
 from flex_dspy.metrics.answers import unwrapped
+from flex_dspy.metrics.cleaning import out_of_container, visible_answer, without_quotes, without_strong
 from flex_dspy.metrics.formula import Formula, FormulaError, parse, quoted
 from flex_dspy.metrics.formula_values import Table, Vector, evaluate, spearman
 
@@ -29,6 +30,11 @@ FOLDS = 5
 MARGIN = 0.01
 _MOST_WEIGHED = 30  # columns whose share in a formula is measured
 _MOST_TOLD = 6
+_LABEL = re.compile(
+    r"\A[\s#>-]{0,9}(?:(?:the|final|my)\s)*(?:formula|score|fitness|proxy|answer)(?:\sis)?\s?[=:]\s*", re.I | re.A
+)
+_LOOKS = str.maketrans({"−": "-", "×": "*", "“": '"', "”": '"', "\u00a0": " ", "\u2009": " ", "\u202f": " "})
+_AROUND = frozenset("'\"")
 
 
 def proteingym(
@@ -104,17 +110,30 @@ def held_out(example: dspy.Example, prediction: dspy.Prediction) -> float:
 
 
 def answered(pred: Any, columns: tuple[str, ...]) -> Formula:
-    """The formula in an answer: alone, in a fence or box, or after ``formula =``.
+    """The formula in an answer: alone, in a fence, box, container or quotes, or after ``formula =``.
 
     Raises:
         FormulaError: There is none.
     """
     given = pred.get("formula") if hasattr(pred, "get") else getattr(pred, "formula", None)
-    text = unwrapped(str(given or "")).strip().strip("`").strip()
-    text = re.sub(r"\A(?:formula|score|fitness|proxy)\s*[=:]\s*", "", text, flags=re.IGNORECASE | re.ASCII)
+    text = _formula_text(str(given or ""), columns)
     if not text:
         raise FormulaError(1, "there is no formula")
     return parse(text, columns)
+
+
+def _formula_text(text: str, columns: tuple[str, ...]) -> str:
+    """An answer without what stands around the formula. Quotes stay where they hold a column's name."""
+    text = unwrapped(without_strong(visible_answer(text).translate(_LOOKS), underscores=False))
+    for _ in range(4):  # a label before quotes before a container
+        before, text = text, _LABEL.sub("", text.strip("` \t\r\n"))
+        if text.startswith("{"):
+            text = out_of_container(text)
+        elif text[:1] in _AROUND and without_quotes(text) not in columns:
+            text = without_quotes(text)
+        if text == before:
+            break
+    return text
 
 
 def best_single(table: Table, measured: Vector, parts: list[Rows]) -> tuple[Vector, list[str]]:

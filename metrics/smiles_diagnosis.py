@@ -8,7 +8,7 @@ from typing import Any
 from rdkit import Chem
 
 _SHOWN = 120
-_UNKNOWN = re.compile(r"[^A-Za-z0-9\[\]().=#$:/\\@+\-%*~>]")
+_UNKNOWN = re.compile(r"[^A-Za-z0-9\[\]().=#$:/\\@+\-%*~><]")
 _RING_BOND = re.compile(r"%\(\d+\)|%\d\d|\d")
 _BRACKET_ATOM = re.compile(r"\[[^\[\]]*\]")
 

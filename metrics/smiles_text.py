@@ -6,36 +6,51 @@ comes back as it was, and the metric says that it cannot be read.
 
 from __future__ import annotations
 
-import json
 import re
+from typing import Any
 
 from rdkit import Chem
 
 from flex_dspy.metrics.answers import unwrapped
+from flex_dspy.metrics.cleaning import after_retraction, parsed_container, visible_answer, without_strong
+from flex_dspy.molecules import reaction_parts
 
 # A longer answer is no set of reactants, and RDKit's time grows with it.
 MAX_LENGTH = 4000
 
-_SMILES = re.compile(r"(?:\[[^\[\]\s]+\]|Br|Cl|[BCNOSPFIbcnosp*]|[0-9%().=#/\\:@+\-~$])+")
+_SMILES = re.compile(r"(?:\[[^\[\]\s]+\]|Br|Cl|->|<-|[BCNOSPFIbcnosp*]|[0-9%().=#/\\:@+\-~$])+")
 _TELLING = re.compile(r"[=#()\[\]0-9]")
 _LABEL = re.compile(
-    r"^[\s*_#]*(?:(?:the|final|predicted)\s+)*(?:answer|reactants?|smiles|precursors?|starting materials?)\b"
-    r"(?:\s+(?:is|are|smiles))*[\s*_]*[:=]?[\s*_]*",
+    r"^[\s*_#]*(?:(?:the|my|final|predicted|proposed|likely|most)\s+)*"
+    r"(?:answer|reactants?|smiles|precursors?|starting materials?)\b(?:\s*\(smiles\)|\s+(?:is|are|smiles))*"
+    r"[\s*_]*[:=]?[\s*_]*",
     re.IGNORECASE,
 )
 _BULLET = re.compile(r"^\s*(?:\d+[.)]|[-*•])\s+", re.MULTILINE)
 _SEPARATOR = re.compile(r"\s+(?:and|plus|\+|&)\s+|\s*[,;]\s*|\s+\.\s*|\.\s+|\s+")
-_ARROW = re.compile(r">[^>]*>|\s+(?:->|=>|→)\s+")
+_ARROW = re.compile(r"\s+(?:->|=>|→|⟶)\s+")
 _JOINING_WORDS = frozenset({"and", "plus", "with", "+", "&"})
-_QUOTES = "`'\"“”"
+_QUOTES = "`'\"“”_"
+_FONT = re.compile(r"\$?\\(?:text|texttt|mathrm|mathtt|ce)\{([^{}]*)\}\$?|\$([^$\s]+)\$")
+_LOOKS = str.maketrans({"−": "-", "\u00a0": " ", "\u2009": " ", "\u202f": " "})
+# A name beside a SMILES: CC(=O)Cl (acetyl chloride).
+_NAME = re.compile(r"(?<=[\s\w)\]`])\s\(([^()]{0,60}[a-z]{4}[^()]{0,60})\)", re.IGNORECASE)
+_SENTENCE = re.compile(r"(?<=[.!?])\s+|\n")
+# Words that make the molecules beside them no answer, or one of several.
+_DOUBT = re.compile(
+    r"\b(?:or|nor|not|never|no|cannot|neither|either|wrong|incorrect|instead|rather|unlike|avoid|without|except|rejected"
+    r"|alternative(?:ly)?|options?|routes?|product|candidates?|whether|unless|if)\b|n['’]t\b|\?",
+    re.IGNORECASE,
+)
+_KEYS = ("reactants", "reactant", "answer", "final_answer", "precursors", "smiles", "starting_materials")
 
 
 def clean_smiles_answer(answer: object) -> str:
     """The dot-joined SMILES that an answer names.
 
-    Tags, code fences, quotes, labels (``Reactants: ...``), bullets and white space go; a reaction SMILES keeps
-    its left side; ``A and B``, ``A + B`` and a list become ``A.B``. From prose the one run of SMILES is
-    taken, if there is exactly one.
+    Reasoning, emphasis, tags, code fences, containers, quotes, labels (``Reactants: ...``), bullets and white space go;
+    a reaction SMILES keeps its left side; ``A and B``, ``A + B`` and a list become ``A.B``. From prose the one run of
+    SMILES is taken, if there is exactly one and nothing beside it says that it is not the answer.
 
     Args:
         answer: A text, a list of texts, or None.
@@ -45,15 +60,28 @@ def clean_smiles_answer(answer: object) -> str:
     """
     if isinstance(answer, list | tuple):
         answer = " ".join(str(part) for part in answer)
-    text = unwrapped(str(answer)) if answer is not None else ""
+    text = _FONT.sub(r"\1\2", _from_container(_unwrapped(str(answer)))) if answer is not None else ""
     if len(text) > MAX_LENGTH:
         return text
-    lines = [_LABEL.sub("", line) for line in text.splitlines() if line.strip()]
-    for candidate in (text, _LABEL.sub("", text), *_labelled(text), *lines[-1:]):
+    return _smiles_of(_NAME.sub(_without_name, text)) or " ".join(text.split())
+
+
+def _unwrapped(text: str) -> str:
+    """The part of a text that was marked as the answer."""
+    return unwrapped(after_retraction(without_strong(visible_answer(text).translate(_LOOKS))))
+
+
+def _smiles_of(text: str) -> str | None:
+    for candidate in (text, _LABEL.sub("", text), *_labelled(text), *_last_line(text)):
         smiles = _only_smiles(candidate)
         if smiles:
             return smiles
-    return _single_run(text) or " ".join(text.split())
+    return _listed(text) or _single_run(text)
+
+
+def _without_name(found: re.Match[str]) -> str:
+    """Nothing for the name of a molecule; what is SMILES itself or casts doubt stays."""
+    return found[0] if _DOUBT.search(found[1]) or any(map(_telling, found[1].split())) else ""
 
 
 def _labelled(text: str) -> list[str]:
@@ -61,34 +89,66 @@ def _labelled(text: str) -> list[str]:
     return [_LABEL.sub("", line) for line in reversed(text.splitlines()) if _LABEL.match(line)]
 
 
+def _last_line(text: str) -> list[str]:
+    """The last line, unless the one before it leads to something else than the answer."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    return lines[-1:] if not any(map(_DOUBT.search, lines[-2:-1])) else []
+
+
 def _only_smiles(text: str) -> str | None:
     """The text as dot-joined SMILES if there is nothing else in it."""
-    text = _ARROW.split(_BULLET.sub("", _from_json_list(text)).strip())[0]
+    text = _ARROW.split(_BULLET.sub("", text).strip())[0]
+    parts = reaction_parts(text)
+    text = parts[0] if len(parts) == 3 else text
     words = [_bare(word) for word in _SEPARATOR.split(text.strip())]
     words = [word for word in words if word]
     return ".".join(words) if words and all(map(_written_like_smiles, words)) else None
 
 
-def _from_json_list(text: str) -> str:
-    """``["A", "B"]`` as ``A B``; any other text unchanged."""
-    if not text.strip().startswith('["'):
+def _from_container(text: str) -> str:
+    """``["A", "B"]`` and ``{"reactants": ["A", "B"]}`` as ``A B``; any other text unchanged."""
+    if not text.startswith(("{", '["', "['", '("', "('")):
         return text
-    try:
-        return " ".join(str(part) for part in json.loads(text))
-    except ValueError:
-        return text
+    texts = _texts(parsed_container(text))
+    return text if texts is None else " ".join(texts)
+
+
+def _texts(value: Any) -> list[str] | None:
+    if isinstance(value, dict):
+        known = [value[key] for key in value if str(key).lower() in _KEYS]
+        value = known[0] if len(known) == 1 else None
+    values = [value] if isinstance(value, str) else value
+    return values if isinstance(values, list) and all(isinstance(part, str) for part in values) else None
+
+
+def _listed(text: str) -> str | None:
+    """The molecules of a list with one on each line behind its name: ``- Amine: NCC``."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    lines = lines[1:] if lines and lines[0].endswith(":") and not _DOUBT.search(lines[0]) else lines
+    parts = [_BULLET.sub("", line).rpartition(": ") for line in lines]
+    found = [_only_smiles(smiles) for name, _, smiles in parts if name and not _DOUBT.search(name)]
+    return ".".join(map(str, found)) if len(found) == len(lines) > 1 and None not in found else None
 
 
 def _single_run(text: str) -> str | None:
-    """The molecules of a sentence, if they stand together in one place only."""
+    """The molecules of a text, if they stand together in one place only, and their sentence does not deny them."""
+    found: set[str] = set()
+    for sentence in _SENTENCE.split(text):
+        runs = _runs(sentence)
+        if runs and _DOUBT.search(sentence):
+            return None
+        found |= runs
+    return found.pop() if len(found) == 1 else None
+
+
+def _runs(sentence: str) -> set[str]:
     runs: list[list[str]] = [[]]
-    for word in map(_bare, text.split()):
+    for word in map(_bare, sentence.split()):
         if _telling(word):
             runs[-1].append(word)
         elif word not in _JOINING_WORDS and runs[-1]:
             runs.append([])
-    found = {".".join(run) for run in runs if run}
-    return found.pop() if len(found) == 1 else None
+    return {".".join(run) for run in runs if run}
 
 
 def _bare(word: str) -> str:
