@@ -365,7 +365,9 @@ class _Run:
         answer = reference or found.answer
         precedent = Precedent(example_id(example), problem_of(example), answer)
         finished = [trajectory for trajectory in found.trajectories if not trajectory.error]
-        proposals = [await self.writer.propose(precedent, trajectory, library, reading.shown) for trajectory in finished]
+        proposals = [
+            await self.writer.propose(precedent, trajectory, library, reading.shown) for trajectory in finished
+        ]
         error = next((t.error for t in found.trajectories if t.error), "") if not finished else ""
         return Outcome(tuple(proposals), _tally(reading.shown, finished), found.accepted, error)
 

@@ -151,6 +151,14 @@ def takes(program: dspy.Module, name: str) -> bool:
     return open_ended and any(name in predictor.signature.input_fields for predictor in predictors)
 
 
+def known_to(role: dspy.Module, **inputs: Any) -> dict[str, Any]:
+    """Those of the inputs that a role takes: one that a user wrote may know fewer than the project's own."""
+    parameters = inspect.signature(getattr(role, "aforward", None) or role.forward).parameters.values()
+    if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters):
+        return inputs
+    return {parameter.name: inputs[parameter.name] for parameter in parameters if parameter.name in inputs}
+
+
 def run_sync(coroutine: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine to its end; inside a running loop (a notebook) on a thread of its own."""
     try:

@@ -34,7 +34,9 @@ class Round:
     def text(self, number: int) -> str:
         """The round as the next round, or the critic, reads it."""
         lines = [f"Attempt {number}:", *(f"  step {step}" for step in self.steps)]
-        lines += [f"  {name}: {value_text(value)}" for name, value in self.outputs.items() if value not in (None, "", [])]
+        lines += [
+            f"  {name}: {value_text(value)}" for name, value in self.outputs.items() if value not in (None, "", [])
+        ]
         lines.append(f"  verdict: {'accepted' if self.accepted else 'rejected'}")
         if self.score not in (None, 0.0, 1.0):  # a verdict says as much as those
             lines.append(f"  score: {self.score:.4g}")

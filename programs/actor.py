@@ -21,6 +21,7 @@ from flex_dspy.signatures.actor import Access, with_candidates, with_experience
 
 __all__ = ["NO_ATTEMPTS", "Access", "Actor", "Strategy"]
 
+
 class Actor(dspy.Module):
     """Answers a task's problem with the experiences that fit it.
 

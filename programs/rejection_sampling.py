@@ -10,8 +10,8 @@ import dspy
 
 from flex_dspy.errors import ConfigurationError
 from flex_dspy.examples import problem_of, problem_text, reference_of, value_text
-from flex_dspy.models.spending import charged_to
 from flex_dspy.models.adapter import reading_answers
+from flex_dspy.models.spending import charged_to
 from flex_dspy.programs.actor import Actor
 from flex_dspy.programs.experienced import ExperiencedPredict, told
 from flex_dspy.programs.predict import NO_ATTEMPTS
@@ -19,7 +19,7 @@ from flex_dspy.programs.steps import Call, readable, steps_of
 from flex_dspy.programs.task_description import describe_task
 from flex_dspy.programs.verifier import Verifier
 from flex_dspy.rollouts import ROUND, variant
-from flex_dspy.running import aask_shortening, call, raise_if_systemic, run_sync, takes
+from flex_dspy.running import aask_shortening, call, known_to, raise_if_systemic, run_sync, takes
 from flex_dspy.scoring import Metric, ascore, failed, lacks_reference
 from flex_dspy.shortening import shorter_attempts
 from flex_dspy.signatures.lessons import EARLIER_ATTEMPTS
@@ -119,12 +119,9 @@ class RejectionSampling(dspy.Module):
         attempt = "\n".join(f"{name}: {value_text(value)}" for name, value in outputs.items() if _says_something(value))
         with charged_to("verifier"):
             measured = await self._measured(example, prediction, reference)
+            told = known_to(self.verifier, task=describe_task(self.actor))
             verdict = await self.verifier.acall(
-                problem=problem,
-                attempt=attempt,
-                measured=measured,
-                reference=reference,
-                task=describe_task(self.actor),
+                problem=problem, attempt=attempt, measured=measured, reference=reference, **told
             )
         return Round(
             outputs=outputs,

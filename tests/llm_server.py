@@ -27,7 +27,7 @@ from tests.llm_faults import HARMLESS, KINDS, UNCOUNTED, Fault, Faults, Reply, w
 __all__ = ["Fault", "LLMServer", "Received", "Script", "Usage", "formatted", "read_prompt"]
 
 # Output fields that only one role has. Everything else is an actor, a ReAct step included.
-_ROLES = {"lesson": "critic", "decision": "updater", "accepted": "verifier"}
+_ROLES = {"lesson": "critic", "decision": "updater", "feedback": "verifier"}
 _FIELD = re.compile(r"^\[\[ ## (\w+) ## \]\]$", re.MULTILINE)
 _RESPOND = "Respond with "
 
@@ -234,11 +234,18 @@ class LLMServer:
         return reply
 
 
+class Inputs(dict[str, str]):
+    """The input fields of a prompt. Where nothing was learned, or tried before, a prompt has no field for it."""
+
+    def __missing__(self, name: str) -> str:
+        return {"experiences": "(no experience yet)", "earlier_attempts": "none"}[name]
+
+
 def read_prompt(text: str) -> tuple[dict[str, str], list[str], bool]:
     """The input fields of a prompt of DSPy's, the names of its output fields, and whether it asks for JSON."""
     body, _, respond = text.rpartition(_RESPOND)
     pieces = _FIELD.split(body)
-    inputs = {name: value.strip() for name, value in zip(pieces[1::2], pieces[2::2], strict=True)}
+    inputs = Inputs({name: value.strip() for name, value in zip(pieces[1::2], pieces[2::2], strict=True)})
     as_json = respond.startswith("a JSON object")
     outputs = re.findall(r"`(\w+)`" if as_json else r"`\[\[ ## (\w+) ## \]\]`", respond)
     return inputs, outputs, as_json

@@ -15,7 +15,7 @@ import copy
 import functools
 import logging
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Self, cast
+from typing import Any, cast
 from weakref import WeakKeyDictionary
 
 import dspy
@@ -35,6 +35,8 @@ from flex_dspy.models.reading import UnreadableError
 from flex_dspy.text import cut, sound_text
 
 logger = logging.getLogger(__name__)
+
+Values = list[dict[str, Any]]
 
 MOST_REQUESTS = 3  # for one answer: the plain one, one with the reason, one more as JSON
 _MOST_QUOTED = 400  # characters of an unreadable answer that the next prompt repeats
@@ -66,43 +68,49 @@ class Reading:
     _before: AdapterParseError | None = None  # why there is more than one
     _messages: list[dict[str, Any]] | None = None  # what was sent
 
-    def __call__(self, lm: Any, lm_kwargs: dict[str, Any], *args: Any, **kwargs: Any) -> list[dict[str, Any]]:
+    def __call__(self, lm: Any, lm_kwargs: dict[str, Any], *args: Any, **kwargs: Any) -> Values:
         """Ask, at most three times; see ``dspy.Adapter``.
 
         Raises:
             AdapterParseError: If no answer could be read.
         """
-        current = self._copy()
+        current = self._turn(1)
         with watch_stream() as progress:
             while True:
                 settings = dict(lm_kwargs)  # an adapter changes them
                 try:
-                    values: list[dict[str, Any]] = super(Reading, current).__call__(lm, settings, *args, **kwargs)  # type: ignore[misc]
-                    return values
+                    ask = super(Reading, current).__call__  # type: ignore[misc]
+                    return cast(Values, ask(lm, settings, *args, **kwargs))
                 except LMError as error:
-                    raise current._instead_of(error) from error
+                    if not current._has_no_json_mode(error):
+                        raise
+                    current = self._turn(current._request, current._before)
                 except AdapterParseError as error:
                     current._forget(lm, settings, asynchronous=False)
-                    if current._is_last or progress.emitted or is_offline(lm):
+                    if current._request == MOST_REQUESTS or progress.emitted or is_offline(lm):
                         raise
-                    current = current._next(error)
+                    logger.info("an answer could not be read, and is asked for again: %s", str(error)[:500])
+                    current = self._turn(current._request + 1, error, as_json=current._request + 1 == MOST_REQUESTS)
 
-    async def acall(self, lm: Any, lm_kwargs: dict[str, Any], *args: Any, **kwargs: Any) -> list[dict[str, Any]]:
+    async def acall(self, lm: Any, lm_kwargs: dict[str, Any], *args: Any, **kwargs: Any) -> Values:
         """Asynchronous version of ``__call__``."""
-        current = self._copy()
+        current = self._turn(1)
         with watch_stream() as progress:
             while True:
                 settings = dict(lm_kwargs)
                 try:
-                    values: list[dict[str, Any]] = await super(Reading, current).acall(lm, settings, *args, **kwargs)  # type: ignore[misc]
-                    return values
+                    ask = super(Reading, current).acall  # type: ignore[misc]
+                    return cast(Values, await ask(lm, settings, *args, **kwargs))
                 except LMError as error:
-                    raise current._instead_of(error) from error
+                    if not current._has_no_json_mode(error):
+                        raise
+                    current = self._turn(current._request, current._before)
                 except AdapterParseError as error:
                     current._forget(lm, settings, asynchronous=True)
-                    if current._is_last or progress.emitted or is_offline(lm):
+                    if current._request == MOST_REQUESTS or progress.emitted or is_offline(lm):
                         raise
-                    current = current._next(error)
+                    logger.info("an answer could not be read, and is asked for again: %s", str(error)[:500])
+                    current = self._turn(current._request + 1, error, as_json=current._request + 1 == MOST_REQUESTS)
 
     def format(self, *args: Any, **kwargs: Any) -> list[dict[str, Any]]:
         """The messages of the adapter; after an answer that could not be read, the last one says why."""
@@ -131,33 +139,31 @@ class Reading:
 
     # -- from one request to the next ----------------------------------------------------------------------
 
-    @property
-    def _is_last(self) -> bool:
-        return self._request >= MOST_REQUESTS
+    def _turn(self, request: int, before: AdapterParseError | None = None, *, as_json: bool = False) -> Any:
+        """A copy for one request: calls at the same time do not meet. Its base class asks once.
 
-    def _copy(self) -> Self:
-        """A copy for one answer: calls at the same time do not meet. Its base class asks once."""
-        new = copy.copy(self)
-        new.use_json_adapter_fallback = False  # type: ignore[attr-defined]
+        Args:
+            request: Which request of one answer it makes, from 1.
+            before: Why there is more than one.
+            as_json: Whether to ask for a JSON object, unless this adapter does so anyway.
+        """
+        other = as_json and not isinstance(self, dspy.JSONAdapter)
+        new: Any = copy.copy(reading_adapter(self._make_json_adapter_fallback()) if other else self)  # type: ignore[attr-defined]
+        new.use_json_adapter_fallback = False
+        new._request, new._before = request, before
         return new
-
-    def _next(self, error: AdapterParseError) -> Reading:
-        logger.info("an answer could not be read, and is asked for again: %s", str(error)[:500])
-        final = self._request + 1 == MOST_REQUESTS and not isinstance(self, dspy.JSONAdapter)
-        new = reading_adapter(self._make_json_adapter_fallback())._copy() if final else self._copy()  # type: ignore[attr-defined]
-        new._request, new._before = self._request + 1, error
-        return cast(Reading, new)
 
     def _forget(self, lm: Any, settings: dict[str, Any], *, asynchronous: bool) -> None:
         """Take the answer out of the cache: it would be served again, and no model could do better."""
         if self._messages is not None:
             forget_answer(lm, self._messages, settings, asynchronous=asynchronous)
 
-    def _instead_of(self, error: LMError) -> Exception:
-        """The error to raise: a server that has no JSON mode turned a request down that only a bad answer called for."""
+    def _has_no_json_mode(self, error: LMError) -> bool:
+        """Whether a server turned a request down that differs from the ones before in asking for JSON."""
         turned_down = isinstance(error, LMInvalidRequestError | LMUnsupportedFeatureError)
         other = isinstance(error, LMUnsupportedModelError | ContextWindowExceededError)
-        return self._before if self._before is not None and turned_down and not other else error
+        asked = self._before is not None and self._before.adapter_name != type(self).__name__
+        return asked and isinstance(self, dspy.JSONAdapter) and turned_down and not other
 
 
 class ReadingChatAdapter(Reading, dspy.ChatAdapter):
@@ -187,7 +193,7 @@ def reading_adapter(adapter: dspy.Adapter | None = None) -> Any:
         adapter: DSPy's chat, JSON, XML or BAML adapter, or a subclass; None is the chat adapter. An adapter of another
             kind comes back as it is.
     """
-    if adapter is None or type(adapter) is dspy.ChatAdapter and vars(adapter) == vars(dspy.ChatAdapter()):
+    if adapter is None or (type(adapter) is dspy.ChatAdapter and vars(adapter) == vars(dspy.ChatAdapter())):
         return _CHAT
     if isinstance(adapter, Reading) or not isinstance(adapter, dspy.ChatAdapter):
         return adapter

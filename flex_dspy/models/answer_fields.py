@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import re
 from collections.abc import Callable, Mapping
 from enum import Enum
@@ -20,14 +21,19 @@ from dspy.adapters.utils import annotation_allows_none, parse_value
 from dspy.utils.exceptions import AdapterParseError
 from pydantic.fields import FieldInfo
 
-from flex_dspy.metrics.cleaning import begins_with_reasoning, without_reasoning
+from flex_dspy.metrics.cleaning import _REASONING, without_reasoning
 from flex_dspy.models.reading import UnreadableError, read_value
 
 Parse = Callable[[type[dspy.Signature], str], dict[str, Any]]
 
 _COMPLETED = "completed"
-_MARKER = re.compile(r"^[ \t>*_`#-]{0,8}\[\[[ \t]*#{0,4}[ \t]*(\w{1,60})[ \t]*#{0,4}[ \t]*\]\][ \t*_`:]{0,8}", re.MULTILINE)
-_LABEL = re.compile(r"^[ \t>*_`#-]{0,8}(\w[\w ]{0,59}?)[ \t]*(?:[*_`]{1,3}:|:[*_`]{1,3}|:|#{1,4}[ \t]*$|$)", re.MULTILINE)
+_REASONING_FIELD = "reasoning"  # of dspy.ChainOfThought
+_MARKER = re.compile(
+    r"^[ \t>*_`#-]{0,8}\[\[[ \t]*#{0,4}[ \t]*(\w{1,60})[ \t]*#{0,4}[ \t]*\]\][ \t*_`:]{0,8}", re.MULTILINE
+)
+_LABEL = re.compile(
+    r"^[ \t>*_`#-]{0,8}(\w[\w ]{0,59}?)[ \t]*(?:[*_`]{1,3}:|:[*_`]{1,3}|:|#{1,4}[ \t]*$|$)", re.MULTILINE
+)
 
 
 def visible(answer: str) -> str:
@@ -36,9 +42,11 @@ def visible(answer: str) -> str:
     Args:
         answer: All that a model wrote.
     """
-    first = _MARKER.search(answer)
-    end = first.start() if first else len(answer)
-    return without_reasoning(answer) if begins_with_reasoning(answer, end) else answer
+    field, reasoning = _MARKER.search(answer), _REASONING.search(answer)
+    if reasoning is None:
+        return answer
+    is_before = field is None or reasoning.start() < field.start()
+    return without_reasoning(answer) if is_before or reasoning["close"] else answer
 
 
 def is_cut_short(text: str) -> bool:
@@ -91,6 +99,8 @@ def read_fields(signature: type[dspy.Signature], found: Mapping[str, Any]) -> di
         except UnreadableError as error:
             if name in _required(signature):
                 problems.append(str(error))
+            elif name == _REASONING_FIELD:
+                values[name] = ""
             else:
                 values[name] = None if field.is_required() else field.get_default(call_default_factory=True)
     if problems:
@@ -111,9 +121,10 @@ def _value(name: str, field: FieldInfo, found: Mapping[str, Any]) -> Any:
 
 
 def _required(signature: type[dspy.Signature]) -> list[str]:
-    """The fields that an answer must hold: those without a default, and not those that may be None."""
+    """The fields that an answer must hold: all but the reasoning and those that have a default or may be None."""
     fields = signature.output_fields.items()
-    return [name for name, field in fields if field.is_required() and not annotation_allows_none(field.annotation)]
+    needed = (name for name, field in fields if field.is_required() and not annotation_allows_none(field.annotation))
+    return [name for name in needed if name != _REASONING_FIELD]
 
 
 def _is_dspy_type(kind: Any) -> bool:
@@ -153,15 +164,12 @@ def _by_labels(signature: type[dspy.Signature], answer: str) -> dict[str, str]:
 
 
 def _as_a_whole(signature: type[dspy.Signature], answer: str) -> dict[str, str]:
-    """As the one field that must be there, beside a reasoning which is then the answer too."""
+    """As the one field that must be there, if its type tells an answer from other words: a refusal is a text too."""
     required = _required(signature)
-    wanted = [name for name in required if name != "reasoning"]
-    if len(wanted) != 1 or _MARKER.search(answer):
+    if len(required) != 1 or _MARKER.search(answer) or signature.output_fields[required[0]].annotation is str:
         return {}
-    kind = signature.output_fields[wanted[0]].annotation
-    if kind is str and len(required) > 1:  # nothing tells the answer from the reasoning
-        return {}
-    return dict.fromkeys(required, answer.strip())
+    reasons = [_REASONING_FIELD] if _REASONING_FIELD in signature.output_fields else []
+    return dict.fromkeys([*reasons, *required], answer.strip())
 
 
 def _sections(
@@ -170,11 +178,11 @@ def _sections(
     marks: list[re.Match[str]],
     field_of: Callable[[str], str] = str,
 ) -> dict[str, str]:
-    sections: dict[str, str] = {}
-    ends = [mark.start() for mark in marks[1:]] + [len(answer)]
-    for mark, end in zip(marks, ends, strict=True):
+    before = answer[: marks[0].start()].strip() if marks else ""
+    sections = {_REASONING_FIELD: before} if before and _REASONING_FIELD in signature.output_fields else {}
+    for mark, end in itertools.zip_longest(marks, (mark.start() for mark in marks[1:])):
         name = field_of(mark[1])
-        if sections and (name == _COMPLETED or name in signature.input_fields):
+        if sections.keys() - {_REASONING_FIELD} and (name == _COMPLETED or name in signature.input_fields):
             break
         if name in signature.output_fields:
             sections[name] = answer[mark.end() : end].strip()

@@ -41,7 +41,7 @@ def answer(inputs: Mapping[str, str], outputs: Sequence[str]) -> dict[str, Any]:
     Raises:
         ValueError: If the fields belong to no role of the biologist.
     """
-    for name, role in (("formula", act), ("lesson", distil), ("decision", decide), ("accepted", verify)):
+    for name, role in (("formula", act), ("lesson", distil), ("decision", decide), ("feedback", verify)):
         if name in outputs:
             return role(inputs)
     raise ValueError(f"the offline biologist has no role with the output fields {', '.join(outputs)}")

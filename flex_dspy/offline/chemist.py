@@ -31,7 +31,7 @@ def answer(inputs: Mapping[str, str], outputs: Sequence[str]) -> dict[str, Any]:
     Raises:
         ValueError: If the fields belong to no role of the chemist.
     """
-    for field, role in (("reactants", act), ("lesson", distil), ("decision", decide), ("accepted", verify)):
+    for field, role in (("reactants", act), ("lesson", distil), ("decision", decide), ("feedback", verify)):
         if field in outputs:
             return role(inputs)
     raise ValueError(f"the offline chemist has no role with the output fields {', '.join(outputs)}")
@@ -39,7 +39,7 @@ def answer(inputs: Mapping[str, str], outputs: Sequence[str]) -> dict[str, Any]:
 
 def is_quick(outputs: Sequence[str]) -> bool:
     """Whether a role only compares texts, so that handing it to another process would cost more."""
-    return "decision" in outputs or "accepted" in outputs
+    return "decision" in outputs or "feedback" in outputs
 
 
 # -- actor -------------------------------------------------------------------------------------------------

@@ -42,7 +42,7 @@ def answer(inputs: Mapping[str, str], outputs: Sequence[str]) -> dict[str, Any]:
     Raises:
         ValueError: If the fields belong to no role of the mathematician.
     """
-    for name, role in (("lesson", distil), ("decision", decide), ("accepted", verify)):
+    for name, role in (("lesson", distil), ("decision", decide), ("feedback", verify)):
         if name in outputs:
             return role(inputs)
     if "answer" in outputs and "problem" in inputs:
@@ -52,7 +52,7 @@ def answer(inputs: Mapping[str, str], outputs: Sequence[str]) -> dict[str, Any]:
 
 def is_quick(outputs: Sequence[str]) -> bool:
     """Whether a role only compares a few texts, so that handing it to another process would cost more."""
-    return "decision" in outputs or "accepted" in outputs
+    return "decision" in outputs or "feedback" in outputs
 
 
 # -- lessons ---------------------------------------------------------------------------------------------------

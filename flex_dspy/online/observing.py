@@ -10,13 +10,16 @@ from typing import Any, TypeAlias
 import dspy
 
 from flex_dspy.errors import ConfigurationError
-from flex_dspy.examples import problem_of, problem_text, reference_of
+from flex_dspy.examples import problem_of, problem_text, reference_of, value_text
 from flex_dspy.libraries.experience import Precedent, Tally
 from flex_dspy.libraries.observed import Observation
 from flex_dspy.programs.rejection_sampling import UNVERIFIED, WORKINGS
 from flex_dspy.programs.steps import readable
 from flex_dspy.programs.verifier import Verifier
+from flex_dspy.running import known_to
 from flex_dspy.scoring import redact
+from flex_dspy.signatures.lessons import RELIED_ON
+from flex_dspy.text import sound_text
 from flex_dspy.trajectory import Feedback, Round
 
 Verdict: TypeAlias = bool | float | str | Feedback | dspy.Prediction | Mapping[str, Any]
@@ -120,7 +123,7 @@ async def judged(seen: Observation, verifier: Verifier, task: str = "") -> Round
     attempt = "\n".join(f"{name}: {text}" for name, text in seen.outputs.items())
     if seen.score is None:
         told = f"{attempt}\n\n{_SAID}\n{seen.feedback}"
-        verdict = await verifier.acall(problem=seen.problem, attempt=told, reference=seen.reference, task=task)
+        verdict = await verifier.acall(problem=seen.problem, attempt=told, reference=seen.reference, **known_to(verifier, task=task))
         accepted = bool(verdict.accepted)
     else:
         accepted = verifier.passes(Feedback(seen.score, seen.feedback, seen.failed, seen.accepted))

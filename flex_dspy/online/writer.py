@@ -27,6 +27,7 @@ from flex_dspy.measuring.evaluation import HOPELESS
 from flex_dspy.measuring.outcomes import Outcome as Use
 from flex_dspy.measuring.outcomes import OutcomeLog
 from flex_dspy.online.observing import judged, precedent_of, tally_of
+from flex_dspy.programs.task_description import describe_task
 from flex_dspy.programs.verifier import Verifier
 from flex_dspy.running import raise_if_systemic
 from flex_dspy.trajectory import Trajectory

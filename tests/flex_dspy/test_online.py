@@ -171,7 +171,7 @@ def test_a_program_with_experience_goes_on_from_it_in_memory():
 )
 def test_every_form_of_verdict_is_taken(verdict, score, feedback):
     seen = observation({"a": 1, "b": "half \ud800"}, {"answer": [2], "none": None}, verdict)
-    assert (seen.score, seen.feedback, seen.problem) == (score, feedback, "a: 1\nb: half ?")
+    assert (seen.score, seen.feedback, seen.problem) == (score, feedback, "a: 1\nb: half \ufffd")
     assert seen.outputs == {"answer": "[2]"}
 
 

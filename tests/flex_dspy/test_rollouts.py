@@ -8,7 +8,8 @@ import pytest
 from dspy.utils.callback import BaseCallback
 
 from flex_dspy.models.lm import language_model
-from flex_dspy.rollouts import REPEAT, ROUND, ResamplingPredict, sampled, variant
+from flex_dspy.programs.predict import RolePredict
+from flex_dspy.rollouts import ROUND, sampled, variant
 from tests.llm_server import Fault
 
 
@@ -95,35 +96,33 @@ class Watch(BaseCallback):
 
 
 @pytest.mark.parametrize("rollout", [0, 2, 2 + ROUND])
-def test_repeats_have_ids_of_their_own(llm_server, lm, rollout):
+def test_a_repeated_request_belongs_to_its_sample(llm_server, lm, rollout):
     llm_server.script = lambda role, inputs, messages: (
-        {"answer": "42"} if len(watch.seen) > 4 else "I would rather not."
+        {"answer": "42"} if len(watch.seen) > 2 else "I would rather not."
     )
     watch = Watch()
     with dspy.context(callbacks=[watch]):
-        assert variant(ResamplingPredict("question -> answer"), rollout)(question="?").answer == "42"
-    plain = rollout or None
-    assert watch.seen == [plain, plain, rollout + REPEAT, rollout + REPEAT, rollout + 2 * REPEAT]
+        assert variant(RolePredict("question -> answer"), rollout)(question="?").answer == "42"
+    assert watch.seen == [rollout or None] * 3
 
 
-def test_an_offline_expert_is_not_asked_twice(monkeypatch):
-    asked = []
-
-    def fail(self, **kwargs):
-        asked.append(kwargs)
-        raise dspy.utils.exceptions.AdapterParseError("ChatAdapter", self.signature, "?")
-
-    monkeypatch.setattr(dspy.Predict, "forward", fail)
-    predictor = ResamplingPredict("question -> answer")
+def test_an_offline_expert_is_not_asked_twice():
+    predictor = RolePredict("product, experiences -> reactants")
     predictor.lm = language_model("offline/chemist")
-    with pytest.raises(dspy.utils.exceptions.AdapterParseError):
-        predictor(question="?")
-    assert len(asked) == 1
+    watch = Watch()
+    with dspy.context(callbacks=[watch], adapter=Deaf()), pytest.raises(dspy.utils.exceptions.AdapterParseError):
+        predictor(product="CC", experiences="")
+    assert len(watch.seen) == 1
+
+
+class Deaf(dspy.ChatAdapter):
+    def parse(self, signature, completion):
+        raise dspy.utils.exceptions.AdapterParseError("Deaf", signature, completion)
 
 
 def test_other_errors_are_not_repeated(llm_server, lm):
     llm_server.script = lambda role, inputs, messages: Fault(500)
-    predictor = ResamplingPredict("question -> answer")
+    predictor = RolePredict("question -> answer")
     for run in (lambda: predictor(question="?"), lambda: asyncio.run(predictor.acall(question="?"))):
         with pytest.raises(dspy.utils.exceptions.LMServerError):
             run()

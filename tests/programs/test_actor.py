@@ -117,24 +117,27 @@ def test_what_still_overflows_is_an_error_and_no_form_is_tried_twice(server, ask
 
 def test_an_answer_that_cannot_be_read_is_asked_for_anew(server, ask, lm):
     lm.cache = True
-    answers = ["I would rather not.", "", RIGHT]
+    answers = ["I would rather not.", "", RIGHT, RIGHT]
     server.script = lambda role, inputs, messages: answers.pop(0)
     actor = actor_with(ExperienceLibrary())
     actor.set_lm(lm)
     assert ask(actor, question="6*7?").answer == "42"
-    # In the chat's format, then for JSON, then as another sample, which alone is at a temperature.
-    assert [request.as_json for request in server.requests] == [False, True, False]
-    assert [request.body.get("temperature") for request in server.requests] == [None, None, 1.0]
-    assert not any("rollout_id" in request.body for request in server.requests)
-    assert ask(actor, question="6*7?").answer == "42"  # from the cache, to its end
-    assert len(server.requests) == 3
+    # In the chat's format, then with the reason, then for JSON too.
+    assert [request.as_json for request in server.requests] == [False, False, True]
+    said = [request.messages[-1]["content"].partition("could not be read: ")[2] for request in server.requests]
+    assert [text.split(".")[0] for text in said] == ["", "the output field `answer` is missing", "it was empty"]
+    assert "I would rather not." in said[1]
+    assert ask(actor, question="6*7?").answer == "42"  # what could not be read is asked again, and never cached
+    assert len(server.requests) == 4
+    assert ask(actor, question="6*7?").answer == "42"
+    assert len(server.requests) == 4
 
 
 def test_three_answers_that_cannot_be_read_are_enough(server, ask):
     server.script = lambda role, inputs, messages: "I would rather not."
     with pytest.raises(AdapterParseError):
         ask(actor_with(ExperienceLibrary()), question="6*7?")
-    assert len(server.requests) == 6
+    assert len(server.requests) == 3
 
 
 def test_an_example_does_not_see_its_own_solution(server, ask):
@@ -237,11 +240,11 @@ def test_a_server_without_a_json_mode_does_not_hide_what_went_wrong(server, ask)
     def script(role, inputs, messages):
         if "JSON object" in messages[-1]["content"]:
             return Fault(400, "response_format is not supported")
-        return RIGHT if len(server.requests) > 2 else "I would rather not."
+        return RIGHT if len(server.requests) > 3 else "I would rather not."
 
     server.script = script
     assert ask(actor_with(ExperienceLibrary()), question="6*7?").answer == "42"
-    assert [request.as_json for request in server.requests] == [False, True, False]
+    assert [request.as_json for request in server.requests] == [False, False, True, False]
 
 
 class First:

@@ -75,8 +75,8 @@ def test_a_lesson_becomes_an_experience(server, ask):
 
 
 def test_a_lesson_that_runs_on_is_cut_to_the_caps(server, ask):
-    rules = [{"text": f"{n} " + "r" * 10_000, "examples": ["e" * 10_000] * 10} for n in range(30)]
-    long = {"category": "c", "method": "m" * 100_000, "rules": rules, "trajectory": "t" * 100_000}
+    rules = [{"text": f"{n} " + "r" * 2_000, "examples": ["e" * 300] * 10} for n in range(30)]
+    long = {"category": "c", "method": "m" * 10_000, "rules": rules, "trajectory": "t" * 20_000}
     server.script = lambda role, inputs, messages: {"lesson": long}
     written = ask(Critic(), precedent=PRECEDENT).experience
     assert len(written.method) == experience.MAX_METHOD
@@ -92,12 +92,12 @@ def test_a_lesson_may_leave_out_what_has_a_default(server):
     assert (written.trajectory, written.priority, written.rules) == ("", 3, ())
 
 
-@pytest.mark.parametrize("spoilt", [{"method": None}, {"method": " "}, {"rules": "none"}])
+@pytest.mark.parametrize("spoilt", [{"method": None}, {"method": " "}, {"rules": 7}])
 def test_a_malformed_lesson_is_an_error_for_the_caller(server, ask, spoilt):
     server.script = lambda role, inputs, messages: {"lesson": LESSON | spoilt}
     with pytest.raises(dspy.utils.exceptions.AdapterParseError):
         ask(Critic(), precedent=PRECEDENT)
-    assert len(server.requests) == 6  # three samples, each in the chat's format and for JSON
+    assert len(server.requests) == 3
 
 
 @pytest.mark.parametrize(("given", "priority"), [(9, 5), (0, 1), ("4", 4), (3.6, 4), ("high", 3), (None, 3)])

@@ -102,7 +102,7 @@ def test_a_decision_that_cannot_be_read_loses_nothing(server, ask, decision):
     decides(server, **decision)
     edit = ask(Updater(), lesson=LESSON, nearest=[ENTRY]).edit
     assert edit == Insert(LESSON, "no decision of the updater could be read")
-    assert len(server.requests) == 6  # three samples, each in the chat's format and for JSON
+    assert len(server.requests) == 3
 
 
 def test_a_decision_that_makes_no_sense_is_left_out(server, ask, adapter):
