@@ -65,6 +65,7 @@ _FENCE = re.compile(r"\A\s*(?:```|~~~)[\w+.-]{0,20}[ \t]*\n?(.*?)(?:```|~~~)?\s*
 _PAIRS = (("***", "***"), ("**", "**"), ("__", "__"), ("`", "`"), ('"', '"'), ("'", "'"), ("“", "”"), ("‘", "’"),
           ("«", "»"), ("*", "*"), ("_", "_"))  # fmt: skip
 _ASSIGNED = re.compile(r"\A(?:final[_ ]?)?(?:answer|result|output|value)\s?=\s?(?=[^\s=])", re.IGNORECASE)
+_SIDE_BY_SIDE = re.compile(r"(?<=[^\s,:\[({])['\"]\s{0,9}['\"](?=[^\s,:\])}])")
 _ANSWER_KEYS = frozenset({"answer", "final_answer", "finalanswer", "result", "final_result", "output", "value"})
 
 
@@ -78,7 +79,8 @@ def clean_answer(text: str) -> str:
         The text without reasoning, invisible characters, emphasis, and a fence, quotes or a container around the whole
         of it. It is "" where nothing but reasoning was written.
     """
-    text = _HEADING.sub("", without_strong(_SPACES.sub(" ", visible_answer(text)))).strip()
+    text = without_strong(_SPACES.sub(" ", visible_answer(text)).replace(r"\_", "_"))
+    text = _HEADING.sub("", text).strip()
     return _until_it_stays(text, _bare)
 
 
@@ -177,7 +179,8 @@ def parsed_container(text: str) -> Any:
     except ValueError:
         pass
     try:
-        return ast.literal_eval(text)
+        # Python joins texts that stand side by side, and a person reads two.
+        return None if _SIDE_BY_SIDE.search(text) else ast.literal_eval(text)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return None
 

@@ -1,0 +1,253 @@
+r"""Reading one output field: from what a language model wrote to the field's type, as a person would read it.
+
+Right JSON, exact digits and exact labels are read as DSPy reads them. What DSPy refuses is read tolerantly, and what
+it only guesses (``70 or 71``, half an object) is refused. The refusal is written for the model that is asked again.
+
+Example:
+    >>> read_value("The answer is **70**.", int)
+    70
+    >>> read_value("- a\\n- b", list[str])
+    ['a', 'b']
+    >>> read_value("I cannot tell", int)
+    Traceback (most recent call last):
+    flex_dspy.models.reading.UnreadableError: expected one integer, found no number in 'I cannot tell'
+"""
+
+from __future__ import annotations
+
+import enum
+import functools
+import json
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, Literal, get_args
+
+from dspy.adapters.utils import parse_value
+from pydantic import BaseModel, BeforeValidator, PlainValidator, ValidationError, WrapValidator
+
+from flex_dspy.metrics.cleaning import clean_answer, visible_answer
+from flex_dspy.models import scalars
+from flex_dspy.models.field_types import (
+    adapter,
+    expected,
+    field_names,
+    holds_dspy_type,
+    in_words,
+    is_class,
+    is_list,
+    is_object,
+    is_of,
+    is_union,
+    item_type,
+    plain,
+)
+from flex_dspy.models.structures import read_list, read_object, shown
+from flex_dspy.text import sound_text
+
+_OWN_READERS = (BeforeValidator, WrapValidator, PlainValidator)
+
+
+class UnreadableError(ValueError):
+    """An answer that cannot be read as the field's type. The message tells a model what was expected and found."""
+
+
+def read_value(text: str, annotation: Any, metadata: Sequence[Any] = ()) -> Any:
+    """The value of one output field.
+
+    Args:
+        text: What a model wrote in the field.
+        annotation: The field's type.
+        metadata: The rest of its annotation (``field.metadata``): bounds, which the value must keep, and validators. A
+            ``BeforeValidator``, ``WrapValidator`` or ``PlainValidator`` is the user's own reader: it is given the text,
+            and takes the place of the readers here.
+
+    Raises:
+        UnreadableError: The text holds no such value, several, one that is cut short or breaks a bound.
+    """
+    text = sound_text(text)
+    if any(isinstance(part, _OWN_READERS) for part in metadata):
+        return _by_own_reader(text, annotation, metadata)
+    try:
+        readings = _readings(text, annotation)
+    except (ValueError, RecursionError) as error:
+        raise UnreadableError(f"expected {expected(annotation)}, {_problem(error)}") from error
+    return _one_of(readings, text, annotation, metadata)
+
+
+def _one_of(readings: list[Any], text: str, annotation: Any, metadata: Sequence[Any]) -> Any:
+    """The one reading that keeps the field's bounds."""
+    if not metadata and len(readings) == 1:
+        return readings[0]
+    kept, problem = [], ""
+    for reading in readings:
+        try:
+            kept.append(adapter(annotation, metadata).validate_python(reading))
+        except ValidationError as error:
+            problem = f"found {shown(str(reading))}: {in_words(error)}"
+    if len(kept) > 1:
+        problem = f"found {shown(text)}, which may mean {' or '.join(map(str, kept))}"
+    if len(kept) != 1:
+        raise UnreadableError(f"expected {expected(annotation)}, {problem}")
+    return kept[0]
+
+
+def _by_own_reader(text: str, annotation: Any, metadata: Sequence[Any]) -> Any:
+    """The value that the user's own reader finds in the text, as written or cleaned."""
+    problem = ""
+    for form in dict.fromkeys([visible_answer(text), clean_answer(text)]):
+        try:
+            return adapter(annotation, metadata).validate_python(form)
+        except ValidationError as error:
+            problem = problem or in_words(error)
+        except Exception as error:  # whatever the user's reader raises
+            problem = problem or f"{type(error).__name__}: {error}"
+    raise UnreadableError(f"expected {expected(annotation)}, found {shown(text)}: {problem}")
+
+
+# -- one reader for each kind of type ----------------------------------------------------------------------
+
+
+def _readings(text: str, annotation: Any) -> list[Any]:
+    """What a text may mean: one value, or two that bounds must decide between.
+
+    Raises:
+        ValueError: It cannot be read.
+    """
+    annotation = plain(annotation)
+    if annotation is float:
+        return scalars.decimals_in(text)
+    for is_meant, reader in _READERS:
+        if is_meant(annotation):
+            return [reader(text, annotation)]
+    return [_by_pydantic(text, annotation)]
+
+
+def _text(text: str, annotation: Any) -> str:
+    return text
+
+
+def _annotated(text: str, annotation: Any) -> Any:
+    inner, *metadata = get_args(annotation)
+    return read_value(text, inner, metadata)
+
+
+def _as_dspy_type(text: str, annotation: Any) -> Any:
+    """DSPy's own types (code, tool calls, images) have parsers of their own."""
+    return parse_value(text, annotation)
+
+
+def _union(text: str, annotation: Any) -> Any:
+    """The first kind that the text is exactly, else the one kind that it can be read as."""
+    kinds = [kind for kind in get_args(annotation) if kind is not type(None)]
+    if len(kinds) < len(get_args(annotation)) and scalars.is_null(text):
+        return None
+    if len(kinds) == 1:
+        return read_value(text, kinds[0])
+    others = [kind for kind in kinds if kind is not str]
+    found = [value for value in map(functools.partial(_exactly, text), others) if value is not None]
+    if not found and str not in kinds:
+        found = [value for value in map(functools.partial(_tolerantly, text), kinds) if value is not None]
+    if not found and str in kinds:
+        return text
+    if not found or any(value != found[0] for value in found):
+        raise ValueError(f"found {shown(text)}")
+    return found[0]
+
+
+def _exactly(text: str, annotation: Any) -> Any:
+    """A text that is exactly a value of this type, as JSON; None where it is none."""
+    try:
+        return adapter(annotation).validate_json(text, strict=True)
+    except ValueError:
+        return None
+
+
+def _tolerantly(text: str, annotation: Any) -> Any:
+    try:
+        return read_value(text, annotation)
+    except UnreadableError:
+        return None
+
+
+def _list(text: str, annotation: Any) -> Any:
+    item = item_type(annotation)
+    items = [_item(value, item) for value in read_list(text, of_text=item in (str, Any))]
+    return items if annotation is list or is_of(annotation, list) else _valid(items, annotation)
+
+
+def _item(value: Any, annotation: Any) -> Any:
+    """One item of a list that was read: a text is read as its type, anything else must be of it."""
+    if isinstance(value, str) and annotation is not Any:
+        return read_value(value, annotation)
+    if isinstance(value, bool) and annotation in (int, float):
+        raise ValueError(f"found {value} in the list")
+    return _valid(value, annotation)
+
+
+def _object(text: str, annotation: Any) -> Any:
+    data = read_object(text)
+    names = field_names(annotation)
+    if names and len(data) == 1:
+        (inner,) = data.values()
+        if not names & set(data) and isinstance(inner, dict):
+            data = inner
+    if names and data and not names & set(data):
+        raise ValueError(f"found an object with other fields: {', '.join(map(str, list(data)[:8]))}")
+    if is_class(annotation, BaseModel):
+        data = {name: _field_value(value, annotation, name) for name, value in data.items()}
+    return _valid(data, annotation)
+
+
+def _field_value(value: Any, model: type[BaseModel], name: str) -> Any:
+    """A text in a field of another type, read as that type; anything else is left to pydantic."""
+    field = model.model_fields.get(name)
+    if field is None or not isinstance(value, str) or field.annotation is str:
+        return value
+    try:
+        return read_value(value, field.annotation, field.metadata)
+    except UnreadableError:
+        return value
+
+
+def _by_pydantic(text: str, annotation: Any) -> Any:
+    """Any other type: dates, paths and the like, from JSON or from the text."""
+    clean = clean_answer(text)
+    problem = ""
+    for form in (clean, scalars.read_anything(clean, Any)):
+        try:
+            return adapter(annotation).validate_python(form)
+        except ValidationError as error:
+            problem = problem or in_words(error)
+    raise ValueError(f"found {shown(clean)}: {problem}")
+
+
+def _valid(value: Any, annotation: Any) -> Any:
+    try:
+        return adapter(annotation).validate_python(value)
+    except ValidationError as error:
+        written = json.dumps(value, ensure_ascii=False, default=str)
+        raise ValueError(f"found {shown(written)}: {in_words(error)}") from error
+
+
+# The first that fits reads the type: a subclass stands before its base, and a union before what it holds.
+_READERS: list[tuple[Callable[[Any], bool], Callable[[str, Any], Any]]] = [
+    (lambda kind: kind is str, _text),
+    (lambda kind: kind in (Any, object), scalars.read_anything),
+    (holds_dspy_type, _as_dspy_type),
+    (lambda kind: is_of(kind, Annotated), _annotated),
+    (is_union, _union),
+    (lambda kind: kind in (None, type(None)), scalars.read_null),
+    (lambda kind: is_of(kind, Literal), scalars.read_literal),
+    (lambda kind: is_class(kind, enum.Enum), scalars.read_enum),
+    (lambda kind: kind is bool, scalars.read_truth),
+    (lambda kind: kind is int, scalars.read_integer),
+    (is_object, _object),
+    (is_list, _list),
+]
+
+
+def _problem(error: Exception) -> str:
+    if isinstance(error, UnreadableError):  # of an item: only what was found there is new
+        return str(error).partition(", ")[2] or str(error)
+    if isinstance(error, RecursionError):
+        return "found an answer that is nested too deep"
+    return in_words(error) if isinstance(error, ValidationError) else str(error)

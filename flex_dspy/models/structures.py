@@ -1,0 +1,271 @@
+"""Reading a JSON object or list out of what a language model wrote around it, and lists that are no JSON.
+
+A model adds prose and fences, writes Python for JSON, leaves a comma at the end or a quote unescaped. All of that is
+read. A structure that is cut short is refused, and so is one of two: half a lesson is none.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from flex_dspy.metrics.cleaning import clean_answer, depth, parsed_container, visible_answer, without_quotes
+from flex_dspy.text import MAX_LENGTH, cut, sound
+
+MAX_DEPTH = 50
+# json_repair takes quadratic time where quotes do not match.
+_MAX_REPAIRED, _MAX_QUOTES = 20_000, 400
+_MOST_SPANS = 20
+# Brackets and JSON texts: a bracket inside a text closes nothing.
+_MARKS = {"{": re.compile(r'[{}]|"(?:[^"\\\n]|\\.)*+"'), "[": re.compile(r'[\[\]]|"(?:[^"\\\n]|\\.)*+"')}
+_CLOSING = {"{": "}", "[": "]"}
+
+_TOKEN = re.compile(
+    r'(?P<text>"(?:[^"\\]|\\.)*+(?:"|\Z))|(?P<comment>//[^\n]*|/\*.*?(?:\*/|\Z)|(?<=\s)#[^\n]*)'
+    r"|(?P<comma>,(?=\s*+(?:(?://|#)[^\n]*\n\s*+)?[}\]]))|\b(?P<word>True|False|None)\b",
+    re.DOTALL,
+)
+_JSON_WORDS = {"True": "true", "False": "false", "None": "null"}
+_BAD_ESCAPE = re.compile(r'\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})|(\\)', re.DOTALL)
+_ESCAPE = re.compile(r"\\(?:u[0-9a-fA-F]{4}|.)", re.DOTALL)
+# Two texts where one belongs: "a" or "b".
+_SEVERAL = re.compile(r'"\s*(?:or|and|,|/|\|)\s*"')
+_WORD = re.compile(r"\w+")
+
+_EMPTY = re.compile(
+    r"(?:\[\s*\]|\(\s*\)|none|null|nil|n/?a|empty|nothing|[-–—]|(?:an\s)?empty\slist|not\sapplicable"
+    r"|no\s(?:items?|entries|elements|alternatives))[.!]?",
+    re.IGNORECASE,
+)
+_BULLET = re.compile(r"(?P<indent>\s*)(?:[-*•–+]|\(?\d{1,3}[.):]|\(?[a-z][.)])\s+(?=\S)", re.IGNORECASE)
+_THOUSANDS = re.compile(r"-?\d{1,3}(?:,\d{3})+")
+_SENTENCE = re.compile(r"[.!?](?:\s|\Z)|\b(?:is|are|was|were|the|not|cannot|would|should|because|I|you|if)\b|\|")
+_MOST_WORDS = 6
+_LONGEST_ITEM = 300
+# Words before a list that make it another list than the answer.
+_DOUBT = re.compile(
+    r"\b(?:not|never|no|wrong|incorrect|rejected|cannot|instead|options?|or|candidates?|example|e\.g|if)\b|n['’]t\b|\?",
+    re.IGNORECASE,
+)
+_LEADS_TO_LIST = re.compile(r"(?:\A|[\n:=]|\b(?:is|are))[ \t`*\"']{0,4}\Z")
+
+
+def read_object(text: str) -> dict[str, Any]:
+    """The one JSON object in a text.
+
+    Raises:
+        ValueError: There is none, it is cut short, or there are two. The message says what was found.
+    """
+    found = _structure(text, "{")
+    if not isinstance(found, dict):
+        raise ValueError(f"found no JSON object in {shown(text)}")
+    return found
+
+
+def read_list(text: str, *, of_text: bool) -> list[Any]:
+    """The items of the one list in a text: JSON, Python, bullets, numbers, one on a line, or behind commas.
+
+    Args:
+        text: What a model wrote in one field.
+        of_text: Whether the items are texts; then a sentence with commas is no list.
+
+    Raises:
+        ValueError: There is none, it is cut short, or there are two. The message says what was found.
+    """
+    clean = clean_answer(text)
+    if _EMPTY.fullmatch(clean):
+        return []
+    if clean[:1] in ("{", "[", "(") or "[" in text:
+        try:
+            return _as_list(text)
+        except LookupError:
+            pass
+    items = _plain_items(clean, of_text=of_text)
+    if items is None:
+        raise ValueError(f"found no list in {shown(text)}")
+    return items
+
+
+def shown(text: str) -> str:
+    """A text for a message: in quotes, and not too long."""
+    return repr(cut(" ".join(text[:1_000].split()), 80))
+
+
+# -- JSON and its look-alikes ------------------------------------------------------------------------------
+
+
+def _as_list(text: str) -> list[Any]:
+    """A list in brackets; LookupError where nothing in brackets is one."""
+    clean = clean_answer(text)
+    if clean.startswith("{"):
+        values = list(read_object(text).values())
+        lists = [value for value in values if isinstance(value, list)]
+        if len(lists) == 1 and len(values) == 1:
+            return lists[0]
+        raise ValueError(f"found an object and no list in {shown(text)}")
+    if clean.startswith("("):
+        found = parsed_container(clean)
+        if isinstance(found, tuple):
+            return list(found)
+    found = _structure(text, "[")
+    if not isinstance(found, list):
+        raise LookupError
+    return found
+
+
+def _structure(text: str, opening: str) -> Any:
+    """The one structure of a text that opens so; None where there is none."""
+    if len(text) > MAX_LENGTH:
+        raise ValueError(f"found a text of {len(text)} characters, which is too long")
+    wanted = dict if opening == "{" else list
+    found = _loaded(text)
+    if isinstance(found, wanted):
+        return sound(found)
+    text = visible_answer(text)
+    parsed = [
+        _parsed(text[start:end])
+        for start, end in _spans(text, opening)
+        if opening == "{" or _is_answer(text, start, end)
+    ]
+    if not any(isinstance(value, wanted) for value in parsed):
+        whole = clean_answer(text)
+        parsed = [_repaired(whole)] if whole[:1] == opening and whole[-1:] == _CLOSING[opening] else []
+    parsed = [value for value in parsed if isinstance(value, wanted)]
+    different = [value for place, value in enumerate(parsed) if value not in parsed[:place]]
+    if len(different) > 1:
+        raise ValueError(f"found {len(different)} of them in {shown(text)}")
+    return sound(different[0]) if different else None
+
+
+def _is_answer(text: str, start: int, end: int) -> bool:
+    """Whether brackets in a text stand where a list is given, and not in the middle of prose: [1] may be a source."""
+    before = text[max(start - 200, 0) : start]
+    behind = text[end:].split("\n", 1)[0].strip(" \t`*\"'.,;")
+    return bool(_LEADS_TO_LIST.search(before)) and not behind and not _DOUBT.search(before)
+
+
+def _spans(text: str, opening: str) -> Iterator[tuple[int, int]]:
+    """Start and end of the outermost parts of a text between an opening bracket and the one that closes it.
+
+    Raises:
+        ValueError: One is never closed: the answer was cut short.
+    """
+    start, level, found = 0, 0, 0
+    for mark in _MARKS[opening].finditer(text):
+        if mark[0] == opening:
+            start = start if level else mark.start()
+            level += 1
+        elif level and mark[0] == _CLOSING[opening]:
+            level -= 1
+            if not level and found < _MOST_SPANS:
+                found += 1
+                yield start, mark.end()
+    if level:
+        raise ValueError("found an answer that was cut short: it opens a bracket and never closes it")
+
+
+def _parsed(span: str) -> Any:
+    """A balanced span as JSON, as JSON with a few slips, or as Python; None where it is none of them."""
+    if depth(span) > MAX_DEPTH:
+        return None
+    for attempt in (_loaded, _mended, parsed_container):
+        value = attempt(span)
+        if value is not None:
+            return value
+    return None
+
+
+def _loaded(text: str) -> Any:
+    if depth(text) > MAX_DEPTH:
+        return None
+    try:
+        return json.loads(text, strict=False)
+    except ValueError:
+        return None
+
+
+def _mended(span: str) -> Any:
+    """JSON without comments, commas at the end and wrong escapes, and with the words of JSON for Python's."""
+
+    def token(found: re.Match[str]) -> str:
+        if found["text"]:
+            return _BAD_ESCAPE.sub(lambda escape: r"\\" if escape[1] else escape[0], found["text"])
+        return _JSON_WORDS.get(found["word"] or "", "")
+
+    return _loaded(_TOKEN.sub(token, span))
+
+
+def _repaired(span: str) -> Any:
+    """What json_repair makes of a short span, if no word was lost: it leaves out what it does not understand."""
+    if len(span) > _MAX_REPAIRED or span.count('"') + span.count("'") > _MAX_QUOTES:
+        return None
+    import json_repair
+
+    value: Any = json_repair.loads(span)
+    told = " ".join(_words_of(value))
+    if sorted(_WORD.findall(told)) != sorted(_WORD.findall(_ESCAPE.sub(" ", span))):
+        return None
+    in_list = isinstance(value, list) and any(isinstance(item, str) and '"' in item for item in value)
+    return None if in_list or _SEVERAL.search(told) else value
+
+
+def _words_of(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield str(key)
+            yield from _words_of(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _words_of(inner)
+    elif isinstance(value, str):
+        yield _ESCAPE.sub(" ", value) if "\\" in value else value
+    else:
+        yield json.dumps(value)
+
+
+# -- lists that are no JSON --------------------------------------------------------------------------------
+
+
+def _plain_items(text: str, *, of_text: bool) -> list[str] | None:
+    """Items behind bullets or numbers, one on a line, or behind commas; None where none of these is clear."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    bullets = [found for found in map(_BULLET.match, lines) if found]
+    if len(lines) > 1 and (lines[0].rstrip().endswith(":") or (bullets and not _BULLET.match(lines[0]))):
+        if _DOUBT.search(lines[0]) or len(lines[0].split()) > 2 * _MOST_WORDS:
+            return None
+        lines = lines[1:]
+    if bullets:
+        even = len(bullets) == len(lines) and len({found["indent"] for found in bullets}) == 1
+        return [_bare(_BULLET.sub("", line, count=1)) for line in lines] if even else None
+    if any(map(_is_prose, lines)):
+        return None
+    return [_bare(line) for line in lines] if len(lines) > 1 else _behind_commas(text, of_text=of_text)
+
+
+def _behind_commas(text: str, *, of_text: bool) -> list[str] | None:
+    """``a, b, c`` or ``a; b; c``; one short item is a list of one."""
+    if _THOUSANDS.fullmatch(text):
+        return None
+    *items, last = re.split(";" if ";" in text else ",", text.rstrip("."))
+    if " and " in f" {last.strip()}":
+        if of_text and len(items) < 2:
+            return None  # salt and pepper
+        items += [part for part in re.split(r"\band\b", last) if part.strip()]
+    else:
+        items.append(last)
+    items = [_bare(item) for item in items]
+    clear = all(map(_WORD.search, items)) and not any(re.match(r"(?:or|etc)\b|\.\.\.|…", item) for item in items)
+    one = len(items) == 1
+    return items if clear and not (one and (" " in items[0] or len(items[0]) > _LONGEST_ITEM)) else None
+
+
+def _bare(item: str) -> str:
+    return without_quotes(item.strip().rstrip(",;").strip())
+
+
+def _is_prose(line: str) -> bool:
+    """Whether a line says something instead of naming one item."""
+    longest = max((len(part.split()) for part in re.split("[,;]", line)), default=0)
+    return longest > _MOST_WORDS or bool(_SENTENCE.search(line)) or line.rstrip().endswith(":")

@@ -1,0 +1,105 @@
+"""Reading whether a text says yes or no.
+
+Example:
+    >>> stated_truth("**True**, because 7 is prime.")
+    True
+    >>> stated_truth("The statement is not true.") is None
+    True
+"""
+
+from __future__ import annotations
+
+import re
+
+from flex_dspy.metrics.answers import boxed, tagged
+from flex_dspy.metrics.cleaning import clean_answer
+from flex_dspy.text import cut
+
+_LONGEST = 5_000
+
+_YES = frozenset({"true", "yes", "correct", "accepted", "accept", "valid"})
+_NO = frozenset({"false", "no", "incorrect", "rejected", "reject", "invalid", "wrong"})
+# Short forms, which count only where there is nothing else.
+_ALONE_YES, _ALONE_NO = frozenset({"1", "t", "y", "on", "right"}), frozenset({"0", "f", "n", "off"})
+_WORD = "true|yes|correct|accepted|accept|valid|false|no|incorrect|rejected|reject|invalid|wrong"
+_AROUND = " \t\n.,;:!\"'`“”‘’()[]{}<>*_→✓✗✅❌☑"
+
+_CLOSED = r"(?=[\"'`*)\]]{0,3}\s{0,3}(?:\Z|[.,;:!\n)–—(-]|\b(?:because|since|as|for|overall)\b))"
+_LEADING = re.compile(rf"\A[\s\"'`*(\[✓✗✅❌☑]{{0,5}}({_WORD})\b{_CLOSED}", re.IGNORECASE)
+_SUBJECT = (
+    r"(?:answer|verdict|result|output|label|value|prediction|decision|judg[e]?ment|classification|conclusion|response"
+    r"|statement|claim|assertion|sentence|equation|attempt|solution|proof|proposition|accepted|correct|it|this|that)"
+)
+_ANNOUNCED = re.compile(
+    rf"\b{_SUBJECT}\b[\"'`*]{{0,3}}\s{{0,3}}(?:[:=→]|->|=>|\b(?:is|was|must\sbe|should\sbe))\s{{0,3}}[:\s]?"
+    rf"(?:(?:therefore|thus|hence|clearly|definitely|indeed|completely|entirely|also)\s)?[\"'`*(\[]{{0,3}}({_WORD})\b{_CLOSED}",
+    re.IGNORECASE,
+)
+# A claim anywhere in a text; "no" is one only where it stands alone: "no other primes" is none.
+_CLAIM = re.compile(
+    r"\b(?:true|yes|correct|accepted|valid|false|incorrect|rejected|invalid|wrong"
+    r"|no(?=[\"'`*]{0,3}\s{0,3}(?:\Z|[.,;:!\n])))\b",
+    re.IGNORECASE,
+)
+_NEGATION = re.compile(
+    r"(?:\b(?:not|never|hardly|neither|nor|cannot)|n['’]t)\b(?:\s[\w'’]{1,15}){0,3}\s[\"'`*(]{0,3}\Z", re.IGNORECASE
+)
+_QUESTION = re.compile(r"[^.!?\n]*\?")
+_TURN = re.compile(
+    r"\A[\"'`*)\].,;:!\s–—-]{0,6}(?:but|however|or|and|not|though|although|yet|except|only|unless|if)\b", re.IGNORECASE
+)
+_OPEN = re.compile(
+    r"\b(?:wait|actually|hmm|on\ssecond\sthought|correction|depends|unclear|unknown|uncertain|unsure|undecided|cannot"
+    r"|can['’]t|maybe|perhaps|not\s(?:sure|certain|clear|enough)|partial(?:ly)?|partly|sometimes|half|impossible\sto)\b",
+    re.IGNORECASE,
+)
+_CONDITION = re.compile(
+    r"\b(?:if|whether|unless|would|could|might|may|either|almost|nearly|part|assuming|suppose)\b", re.IGNORECASE
+)
+
+
+def stated_truth(text: str) -> bool | None:
+    """True or False as a text says it, or None where it says neither, both, or only what is not.
+
+    Args:
+        text: What a model wrote in one field.
+    """
+    text = _answer_part(text)
+    word = text.strip(_AROUND).casefold()
+    if word in _YES | _ALONE_YES | _NO | _ALONE_NO:
+        return word in _YES | _ALONE_YES
+    text = _QUESTION.sub(" ", text).strip()
+    if _OPEN.search(text):
+        return None
+    leading = _LEADING.match(text)
+    if leading is not None:
+        return _agreed(leading[1], text) if not _TURN.match(text[leading.end() :]) else None
+    announced = {found[1].casefold() in _YES for found in _ANNOUNCED.finditer(text)}
+    last = text.splitlines()[-1].strip(_AROUND).casefold() if text else ""
+    if last in _YES | _NO:
+        return _agreed(last, text)
+    return (
+        _agreed("yes" if announced.pop() else "no", text)
+        if len(announced) == 1 and not _CONDITION.search(text)
+        else None
+    )
+
+
+def _answer_part(text: str) -> str:
+    text = cut(clean_answer(text), _LONGEST)
+    inside = tagged(text)
+    text = text if inside is None else inside
+    inner = boxed(text)
+    return clean_answer(text if inner is None else re.sub(r"\\text\w{0,2}\{([^{}]*)\}", r"\1", inner))
+
+
+def _agreed(word: str, text: str) -> bool | None:
+    """What the word says, unless a claim of the text says the opposite."""
+    truth = word.casefold() in _YES
+    claims = [(hit[0].casefold() in _YES) ^ _is_negated(text, hit.start()) for hit in _CLAIM.finditer(text)]
+    return truth if all(claim == truth for claim in claims) else None
+
+
+def _is_negated(text: str, start: int) -> bool:
+    clause = re.split(r"[.;:!?\n,]", text[max(start - 60, 0) : start])[-1]
+    return _NEGATION.search(clause) is not None
