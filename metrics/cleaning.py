@@ -50,7 +50,7 @@ _CONTROL_TOKEN = re.compile(
 )
 _RETRACTION = re.compile(
     r"\b(?:(?:that|this|it)(?:'s|’s|\s(?:\w{1,20}\s)?(?:is|was))\s(?:wrong|incorrect|false|not\s(?:right|correct)|a\smistake)"
-    r"|scratch\sthat|on\ssecond\sthought|wait,?\sno|no,?\swait|i\smade\s(?:a\smistake|an\serror)|correction:"
+    r"|scratch\sthat|on\ssecond\sthought|wait,?\sno|no,?\swait|i\smade\s(?:a\smistake|an\serror)|correction(?=:)"
     r"|let\sme\scorrect)\b[\s,.:;!—–-]*",
     re.IGNORECASE,
 )
@@ -59,7 +59,7 @@ _RETRACTION = re.compile(
 
 _STRONG = re.compile(r"\*{2,3}|_{2,3}")
 _STARS = re.compile(r"\*{2,3}")
-_BEFORE_STRONG, _AFTER_STRONG = " \t([{\"'`:=.,;+>-$", " \t)]}\"'`:=.,;+!?-$"
+_BEFORE_STRONG, _AFTER_STRONG = " \t([{\"'`:=.,;+>-$", " \t)]}\"'`:=.,;+!?-$<"
 _HEADING = re.compile(r"^[ \t]{0,3}(?:#{1,6}[ \t]+|>[ \t]?)", re.MULTILINE)
 _FENCE = re.compile(r"\A\s*(?:```|~~~)[\w+.-]{0,20}[ \t]*\n?(.*?)(?:```|~~~)?\s*\Z", re.DOTALL)
 _PAIRS = (("***", "***"), ("**", "**"), ("__", "__"), ("`", "`"), ('"', '"'), ("'", "'"), ("“", "”"), ("‘", "’"),
