@@ -60,7 +60,8 @@ _RETRACTION = re.compile(
 _STRONG = re.compile(r"\*{2,3}|_{2,3}")
 _STARS = re.compile(r"\*{2,3}")
 _BEFORE_STRONG, _AFTER_STRONG = " \t([{\"'`:=.,;+>-$", " \t)]}\"'`:=.,;+!?-$<"
-_HEADING = re.compile(r"^[ \t]{0,3}(?:#{1,6}[ \t]+|>[ \t]?)", re.MULTILINE)
+# A quotation; before a number, > may mean "greater than".
+_HEADING = re.compile(r"^[ \t]{0,3}(?:#{1,6}[ \t]+|>[ \t]+(?![\s\d.+-]))", re.MULTILINE)
 _FENCE = re.compile(r"\A\s*(?:```|~~~)[\w+.-]{0,20}[ \t]*\n?(.*?)(?:```|~~~)?\s*\Z", re.DOTALL)
 _PAIRS = (("***", "***"), ("**", "**"), ("__", "__"), ("`", "`"), ('"', '"'), ("'", "'"), ("“", "”"), ("‘", "’"),
           ("«", "»"), ("*", "*"), ("_", "_"))  # fmt: skip

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import re
+import textwrap
 from collections.abc import Iterator
 from typing import Any
 
+from flex_dspy.metrics.answers import boxed, tagged
 from flex_dspy.metrics.cleaning import clean_answer, depth, parsed_container, visible_answer, without_quotes
 from flex_dspy.text import MAX_LENGTH, cut, sound
 
@@ -42,6 +44,8 @@ _EMPTY = re.compile(
 _BULLET = re.compile(r"(?P<indent>\s*)(?:[-*•–+]|\(?\d{1,3}[.):]|\(?[a-z][.)])\s+(?=\S)", re.IGNORECASE)
 _THOUSANDS = re.compile(r"-?\d{1,3}(?:,\d{3})+")
 _SENTENCE = re.compile(r"[.!?](?:\s|\Z)|\b(?:is|are|was|were|the|not|cannot|would|should|because|I|you|if)\b|\|")
+# In an item without brackets around the list: a list that was not understood, or an open end.
+_STRAY = re.compile(r'["{}]|</|\A(?:others?|more|etc|or|not)\b|\.\.\.|…', re.IGNORECASE)
 _MOST_WORDS = 6
 _LONGEST_ITEM = 300
 # Words before a list that make it another list than the answer.
@@ -49,6 +53,7 @@ _DOUBT = re.compile(
     r"\b(?:not|never|no|wrong|incorrect|rejected|cannot|instead|options?|or|candidates?|example|e\.g|if)\b|n['’]t\b|\?",
     re.IGNORECASE,
 )
+_COMMENT = re.compile(r"(?:\A|\s)(?://|#).*")
 _LEADS_TO_LIST = re.compile(r"(?:\A|[\n:=]|\b(?:is|are))[ \t`*\"']{0,4}\Z")
 
 
@@ -74,6 +79,11 @@ def read_list(text: str, *, of_text: bool) -> list[Any]:
     Raises:
         ValueError: There is none, it is cut short, or there are two. The message says what was found.
     """
+    exact = _loaded(text)
+    if isinstance(exact, list):
+        found: list[Any] = sound(exact)
+        return found
+    text = _marked(textwrap.dedent(text))
     clean = clean_answer(text)
     if _EMPTY.fullmatch(clean):
         return []
@@ -83,9 +93,17 @@ def read_list(text: str, *, of_text: bool) -> list[Any]:
         except LookupError:
             pass
     items = _plain_items(clean, of_text=of_text)
-    if items is None:
+    if items is None or any(map(_STRAY.search, items)):
         raise ValueError(f"found no list in {shown(text)}")
     return items
+
+
+def _marked(text: str) -> str:
+    """The content of an ``<answer>`` or box around the whole of a text without its reasoning, or the text."""
+    visible = visible_answer(text).strip("$ \n")
+    if visible.startswith("<answer>"):
+        return tagged(visible) or text
+    return boxed(visible) or text if visible.startswith("\\boxed{") and visible.endswith("}") else text
 
 
 def shown(text: str) -> str:
@@ -142,7 +160,7 @@ def _structure(text: str, opening: str) -> Any:
 def _is_answer(text: str, start: int, end: int) -> bool:
     """Whether brackets in a text stand where a list is given, and not in the middle of prose: [1] may be a source."""
     before = text[max(start - 200, 0) : start]
-    behind = text[end:].split("\n", 1)[0].strip(" \t`*\"'.,;")
+    behind = _COMMENT.sub("", text[end:].split("\n", 1)[0]).strip(" \t`*\"'.,;")
     return bool(_LEADS_TO_LIST.search(before)) and not behind and not _DOUBT.search(before)
 
 
@@ -239,9 +257,9 @@ def _plain_items(text: str, *, of_text: bool) -> list[str] | None:
     if bullets:
         even = len(bullets) == len(lines) and len({found["indent"] for found in bullets}) == 1
         return [_bare(_BULLET.sub("", line, count=1)) for line in lines] if even else None
-    if any(map(_is_prose, lines)):
-        return None
-    return [_bare(line) for line in lines] if len(lines) > 1 else _behind_commas(text, of_text=of_text)
+    if len(lines) > 1:
+        return None if any(map(_is_prose, lines)) else [_bare(line) for line in lines]
+    return None if _is_prose(text.rstrip(".")) else _behind_commas(text, of_text=of_text)
 
 
 def _behind_commas(text: str, *, of_text: bool) -> list[str] | None:
@@ -256,9 +274,9 @@ def _behind_commas(text: str, *, of_text: bool) -> list[str] | None:
     else:
         items.append(last)
     items = [_bare(item) for item in items]
-    clear = all(map(_WORD.search, items)) and not any(re.match(r"(?:or|etc)\b|\.\.\.|…", item) for item in items)
-    one = len(items) == 1
-    return items if clear and not (one and (" " in items[0] or len(items[0]) > _LONGEST_ITEM)) else None
+    if len(items) == 1 and (" " in items[0] or len(items[0]) > _LONGEST_ITEM):
+        return None
+    return items if all(map(_WORD.search, items)) else None
 
 
 def _bare(item: str) -> str:
