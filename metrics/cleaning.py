@@ -37,7 +37,7 @@ _SPACES = re.compile("[\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]")
 
 _WORDS = r"(?P<{}>think(?:ing)?|thoughts?|reasoning|reason|reflection|analysis|scratchpad|inner_monologue|rationale)"
 _REASONING = re.compile(
-    rf"<\s?(?P<close>/)?\s?(?:[a-z]{{1,9}}:)?{_WORDS.format('angle')}(?:\s[^<>\n]{{0,80}})?>"
+    rf"<(?P<close>/)?(?:[a-z]{{1,9}}:)?{_WORDS.format('angle')}(?:\s[^<>\n]{{0,80}})?>"
     rf"|\[(?P<close2>/)?{_WORDS.format('square')}\]|◁(?P<close3>/)?think▷"
     r"|<\|(?:begin|(?P<close4>end))_of_thought\|>",
     re.IGNORECASE,

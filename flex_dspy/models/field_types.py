@@ -7,13 +7,21 @@ import enum
 import functools
 import types
 from collections.abc import Collection, Mapping, Sequence
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, is_typeddict
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import dspy
 from pydantic import BaseModel, PydanticSchemaGenerationError, PydanticUserError, TypeAdapter, ValidationError
+from typing_extensions import is_typeddict
 
 _MOST_LABELS = 400  # characters of the labels that an error lists
-_WORDS = {int: "one integer", float: "one number", bool: "true or false", str: "a text", type(None): "null"}
+_WORDS = {
+    int: "one integer",
+    float: "one number",
+    bool: "true or false",
+    str: "a text",
+    None: "null",
+    type(None): "null",
+}
 
 
 def plain(annotation: Any) -> Any:

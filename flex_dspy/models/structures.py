@@ -20,6 +20,7 @@ MAX_DEPTH = 50
 # json_repair takes quadratic time where quotes do not match.
 _MAX_REPAIRED, _MAX_QUOTES = 20_000, 400
 _MOST_SPANS = 20
+_CUT_SHORT = "found an answer that was cut short: it opens a bracket and never closes it"
 # Brackets and JSON texts: a bracket inside a text closes nothing.
 _MARKS = {"{": re.compile(r'[{}]|"(?:[^"\\\n]|\\.)*+"'), "[": re.compile(r'[\[\]]|"(?:[^"\\\n]|\\.)*+"')}
 _CLOSING = {"{": "}", "[": "]"}
@@ -142,6 +143,8 @@ def _structure(text: str, opening: str) -> Any:
     if isinstance(found, wanted):
         return sound(found)
     text = visible_answer(text)
+    if text.startswith("[{") and "]" not in text[text.rfind("}") :]:
+        raise ValueError(_CUT_SHORT)
     parsed = [
         _parsed(text[start:end])
         for start, end in _spans(text, opening)
@@ -181,7 +184,7 @@ def _spans(text: str, opening: str) -> Iterator[tuple[int, int]]:
                 found += 1
                 yield start, mark.end()
     if level:
-        raise ValueError("found an answer that was cut short: it opens a bracket and never closes it")
+        raise ValueError(_CUT_SHORT)
 
 
 def _parsed(span: str) -> Any:
@@ -217,7 +220,7 @@ def _mended(span: str) -> Any:
 
 def _repaired(span: str) -> Any:
     """What json_repair makes of a short span, if no word was lost: it leaves out what it does not understand."""
-    if len(span) > _MAX_REPAIRED or span.count('"') + span.count("'") > _MAX_QUOTES:
+    if len(span) > _MAX_REPAIRED or depth(span) > MAX_DEPTH or span.count('"') + span.count("'") > _MAX_QUOTES:
         return None
     import json_repair
 
