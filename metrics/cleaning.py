@@ -37,7 +37,7 @@ _SPACES = re.compile("[\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]")
 
 _WORDS = r"(?P<{}>think(?:ing)?|thoughts?|reasoning|reason|reflection|analysis|scratchpad|inner_monologue|rationale)"
 _REASONING = re.compile(
-    rf"<\s?(?P<close>/)?\s?(?:[a-z]{{1,9}}:)?{_WORDS.format('angle')}(?:\s[^<>\n]{{0,80}})?>"
+    rf"<(?P<close>/)?(?:[a-z]{{1,9}}:)?{_WORDS.format('angle')}(?:\s[^<>\n]{{0,80}})?>"
     rf"|\[(?P<close2>/)?{_WORDS.format('square')}\]|◁(?P<close3>/)?think▷"
     r"|<\|(?:begin|(?P<close4>end))_of_thought\|>",
     re.IGNORECASE,
@@ -50,7 +50,7 @@ _CONTROL_TOKEN = re.compile(
 )
 _RETRACTION = re.compile(
     r"\b(?:(?:that|this|it)(?:'s|’s|\s(?:\w{1,20}\s)?(?:is|was))\s(?:wrong|incorrect|false|not\s(?:right|correct)|a\smistake)"
-    r"|scratch\sthat|on\ssecond\sthought|wait,?\sno|no,?\swait|i\smade\s(?:a\smistake|an\serror)|correction:"
+    r"|scratch\sthat|on\ssecond\sthought|wait,?\sno|no,?\swait|i\smade\s(?:a\smistake|an\serror)|correction(?=:)"
     r"|let\sme\scorrect)\b[\s,.:;!—–-]*",
     re.IGNORECASE,
 )
@@ -59,8 +59,9 @@ _RETRACTION = re.compile(
 
 _STRONG = re.compile(r"\*{2,3}|_{2,3}")
 _STARS = re.compile(r"\*{2,3}")
-_BEFORE_STRONG, _AFTER_STRONG = " \t([{\"'`:=.,;+>-$", " \t)]}\"'`:=.,;+!?-$"
-_HEADING = re.compile(r"^[ \t]{0,3}(?:#{1,6}[ \t]+|>[ \t]?)", re.MULTILINE)
+_BEFORE_STRONG, _AFTER_STRONG = " \t([{\"'`:=.,;+>-$", " \t)]}\"'`:=.,;+!?-$<"
+# A quotation; before a number, > may mean "greater than".
+_HEADING = re.compile(r"^[ \t]{0,3}(?:#{1,6}[ \t]+|>[ \t]+(?![\s\d.+-]))", re.MULTILINE)
 _FENCE = re.compile(r"\A\s*(?:```|~~~)[\w+.-]{0,20}[ \t]*\n?(.*?)(?:```|~~~)?\s*\Z", re.DOTALL)
 _PAIRS = (("***", "***"), ("**", "**"), ("__", "__"), ("`", "`"), ('"', '"'), ("'", "'"), ("“", "”"), ("‘", "’"),
           ("«", "»"), ("*", "*"), ("_", "_"))  # fmt: skip

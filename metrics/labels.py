@@ -48,7 +48,7 @@ _LED_TO = re.compile(
 )
 _CLOSED = re.compile(
     rf"{_CLOSING}\s{{0,3}}(?:[.,;:!)\n–—(]|\Z|\b(?:because|since|as|with|overall|here|in\sthis|intent|label|category"
-    r"|class|sentiment|review|tone|one|option)\b)",
+    r"|class|sentiment|review|tone|one|option|(?:and\s)?not|rather\sthan|instead\sof)\b)",
     re.IGNORECASE,
 )
 _CONTRACTED = r"(?:is|was|are|do|does|did|ca|could|wo)n['’]?t"
@@ -60,9 +60,10 @@ _DENIED = re.compile(
 _DENIED_BEHIND = re.compile(
     rf"\A{_CLOSING}\s?(?:(?:is|was|seems|looks|would\sbe|does|do|can|could|has|did)\s?(?:\w{{1,10}}\s)?(?:not\b|n['’]t"
     rf"|wrong|incorrect|unlikely|inappropriate|ruled|excluded|rejected)|{_CONTRACTED}\b|cannot\b"
-    r"|\(?(?:wrong|incorrect|rejected|no)\b|[?/|])",
+    r"|\(?(?:wrong|incorrect|rejected|no)\b|[?/|]|[:=–—-]\s{0,3}(?:false|no|null|none|n/?a)\W{0,3}(?:\Z|\n))",
     re.IGNORECASE,
 )
+_POLITE = re.compile(r"\b(?:let me know|feel free|i hope|please)\b[^.!?\n]*[.!?]?", re.IGNORECASE)
 _JOINED = re.compile(
     r"\A[\"'`*)\].,;:\s]{0,6}(?:or|and(?:/or)?|/|\||vs\.?|versus|,|then|but|\()?[\s\"'`*(\[,]{0,6}"
     r"(?:perhaps|maybe|possibly|also|even|alternatively|rather)?[\s\"'`*(\[]{0,4}\Z",
@@ -108,7 +109,7 @@ def stated_label(text: str, labels: Sequence[str]) -> str:
 
 def _answer_part(text: str) -> str:
     """The part of a text that is marked as the answer, without what stands around it."""
-    text = cut(after_retraction(clean_answer(text)), _LONGEST)
+    text = cut(after_retraction(_POLITE.sub("", clean_answer(text))), _LONGEST)
     inside = tagged(text)
     text = text if inside is None else inside
     inner = boxed(text)

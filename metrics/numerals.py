@@ -22,6 +22,7 @@ from flex_dspy.metrics.cleaning import (
     out_of_container,
     visible_answer,
     without_fence,
+    without_quotes,
     without_strong,
 )
 
@@ -59,7 +60,8 @@ _DOUBT = re.compile(
     r"|either|neither|wrong|incorrect|unknown|unsure|impossible|fails"
     r"|(?:at|the) (?:least|most)|(?:less|more|greater|fewer|smaller"
     r"|larger|other) than|between|below|above|up to|plus|minus|times|over|divided|squared|cubed|root|factorial|choose"
-    r"|hundred|thousand|million|billion|trillion|dozen|half|halves|thirds?|quarters?|mod|modulo|pi|base)\b"
+    r"|given|originally|initially|(?:problem|question) (?:gives|says|states|has)|hundred|thousand"
+    r"|million|billion|trillion|dozen|half|halves|thirds?|quarters?|mod|modulo|pi|base)\b"
     r"|n't\b|[<>≤≥≈~∼≠±√π∞!?^*×·÷+/|&_–—\\]",
     re.IGNORECASE,
 )
@@ -76,9 +78,10 @@ _SENTENCE_END = re.compile(r"\n|[.!?](?=\s|\Z)")
 # What may come before a lone number in a text that marks no answer, and what behind it.
 _LEAD = re.compile(
     r"(?:\A|.*?[\s\"'(])(?:is|are|be|equals?|equal to|get|gets|gives?|have|has|obtain|yields?|find|so|thus|hence"
-    r"|therefore|answer|result|[a-e]\))[\s:,(\"']*+|.*?[:=→⇒][\s(\"']*+|[\s(\"'#\[]*+",
+    r"|therefore|answer|result|[a-e]\))[\s:,(\"']*+|.*?[:=→⇒][\s(\"']*+|[\s(\"'#\[•]*+",
     re.IGNORECASE | re.DOTALL,
 )
+_ARROW = re.compile(r"\A\s*(?:=>|->|[→⇒])\s*")
 _UNIT = re.compile(
     r"[\s)\"'.\]]*+(?:[a-z]+(?:[\s.]+[a-z]+){0,2}[\s.]*|is the (?:final |correct )?(?:answer|result)[\s.]*"
     r"|[,;]\s*(?:where|because|since|as|for|which|so)\b.*)?[\s)\"'.,;\]}]*+",
@@ -101,8 +104,11 @@ def stated_number(text: str, *, whole: bool = True) -> Fraction | None:
         text: What a model wrote.
         whole: Only whole numbers count as one: 73.0 and 146/2 are whole, 3/4 is not.
     """
-    text = after_retraction(without_strong(ascii_digits(visible_answer(text))))
-    text = out_of_container(without_fence(text).strip())
+    text = after_retraction(without_strong(visible_answer(text)))
+    text = without_quotes(out_of_container(without_fence(text).strip()))
+    text = _ARROW.sub("", ascii_digits(text))
+    if text.startswith(('{"', "{'")):
+        return None  # cut short, or with several values
     inside = tagged(text)
     marked = text if inside is None else inside
     box = boxed(marked)
@@ -174,6 +180,8 @@ def _segment(text: str, whole: bool, *, marked: bool) -> Fraction | None:
     text = text.strip()
     if "=" in text:
         left, _, right = text.rpartition("=")
+        if left.endswith(("!", "<", ">")):
+            return None
         if "=" in left and _list_of_values(left):
             return None
         if _DIGIT.search(right):

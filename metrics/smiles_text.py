@@ -72,6 +72,8 @@ def _unwrapped(text: str) -> str:
 
 
 def _smiles_of(text: str) -> str | None:
+    if text.startswith(("{", "[{")):
+        return None  # an object that names several, or is cut short
     for candidate in (text, _LABEL.sub("", text), *_labelled(text), *_last_line(text)):
         smiles = _only_smiles(candidate)
         if smiles:
@@ -133,10 +135,12 @@ def _listed(text: str) -> str | None:
 def _single_run(text: str) -> str | None:
     """The molecules of a text, if they stand together in one place only, and their sentence does not deny them."""
     found: set[str] = set()
+    lead = ""
     for sentence in _SENTENCE.split(text):
         runs = _runs(sentence)
-        if runs and _DOUBT.search(sentence):
+        if runs and _DOUBT.search(lead + sentence):
             return None
+        lead = sentence if sentence.rstrip().endswith(":") else ""
         found |= runs
     return found.pop() if len(found) == 1 else None
 
@@ -153,7 +157,7 @@ def _runs(sentence: str) -> set[str]:
 
 def _bare(word: str) -> str:
     """A word without quotes, sentence punctuation and a pair of parentheses around it."""
-    word = word.strip(_QUOTES + ",;:.!?")
+    word = word.strip(_QUOTES + ",;:.!")
     return word[1:-1].strip(_QUOTES) if word.startswith("(") and word.endswith(")") else word
 
 

@@ -24,21 +24,24 @@ _ALONE_YES, _ALONE_NO = frozenset({"1", "t", "y", "on", "right"}), frozenset({"0
 _WORD = "true|yes|correct|accepted|accept|valid|false|no|incorrect|rejected|reject|invalid|wrong"
 _AROUND = " \t\n.,;:!\"'`“”‘’()[]{}<>*_→✓✗✅❌☑"
 
-_CLOSED = r"(?=[\"'`*)\]]{0,3}\s{0,3}(?:\Z|[.,;:!\n)–—(-]|\b(?:because|since|as|for|overall)\b))"
+_CLOSED = r"(?=[\"'`*)\]]{0,3}\s{0,3}(?:\Z|[.,;:!\n)–—(]|-\s|\b(?:because|since|as|for|overall)\b))"
 _LEADING = re.compile(rf"\A[\s\"'`*(\[✓✗✅❌☑]{{0,5}}({_WORD})\b{_CLOSED}", re.IGNORECASE)
+# "accepted: no" and "is_correct = false": the first word is the name of the field.
+_KEYED = re.compile(rf"\A(?:is[_\s])?(?:accepted|correct|valid|true)\s?[:=]\s?({_WORD})\b{_CLOSED}", re.IGNORECASE)
+_BULLET = re.compile(r"\A[-•]\s+")
 _SUBJECT = (
     r"(?:answer|verdict|result|output|label|value|prediction|decision|judg[e]?ment|classification|conclusion|response"
     r"|statement|claim|assertion|sentence|equation|attempt|solution|proof|proposition|accepted|correct|it|this|that)"
 )
 _ANNOUNCED = re.compile(
-    rf"\b{_SUBJECT}\b[\"'`*]{{0,3}}\s{{0,3}}(?:[:=→]|->|=>|\b(?:is|was|must\sbe|should\sbe))\s{{0,3}}[:\s]?"
+    rf"\b{_SUBJECT}\b[\"'`*]{{0,3}}\s{{0,3}}(?:[:=→]|->|=>|\b(?:is|was|must\sbe|should\sbe))\s{{0,3}}:?\s{{0,3}}"
     rf"(?:(?:therefore|thus|hence|clearly|definitely|indeed|completely|entirely|also)\s)?[\"'`*(\[]{{0,3}}({_WORD})\b{_CLOSED}",
     re.IGNORECASE,
 )
 # A claim anywhere in a text; "no" is one only where it stands alone: "no other primes" is none.
 _CLAIM = re.compile(
-    r"\b(?:true|yes|correct|accepted|valid|false|incorrect|rejected|invalid|wrong"
-    r"|no(?=[\"'`*]{0,3}\s{0,3}(?:\Z|[.,;:!\n])))\b",
+    r"\b(?:(?:true|correct|accepted|valid)\b(?!\s?[:=])|(?:yes|false|incorrect|rejected|invalid|wrong)\b"
+    r"|no\b(?=[\"'`*)\]}]{0,3}\s{0,3}(?:\Z|[.,;:!\n])))",
     re.IGNORECASE,
 )
 _NEGATION = re.compile(
@@ -68,10 +71,10 @@ def stated_truth(text: str) -> bool | None:
     word = text.strip(_AROUND).casefold()
     if word in _YES | _ALONE_YES | _NO | _ALONE_NO:
         return word in _YES | _ALONE_YES
-    text = _QUESTION.sub(" ", text).strip()
+    text = _BULLET.sub("", _QUESTION.sub(" ", text).strip())
     if _OPEN.search(text):
         return None
-    leading = _LEADING.match(text)
+    leading = _KEYED.match(text) or _LEADING.match(text)
     if leading is not None:
         return _agreed(leading[1], text) if not _TURN.match(text[leading.end() :]) else None
     announced = {found[1].casefold() in _YES for found in _ANNOUNCED.finditer(text)}

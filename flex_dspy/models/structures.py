@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import re
+import textwrap
 from collections.abc import Iterator
 from typing import Any
 
+from flex_dspy.metrics.answers import boxed, tagged
 from flex_dspy.metrics.cleaning import clean_answer, depth, parsed_container, visible_answer, without_quotes
 from flex_dspy.text import MAX_LENGTH, cut, sound
 
@@ -18,6 +20,7 @@ MAX_DEPTH = 50
 # json_repair takes quadratic time where quotes do not match.
 _MAX_REPAIRED, _MAX_QUOTES = 20_000, 400
 _MOST_SPANS = 20
+_CUT_SHORT = "found an answer that was cut short: it opens a bracket and never closes it"
 # Brackets and JSON texts: a bracket inside a text closes nothing.
 _MARKS = {"{": re.compile(r'[{}]|"(?:[^"\\\n]|\\.)*+"'), "[": re.compile(r'[\[\]]|"(?:[^"\\\n]|\\.)*+"')}
 _CLOSING = {"{": "}", "[": "]"}
@@ -30,6 +33,8 @@ _TOKEN = re.compile(
 _JSON_WORDS = {"True": "true", "False": "false", "None": "null"}
 _BAD_ESCAPE = re.compile(r'\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})|(\\)', re.DOTALL)
 _ESCAPE = re.compile(r"\\(?:u[0-9a-fA-F]{4}|.)", re.DOTALL)
+# Two texts where one belongs: "a" or "b".
+_SEVERAL = re.compile(r'"\s*(?:or|and|,|/|\|)\s*"')
 _WORD = re.compile(r"\w+")
 
 _EMPTY = re.compile(
@@ -40,12 +45,16 @@ _EMPTY = re.compile(
 _BULLET = re.compile(r"(?P<indent>\s*)(?:[-*•–+]|\(?\d{1,3}[.):]|\(?[a-z][.)])\s+(?=\S)", re.IGNORECASE)
 _THOUSANDS = re.compile(r"-?\d{1,3}(?:,\d{3})+")
 _SENTENCE = re.compile(r"[.!?](?:\s|\Z)|\b(?:is|are|was|were|the|not|cannot|would|should|because|I|you|if)\b|\|")
+# In an item without brackets around the list: a list that was not understood, or an open end.
+_STRAY = re.compile(r'["{}]|</|\A(?:others?|more|etc|or|not)\b|\.\.\.|…', re.IGNORECASE)
 _MOST_WORDS = 6
+_LONGEST_ITEM = 300
 # Words before a list that make it another list than the answer.
 _DOUBT = re.compile(
     r"\b(?:not|never|no|wrong|incorrect|rejected|cannot|instead|options?|or|candidates?|example|e\.g|if)\b|n['’]t\b|\?",
     re.IGNORECASE,
 )
+_COMMENT = re.compile(r"(?:\A|\s)(?://|#).*")
 _LEADS_TO_LIST = re.compile(r"(?:\A|[\n:=]|\b(?:is|are))[ \t`*\"']{0,4}\Z")
 
 
@@ -71,6 +80,11 @@ def read_list(text: str, *, of_text: bool) -> list[Any]:
     Raises:
         ValueError: There is none, it is cut short, or there are two. The message says what was found.
     """
+    exact = _loaded(text)
+    if isinstance(exact, list):
+        found: list[Any] = sound(exact)
+        return found
+    text = _marked(textwrap.dedent(text))
     clean = clean_answer(text)
     if _EMPTY.fullmatch(clean):
         return []
@@ -80,9 +94,17 @@ def read_list(text: str, *, of_text: bool) -> list[Any]:
         except LookupError:
             pass
     items = _plain_items(clean, of_text=of_text)
-    if items is None:
+    if items is None or any(map(_STRAY.search, items)):
         raise ValueError(f"found no list in {shown(text)}")
     return items
+
+
+def _marked(text: str) -> str:
+    """The content of an ``<answer>`` or box around the whole of a text without its reasoning, or the text."""
+    visible = visible_answer(text).strip("$ \n")
+    if visible.startswith("<answer>"):
+        return tagged(visible) or text
+    return boxed(visible) or text if visible.startswith("\\boxed{") and visible.endswith("}") else text
 
 
 def shown(text: str) -> str:
@@ -121,6 +143,8 @@ def _structure(text: str, opening: str) -> Any:
     if isinstance(found, wanted):
         return sound(found)
     text = visible_answer(text)
+    if text.startswith("[{") and "]" not in text[text.rfind("}") :]:
+        raise ValueError(_CUT_SHORT)
     parsed = [
         _parsed(text[start:end])
         for start, end in _spans(text, opening)
@@ -139,7 +163,7 @@ def _structure(text: str, opening: str) -> Any:
 def _is_answer(text: str, start: int, end: int) -> bool:
     """Whether brackets in a text stand where a list is given, and not in the middle of prose: [1] may be a source."""
     before = text[max(start - 200, 0) : start]
-    behind = text[end:].split("\n", 1)[0].strip(" \t`*\"'.,;")
+    behind = _COMMENT.sub("", text[end:].split("\n", 1)[0]).strip(" \t`*\"'.,;")
     return bool(_LEADS_TO_LIST.search(before)) and not behind and not _DOUBT.search(before)
 
 
@@ -160,7 +184,7 @@ def _spans(text: str, opening: str) -> Iterator[tuple[int, int]]:
                 found += 1
                 yield start, mark.end()
     if level:
-        raise ValueError("found an answer that was cut short: it opens a bracket and never closes it")
+        raise ValueError(_CUT_SHORT)
 
 
 def _parsed(span: str) -> Any:
@@ -196,7 +220,7 @@ def _mended(span: str) -> Any:
 
 def _repaired(span: str) -> Any:
     """What json_repair makes of a short span, if no word was lost: it leaves out what it does not understand."""
-    if len(span) > _MAX_REPAIRED or span.count('"') + span.count("'") > _MAX_QUOTES:
+    if len(span) > _MAX_REPAIRED or depth(span) > MAX_DEPTH or span.count('"') + span.count("'") > _MAX_QUOTES:
         return None
     import json_repair
 
@@ -204,8 +228,8 @@ def _repaired(span: str) -> Any:
     told = " ".join(_words_of(value))
     if sorted(_WORD.findall(told)) != sorted(_WORD.findall(_ESCAPE.sub(" ", span))):
         return None
-    torn = isinstance(value, list) and any(isinstance(item, str) and '"' in item for item in value)
-    return None if torn else value
+    in_list = isinstance(value, list) and any(isinstance(item, str) and '"' in item for item in value)
+    return None if in_list or _SEVERAL.search(told) else value
 
 
 def _words_of(value: Any) -> Iterator[str]:
@@ -236,9 +260,9 @@ def _plain_items(text: str, *, of_text: bool) -> list[str] | None:
     if bullets:
         even = len(bullets) == len(lines) and len({found["indent"] for found in bullets}) == 1
         return [_bare(_BULLET.sub("", line, count=1)) for line in lines] if even else None
-    if any(map(_is_prose, lines)):
-        return None
-    return [_bare(line) for line in lines] if len(lines) > 1 else _behind_commas(text, of_text=of_text)
+    if len(lines) > 1:
+        return None if any(map(_is_prose, lines)) else [_bare(line) for line in lines]
+    return None if _is_prose(text.rstrip(".")) else _behind_commas(text, of_text=of_text)
 
 
 def _behind_commas(text: str, *, of_text: bool) -> list[str] | None:
@@ -253,8 +277,9 @@ def _behind_commas(text: str, *, of_text: bool) -> list[str] | None:
     else:
         items.append(last)
     items = [_bare(item) for item in items]
-    clear = all(items) and not any(re.match(r"(?:or|etc)\b|\.\.\.|…", item) for item in items)
-    return items if clear and (len(items) > 1 or " " not in items[0]) else None
+    if len(items) == 1 and (" " in items[0] or len(items[0]) > _LONGEST_ITEM):
+        return None
+    return items if all(map(_WORD.search, items)) else None
 
 
 def _bare(item: str) -> str:
