@@ -90,6 +90,12 @@ def visible_answer(text: str) -> str:
     return cut(without_reasoning(_INVISIBLE.sub("", sound_text(text))), MAX_ANSWER).strip()
 
 
+def begins_with_reasoning(text: str, end: int) -> bool:
+    """Whether reasoning opens before a place in a text, or was open when the text began."""
+    first = _REASONING.search(text)
+    return first is not None and (first.start() < end or _closes(first))
+
+
 def without_reasoning(text: str) -> str:
     """The text outside of reasoning blocks.
 
@@ -101,7 +107,7 @@ def without_reasoning(text: str) -> str:
     opened, position = "", 0
     for mark in _REASONING.finditer(text):
         name = (mark["angle"] or mark["square"] or "think").lower()[:5]
-        if not (mark["close"] or mark["close2"] or mark["close3"] or mark["close4"]):
+        if not _closes(mark):
             if not opened:
                 kept.append(text[position : mark.start()])
                 opened = name
@@ -112,6 +118,10 @@ def without_reasoning(text: str) -> str:
     if not opened:
         kept.append(text[position:])
     return _CONTROL_TOKEN.sub("", "".join(kept))
+
+
+def _closes(mark: re.Match[str]) -> bool:
+    return bool(mark["close"] or mark["close2"] or mark["close3"] or mark["close4"])
 
 
 def without_strong(text: str, *, underscores: bool = True) -> str:

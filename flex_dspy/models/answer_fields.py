@@ -21,7 +21,7 @@ from dspy.adapters.utils import annotation_allows_none, parse_value
 from dspy.utils.exceptions import AdapterParseError
 from pydantic.fields import FieldInfo
 
-from flex_dspy.metrics.cleaning import _REASONING, without_reasoning
+from flex_dspy.metrics.cleaning import begins_with_reasoning, without_reasoning
 from flex_dspy.models.reading import UnreadableError, read_value
 
 Parse = Callable[[type[dspy.Signature], str], dict[str, Any]]
@@ -42,11 +42,9 @@ def visible(answer: str) -> str:
     Args:
         answer: All that a model wrote.
     """
-    field, reasoning = _MARKER.search(answer), _REASONING.search(answer)
-    if reasoning is None:
-        return answer
-    is_before = field is None or reasoning.start() < field.start()
-    return without_reasoning(answer) if is_before or reasoning["close"] else answer
+    first = _MARKER.search(answer)
+    end = first.start() if first else len(answer)
+    return without_reasoning(answer) if begins_with_reasoning(answer, end) else answer
 
 
 def is_cut_short(text: str) -> bool:

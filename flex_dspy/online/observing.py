@@ -123,7 +123,9 @@ async def judged(seen: Observation, verifier: Verifier, task: str = "") -> Round
     attempt = "\n".join(f"{name}: {text}" for name, text in seen.outputs.items())
     if seen.score is None:
         told = f"{attempt}\n\n{_SAID}\n{seen.feedback}"
-        verdict = await verifier.acall(problem=seen.problem, attempt=told, reference=seen.reference, **known_to(verifier, task=task))
+        verdict = await verifier.acall(
+            problem=seen.problem, attempt=told, reference=seen.reference, **known_to(verifier, task=task)
+        )
         accepted = bool(verdict.accepted)
     else:
         accepted = verifier.passes(Feedback(seen.score, seen.feedback, seen.failed, seen.accepted))

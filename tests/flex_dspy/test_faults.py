@@ -94,7 +94,7 @@ def test_two_hundred_problems_through_every_kind_of_fault(server, tmp_path, monk
 def test_what_was_cut_short_is_not_learned(server, monkeypatch):
     """DSPy mends JSON that ends in the middle of a word; a lesson made of that would be kept for ever."""
     monkeypatch.setenv("API_KEY", "none")
-    server.faults = Faults(0.5, kinds=["length"])
+    server.faults = Faults(0.35, kinds=["length"])
     with dspy.context(lm=language_model("openai/test", api_base=server.url)):
         optimizer = ForwardLearning(right, max_rollouts=1, window=40, progress=False)
         library = optimizer.compile(Actor("problem -> answer: int"), trainset=problems(40)).retriever.library

@@ -22,12 +22,12 @@ ROLES = {
 }
 
 KNOWN = {
-    "DistilFailure": "b81005e09d663f50",
-    "DistilRecovery": "edd24137ab9860d7",
-    "DistilSuccess": "cbad53acb3f7c72a",
-    "StudyWorkedAnswer": "261d5b61f8740f80",
-    "MergeLesson": "d2bd4d62f0bf019f",
-    "VerifyAttempt": "428b09331c9cdeee",
+    "DistilFailure": "d032d7e82ba5df7e",
+    "DistilRecovery": "9eae69dac82a162b",
+    "DistilSuccess": "934dc295f0f211bc",
+    "StudyWorkedAnswer": "e250af088c30b8d3",
+    "MergeLesson": "c7ab47bea967282c",
+    "VerifyAttempt": "81259fa8de2df2b6",
     "Retrosynthesis": "0339c124eda2d97e",
     "SolveCompetitionProblem": "6178e58ddcf8f4dd",
 }

@@ -352,6 +352,7 @@ def test_all_fields_are_covered_by_the_sums(library: ExperienceLibrary) -> None:
         "created_at": 0,
         "updated_at": 0,
         "pinned": False,
+        "step": "answer",
         "origin": {"a": 1},
         "sources": (Source("other"),),
         "id": "other",

@@ -167,14 +167,16 @@ def test_a_formula_is_no_longer_than_can_be_read_and_parses():
 
 def test_the_verifier_passes_on_what_was_measured():
     said = biologist.answer(
-        {"problem": ASSAY, "attempt": "", "measured": "rejected (score 0.3). |Spearman| 0.3."}, ["accepted"]
+        {"problem": ASSAY, "attempt": "", "measured": "rejected (score 0.3). |Spearman| 0.3."}, ["accepted", "feedback"]
     )
     assert said == {"accepted": False, "feedback": "|Spearman| 0.3."}
 
 
 @pytest.mark.parametrize(("formula", "accepted"), [("rank(GEMME) + Lab_a", True), ("rank(Gone)", False), ("", False)])
 def test_without_a_measurement_it_accepts_what_can_be_read(formula, accepted):
-    said = biologist.answer({"problem": ASSAY, "attempt": f"reasoning: x\nformula: {formula}"}, ["accepted"])
+    said = biologist.answer(
+        {"problem": ASSAY, "attempt": f"reasoning: x\nformula: {formula}"}, ["accepted", "feedback"]
+    )
     assert said["accepted"] is accepted
 
 
