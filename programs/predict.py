@@ -73,7 +73,8 @@ class AttemptPredict(RolePredict):
         if kwargs.get(LESSONS) != NONE or CANDIDATES in kwargs or "signature" in kwargs:
             return kwargs
         given = {name: value for name, value in kwargs.items() if name not in (LESSONS, EARLIER_ATTEMPTS)}
-        signature, earlier = self._bare_signature(), kwargs.get(EARLIER_ATTEMPTS, NO_ATTEMPTS)
+        signature: Any = self._bare_signature()
+        earlier = kwargs.get(EARLIER_ATTEMPTS, NO_ATTEMPTS)
         if earlier != NO_ATTEMPTS:
             signature, given[EARLIER_ATTEMPTS] = with_earlier_attempts(signature), earlier
         return {**given, "signature": signature}

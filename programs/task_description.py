@@ -1,13 +1,14 @@
 """A program's task as text: what verifier, critic and updater must know to judge, to teach and to merge.
 
-Without it a critic that reads "When will my money arrive?" and the label ``pending_transfer`` teaches how to send money,
-and not how to name an intent.
+Without it a critic that reads "When will my money arrive?" and the label ``pending_transfer`` teaches how to send
+money, and not how to name an intent.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from typing import Any
 
 import dspy
 from dspy.adapters.utils import get_field_description_string
@@ -46,7 +47,7 @@ def _description(steps: Sequence[tuple[str, type[dspy.Signature]]], limit: int) 
     return elided(text, 2 * limit)  # between prose, of four characters a token, and marks, of one
 
 
-def _step(name: str, signature: type[dspy.Signature], longest: int | None) -> str:
+def _step(name: str, signature: Any, longest: int | None) -> str:
     bare = without(signature, _OURS)
     instructions = elided(without_experience_guide(bare.instructions).strip(), longest)
     lines = [

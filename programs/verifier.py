@@ -22,9 +22,10 @@ logger = logging.getLogger(__name__)
 class Verifier(dspy.Module):
     """Accepts an attempt, or sends feedback that does not hold the reference answer.
 
-    Where an exact measurement accepts the attempt, no model is asked. Where it rejects the attempt, the model explains, and
-    is not asked for a verdict. Where there is none, the model judges by the work itself. What is not known has no place
-    in the prompt. Where no answer of the model can be read, the measurement's own remarks are the feedback.
+    Where an exact measurement accepts the attempt, no model is asked. Where it rejects the attempt, the model
+    explains, and is not asked for a verdict. Where there is none, the model judges by the work itself. What is not
+    known has no place in the prompt. Where no answer of the model can be read, the measurement's own remarks are the
+    feedback.
 
     Args:
         threshold: Least score that counts as success: below 1 for a graded metric, in the metric's own unit.

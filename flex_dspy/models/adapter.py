@@ -197,8 +197,9 @@ def reading_adapter(adapter: dspy.Adapter | None = None) -> Any:
         return _CHAT
     if isinstance(adapter, Reading) or not isinstance(adapter, dspy.ChatAdapter):
         return adapter
-    new = copy.copy(adapter)
-    new.__class__ = _class_that_reads(type(adapter))
+    new: Any = copy.copy(adapter)
+    kind: Any = type(adapter)
+    new.__class__ = _class_that_reads(kind)
     return new
 
 

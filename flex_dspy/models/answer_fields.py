@@ -132,7 +132,7 @@ def _is_dspy_type(kind: Any) -> bool:
 # -- ways to find the fields -------------------------------------------------------------------------------
 
 
-def _parse(parse: Parse, signature: type[dspy.Signature], answer: str) -> dict[str, Any]:
+def _parse(parse: Parse, signature: Any, answer: str) -> dict[str, Any]:
     """By an adapter's parser, which is given a signature in which single values, then all values, are texts."""
     for texts in (_with_texts(signature, True), _with_texts(signature, False)):
         with contextlib.suppress(AdapterParseError):

@@ -22,12 +22,12 @@ ROLES = {
 }
 
 KNOWN = {
-    "DistilFailure": "d032d7e82ba5df7e",
-    "DistilRecovery": "9eae69dac82a162b",
-    "DistilSuccess": "934dc295f0f211bc",
-    "StudyWorkedAnswer": "e250af088c30b8d3",
-    "MergeLesson": "c7ab47bea967282c",
-    "VerifyAttempt": "81259fa8de2df2b6",
+    "DistilFailure": "340831ca8a52dec9",
+    "DistilRecovery": "d02f9c2cbd0c4a19",
+    "DistilSuccess": "b9575eb6314c2e8d",
+    "StudyWorkedAnswer": "1296f3563de53ea4",
+    "MergeLesson": "42bb6786d0f25f0f",
+    "VerifyAttempt": "4c41396d670e551c",
     "Retrosynthesis": "0339c124eda2d97e",
     "SolveCompetitionProblem": "6178e58ddcf8f4dd",
 }
