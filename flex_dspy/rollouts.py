@@ -21,6 +21,7 @@ from dspy.utils.exceptions import DSPyError
 from flex_dspy.models.lm import is_offline
 from flex_dspy.running import unreadable
 from flex_dspy.search.rendering import NONE
+from flex_dspy.secrets import redact
 from flex_dspy.signatures.lessons import LESSONS
 
 logger = logging.getLogger(__name__)
@@ -166,7 +167,7 @@ class ResamplingPredict(dspy.Predict):
     def _raise_unless_worth_repeating(self, error: DSPyError, kwargs: dict[str, Any]) -> None:
         if not unreadable(error) or is_offline(self._model(kwargs)):
             raise error
-        logger.info("an answer could not be read, and is asked for anew: %s", str(error)[:500])
+        logger.info("an answer could not be read, and is asked for anew: %s", redact(str(error))[:500])
 
     def _model(self, kwargs: dict[str, Any]) -> Any:
         return kwargs.get("lm") or self.lm or dspy.settings.lm

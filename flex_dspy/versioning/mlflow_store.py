@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from flex_dspy.errors import ConfigurationError
+from flex_dspy.secrets import redact, url_secrets
 
 # Read by MLflow when it is imported, or at each request. A store that does not answer is tried again with
 # the next version (see ``MLflowTracker``), so MLflow's own minutes of retries would only hold up learning.
@@ -25,8 +26,6 @@ ENVIRONMENT = {
 }
 
 DEFAULT_STORE = "mlflow.db"  # MLflow's own choice, in the folder that it is started in
-
-_URI_LOGIN = re.compile(r"(?<=://)[^/@\s]+@")
 
 
 def prepare() -> None:
@@ -98,11 +97,6 @@ def is_in_reach(tracking_uri: str | None) -> bool:
 
 
 def brief(error: Exception, uri: str) -> str:
-    """The first line of an error, with no login in it."""
-    lines = str(error).replace(uri, without_login(uri)).splitlines() or [type(error).__name__]
-    return without_login(lines[0]).rstrip(".")[:200].strip()
-
-
-def without_login(uri: str) -> str:
-    """A text with the user and password cut out of the addresses in it."""
-    return _URI_LOGIN.sub("", uri)
+    """The first line of an error, with no secret in it."""
+    line = next(iter(str(error).splitlines()), type(error).__name__)
+    return redact(line, url_secrets(uri)).rstrip(".")[:200].strip()

@@ -29,9 +29,10 @@ from typing import Any, Protocol
 from flex_dspy.errors import ConfigurationError, RunError
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.library_file import write_atomically
+from flex_dspy.secrets import redact_url
 from flex_dspy.versioning.datasets import DatasetInfo
 from flex_dspy.versioning.logged import Logged, read_logged
-from flex_dspy.versioning.mlflow_store import brief, check_sqlite, connect, open_experiment, resolve_uri, without_login
+from flex_dspy.versioning.mlflow_store import brief, check_sqlite, connect, open_experiment, resolve_uri
 from flex_dspy.versioning.model_page import write_page
 from flex_dspy.versioning.parameters import MAX_NAME, allowed_name, printable_params
 from flex_dspy.versioning.registration import BEST, MODEL_TYPE, NEWEST, register, set_aliases
@@ -135,7 +136,7 @@ class MLflowTracker:
                 self._client.log_inputs(self.run_id, [info.input(context) for context, info in self.data.items()])
         except Exception as error:  # Each kind of store fails with errors of its own driver.
             raise ConfigurationError(
-                f"MLflow cannot use the tracking store {without_login(uri)}: {brief(error, uri)}. "
+                f"MLflow cannot use the tracking store {redact_url(uri)}: {brief(error, uri)}. "
                 "Start its server, correct MLFLOW_TRACKING_URI, or learn without tracking."
             ) from error
 
