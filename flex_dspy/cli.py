@@ -23,7 +23,7 @@ from flex_dspy.commands.serve_options import add_serve
 from flex_dspy.commands.ui_options import add_ui
 from flex_dspy.commands.value_options import add_prune, add_value
 from flex_dspy.errors import BudgetError, ConfigurationError, FlexError, TrackingError
-from flex_dspy.terminal import safe_streams
+from flex_dspy.terminal import ReaderGoneError, safe_streams
 
 TASKS = task_names.BUILT_IN
 ROLES = ("actor", "verifier", "critic", "updater")
@@ -44,9 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     given = list(sys.argv[1:] if argv is None else argv)
     with safe_streams(is_protocol=given[:1] == ["serve"]):
-        code = _run(parser().parse_args(given))
-        _is_read()
-        return code
+        return _run(parser().parse_args(given))
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -55,11 +53,13 @@ def _run(arguments: argparse.Namespace) -> int:
     try:
         name = _FILES.get(arguments.command, arguments.command)
         importlib.import_module(f"flex_dspy.commands.{name}").run(arguments)
+        sys.stdout.flush()
+    except ReaderGoneError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # where the rest goes
     except FlexError as error:
         return _complain(error, next((code for kind, code in _CODES.items() if isinstance(error, kind)), 1))
     except OSError as error:
-        # Whoever reads our output, such as head, has seen enough: that is no error.
-        return 0 if isinstance(error, BrokenPipeError) and not _is_read() else _complain(_reason(error), 1)
+        return _complain(_reason(error), 1)
     except KeyboardInterrupt:
         further = "; run the same command again to go on" if arguments.command == "learn" else ""
         return _complain(f"interrupted{further}", 130)
@@ -84,16 +84,6 @@ def _reason(error: OSError) -> str:
     if not names or not error.strerror:
         return f"{type(error).__name__}: {error}"
     return f"{' and '.join(names)}: {error.strerror}"
-
-
-def _is_read() -> bool:
-    """Whether all that was written has been taken; if not, the rest goes nowhere."""
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return False
-    return True
 
 
 def _quiet() -> None:

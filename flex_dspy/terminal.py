@@ -53,6 +53,10 @@ def shown(text: str) -> str:
     return visible(mask_secrets(text))
 
 
+class ReaderGoneError(BrokenPipeError):
+    """Whoever read the output, such as ``head``, has seen enough."""
+
+
 class SafeStream:
     """A text stream that writes everything as ``shown`` makes it; else it is the stream that it wraps.
 
@@ -69,8 +73,14 @@ class SafeStream:
         """Write a text, and say how long it was."""
         own = _OF_PROGRESS.match(text) if self._has_progress else None
         start = own.end() if own else 0
-        self.stream.write(text[:start] + self._encodable(shown(text[start:])))
+        with _told_from_other_pipes():
+            self.stream.write(text[:start] + self._encodable(shown(text[start:])))
         return len(text)
+
+    def flush(self) -> None:
+        """Hand on all that was written."""
+        with _told_from_other_pipes():
+            self.stream.flush()
 
     def writelines(self, lines: Iterable[str]) -> None:
         """Write several texts."""
@@ -84,6 +94,14 @@ class SafeStream:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.stream, name)
+
+
+@contextmanager
+def _told_from_other_pipes() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError as error:
+        raise ReaderGoneError(*error.args) from error
 
 
 def print_styled(text: str) -> None:

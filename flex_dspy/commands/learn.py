@@ -11,7 +11,7 @@ from typing import Any
 
 import dspy
 
-from flex_dspy.commands import roles, sources
+from flex_dspy.commands import outputs, roles, sources
 from flex_dspy.data.loading import LoadedData, content_id, digest
 from flex_dspy.dry_run import estimate
 from flex_dspy.errors import RunError
@@ -21,9 +21,9 @@ from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.library_file import write_atomically
 from flex_dspy.libraries.store import LibraryStore
 from flex_dspy.models.spending import Ledger
+from flex_dspy.secrets import redact_values
 from flex_dspy.tasks import Task, get_task
 from flex_dspy.versioning.datasets import DatasetInfo
-from flex_dspy.versioning.mlflow_store import without_login
 from flex_dspy.versioning.tracking import MLflowTracker
 
 
@@ -31,6 +31,9 @@ def run(arguments: argparse.Namespace) -> None:
     """Do it."""
     task = get_task(arguments.task)
     lms = roles.models(arguments, task)
+    if not arguments.dry_run:
+        outputs.check_folder(arguments.out or Path("exps"))
+        roles.check_keys(lms)
     model, seed = lms["actor"], arguments.seed
     with dspy.context(lm=model):
         train = sources.examples(task, model, "train", arguments.train, arguments.train_samples, seed)
@@ -130,12 +133,14 @@ def _store(
         start.save(path)
         store = LibraryStore(path, task=task.name)
     write_atomically(note, json.dumps({"run": run, "command": _plain(arguments)}, indent=2, default=str) + "\n")
+    note.chmod(0o600)  # options name servers, accounts and folders, which are nobody else's concern
     return store
 
 
 def _plain(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The options as they may be written down: an address without the login in it."""
-    return {name: without_login(value) if isinstance(value, str) else value for name, value in vars(arguments).items()}
+    """The options as they may be written down."""
+    plain: dict[str, Any] = redact_values(vars(arguments))
+    return plain
 
 
 def _tracker(
