@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from flex_dspy.commands import listing, prune, value
+from flex_dspy.commands import listing, log_run, prune, value
 from flex_dspy.commands.entry_editor import revision_from_editor, revision_from_options
 from flex_dspy.errors import ConfigurationError, LibraryError
 from flex_dspy.libraries.diffing import diff
@@ -259,6 +259,7 @@ _ACTIONS: dict[str, Callable[[argparse.Namespace], None]] = {
     "import": _import,
     "export": _export,
     "edit": _edit,
+    "log": log_run.run,
     "value": value.run,
     "prune": prune.run,
 }
