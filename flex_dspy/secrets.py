@@ -47,7 +47,7 @@ _SHORT_LIVED = r"(?:access|auth|bearer|refresh|session)[_-]?token"
 # In an address any value of such a name is a secret.
 _PARAMETER = re.compile(
     rf"(?P<name>[?&;#](?:[\w.-]{{0,40}}[_.-])?"
-    rf"(?:{_OF_KEY}|{_SHORT_LIVED}|token|secret|sig|signature|key|credential|code)=)[^&\s\"'<>#]+",
+    rf"(?:{_OF_KEY}|{_SHORT_LIVED}|token|secret|sig|signature|key|credential|code)=)[^&\s\"'<>#,;]+",
     re.IGNORECASE,
 )
 # In a text a number, a call or an empty value is none.
@@ -83,16 +83,22 @@ def redact_url(url: str) -> str:
         >>> redact_url("https://bob:hunter2@host:8000/v1?api_key=abc#top")
         'https://host:8000/v1'
     """
-    return _with_place(url, keep_query=False)
+    return _without_login(url, keep_query=False)
 
 
 def url_secrets(url: str | None) -> list[str]:
-    """What an address holds that nobody else may read: its password, and the values of its query."""
+    """What an address holds that nobody else may read: its password, and values of its query that are no words."""
     if not url or "://" not in url:
         return []
-    login, query = _login_of(url), _parts_after(url)
+    login, _, place = url.partition("://")[2].rpartition("@")
     password = login.partition(":")[2]
-    return [part for part in (password, unquote(password), *(value for _, value in parse_qsl(query))) if part]
+    query = re.split(r"[?#]", place, maxsplit=1)[1:]
+    values = [
+        value
+        for name, value in parse_qsl("".join(query).replace("#", "&"))
+        if _is_distinct(value) or is_secret_name(name)
+    ]
+    return [part for part in (password, unquote(password), *values) if part]
 
 
 def redact(text: str, known: Iterable[str] = ()) -> str:
@@ -131,7 +137,7 @@ def redact_values(value: Any) -> Any:
         return redact(value)
     if isinstance(value, Mapping):
         return {
-            key: WITHHELD if inner and is_secret_name(str(key), inner) else redact_values(inner)
+            key: WITHHELD if inner and isinstance(inner, str) and is_secret_name(str(key)) else redact_values(inner)
             for key, inner in value.items()
         }
     if isinstance(value, list | tuple):
@@ -184,41 +190,25 @@ def holds_key(text: str) -> bool:
 def _redacted(address: str, *, keep_query: bool) -> str:
     """An address in a sentence: the marks after it are the sentence's."""
     bare = address.rstrip(_END_OF_SENTENCE)
-    return _with_place(bare, keep_query=keep_query) + address[len(bare) :]
+    return _without_login(bare, keep_query=keep_query) + address[len(bare) :]
 
 
-def _with_place(url: str, *, keep_query: bool) -> str:
-    """The address without its login."""
-    scheme, mark, rest = url.partition("://")
-    if not mark:
-        return url
-    rest = rest[len(login) + 1 :] if (login := _login_of(url)) or rest.startswith("@") else rest
-    place = rest if keep_query else re.split(r"[?#]", rest, maxsplit=1)[0]
-    return f"{scheme}://{place}"
-
-
-def _login_of(url: str) -> str:
-    """User and password of an address.
+def _without_login(url: str, *, keep_query: bool) -> str:
+    """The address without user and password.
 
     A password may hold what ends the place of a server in a well-formed address (``/``, ``?``, ``#``). Then there is
     no number where the port should be, and all up to the last ``@`` is the login.
     """
-    rest = url.partition("://")[2]
+    scheme, mark, rest = url.partition("://")
+    if not mark:
+        return url
     try:
         parts = urlsplit(url)
         _ = parts.port
-        return parts.netloc.rpartition("@")[0]
+        place = parts.netloc.rpartition("@")[2] + rest[len(parts.netloc) :]
     except ValueError:
-        return rest.rpartition("@")[0]
-
-
-def _parts_after(url: str) -> str:
-    """Query and fragment of an address."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return ""
-    return "&".join(part for part in (parts.query, parts.fragment) if part)
+        place = rest.rpartition("@")[2]
+    return f"{scheme}://{place if keep_query else re.split('[?#]', place, maxsplit=1)[0]}"
 
 
 # -- known values ------------------------------------------------------------------------------------------

@@ -92,7 +92,8 @@ def test_a_text_keeps_the_addresses_that_hold_no_secret() -> None:
 
 
 def test_what_an_address_holds_is_known() -> None:
-    assert url_secrets("http://bob:hun%2Fter2@host/v1?x=abcd#t=efgh") == ["hun%2Fter2", "hun/ter2", "abcd", "efgh"]
+    secrets = ["hun%2Fter2", "hun/ter2", "abcd123", "efgh"]
+    assert url_secrets("http://bob:hun%2Fter2@host/v1?x=abcd123&stream=true#token=efgh") == secrets
     assert url_secrets("http://host/v1") == url_secrets(None) == url_secrets("offline") == []
     assert redact("refused: abcdef", ["abcdef"]) == "refused: (withheld)"
 
@@ -107,9 +108,17 @@ def test_the_value_of_a_variable_that_holds_a_key_is_a_secret(name: str, monkeyp
 
 
 def test_options_are_redacted_inside_out() -> None:
-    options = {"api_base": "http://a:b@h/v1?c=d", "price": [("m", [1.0])], "api_key": "x", "token": None, "n": 3}
+    options = {
+        "api_base": "http://a:b@h/v1?c=d",
+        "price": [("m", [1.0])],
+        "api_key": "x",
+        "token": None,
+        "n": 3,
+        "max_tokens": [[None, 4000]],
+    }
     assert redact_values(options) == {
         "api_base": "http://h/v1", "price": [["m", [1.0]]], "api_key": "(withheld)", "token": None, "n": 3,
+        "max_tokens": [[None, 4000]],
     }  # fmt: skip
 
 
