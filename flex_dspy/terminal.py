@@ -119,6 +119,6 @@ def safe_streams(*, is_protocol: bool = False) -> Iterator[None]:
     """
     with ExitStack() as stack:
         if not is_protocol:
-            stack.enter_context(redirect_stdout(SafeStream(sys.stdout)))  # type: ignore[type-var]
-        stack.enter_context(redirect_stderr(SafeStream(sys.stderr, has_progress=True)))  # type: ignore[type-var]
+            stack.enter_context(redirect_stdout(SafeStream(sys.stdout)))
+        stack.enter_context(redirect_stderr(SafeStream(sys.stderr, has_progress=True)))
         yield

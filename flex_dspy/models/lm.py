@@ -90,6 +90,8 @@ def language_model(
         return _offline(name.partition("/")[2] or expert)
     settings: dict[str, Any] = {"temperature": temperature, "max_tokens": max_tokens, "timeout": timeout}
     if base := api_base or os.environ.get("BASE_URL"):
+        if not base.startswith(("http://", "https://")):  # not repeated: it may begin with a password
+            raise ConfigurationError("the server's address must begin with http:// or https://")
         settings["api_base"] = base
     if key := os.environ.get("API_KEY"):
         settings["api_key"] = key

@@ -134,6 +134,15 @@ def test_an_address_gives_its_login_and_its_query_to_the_server_alone(
     assert {note.stat().st_mode & 0o777 for note in notes} == {0o600}
 
 
+def test_an_address_that_is_none_is_refused_and_not_repeated(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["learn", "aime", "--lm", "openai/test", "--api-base", f"bob:{LOGIN}@host/v1"]) == 1
+    said = capsys.readouterr().err
+    assert "must begin with http" in said
+    assert LOGIN not in said
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_saved_or_pickled_model_takes_no_login_along(monkeypatch):
     model = language_model("openai/test", api_base=f"http://bob:{LOGIN}@host/v1?odd={VALUE}")
     model.kwargs["api_key"] = KEY
