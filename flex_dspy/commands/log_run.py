@@ -17,13 +17,13 @@ from flex_dspy.versioning.datasets import DatasetInfo
 from flex_dspy.versioning.registry import read_library
 from flex_dspy.versioning.tracking import MLflowTracker, Version
 from flex_dspy.versioning.unlogged import FOLDER, RunNotes, Unlogged
-from flex_dspy.versioning.versions import VersionRecord, read_versions
+from flex_dspy.versioning.versions import VersionLog, VersionRecord
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Do it. What is logged already stays as it is."""
     folder: Path = arguments.run
-    records = read_versions(folder / "library.versions.jsonl")
+    records = VersionLog(folder / "library.json", "").of_all_runs
     if not records:
         raise RunError(f"{folder} holds no run that published versions: name the folder that learn wrote")
     notes = Unlogged(folder / FOLDER).notes() or _notes(folder)

@@ -110,8 +110,25 @@ class VersionLog:
     def __init__(self, library_path: Path | None, run: str) -> None:
         self.path = library_path.with_suffix(".versions.jsonl") if library_path else None
         self.run = run
-        self._all = read_versions(self.path) if self.path else []
+        self._all = self._read()
         self.records = Versions(record for record in self._all if record.run == run)
+
+    def _read(self) -> list[VersionRecord]:
+        if self.path is None or not self.path.exists():
+            return []
+        records = []
+        for number, text in enumerate(self.path.read_bytes().splitlines(), start=1):
+            try:
+                records.append(VersionRecord(**json.loads(text)))
+            except (ValueError, TypeError) as error:
+                remedy = "Remove the line: its version is then measured again if it is the newest."
+                raise LibraryFormatError(self.path, f"line {number}", f"no version: {error}", remedy) from error
+        return records
+
+    @property
+    def of_all_runs(self) -> Versions:
+        """The versions of all runs that the file lists."""
+        return Versions(self._all)
 
     def get(self, step: int) -> VersionRecord | None:
         """The version published after so many examples, if it was."""
@@ -133,24 +150,3 @@ class VersionLog:
         if self.path is not None:
             write_atomically(self.path, "".join(json.dumps(asdict(line)) + "\n" for line in self._all))
         return record
-
-
-def read_versions(path: Path) -> list[VersionRecord]:
-    """The versions that a ``<library>.versions.jsonl`` lists, of all runs; none where there is no such file.
-
-    Args:
-        path: The file.
-
-    Raises:
-        LibraryFormatError: If the file is damaged.
-    """
-    if not path.exists():
-        return []
-    records = []
-    for number, text in enumerate(path.read_bytes().splitlines(), start=1):
-        try:
-            records.append(VersionRecord(**json.loads(text)))
-        except (ValueError, TypeError) as error:
-            remedy = "Remove the line: its version is then measured again if it is the newest."
-            raise LibraryFormatError(path, f"line {number}", f"no version: {error}", remedy) from error
-    return records
