@@ -6,10 +6,12 @@ Only the arguments are parsed here, and nothing heavy is imported before they ar
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import logging
 import os
 import sys
+import traceback
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,7 +22,8 @@ from flex_dspy.commands.library_options import add_library
 from flex_dspy.commands.serve_options import add_serve
 from flex_dspy.commands.ui_options import add_ui
 from flex_dspy.commands.value_options import add_prune, add_value
-from flex_dspy.errors import BudgetError, ConfigurationError, FlexError
+from flex_dspy.errors import BudgetError, ConfigurationError, FlexError, TrackingError
+from flex_dspy.terminal import ReaderGoneError, safe_streams
 
 TASKS = task_names.BUILT_IN
 ROLES = ("actor", "verifier", "critic", "updater")
@@ -35,24 +38,52 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: The arguments; by default those of the process.
 
     Returns:
-        0 if it was done, 1 if it could not be (the reason is on stderr), 3 if it stopped because its budget is
-        spent, 130 if it was interrupted.
+        0 if it was done, 1 if it could not be (the reason is on stderr), 2 if the arguments are wrong, 3 if it
+        stopped because its budget is spent, 4 if a run has learned but MLflow lacks versions of it, 130 if it was
+        interrupted.
     """
-    arguments = parser().parse_args(argv)
+    given = list(sys.argv[1:] if argv is None else argv)
+    with safe_streams(is_protocol=given[:1] == ["serve"]):
+        return _run(parser().parse_args(given))
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    """Run a command, and say in one line what stopped it."""
     _quiet()
     try:
         name = _FILES.get(arguments.command, arguments.command)
         importlib.import_module(f"flex_dspy.commands.{name}").run(arguments)
         sys.stdout.flush()
+    except ReaderGoneError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # where the rest goes
     except FlexError as error:
-        print(f"flex-dspy: {error}", file=sys.stderr)
-        return 3 if isinstance(error, BudgetError) else 1
-    except BrokenPipeError:  # whoever reads our output, such as head, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _complain(error, next((code for kind, code in _CODES.items() if isinstance(error, kind)), 1))
+    except OSError as error:
+        return _complain(_reason(error), 1)
     except KeyboardInterrupt:
-        print("\nflex-dspy: interrupted; run the same command again to go on", file=sys.stderr)
-        return 130
+        further = "; run the same command again to go on" if arguments.command == "learn" else ""
+        return _complain(f"interrupted{further}", 130)
+    except Exception:  # a fault of ours: what is needed to find it goes to the stream that holds secrets back
+        traceback.print_exc()
+        return 1
     return 0
+
+
+_CODES = {BudgetError: 3, TrackingError: 4}
+
+
+def _complain(reason: object, code: int) -> int:
+    with contextlib.suppress(BrokenPipeError):
+        print(f"flex-dspy: {reason}", file=sys.stderr)
+    return code
+
+
+def _reason(error: OSError) -> str:
+    """The file, and what is wrong with it."""
+    names = [str(name) for name in (error.filename, error.filename2) if name is not None]
+    if not names or not error.strerror:
+        return f"{type(error).__name__}: {error}"
+    return f"{' and '.join(names)}: {error.strerror}"
 
 
 def _quiet() -> None:

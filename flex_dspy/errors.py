@@ -9,6 +9,7 @@
     │   └── LibraryVersionError written by a newer flex-dspy
     ├── RunError                a run that cannot be resumed as asked
     ├── BudgetError             the tokens or the money allowed are spent
+    ├── TrackingError           a run that has learned, and whose tracking store lacks versions
     └── ModelError              a language model that cannot be reached at all
 
 A failed rollout is none of these: it is recorded as data (see ``flex_dspy.learning``).
@@ -18,9 +19,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from flex_dspy.secrets import redact
+
 
 class FlexError(Exception):
-    """Base of every error raised by flex-dspy."""
+    """Base of every error raised by flex-dspy. What it says holds no login and no key."""
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*(redact(part) if isinstance(part, str) else part for part in args))
 
 
 class ConfigurationError(FlexError):
@@ -66,6 +72,10 @@ class RunError(FlexError):
 
 class BudgetError(FlexError):
     """The tokens or the money that a run may take are spent; what was learned is kept."""
+
+
+class TrackingError(FlexError):
+    """A run has learned, but its tracking store lacks versions of it; they are kept, and can be logged later."""
 
 
 class ModelError(FlexError):

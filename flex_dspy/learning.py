@@ -47,6 +47,7 @@ from flex_dspy.programs.verifier import Verifier
 from flex_dspy.running import lean, raise_if_systemic, run_sync
 from flex_dspy.scoring import Metric
 from flex_dspy.search.retrieval import pinned, retrievers
+from flex_dspy.secrets import error_text
 from flex_dspy.trajectory import Trajectory
 from flex_dspy.versioning.plots import learning_curve
 from flex_dspy.versioning.tracking import Tracker, Version
@@ -352,8 +353,8 @@ class _Run:
                 return await self._lessons(example, library)
             except Exception as error:
                 raise_if_systemic(error)
-                logger.warning("an example was passed over: %s: %s", type(error).__name__, error)
-                return Outcome(error=f"{type(error).__name__}: {error}")
+                logger.warning("an example was passed over: %s", error_text(error))
+                return Outcome(error=error_text(error))
 
     async def _lessons(self, example: dspy.Example, library: ExperienceLibrary) -> Outcome:
         reference = reference_of(example, self.outputs)

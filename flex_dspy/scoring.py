@@ -17,6 +17,7 @@ import dspy
 
 from flex_dspy.errors import ConfigurationError, DataError
 from flex_dspy.running import run_sync
+from flex_dspy.secrets import error_text
 from flex_dspy.trajectory import Feedback
 
 Metric = Callable[..., Any]
@@ -64,7 +65,7 @@ def failed(metric: Metric, error: Exception) -> Feedback:
 
     Source: GEPA's adapters (``gepa/core/adapter.py``), where an example's failure is its score and feedback.
     """
-    said = f"The answer could not be judged: {_name(metric)} raised {type(error).__name__}: {error}"
+    said = f"The answer could not be judged: {_name(metric)} raised {error_text(error)}"
     return Feedback(0.0, said, failed=True)
 
 

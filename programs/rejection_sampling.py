@@ -21,6 +21,7 @@ from flex_dspy.programs.verifier import Verifier
 from flex_dspy.rollouts import ROUND, variant
 from flex_dspy.running import aask_shortening, call, known_to, raise_if_systemic, run_sync, takes
 from flex_dspy.scoring import Metric, ascore, failed, lacks_reference
+from flex_dspy.secrets import error_text
 from flex_dspy.shortening import shorter_attempts
 from flex_dspy.signatures.lessons import EARLIER_ATTEMPTS
 from flex_dspy.text import sound
@@ -107,8 +108,8 @@ class RejectionSampling(dspy.Module):
                 rounds.append(await self._round(example, rollout, rounds))
         except Exception as error:  # no answer in the format, a server that gave up: the rollout's failure
             raise_if_systemic(error)
-            logger.info("a rollout ended early: %s", error)
-            return Trajectory(tuple(rounds), error=f"{type(error).__name__}: {str(error)[:500]}")
+            logger.info("a rollout ended early: %s", error_text(error))
+            return Trajectory(tuple(rounds), error=error_text(error)[:500])
         return Trajectory(tuple(rounds))
 
     async def _round(self, example: dspy.Example, rollout: int, rounds: list[Round]) -> Round:
@@ -142,7 +143,7 @@ class RejectionSampling(dspy.Module):
             raise_if_systemic(error)
             if not reference and lacks_reference(error, example):
                 return None
-            logger.warning("the metric failed on an attempt: %s: %s", type(error).__name__, error)
+            logger.warning("the metric failed on an attempt: %s", error_text(error))
             return failed(self.metric, error)
 
     async def _attempt(

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import dspy
 
-from flex_dspy.commands import roles, sources
+from flex_dspy.commands import outputs, roles, sources
 from flex_dspy.commands.table import table
 from flex_dspy.data.loading import LoadedData, content_id, digest, sample
 from flex_dspy.display.comparison_figure import draw
@@ -46,6 +46,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Do it."""
     if len(arguments.sources) < 2:
         raise ConfigurationError("name two or more to compare; 'none' stands for no library")
+    outputs.check_folder(arguments.out or Path("exps"))
     with redirect_stdout(sys.stderr if arguments.json else sys.stdout):  # JSON stands alone
         given = [_read(source, arguments.tracking_uri) for source in arguments.sources]
         names = _names(arguments)
@@ -145,6 +146,7 @@ class _Setting:
 def _measured(arguments: argparse.Namespace, task: Task, candidates: dict[str, Candidate]) -> tuple[Comparison, Path]:
     """Measure those that are libraries, and bring all together."""
     model = roles.models(arguments, task)["actor"]
+    roles.check_keys({"actor": model})
     ledger = roles.ledger(arguments, {"actor": model})
     with dspy.context(lm=model):
         setting = _setting(arguments, task, model, candidates, ledger)

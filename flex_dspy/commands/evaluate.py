@@ -9,7 +9,7 @@ from pathlib import Path
 
 import dspy
 
-from flex_dspy.commands import roles, sources
+from flex_dspy.commands import outputs, roles, sources
 from flex_dspy.commands.table import table
 from flex_dspy.data.loading import digest
 from flex_dspy.errors import ConfigurationError, LibraryError
@@ -37,8 +37,9 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.library is None and not arguments.no_retrieve:
         raise ConfigurationError("name a library with --library, or measure without one with --no-retrieve")
     library = ExperienceLibrary(task=task.name) if arguments.no_retrieve else sources.library(arguments)
-    lms = roles.models(arguments, task)
-    model = lms["actor"]
+    outputs.check_folder(arguments.out or Path("exps"))
+    model = roles.models(arguments, task)["actor"]
+    roles.check_keys({"actor": model})
     ledger = roles.ledger(arguments, {"actor": model})
     with dspy.context(lm=model):
         data = sources.examples(task, model, "test", arguments.val, arguments.samples, arguments.seed)

@@ -4,33 +4,37 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import dspy
 
-from flex_dspy.commands import roles, sources
+from flex_dspy.commands import outputs, roles, sources
 from flex_dspy.data.loading import LoadedData, content_id, digest
 from flex_dspy.dry_run import estimate
-from flex_dspy.errors import RunError
+from flex_dspy.errors import RunError, TrackingError
 from flex_dspy.examples import problem_of
 from flex_dspy.learning import ForwardLearning
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.library_file import write_atomically
 from flex_dspy.libraries.store import LibraryStore
 from flex_dspy.models.spending import Ledger
+from flex_dspy.secrets import redact_values
 from flex_dspy.tasks import Task, get_task
 from flex_dspy.versioning.datasets import DatasetInfo
-from flex_dspy.versioning.mlflow_store import without_login
 from flex_dspy.versioning.tracking import MLflowTracker
+from flex_dspy.versioning.unlogged import FOLDER
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Do it."""
     task = get_task(arguments.task)
     lms = roles.models(arguments, task)
+    if not arguments.dry_run:
+        outputs.check_folder(arguments.out or Path("exps"))
+        roles.check_keys(lms)
     model, seed = lms["actor"], arguments.seed
     with dspy.context(lm=model):
         train = sources.examples(task, model, "train", arguments.train, arguments.train_samples, seed)
@@ -59,9 +63,11 @@ def _learn(
     if start is not None:  # the same lessons on top of another library are another run
         run = content_id(run, start.hash)
     folder: Path = arguments.out or Path("exps") / f"{task.name}-{run}"
+    data = _datasets(task, {"training": train, "validation": val})
     optimizer.library = _store(arguments, task, folder, run, start)
+    _write_note(arguments, folder, run, data)
     optimizer.ledger = _ledger(optimizer.ledger, folder / "spending.jsonl")
-    optimizer.tracker = _tracker(arguments, task, folder, {"training": train, "validation": val})
+    optimizer.tracker = _tracker(arguments, task, folder, data)
     model = actor.get_lm().model
     print(f"{task.name}: learning from {len(train.examples)} examples with {model}, run {run}")
     try:
@@ -76,6 +82,7 @@ def _learn(
     if val.examples:
         print(f"figure   {folder / 'library.png'}")
     if optimizer.tracker is not None:
+        _refuse_missing(optimizer.tracker, folder)
         print(f"MLflow   {optimizer.tracker.registered_name}@best, {optimizer.tracker.registered_name}@newest")
 
 
@@ -129,17 +136,41 @@ def _store(
     if start is not None and store.library.seen == 0:
         start.save(path)
         store = LibraryStore(path, task=task.name)
-    write_atomically(note, json.dumps({"run": run, "command": _plain(arguments)}, indent=2, default=str) + "\n")
     return store
 
 
-def _plain(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The options as they may be written down: an address without the login in it."""
-    return {name: without_login(value) if isinstance(value, str) else value for name, value in vars(arguments).items()}
+def _write_note(arguments: argparse.Namespace, folder: Path, run: str, data: dict[str, DatasetInfo]) -> None:
+    """Write down what the run is: its options as they may be read, and its data by name and digest."""
+    path = folder / "run.json"
+    note = {"run": run, "command": vars(arguments), "data": {use: asdict(info) for use, info in data.items()}}
+    write_atomically(path, json.dumps(redact_values(note), indent=2, default=str) + "\n")
+    path.chmod(0o600)  # options name servers, accounts and folders, which are nobody else's concern
+
+
+def _refuse_missing(tracker: MLflowTracker, folder: Path) -> None:
+    """Say which versions MLflow lacks.
+
+    Raises:
+        TrackingError: If there are any.
+    """
+    if tracker.missing:
+        steps = ", ".join(map(str, tracker.missing))
+        raise TrackingError(
+            f"learned, but MLflow lacks the versions at step {steps}: they are kept in {folder / FOLDER}. "
+            f"Log them with: flex-dspy library log {folder}"
+        )
+
+
+def _datasets(task: Task, data: dict[str, LoadedData]) -> dict[str, DatasetInfo]:
+    return {
+        use: DatasetInfo.of(each.source, each.digest[:16], len(each.examples), task=task.name)
+        for use, each in data.items()
+        if each.examples
+    }
 
 
 def _tracker(
-    arguments: argparse.Namespace, task: Task, folder: Path, data: dict[str, LoadedData]
+    arguments: argparse.Namespace, task: Task, folder: Path, data: dict[str, DatasetInfo]
 ) -> MLflowTracker | None:
     if arguments.no_tracking:
         return None
@@ -148,9 +179,6 @@ def _tracker(
         tracking_uri=arguments.tracking_uri,
         registered_name=f"flex-{task.name}",
         run_file=folder / "mlflow_run.txt",
-        data={
-            use: DatasetInfo.of(each.source, each.digest[:16], len(each.examples), task=task.name)
-            for use, each in data.items()
-            if each.examples
-        },
+        data=data,
+        unlogged=folder / FOLDER,
     )

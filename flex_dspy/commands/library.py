@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from flex_dspy.commands import listing, prune, value
+from flex_dspy.commands import listing, log_run, prune, value
 from flex_dspy.commands.entry_editor import revision_from_editor, revision_from_options
 from flex_dspy.errors import ConfigurationError, LibraryError
 from flex_dspy.libraries.diffing import diff
@@ -20,6 +20,7 @@ from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.merging import merge
 from flex_dspy.libraries.store import LibraryStore, journal_of
 from flex_dspy.search.retrieval import ExperienceRetriever
+from flex_dspy.terminal import print_styled
 from flex_dspy.versioning import registry
 from flex_dspy.versioning.versions import VersionRecord
 
@@ -106,7 +107,7 @@ def _diff(arguments: argparse.Namespace) -> None:
         _print_json(difference.as_dict())
         return
     colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-    print(difference.text(colour=colour, limit=arguments.limit))
+    (print_styled if colour else print)(difference.text(colour=colour, limit=arguments.limit))
 
 
 def _search(arguments: argparse.Namespace) -> None:
@@ -258,6 +259,7 @@ _ACTIONS: dict[str, Callable[[argparse.Namespace], None]] = {
     "import": _import,
     "export": _export,
     "edit": _edit,
+    "log": log_run.run,
     "value": value.run,
     "prune": prune.run,
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 ZONES = ("golden", "warning", "mixed")
 _LIBRARY = "a library file, a folder of them, or NAME@alias or NAME/version in MLflow"
@@ -34,6 +35,7 @@ def add_library(
     _add_export(actions)
     _add_search(actions)
     _add_edit(actions)
+    _add_log(actions)
     return actions
 
 
@@ -126,6 +128,12 @@ def _add_edit(actions: _Actions[argparse.ArgumentParser]) -> None:
     edit.add_argument(
         "--reason", default="", metavar="TEXT", help="why; kept in the journal, until the next checkpoint"
     )
+
+
+def _add_log(actions: _Actions[argparse.ArgumentParser]) -> None:
+    log = _action(actions, "log", "log the versions of a run that MLflow lacks, from what lies in its folder")
+    log.add_argument("run", type=Path, metavar="DIR", help="the folder of a run of learn")
+    log.add_argument("--experiment", metavar="NAME", help="MLflow experiment (default: that of the run)")
 
 
 def _add_output(parser: argparse.ArgumentParser) -> None:

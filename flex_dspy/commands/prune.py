@@ -71,6 +71,7 @@ def _estimates(arguments: argparse.Namespace, library: ExperienceLibrary) -> dic
 def _measured(arguments: argparse.Namespace, plan: Plan) -> tuple[Comparison, LoadedData]:
     task = get_task(arguments.task)
     model = roles.models(arguments, task)["actor"]
+    roles.check_keys({"actor": model})
     ledger = roles.ledger(arguments, {"actor": model})
     with dspy.context(lm=model):
         data = sources.examples(task, model, "val", arguments.data, arguments.samples, arguments.seed)

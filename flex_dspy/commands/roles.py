@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import logging
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,6 +16,7 @@ from flex_dspy.instructions import instruct
 from flex_dspy.models.limits import Limits
 from flex_dspy.models.lm import is_offline, language_model
 from flex_dspy.models.prices import Price
+from flex_dspy.models.providers import is_native, key_variables
 from flex_dspy.models.spending import Ledger
 from flex_dspy.programs import Actor, Critic, Updater, Verifier
 from flex_dspy.tasks import Task
@@ -49,6 +51,21 @@ def models(arguments: argparse.Namespace, task: Task | None) -> dict[str, dspy.L
             )
         roles[role] = made[settings]
     return roles
+
+
+def check_keys(lms: Mapping[str, dspy.LM]) -> None:
+    """Refuse models that lack a key, before anything is fetched or paid for.
+
+    A model that only litellm knows may take its key from elsewhere, so it is asked.
+
+    Raises:
+        ConfigurationError: If there is such a model.
+    """
+    for lm in lms.values():
+        names = () if is_offline(lm) or not is_native(str(lm.model)) else key_variables(lm)
+        if names and not lm.kwargs.get("api_key") and not any(os.environ.get(name) for name in names):
+            remedy = f"set {names[-1]}, or API_KEY (any word, where the server asks for none)"
+            raise ConfigurationError(f"there is no key for {lm.model}: {remedy}")
 
 
 def _chosen(options: Chosen[T] | None, role: str) -> T | None:

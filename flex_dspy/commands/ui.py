@@ -17,9 +17,11 @@ from pathlib import Path
 from types import FrameType
 from typing import IO
 
+from flex_dspy.commands.supervisor import supervised
 from flex_dspy.commands.ui_options import FIRST_PORT
 from flex_dspy.errors import ConfigurationError
-from flex_dspy.versioning.mlflow_store import DEFAULT_STORE, ENVIRONMENT, check_sqlite, resolve_uri, without_login
+from flex_dspy.secrets import redact, redact_url, url_secrets
+from flex_dspy.versioning.mlflow_store import DEFAULT_STORE, ENVIRONMENT, check_sqlite, resolve_uri
 
 _HOST = "127.0.0.1"  # a store has no login of its own: its pages are for this machine alone
 _PAGE = "#/experiments?workflowType=machine_learning"  # runs and models, where MLflow would begin with chats
@@ -32,12 +34,13 @@ def run(arguments: argparse.Namespace) -> None:
     """Do it."""
     uri = _store(arguments.tracking_uri)
     port = _free_port(arguments.port)
-    print(f"MLflow is starting on {without_login(uri)}", flush=True)
+    print(f"MLflow is starting on {redact_url(uri)}", flush=True)
     with _ended_by_signals(), tempfile.TemporaryFile() as log:
         # A session of its own, so that Ctrl-C reaches us alone and the workers are ended with the server.
         server = subprocess.Popen(  # noqa: S603  (our own words)
-            _command(port),
+            supervised(_command(port)),  # it ends with us, even if we are killed
             env=_environment(uri),
+            stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,
             start_new_session=True,
@@ -59,7 +62,7 @@ def _store(tracking_uri: str | None) -> str:
     if not uri:  # MLflow knows, but importing it to ask takes seconds
         uri = f"sqlite:///{DEFAULT_STORE}" if Path(DEFAULT_STORE).exists() else resolve_uri(None)
     if uri.startswith(("http://", "https://")):
-        raise ConfigurationError(f"{without_login(uri)} is a server already: open it in a browser")
+        raise ConfigurationError(f"{redact_url(uri)} is a server already: open it in a browser")
     check_sqlite(uri, must_exist=True)
     return uri
 
@@ -124,10 +127,10 @@ def _answers(port: int) -> bool:
 
 
 def _last_words(log: IO[bytes], uri: str) -> str:
-    """The end of what the server said, without logins."""
+    """The end of what the server said, without secrets."""
     log.seek(0)
-    lines = log.read().decode(errors="replace").replace(uri, without_login(uri)).split("\n")
-    return without_login("\n".join(line for line in lines if line.strip())[-1_000:]) or "it said nothing"
+    said = redact(log.read().decode(errors="replace"), url_secrets(uri))
+    return "\n".join(line for line in said.split("\n") if line.strip())[-1_000:] or "it said nothing"
 
 
 def _stop(server: subprocess.Popen[bytes]) -> None:
@@ -142,6 +145,8 @@ def _stop(server: subprocess.Popen[bytes]) -> None:
         except subprocess.TimeoutExpired:
             continue
     server.wait()
+    if server.stdin is not None:
+        server.stdin.close()
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import dspy
 
-from flex_dspy.commands import roles, sources
+from flex_dspy.commands import outputs, roles, sources
 from flex_dspy.errors import ConfigurationError
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.measuring.estimates import Estimate, Valuation, value_file
@@ -24,7 +24,9 @@ def run(arguments: argparse.Namespace) -> None:
     task = get_task(arguments.task)
     library = read_library(arguments.library, arguments.tracking_uri)
     out = _out(arguments)
+    outputs.check_file(out)
     model = roles.models(arguments, task)["actor"]
+    roles.check_keys({"actor": model})
     ledger = roles.ledger(arguments, {"actor": model})
     with dspy.context(lm=model):
         data = sources.examples(task, model, "val", arguments.data, arguments.samples, arguments.seed)

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from markupsafe import Markup, escape
 
 from flex_dspy.libraries.experience import ZONES
+from flex_dspy.terminal import visible
 
 T = TypeVar("T")
 MAX_TEXT = 6_000  # characters of one text that are shown
@@ -79,12 +80,14 @@ body{{margin:1.5rem auto;padding:0 1rem;max-width:62rem;background:#fff;color:#1
 def fragment(*parts: Markup) -> str:
     """The parts as HTML for a notebook's cell."""
     body = _STYLE + Markup('<div class="flex-dspy">') + joined(parts) + Markup("</div>")
-    return body.encode("utf-8", "replace").decode()  # half a surrogate pair cannot be sent to a browser
+    # No text turns the page around, and half a surrogate pair cannot be sent to a browser.
+    return visible(body.encode("utf-8", "replace").decode())
 
 
 def page(title: str, *parts: Markup) -> str:
     """The parts as a whole document that needs nothing else, and that a browser will not let load anything."""
-    return _PAGE.format(title=title, body=Markup(fragment(*parts))).encode("utf-8", "replace").decode()  # noqa: S704
+    whole = _PAGE.format(title=title, body=Markup(fragment(*parts)))  # noqa: S704
+    return visible(whole.encode("utf-8", "replace").decode())
 
 
 def joined(parts: Iterable[Markup | str]) -> Markup:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from flex_dspy.libraries.experience import Experience, Rule
 from flex_dspy.libraries.library import ExperienceLibrary
+from flex_dspy.terminal import shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -105,7 +106,7 @@ class LibraryDiff:
         """The difference for a terminal.
 
         Args:
-            colour: Mark what came and went by colours too.
+            colour: Mark what came and went by colours too; what is no colour is then made visible.
             limit: Most entries of each kind; None for all.
         """
         told = [change for change in self.changed if change.says_other]
@@ -115,7 +116,7 @@ class LibraryDiff:
         lines += _some(self.removed, limit, _removed_lines)
         lines += _some(told, limit, _changed_lines)
         lines += _some(quiet, limit, _changed_lines)
-        return "\n".join(_coloured(line) for line in lines) if colour else "\n".join(lines)
+        return "\n".join(_coloured(shown(line)) for line in lines) if colour else "\n".join(lines)
 
     def to_pandas(self) -> pd.DataFrame:
         """One row an entry that differs. See ``flex_dspy.display.frames.diff_frame``."""

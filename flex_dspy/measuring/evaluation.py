@@ -26,6 +26,7 @@ from flex_dspy.rollouts import variant
 from flex_dspy.running import call, lean, raise_if_systemic, run_sync
 from flex_dspy.scoring import Metric, Normalize, ascore, failed, lacks_reference
 from flex_dspy.search.retrieval import pinned, retrievers
+from flex_dspy.secrets import error_text
 from flex_dspy.trajectory import Feedback
 
 if TYPE_CHECKING:
@@ -329,7 +330,7 @@ class _Sampler:
                 raise
             except Exception as error:  # one example's failure: on record, with a score of 0
                 raise_if_systemic(error)
-                said, seconds = f"{type(error).__name__}: {error}", time.perf_counter() - start
+                said, seconds = error_text(error), time.perf_counter() - start
                 return Record.of(
                     example, dspy.Prediction(), 0.0, account.total, sample=sample, seconds=seconds, error=said
                 )
@@ -372,7 +373,7 @@ class _Sampler:
                 measured[name] = float(measure(example, prediction))
             except Exception as error:
                 raise_if_systemic(error)
-                logger.warning("%s of example %s: %s: %s", name, example_id(example), type(error).__name__, error)
+                logger.warning("%s of example %s: %s", name, example_id(example), error_text(error))
         return measured
 
 

@@ -28,6 +28,7 @@ from flex_dspy.programs.rejection_sampling import RejectionSampling
 from flex_dspy.running import lean, raise_if_systemic, run_sync
 from flex_dspy.scoring import Metric
 from flex_dspy.search.retrieval import nearest_lessons, pinned, retrievers
+from flex_dspy.secrets import error_text
 from flex_dspy.trajectory import Feedback, Trajectory
 
 logger = logging.getLogger(__name__)
@@ -84,7 +85,7 @@ def critic_examples(
                     found = await sampling.acall(example=example)
             except Exception as error:
                 raise_if_systemic(error)
-                logger.warning("an example was passed over: %s: %s", type(error).__name__, error)
+                logger.warning("an example was passed over: %s", error_text(error))
                 return []
             bar.update()
             return _finished(example, found)
@@ -141,7 +142,7 @@ def updater_examples(
                     return (await writer.acall(**example.inputs())).experience
             except Exception as error:
                 raise_if_systemic(error)
-                logger.warning("a rollout was passed over: %s: %s", type(error).__name__, error)
+                logger.warning("a rollout was passed over: %s", error_text(error))
                 return None
 
     async def all_lessons() -> list[Experience | None]:

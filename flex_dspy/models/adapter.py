@@ -32,6 +32,7 @@ from flex_dspy.models.answer_fields import find_values, is_cut_short, read_field
 from flex_dspy.models.dspy_internals import forget_answer, watch_stream
 from flex_dspy.models.lm import is_offline
 from flex_dspy.models.reading import UnreadableError
+from flex_dspy.secrets import redact
 from flex_dspy.text import cut, sound_text
 
 logger = logging.getLogger(__name__)
@@ -89,7 +90,7 @@ class Reading:
                     current._forget(lm, settings, asynchronous=False)
                     if current._request == MOST_REQUESTS or progress.emitted or is_offline(lm):
                         raise
-                    logger.info("an answer could not be read, and is asked for again: %s", str(error)[:500])
+                    logger.info("an answer could not be read, and is asked for again: %s", redact(str(error))[:500])
                     current = self._turn(current._request + 1, error, as_json=current._request + 1 == MOST_REQUESTS)
 
     async def acall(self, lm: Any, lm_kwargs: dict[str, Any], *args: Any, **kwargs: Any) -> Values:
@@ -109,7 +110,7 @@ class Reading:
                     current._forget(lm, settings, asynchronous=True)
                     if current._request == MOST_REQUESTS or progress.emitted or is_offline(lm):
                         raise
-                    logger.info("an answer could not be read, and is asked for again: %s", str(error)[:500])
+                    logger.info("an answer could not be read, and is asked for again: %s", redact(str(error))[:500])
                     current = self._turn(current._request + 1, error, as_json=current._request + 1 == MOST_REQUESTS)
 
     def format(self, *args: Any, **kwargs: Any) -> list[dict[str, Any]]:

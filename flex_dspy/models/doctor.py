@@ -30,12 +30,12 @@ from dspy.utils.exceptions import (
     LMUnsupportedModelError,
 )
 
-from flex_dspy.models.lm import LanguageModel, is_offline
+from flex_dspy.models.lm import LanguageModel, is_offline, secrets_of
 from flex_dspy.models.prices import list_price, model_list
 from flex_dspy.models.providers import address_of, key_variables
 from flex_dspy.models.spending import Ledger
+from flex_dspy.secrets import redact, redact_url
 from flex_dspy.signatures.critic import Lesson, StudyWorkedAnswer
-from flex_dspy.versioning.mlflow_store import without_login
 
 MOST_CALLS = 8  # a model
 PATIENCE = 10.0  # seconds for a connection
@@ -129,9 +129,9 @@ def _address(lm: dspy.LM) -> Iterator[Finding]:
     address = address_of(lm)
     parts = urlsplit(address or "")
     if not address or not parts.hostname:
-        yield Finding("address", None, "known to litellm alone" if not address else f"no address: {address!r}")
+        yield Finding("address", None, f"no address: {redact_url(address)!r}" if address else "known to litellm alone")
         return
-    yield Finding("address", None, without_login(address))
+    yield Finding("address", None, redact_url(address))
     if parts.scheme in urllib.request.getproxies() and not urllib.request.proxy_bypass(parts.hostname):
         yield Finding("network", None, f"through the proxy of the variable {parts.scheme}_proxy")
         return
@@ -282,16 +282,13 @@ def _is_refusal(error: Exception) -> bool:
 
 def _first_line(lm: dspy.LM, error: Exception) -> str:
     """What the provider said, in one line and without the key, should it repeat that."""
-    line = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
-    secrets = [lm.kwargs.get("api_key"), *(os.environ.get(name) for name in key_variables(lm))]
-    for secret in filter(None, secrets):
-        line = line.replace(str(secret), "(key)")
-    return line
+    line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return redact(line, secrets_of(lm))[:300]
 
 
 def _remedy(lm: dspy.LM, error: DSPyError) -> str:
     if isinstance(error, LMInvalidRequestError) and error.status in (404, 405):
-        return f"no such model or path: check the model's name, and that {address_of(lm)} is right"
+        return f"no such model or path: check the model's name, and that {redact_url(address_of(lm) or '')} is right"
     advice: dict[type[DSPyError], str] = {
         LMNotConfiguredError: f"set {(key_variables(lm) or ('API_KEY',))[-1]}",
         LMAuthError: "the key is refused: is it the right one, for this provider?",

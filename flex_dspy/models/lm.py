@@ -14,7 +14,7 @@ import json
 import logging
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 import dspy
@@ -36,9 +36,10 @@ from tenacity.retry import retry_if_exception
 from flex_dspy.errors import ConfigurationError
 from flex_dspy.models.dspy_internals import is_cached
 from flex_dspy.models.limits import Limits, Turn
-from flex_dspy.models.providers import check_name, is_native, key_variables
+from flex_dspy.models.providers import address_of, check_name, is_native, key_variables
 from flex_dspy.models.spending import within_budget
 from flex_dspy.search.rendering import tokens
+from flex_dspy.secrets import redact_error, redact_url, url_secrets
 
 logger = logging.getLogger(__name__)
 
@@ -90,6 +91,8 @@ def language_model(
         return _offline(name.partition("/")[2] or expert)
     settings: dict[str, Any] = {"temperature": temperature, "max_tokens": max_tokens, "timeout": timeout}
     if base := api_base or os.environ.get("BASE_URL"):
+        if not base.startswith(("http://", "https://")):  # not repeated: it may begin with a password
+            raise ConfigurationError("the server's address must begin with http:// or https://")
         settings["api_base"] = base
     if key := os.environ.get("API_KEY"):
         settings["api_key"] = key
@@ -155,17 +158,22 @@ class LanguageModel(dspy.LM):
 
     def dump_state(self) -> dict[str, Any]:
         """The state of a plain ``dspy.LM``, which loads anywhere; limits belong to the machine, not to a program."""
-        return {**super().dump_state(), "_dspy_lm_class": "dspy.clients.lm.LM", "num_retries": self.retries}
+        state = _without_secrets(super().dump_state())
+        return {**state, "_dspy_lm_class": "dspy.clients.lm.LM", "num_retries": self.retries}
 
-    # What is pickled, as MLflow pickles programs, may go anywhere: the key stays, and is looked up where it is loaded.
+    # What is pickled, as MLflow pickles programs, may go anywhere: the key, and what is secret in the address, stay,
+    # and are looked up where it is loaded.
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = super().__getstate__()
-        return {**state, "kwargs": {name: value for name, value in state["kwargs"].items() if name != "api_key"}}
+        return {**state, "kwargs": _without_secrets(state["kwargs"])}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         if key := os.environ.get("API_KEY"):
             self.kwargs.setdefault("api_key", key)
+        base = os.environ.get("BASE_URL")
+        if base and redact_url(base) == self.kwargs.get("api_base"):
+            self.kwargs["api_base"] = base
 
     def __deepcopy__(self, memo: dict[int, Any]) -> LanguageModel:
         new = object.__new__(type(self))
@@ -205,6 +213,13 @@ class LanguageModel(dspy.LM):
         logger.info("%s: %s, attempt %d of %d", self.model, error, state.attempt_number, self.retries + 1)
 
 
+def _without_secrets(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """A model's settings as they may be written down."""
+    kept = {name: value for name, value in settings.items() if name != "api_key"}
+    addresses = {name: redact_url(kept[name]) for name in ("api_base", "base_url") if kept.get(name)}
+    return kept | addresses
+
+
 def _failure(state: RetryCallState) -> BaseException:
     error = state.outcome.exception() if state.outcome else None
     return error or RuntimeError("no failure")
@@ -235,25 +250,16 @@ def _attempt(lm: dspy.LM, turn: Turn) -> Iterator[None]:
         try:
             yield
         except LMError as error:
-            _withhold(error, _keys(lm))
+            redact_error(error, secrets_of(lm))
             if (named := _by_its_words(error)) is None:
                 raise
             raise named from error
 
 
-def _keys(lm: dspy.LM) -> list[str]:
-    """The keys that a request may have been sent with."""
-    return [key for key in (lm.kwargs.get("api_key"), *map(os.environ.get, key_variables(lm))) if key]
-
-
-def _withhold(error: BaseException | None, keys: Sequence[str]) -> None:
-    """Take keys out of what an error and its causes say: some servers repeat the key that they refuse."""
-    while error is not None:
-        for key in keys:
-            error.args = tuple(a.replace(key, "(key)") if isinstance(a, str) else a for a in error.args)
-            if isinstance(message := getattr(error, "message", None), str):
-                error.message = message.replace(key, "(key)")  # type: ignore[attr-defined]
-        error = error.__cause__
+def secrets_of(lm: dspy.LM) -> list[str]:
+    """What a request may have been sent with: keys, and what is secret in the address."""
+    keys = (lm.kwargs.get("api_key"), *map(os.environ.get, key_variables(lm)))
+    return [*filter(None, keys), *url_secrets(address_of(lm))]
 
 
 # Servers that speak OpenAI's language without its error codes say it in words only.

@@ -30,6 +30,7 @@ from flex_dspy.online.observing import judged, precedent_of, tally_of
 from flex_dspy.programs.task_description import describe_task
 from flex_dspy.programs.verifier import Verifier
 from flex_dspy.running import raise_if_systemic
+from flex_dspy.secrets import error_text
 from flex_dspy.trajectory import Trajectory
 
 logger = logging.getLogger(__name__)
@@ -255,5 +256,5 @@ def _failure(error: Exception) -> Outcome:
     raise_if_systemic(error)
     if isinstance(error, RuntimeError) and "shutdown" in str(error):  # the program ends: no fault of the observation
         raise asyncio.CancelledError from error
-    logger.warning("an observation was passed over: %s: %s", type(error).__name__, error)
-    return Outcome(error=f"{type(error).__name__}: {error}")
+    logger.warning("an observation was passed over: %s", error_text(error))
+    return Outcome(error=error_text(error))

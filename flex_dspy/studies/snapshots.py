@@ -9,8 +9,9 @@ from typing import Any
 
 from flex_dspy.errors import ConfigurationError, LibraryError
 from flex_dspy.libraries.library import ExperienceLibrary
+from flex_dspy.secrets import redact_url
 from flex_dspy.versioning import registry
-from flex_dspy.versioning.mlflow_store import brief, connect, resolve_uri, without_login
+from flex_dspy.versioning.mlflow_store import brief, connect, resolve_uri
 from flex_dspy.versioning.plots import CurvePoint
 from flex_dspy.versioning.tracking import Version
 from flex_dspy.versioning.version import point
@@ -106,5 +107,5 @@ def _logged(name: str, tracking_uri: str | None) -> dict[int, tuple[int, Any]]:
             (each, client.get_logged_model(each.tags["model_id"])) for each in versions if "model_id" in each.tags
         ]
     except Exception as error:  # Each kind of store fails with errors of its own driver.
-        raise ConfigurationError(f"MLflow cannot read {name} in {without_login(uri)}: {brief(error, uri)}.") from error
+        raise ConfigurationError(f"MLflow cannot read {name} in {redact_url(uri)}: {brief(error, uri)}.") from error
     return {int(each.tags["step"]): (each.number, model) for each, model in models if model.source_run_id == newest}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flex_dspy.versioning.mlflow_store import without_login
+from flex_dspy.secrets import redact_url
 from flex_dspy.versioning.parameters import MAX_NAME
 
 # MLflow's limit of a digest, in characters.
@@ -43,13 +43,13 @@ class DatasetInfo:
         """
         named = Path(source).name if Path(source).exists() else source
         bare = named == source and not any(mark in source for mark in "/.@:")
-        return cls(f"{task} {source}" if bare else without_login(named), digest, source, size)
+        return cls(f"{task} {source}" if bare else redact_url(named), digest, source, size)
 
     def entity(self) -> Any:
         """The set as MLflow's own ``Dataset``."""
         from mlflow.entities import Dataset
 
-        kind, source = _kind(without_login(self.source or self.name))
+        kind, source = _kind(redact_url(self.source or self.name))
         profile = json.dumps({"num_rows": self.size}) if self.size else None
         return Dataset(
             self.name[:MAX_NAME], self.digest[:_MAX_DIGEST] or "unknown", kind, json.dumps(source), None, profile

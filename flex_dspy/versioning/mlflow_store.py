@@ -5,13 +5,18 @@ from __future__ import annotations
 import logging
 import os
 import re
+import socket
 import sqlite3
+import ssl
+import urllib.error
+import urllib.request
 from contextlib import closing
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from flex_dspy.errors import ConfigurationError
+from flex_dspy.secrets import redact, redact_url, url_secrets
 
 # Read by MLflow when it is imported, or at each request. A store that does not answer is tried again with
 # the next version (see ``MLflowTracker``), so MLflow's own minutes of retries would only hold up learning.
@@ -25,8 +30,6 @@ ENVIRONMENT = {
 }
 
 DEFAULT_STORE = "mlflow.db"  # MLflow's own choice, in the folder that it is started in
-
-_URI_LOGIN = re.compile(r"(?<=://)[^/@\s]+@")
 
 
 def prepare() -> None:
@@ -76,6 +79,55 @@ def check_sqlite(uri: str, *, must_exist: bool = False) -> None:
         connection.execute("PRAGMA schema_version")
 
 
+PATIENCE = 20.0  # seconds for a locked SQLite database, as long as MLflow waits itself
+IMPATIENCE = 1.0  # seconds for a store that has failed before
+_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
+
+
+def check_answers(uri: str, *, has_failed: bool) -> None:
+    """Fail soon where a store would keep its caller waiting.
+
+    MLflow waits 20 s for a locked SQLite database at each of its steps, of which one version takes dozens, and goes on
+    writing into a database that was deleted. A server is only asked once it has failed: until then MLflow's own bounds
+    hold, which are ``MLFLOW_HTTP_REQUEST_TIMEOUT`` and ``MLFLOW_HTTP_REQUEST_MAX_RETRIES``.
+
+    Args:
+        uri: The store.
+        has_failed: Whether it failed when it was last asked; then it is given a second.
+
+    Raises:
+        OSError: If it does not answer.
+        sqlite3.Error: If another process holds the database, or it is none.
+    """
+    path = _sqlite_path(uri)
+    if path is not None:
+        if not path.exists():
+            raise FileNotFoundError(f"the database {path} is gone")
+        wait = IMPATIENCE if has_failed else PATIENCE
+        with closing(sqlite3.connect(path, timeout=wait, isolation_level=None)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("ROLLBACK")
+    elif has_failed:
+        _check_server(redact_url(uri))
+
+
+def _check_server(address: str) -> None:
+    """Fail if nothing answers at an address. A refusal is an answer too."""
+    if address.startswith(("http://", "https://")):
+        try:
+            urllib.request.urlopen(address, timeout=IMPATIENCE).close()  # noqa: S310 (http, as was asked)
+        except urllib.error.HTTPError as refusal:
+            refusal.close()
+        except urllib.error.URLError as error:
+            if not isinstance(error.reason, ssl.SSLError):  # MLflow knows which certificates to trust
+                raise
+        return
+    parts = urlsplit(address)
+    port = parts.port or _PORTS.get(parts.scheme.partition("+")[0])
+    if parts.hostname and port:
+        socket.create_connection((parts.hostname, port), timeout=IMPATIENCE).close()
+
+
 def artifacts_beside(uri: str, experiment: str) -> str | None:
     """Where the files of a new experiment go: beside the database, which MLflow would put into the cwd."""
     path = _sqlite_path(uri)
@@ -98,11 +150,6 @@ def is_in_reach(tracking_uri: str | None) -> bool:
 
 
 def brief(error: Exception, uri: str) -> str:
-    """The first line of an error, with no login in it."""
-    lines = str(error).replace(uri, without_login(uri)).splitlines() or [type(error).__name__]
-    return without_login(lines[0]).rstrip(".")[:200].strip()
-
-
-def without_login(uri: str) -> str:
-    """A text with the user and password cut out of the addresses in it."""
-    return _URI_LOGIN.sub("", uri)
+    """The first line of an error, with no secret in it."""
+    line = next(iter(str(error).splitlines()), type(error).__name__)
+    return redact(line, url_secrets(uri)).rstrip(".")[:200].strip()

@@ -15,7 +15,7 @@ from typing import Any
 
 from flex_dspy.libraries.diffing import diff
 from flex_dspy.libraries.library import ExperienceLibrary
-from flex_dspy.versioning.parameters import masked
+from flex_dspy.secrets import error_text, withhold
 from flex_dspy.versioning.plots import CurvePoint, learning_curve
 from flex_dspy.versioning.registry import LIBRARY_FILE
 from flex_dspy.versioning.version import Version
@@ -59,7 +59,7 @@ def _attempt(write: Callable[..., None], path: Path, *args: Any) -> None:
         write(path, *args)
     except Exception as error:  # a picture is not worth the version
         path.unlink(missing_ok=True)
-        logger.warning("a version's page in MLflow has no %s: %s: %s", path.name, type(error).__name__, error)
+        logger.warning("a version's page in MLflow has no %s: %s", path.name, error_text(error))
 
 
 def _write_library(path: Path, library: ExperienceLibrary, title: str) -> None:
@@ -119,5 +119,5 @@ def rows_of(records: Sequence[Any]) -> Iterator[dict[str, str | float]]:
 
 
 def _cell(value: Any) -> str:
-    text = " ".join(masked(str(value)).split())
+    text = " ".join(withhold(str(value)).split())
     return text if len(text) <= MOST_CHARACTERS else text[: MOST_CHARACTERS - 3] + "..."

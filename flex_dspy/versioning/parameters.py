@@ -7,18 +7,11 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from flex_dspy.versioning.mlflow_store import without_login
+from flex_dspy.secrets import is_secret_name, withhold
 
 # MLflow's limits, in characters.
 _MAX_VALUE = 6_000
 MAX_NAME = 250
-
-_SECRET_NAME = re.compile(
-    r"secret|passw|pwd|credential|authori[sz]ation|bearer|cookie|(api|access|private|auth)[_.-]?key|(^|\.)key$",
-    re.IGNORECASE,
-)
-_SECRET_VALUE = re.compile(r"\b(sk-[\w-]{16,}|hf_\w{16,}|gh[pousr]_\w{16,}|AKIA\w{12,}|AIza[\w-]{20,})|Bearer\s+\S")
-_WITHHELD = "(withheld)"
 
 
 def printable_params(params: Mapping[str, Any]) -> dict[str, str]:
@@ -32,8 +25,8 @@ def printable_params(params: Mapping[str, Any]) -> dict[str, str]:
     """
     flat = {}
     for key, value in _flatten(params, ""):
-        if not _is_secret(key, value):
-            text = masked(value if isinstance(value, str) else _as_text(value))
+        if not is_secret_name(key, value):
+            text = withhold(value if isinstance(value, str) else _as_text(value))
             flat[allowed_name(key)] = text[:_MAX_VALUE]
     return flat
 
@@ -53,19 +46,6 @@ def _flatten(value: Any, prefix: str) -> Iterator[tuple[str, Any]]:
             yield from _flatten(inner, f"{prefix}.{place}")
     else:
         yield prefix, value
-
-
-def _is_secret(name: str, value: Any) -> bool:
-    """Whether a name is a secret's. ``max_tokens=4000`` is none, ``hf_token`` is one."""
-    if _SECRET_NAME.search(name):
-        return True
-    lowered = name.lower()
-    return "token" in lowered and (lowered.endswith("token") or not isinstance(value, int | float | None))
-
-
-def masked(text: str) -> str:
-    """A text without logins in its addresses; one that holds what looks like a key is withheld."""
-    return _WITHHELD if _SECRET_VALUE.search(text) else without_login(text)
 
 
 def _as_text(value: Any) -> str:

@@ -15,7 +15,8 @@ from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.library_file import load
 from flex_dspy.libraries.merging import merge
 from flex_dspy.libraries.store import LibraryStore, journal_of
-from flex_dspy.versioning.mlflow_store import brief, check_sqlite, connect, resolve_uri, without_login
+from flex_dspy.secrets import redact_url
+from flex_dspy.versioning.mlflow_store import brief, check_sqlite, connect, resolve_uri
 
 LIBRARY_FILE = "library.json"
 _REFERENCE = re.compile(r"(?:models:/)?(?P<name>\w[\w .-]*)(?:@(?P<alias>[\w-]+)|/(?P<number>\d+))")
@@ -106,12 +107,12 @@ def registered_versions(name: str, tracking_uri: str | None = None) -> list[Regi
         client = connect(uri)
         found = client.search_model_versions(f"name = '{name}'")
         if not found:
-            raise ConfigurationError(f"There is no {name} in {without_login(uri)}. {_what_there_is(client, name)}")
+            raise ConfigurationError(f"There is no {name} in {redact_url(uri)}. {_what_there_is(client, name)}")
         aliases = client.get_registered_model(name).aliases
     except ConfigurationError:
         raise
     except Exception as error:  # Each kind of store fails with errors of its own driver.
-        raise ConfigurationError(f"MLflow cannot list {name} in {without_login(uri)}: {brief(error, uri)}.") from error
+        raise ConfigurationError(f"MLflow cannot list {name} in {redact_url(uri)}: {brief(error, uri)}.") from error
     by_number = sorted(found, key=lambda version: int(version.version))
     return [
         RegisteredVersion(
@@ -150,7 +151,7 @@ def load_library(reference: str, tracking_uri: str | None = None, dst: str | Pat
         raise
     except Exception as error:  # Each kind of store fails with errors of its own driver.
         raise ConfigurationError(
-            f"MLflow cannot read {reference} from {without_login(uri)}: {brief(error, uri)}. "
+            f"MLflow cannot read {reference} from {redact_url(uri)}: {brief(error, uri)}. "
             "Start its server, or correct MLFLOW_TRACKING_URI."
         ) from error
     library = ExperienceLibrary.from_json(text, reference)
@@ -182,7 +183,7 @@ def _download(client: Any, uri: str, match: re.Match[str]) -> bytes:
             path = download_artifacts(f"{source}/{LIBRARY_FILE}", dst_path=folder, tracking_uri=uri)
         except (MlflowException, OSError) as error:
             raise ConfigurationError(
-                f"{match[0]} has no {LIBRARY_FILE} at {without_login(source)}: it is no library, or its files are gone."
+                f"{match[0]} has no {LIBRARY_FILE} at {redact_url(source)}: it is no library, or its files are gone."
             ) from error
         return Path(path).read_bytes()
 
@@ -199,7 +200,7 @@ def _find_version(client: Any, uri: str, match: re.Match[str]) -> Any:
         if error.error_code not in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
             raise
         known = _what_there_is(client, name)
-        raise ConfigurationError(f"There is no {match[0]} in {without_login(uri)}. {known}") from error
+        raise ConfigurationError(f"There is no {match[0]} in {redact_url(uri)}. {known}") from error
 
 
 _NOTHING = "Nothing is registered yet: learn with tracking first."

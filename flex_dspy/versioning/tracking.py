@@ -29,12 +29,14 @@ from typing import Any, Protocol
 from flex_dspy.errors import ConfigurationError, RunError
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.library_file import write_atomically
+from flex_dspy.secrets import redact_url
 from flex_dspy.versioning.datasets import DatasetInfo
 from flex_dspy.versioning.logged import Logged, read_logged
-from flex_dspy.versioning.mlflow_store import brief, check_sqlite, connect, open_experiment, resolve_uri, without_login
+from flex_dspy.versioning.mlflow_store import brief, check_answers, check_sqlite, connect, open_experiment, resolve_uri
 from flex_dspy.versioning.model_page import write_page
 from flex_dspy.versioning.parameters import MAX_NAME, allowed_name, printable_params
 from flex_dspy.versioning.registration import BEST, MODEL_TYPE, NEWEST, register, set_aliases
+from flex_dspy.versioning.unlogged import RunNotes, Unlogged
 from flex_dspy.versioning.version import Version, code_version, columns, describe
 
 __all__ = ["BEST", "BY_SIZE", "MODEL_TYPE", "NEWEST", "MLflowTracker", "Tracker", "Version", "describe"]
@@ -67,7 +69,8 @@ class MLflowTracker:
 
     A store that cannot be used when the run starts is an error at once. One that fails later costs no
     learning: a warning names the versions that it did not take, and they are tried again, in order, with the
-    next version and at the end.
+    next version and at the end. A first failure takes as long as MLflow's own bounds allow, each later one a
+    second (see ``check_answers``). Versions that are still missing then are kept on disk, to be logged later.
 
     Args:
         experiment: Name of the MLflow experiment; made where it does not exist.
@@ -77,6 +80,8 @@ class MLflowTracker:
         run_file: Where the run's id is kept, so that a killed run is continued. None for a new run each time.
         data: What the run learns from and is measured on, as ``training`` and ``validation``, to be named in
             MLflow. Names, digests and sizes only: no example is logged here.
+        unlogged: A folder that keeps the versions that the store has not taken, until it has. None keeps them in
+            memory, for as long as the tracker lives.
 
     Raises:
         ConfigurationError: If ``registered_name`` cannot be part of a reference such as ``NAME@best``.
@@ -90,6 +95,7 @@ class MLflowTracker:
         registered_name: str,
         run_file: Path | None = None,
         data: Mapping[str, DatasetInfo] | None = None,
+        unlogged: Path | None = None,
     ) -> None:
         if not _REGISTERED_NAME.fullmatch(registered_name):
             raise ConfigurationError(
@@ -108,6 +114,13 @@ class MLflowTracker:
         self._logged: Logged | None = None
         self._last: ExperienceLibrary | None = None
         self._pending: list[Version] = []
+        self._unlogged = Unlogged(unlogged) if unlogged else None
+        self._has_failed = False
+
+    @property
+    def missing(self) -> list[int]:
+        """The steps of the versions that the store has not taken."""
+        return [version.step for version in self._pending]
 
     # -- the run -------------------------------------------------------------------------------------------
 
@@ -131,11 +144,12 @@ class MLflowTracker:
             self._logged = None if known else Logged()
             self._params = printable_params(params)
             self._log_params()
+            self._pending = self._unlogged.versions() if self._unlogged else []
             if self.data:
                 self._client.log_inputs(self.run_id, [info.input(context) for context, info in self.data.items()])
         except Exception as error:  # Each kind of store fails with errors of its own driver.
             raise ConfigurationError(
-                f"MLflow cannot use the tracking store {without_login(uri)}: {brief(error, uri)}. "
+                f"MLflow cannot use the tracking store {redact_url(uri)}: {brief(error, uri)}. "
                 "Start its server, correct MLFLOW_TRACKING_URI, or learn without tracking."
             ) from error
 
@@ -208,8 +222,25 @@ class MLflowTracker:
         validation = self.data.get("validation")
         if validation is not None and version.dataset_digest:
             version = replace(version, dataset=validation.name)
+        self._pending = [kept for kept in self._pending if kept.key != version.key]
         self._pending.append(version)
         self._flush()
+
+    def holds(self, library_hash: str, step: int) -> bool:
+        """Whether the store has taken a version of this run.
+
+        Args:
+            library_hash: The library's hash.
+            step: The version's step.
+        """
+        model = self._known().models.get((library_hash, str(step)))
+        return model is not None and model.model_id in self._known().registered
+
+    def _known(self) -> Logged:
+        """What the run holds in the store."""
+        if self._logged is None:
+            self._logged = Logged.read(self._client, self._experiment_id, self.run_id, self.registered_name)
+        return self._logged
 
     def _flush(self) -> None:
         """Log what is pending, oldest first, up to the first failure: numbers must follow the run's order."""
@@ -217,25 +248,35 @@ class MLflowTracker:
             steps = ", ".join(str(version.step) for version in self._pending)
             if not self._attempt(f"the version(s) at step {steps}", self._record, self._pending[0]):
                 self._logged = None  # what was done before the failure is asked of the store
+                self._keep()
                 return
+            if self._unlogged:
+                self._unlogged.drop(self._pending[0])
             del self._pending[0]
 
+    def _keep(self) -> None:
+        if self._unlogged:
+            notes = RunNotes(self.experiment, self.registered_name, self._params, self.data)
+            for version in self._pending:
+                self._unlogged.keep(version, notes)
+
     def _attempt(self, what: str, action: Any, *args: Any) -> bool:
+        uri = resolve_uri(self.tracking_uri)
         try:
+            check_answers(uri, has_failed=self._has_failed)
             action(*args)
         except Exception as error:  # Whatever befalls the store, what was learned must not be lost with it.
-            uri = resolve_uri(self.tracking_uri)
+            self._has_failed = True
             logger.warning("MLflow did not take %s; nothing learned is lost. %s", what, brief(error, uri))
             return False
+        self._has_failed = False
         return True
 
     def _record(self, version: Version) -> None:
         """Log one version. Each step looks first at what an earlier, interrupted try has left."""
         from mlflow.entities import LoggedModelStatus
 
-        if self._logged is None:
-            self._logged = Logged.read(self._client, self._experiment_id, self.run_id, self.registered_name)
-        logged = self._logged
+        logged = self._known()
         model = logged.models.get(version.key) or self._create_model(version, logged)
         logged.models[version.key] = model
         if model.status != LoggedModelStatus.READY:

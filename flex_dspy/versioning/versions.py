@@ -125,6 +125,11 @@ class VersionLog:
                 raise LibraryFormatError(self.path, f"line {number}", f"no version: {error}", remedy) from error
         return records
 
+    @property
+    def of_all_runs(self) -> Versions:
+        """The versions of all runs that the file lists."""
+        return Versions(self._all)
+
     def get(self, step: int) -> VersionRecord | None:
         """The version published after so many examples, if it was."""
         return next((record for record in self.records if record.step == step), None)

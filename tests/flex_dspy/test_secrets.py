@@ -1,5 +1,6 @@
 """A key goes to the model's server and nowhere else: not into a file, not onto the terminal."""
 
+import copy
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -9,6 +10,7 @@ import dspy
 import pytest
 
 from flex_dspy.cli import main
+from flex_dspy.models.lm import language_model
 from tests.llm_server import Fault, LLMServer
 from tests.scripted import problems, student, write
 
@@ -90,3 +92,65 @@ def test_a_key_that_the_server_repeats_is_not_passed_on(
     if status == 401:
         assert "Incorrect API key provided" in said.err
     assert holding(KEY, files(mlflow_uri)) == []
+
+
+LOGIN, VALUE = "hunter2-of-bob", "q7x1zrt9vlw3"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("secret", [f"http://bob:{LOGIN}@{{place}}", f"http://{{place}}?api_key={VALUE}&odd={LOGIN}"])
+def test_an_address_gives_its_login_and_its_query_to_the_server_alone(
+    llm_server, tmp_path, monkeypatch, mlflow_uri, capfd, secret
+):
+    """Whatever the server says back: an answer, a refusal that repeats the address, nothing."""
+    llm_server.script = student
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("API_KEY", KEY)
+    dspy.configure_cache(disk_cache_dir=str(tmp_path / "cache"))
+    write(problems(4), tmp_path / "train.jsonl")
+    write(problems(2, start=1_000), tmp_path / "val.jsonl")
+    address = secret.format(place=llm_server.url.removeprefix("http://"))
+    models = ("--lm", "openai/test", "--api-base", address, "--retries", "0")
+    tracking = ("--tracking-uri", mlflow_uri, "--experiment", tmp_path.name, "--val", "val.jsonl")
+    refused = 0
+
+    def echoing(who: str, inputs: dict[str, str], messages: list[dict[str, str]]) -> object:
+        nonlocal refused
+        refused += 1
+        return Fault(500, f"at {address}: {LOGIN} and {VALUE}") if refused % 3 == 0 else student(who, inputs, messages)
+
+    for script in (student, echoing):
+        llm_server.script = script
+        main(["doctor", *models])
+        main([*LEARN[:1], "aime", *models, *tracking, *LEARN[1:], "--fresh"])
+    main([*EVAL[:1], "aime", *models, *tracking, *EVAL[1:]])
+    said = capfd.readouterr()
+    assert LOGIN not in said.out + said.err
+    assert VALUE not in said.out + said.err
+    assert llm_server.url in said.out
+    assert [path for text in (LOGIN, VALUE) for path in holding(text, files(mlflow_uri))] == []
+    notes = list(Path().rglob("run.json"))
+    assert all(llm_server.url in note.read_text() for note in notes)
+    assert {note.stat().st_mode & 0o777 for note in notes} == {0o600}
+
+
+def test_an_address_that_is_none_is_refused_and_not_repeated(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["learn", "aime", "--lm", "openai/test", "--api-base", f"bob:{LOGIN}@host/v1"]) == 1
+    said = capsys.readouterr().err
+    assert "must begin with http" in said
+    assert LOGIN not in said
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_saved_or_pickled_model_takes_no_login_along(monkeypatch):
+    model = language_model("openai/test", api_base=f"http://bob:{LOGIN}@host/v1?odd={VALUE}")
+    model.kwargs["api_key"] = KEY
+    for state in (model.dump_state(), model.__getstate__()):
+        assert not any(secret in str(state) for secret in (LOGIN, VALUE, KEY))
+        assert "http://host/v1" in str(state)
+    assert copy.deepcopy(model).kwargs == model.kwargs
+    monkeypatch.setenv("BASE_URL", f"http://bob:{LOGIN}@host/v1")
+    loaded = object.__new__(type(model))
+    loaded.__setstate__(model.__getstate__())
+    assert loaded.kwargs["api_base"] == f"http://bob:{LOGIN}@host/v1"

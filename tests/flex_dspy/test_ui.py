@@ -14,6 +14,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
@@ -331,6 +332,32 @@ def wait_and_be_asked(number: signal.Signals, wait: Any) -> Any:
         return wait(self, timeout)
 
     return waiting
+
+
+KILLED = f"""
+import argparse, subprocess, sys
+from flex_dspy.commands import ui
+WORKER = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\\n" + {SERVER!r}
+START = "import subprocess, sys; sys.exit(subprocess.call([sys.executable, '-c', *sys.argv[1:]]))"
+ui._command = lambda port: [sys.executable, "-c", START, WORKER, str(port)]
+ui.run(argparse.Namespace(tracking_uri=sys.argv[1], port=int(sys.argv[2])))
+"""
+
+
+def test_killed_it_leaves_nothing_that_listens(tmp_path: Path) -> None:
+    """The server's own worker, which does not end when it is asked to, ends too."""
+    port = free_port()
+    command = [sys.executable, "-c", KILLED, a_store(tmp_path), str(port)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        said = [process.stdout.readline(), process.stdout.readline()]
+        assert f"http://127.0.0.1:{port}/" in said[-1]
+        assert not ui._is_free(port)
+        process.kill()
+    deadline = time.monotonic() + 120
+    while not ui._is_free(port) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert ui._is_free(port)
 
 
 def test_a_server_that_does_not_start_is_said_without_its_login(
