@@ -9,6 +9,7 @@
     │   └── LibraryVersionError written by a newer flex-dspy
     ├── RunError                a run that cannot be resumed as asked
     ├── BudgetError             the tokens or the money allowed are spent
+    ├── LimitError              a client that asks a server for more than it may
     └── ModelError              a language model that cannot be reached at all
 
 A failed rollout is none of these: it is recorded as data (see ``flex_dspy.learning``).
@@ -66,6 +67,10 @@ class RunError(FlexError):
 
 class BudgetError(FlexError):
     """The tokens or the money that a run may take are spent; what was learned is kept."""
+
+
+class LimitError(FlexError):
+    """A client asks a server too often, or for what takes too long; a later or a smaller call may succeed."""
 
 
 class ModelError(FlexError):
