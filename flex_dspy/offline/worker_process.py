@@ -96,7 +96,7 @@ class Worker:
         except (OSError, ValueError) as error:
             self._process.kill()  # one that is not at its end could not be understood any more
             code = self._process.wait()
-            if code == -getattr(signal, "SIGPROF", 0):
+            if hasattr(signal, "SIGPROF") and code == -signal.SIGPROF:
                 raise ValueError(f"it took more than {CPU_SECONDS:g} s of computing time, and was ended") from error
             raise lm15.ServerError(
                 f"a worker process of the offline {self._expert} ended (exit code {code})"

@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import dspy
+from dspy import lm15
 from pydantic import TypeAdapter
 
 from flex_dspy.search.recall import Asked, asked
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 # What the ranking looks at, whatever the actor's own prompt has room for.
 BREADTH: Mapping[str, int] = {"k": 400, "depth": 400, "token_budget": 300_000}
 NO_CANDIDATE = "(no template of the library fits this molecule)"
-TOO_SLOW = "(no candidates: the templates of the library take too long on this molecule)"
+TOO_COSTLY = "(no candidates: the templates of the library cost too much on this molecule)"
 
 logger = logging.getLogger(__name__)
 
@@ -94,7 +95,7 @@ def propose(retriever: ExperienceRetriever, product: str, count: int = 10, *, ex
     hits = wide.hits(product, BREADTH["k"], exclude)
     ranked = _ranked(product, render(hits, BREADTH["token_budget"]))
     if ranked is None:
-        return TOO_SLOW
+        return TOO_COSTLY
     lessons = {hit.experience.id: hit for hit in hits}
     return "\n".join(_written(n, found, lessons) for n, found in enumerate(ranked[:count], 1)) or NO_CANDIDATE
 
@@ -107,7 +108,7 @@ def _ranked(product: str, experiences: str) -> Sequence[Candidate] | None:
     inputs = {"product": product, "experiences": experiences}
     try:
         found = shared_worker("chemist").ask(inputs, ["candidates"])["candidates"]
-    except ValueError as error:
+    except (ValueError, lm15.ServerError) as error:  # it took too long, or all memory
         logger.warning("no candidates for %s: %s", product[:80], error)
         return None
     return TypeAdapter(list[Candidate]).validate_python(found)

@@ -17,7 +17,7 @@ from flex_dspy.offline.chemist import _TEMPLATE
 from flex_dspy.offline.engine import AsyncOfflineEngine, OfflineEngine
 from flex_dspy.offline.general import generalized
 from flex_dspy.offline.template_limits import MAX_ATOMS, MAX_LENGTH, is_bounded
-from flex_dspy.search.disconnections import NO_CANDIDATE, TOO_SLOW, DisconnectionTool
+from flex_dspy.search.disconnections import NO_CANDIDATE, TOO_COSTLY, DisconnectionTool
 from flex_dspy.search.retrieval import ExperienceRetriever
 from flex_dspy.tasks import OFFLINE_RETRIEVAL, get_task
 
@@ -130,8 +130,8 @@ def test_an_evaluation_reports_the_example_as_failed_and_goes_on(brief: dspy.LM)
     assert (amide.error, amide.score) == ("", 1.0)
 
 
-def test_the_disconnection_tool_says_that_it_took_too_long(brief: dspy.LM) -> None:
+def test_the_disconnection_tool_says_that_it_costs_too_much(brief: dspy.LM) -> None:
     tool = DisconnectionTool(ExperienceRetriever(HOSTILE, views=["structural"], exclude_self=False))
-    assert tool(product=CAGE) == TOO_SLOW
+    assert tool(product=CAGE) == TOO_COSTLY
     assert tool(product="CCC(=O)NCC").startswith("1. CCC(=O)O.CCN")
     assert tool(product="C" * 5_000) == NO_CANDIDATE
