@@ -10,6 +10,7 @@
     ├── RunError                a run that cannot be resumed as asked
     ├── BudgetError             the tokens or the money allowed are spent
     ├── TrackingError           a run that has learned, and whose tracking store lacks versions
+    ├── LimitError              a client that asks a server for more than it may
     └── ModelError              a language model that cannot be reached at all
 
 A failed rollout is none of these: it is recorded as data (see ``flex_dspy.learning``).
@@ -76,6 +77,10 @@ class BudgetError(FlexError):
 
 class TrackingError(FlexError):
     """A run has learned, but its tracking store lacks versions of it; they are kept, and can be logged later."""
+
+
+class LimitError(FlexError):
+    """A client asks a server too often, or for what takes too long; a later or a smaller call may succeed."""
 
 
 class ModelError(FlexError):

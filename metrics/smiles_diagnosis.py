@@ -7,6 +7,8 @@ from typing import Any
 
 from rdkit import Chem
 
+from flex_dspy.molecules import MAX_ATOMS, MAX_LENGTH, is_too_large
+
 _SHOWN = 120
 _UNKNOWN = re.compile(r"[^A-Za-z0-9\[\]().=#$:/\\@+\-%*~><]")
 _RING_BOND = re.compile(r"%\(\d+\)|%\d\d|\d")
@@ -15,6 +17,8 @@ _BRACKET_ATOM = re.compile(r"\[[^\[\]]*\]")
 
 def why_unreadable(smiles: str) -> str:
     """One sentence on the first fault of a SMILES that RDKit refuses; positions and atoms count from 1."""
+    if is_too_large(smiles):
+        return f"The SMILES is too large: at most {MAX_LENGTH:,} characters and {MAX_ATOMS:,} atoms are read."
     fault = _bad_character(smiles) or _unbalanced(smiles) or _open_ring(smiles)
     if fault:
         return fault

@@ -9,14 +9,11 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from rdkit import Chem
-
 from flex_dspy.metrics.answers import unwrapped
 from flex_dspy.metrics.cleaning import after_retraction, parsed_container, visible_answer, without_strong
-from flex_dspy.molecules import reaction_parts
+from flex_dspy.molecules import MAX_LENGTH, reaction_parts, read_molecule
 
-# A longer answer is no set of reactants, and RDKit's time grows with it.
-MAX_LENGTH = 4000
+__all__ = ["MAX_LENGTH", "clean_smiles_answer"]
 
 _SMILES = re.compile(r"(?:\[[^\[\]\s]+\]|Br|Cl|->|<-|[BCNOSPFIbcnosp*]|[0-9%().=#/\\:@+\-~$])+")
 _TELLING = re.compile(r"[=#()\[\]0-9]")
@@ -169,4 +166,4 @@ def _telling(word: str) -> bool:
     """True for a word that is SMILES beyond doubt: English has no brackets, and "I" is no hydrogen iodide."""
     if len(word) < 2 or not _written_like_smiles(word):
         return False
-    return bool(_TELLING.search(word)) or Chem.MolFromSmiles(word) is not None
+    return bool(_TELLING.search(word)) or read_molecule(word) is not None

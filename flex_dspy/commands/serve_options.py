@@ -37,6 +37,14 @@ def add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         metavar="NAME",
         help="a further name under which clients address the HTTP server; others are refused",
     )
+    serve.add_argument(
+        "--token-file",
+        type=Path,
+        metavar="FILE",
+        help="serve over HTTP only to clients whose bearer token is in this file: a line TOKEN or NAME:TOKEN for each. "
+        "Only its owner may read it (chmod 600). Without it the server listens at this machine's own addresses only",
+    )
+    serve.add_argument("--read-only", action="store_true", help="record no outcomes")
     serve.add_argument("--k", type=_positive, default=8, metavar="N", help="most lessons in a list (default 8)")
     serve.add_argument(
         "--token-budget",
@@ -50,6 +58,23 @@ def add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         type=Path,
         metavar="LIBRARY",
         help="keep outcomes beside this library file (default: the one served)",
+    )
+    serve.add_argument(
+        "--calls-per-minute", type=_positive, default=600, metavar="N", help="most calls of one client (default 600)"
+    )
+    serve.add_argument(
+        "--outcomes-per-minute",
+        type=_positive,
+        default=120,
+        metavar="N",
+        help="most outcomes that one client records (default 120)",
+    )
+    serve.add_argument(
+        "--time-limit",
+        type=_positive,
+        default=20,
+        metavar="SECONDS",
+        help="longest time for one call, which then fails (default 20)",
     )
     serve.add_argument("--tracking-uri", metavar="URI", help="MLflow store (default: MLflow's own)")
 

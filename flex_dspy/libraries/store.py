@@ -329,8 +329,9 @@ class _Files:
     def content(self) -> list[Path]:
         """All that belongs to the library: snapshot, journal, what was observed, and what is known of its versions."""
         beside = (f"{self.stem}.{kind}" for kind in ("versions.jsonl", "outcomes.jsonl", "value.json"))
-        observed = sorted(self.snapshot.parent.glob(f"{glob.escape(self.stem)}.observed*.jsonl"))
-        return [self.snapshot, self.journal, *map(self.snapshot.with_name, beside), *observed]
+        names = (f"{glob.escape(self.stem)}.{pattern}" for pattern in ("outcomes.*.jsonl", "observed*.jsonl"))
+        parts = [path for name in names for path in sorted(self.snapshot.parent.glob(name))]
+        return [self.snapshot, self.journal, *map(self.snapshot.with_name, beside), *parts]
 
 
 # -- the journal -------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 A line says which version of the library was read, what of it was shown, what the actor relied on, and the score. Any
 number of processes may append at once. A process that is killed loses no line that ``add`` returned from; a line that
-it was cut short in is passed over at reading.
+it was cut short in is passed over at reading. What is old is folded into totals (``outcome_rotation``).
 
 Example:
     >>> from pathlib import Path
@@ -15,6 +15,8 @@ Example:
 
 from __future__ import annotations
 
+import copy
+import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -25,9 +27,12 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from flex_dspy.errors import LibraryError, LibraryFormatError
 from flex_dspy.libraries.experience import Tally
+from flex_dspy.measuring.outcome_rotation import log_files, rotate
 
 if TYPE_CHECKING:
     from flex_dspy.measuring.records import Record
+
+logger = logging.getLogger(__name__)
 
 SOLVED = 1.0  # the score from which what was relied on has helped
 
@@ -44,6 +49,7 @@ class Outcome:
         relied: Ids of those that the actor says it relied on.
         source: What made it, such as ``learn RUN 17``: an example is counted once for a source. Empty for what is
             counted each time.
+        count: How many such outcomes this one stands for, where they were folded into one.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -54,6 +60,7 @@ class Outcome:
     score: float
     relied: tuple[str, ...] = ()
     source: str = ""
+    count: int = 1
 
 
 _JSON = TypeAdapter(Outcome)
@@ -76,7 +83,8 @@ class OutcomeLog:
         Raises:
             LibraryError: If the file cannot be written.
         """
-        lines = [_JSON.dump_json(outcome) + b"\n" for outcome in outcomes]
+        self._rotate()
+        lines = [_line(outcome) for outcome in outcomes]
         if not lines:
             return
         try:
@@ -93,6 +101,28 @@ class OutcomeLog:
             raise LibraryError(self.path, "the outcomes", problem, "Make room or give leave, and go on") from error
 
     def read(self) -> list[Outcome]:
+        """All outcomes, oldest first; those that were folded stand for many, and come first.
+
+        Raises:
+            LibraryFormatError: If a line is damaged otherwise than by being cut short.
+        """
+        files = log_files(self.path)
+        found = [outcome for path in files for outcome in self._at(path)._read_file()]
+        return found if log_files(self.path) == files else self.read()  # another process has begun a new log
+
+    def _at(self, path: Path) -> OutcomeLog:
+        """This log with its file elsewhere."""
+        other = copy.copy(self)
+        other.path = path
+        return other
+
+    def _rotate(self) -> None:
+        try:
+            rotate(self.path, lambda path: self._at(path)._read_file(), lambda some: b"".join(map(_line, some)))
+        except (OSError, LibraryError) as error:
+            logger.warning("the outcomes in %s go on growing, they cannot be folded: %s", self.path, error)
+
+    def _read_file(self) -> list[Outcome]:
         """All outcomes, oldest first; none where there is no file.
 
         Raises:
@@ -113,6 +143,11 @@ class OutcomeLog:
                 return None
             remedy = "Remove the line: that example's outcome is then not counted"
             raise LibraryFormatError(self.path, f"line {number}", "is no outcome", remedy) from error
+
+
+def _line(outcome: Outcome) -> bytes:
+    # A count is written where there is one, so that earlier releases read what was not folded.
+    return _JSON.dump_json(outcome, exclude={"count"} if outcome.count == 1 else None) + b"\n"
 
 
 def _is_cut(file: int) -> bool:
@@ -181,9 +216,9 @@ def uses(outcomes: Iterable[Outcome], *, solved: float = SOLVED) -> dict[str, di
         for entry_id in outcome.shown:
             use, relied, right = entries.get(entry_id, Use()), entry_id in outcome.relied, outcome.score >= solved
             entries[entry_id] = Use(
-                use.shown + 1,
-                use.helped + (relied and right),
-                use.hurt + (relied and not right),
-                use.score + outcome.score,
+                use.shown + outcome.count,
+                use.helped + outcome.count * (relied and right),
+                use.hurt + outcome.count * (relied and not right),
+                use.score + outcome.count * outcome.score,
             )
     return by_version

@@ -17,10 +17,9 @@ from typing import NamedTuple
 from rdkit import Chem
 from rdkit.Chem import rdChemReactions
 
-from flex_dspy.molecules import canonical_smiles
+from flex_dspy.molecules import canonical_smiles, read_molecule
+from flex_dspy.offline.template_limits import is_bounded
 
-# Longer texts are no template; the bound keeps a damaged library from stalling the substructure search.
-_LONGEST_SMARTS = 2_000
 _MAX_OUTCOMES = 64
 _MARK = re.compile(r"[@/\\]")
 _STEREO = re.compile(r"\[[^]]*@|[/\\]")  # in SMARTS, an @ that is not in brackets asks for a ring
@@ -56,7 +55,8 @@ def apply_template(smarts: str, product: str) -> list[str]:
     """All reactant sets that a retro template gives for a product.
 
     Args:
-        smarts: Retro reaction SMARTS. It may come from a language model: a bad one gives nothing.
+        smarts: Retro reaction SMARTS. It may come from a language model: a bad one gives nothing, and neither does one
+            beyond the limits of ``flex_dspy.offline.template_limits``.
         product: SMILES of the product.
 
     Returns:
@@ -123,8 +123,8 @@ def _centre(parts: tuple[Chem.Mol, ...], places: Sequence[Sequence[tuple[int, st
 
 @functools.lru_cache(maxsize=16_000)
 def read_template(smarts: str) -> RetroTemplate | None:
-    """A template ready for use; None for a bad text."""
-    if len(smarts) > _LONGEST_SMARTS:
+    """A template ready for use; None for a bad text, and for one whose cost has no bound."""
+    if not is_bounded(smarts):
         return None
     try:
         reaction = rdChemReactions.ReactionFromSmarts(smarts)
@@ -177,7 +177,7 @@ def _prepared(product: str) -> _Prepared | None:
     An atom written in brackets ([C@@H]) holds its hydrogens fixed, and a template that adds a bond there would break
     its valence. Where the valence model gives the same hydrogens anyway, let it.
     """
-    whole = Chem.MolFromSmiles(product)
+    whole = read_molecule(product)
     if whole is None:
         return None
     for atom in whole.GetAtoms():

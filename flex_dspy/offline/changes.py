@@ -20,6 +20,8 @@ import numpy.typing as npt
 from rdkit import Chem
 from rdkit.Chem import rdFingerprintGenerator
 
+from flex_dspy.molecules import read_molecule
+
 Bits = npt.NDArray[np.uint64]
 """Sets of environments, folded into bits: 16 words along the last axis."""
 
@@ -95,7 +97,7 @@ def _counts(smiles: str) -> npt.NDArray[np.uint32] | None:
 @functools.lru_cache(maxsize=4_000)  # the parts of a product come out of many disconnections
 def _counts_of_one(smiles: str) -> npt.NDArray[np.uint32] | None:
     # A canonical SMILES says all that environments need; to check and perceive it anew would take ten times as long.
-    molecule = Chem.MolFromSmiles(smiles, _AS_WRITTEN)
+    molecule = read_molecule(smiles, _AS_WRITTEN)
     if molecule is None:
         return None
     molecule.UpdatePropertyCache(strict=False)

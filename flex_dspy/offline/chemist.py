@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from flex_dspy.molecules import canonical_smiles
@@ -31,7 +32,7 @@ def answer(inputs: Mapping[str, str], outputs: Sequence[str]) -> dict[str, Any]:
     Raises:
         ValueError: If the fields belong to no role of the chemist.
     """
-    for field, role in (("reactants", act), ("lesson", distil), ("decision", decide), ("feedback", verify)):
+    for field, role in _ROLES.items():
         if field in outputs:
             return role(inputs)
     raise ValueError(f"the offline chemist has no role with the output fields {', '.join(outputs)}")
@@ -65,6 +66,11 @@ def act(inputs: Mapping[str, str]) -> dict[str, Any]:
         "alternatives": [candidate.reactants for candidate in fresh[1:10]],
         "experiences_used": list(best.lesson_ids[:5]),
     }
+
+
+def propose(inputs: Mapping[str, str]) -> dict[str, Any]:
+    """All candidates, for an actor that is no offline chemist; see ``flex_dspy.search.disconnections``."""
+    return {"candidates": [asdict(found) for found in candidates(inputs["product"], inputs["experiences"])]}
 
 
 @functools.lru_cache(maxsize=64)  # the rounds of a rollout ask about the same product with the same lessons
@@ -180,3 +186,12 @@ def decide(inputs: Mapping[str, str]) -> dict[str, Any]:
             reason = "the entry teaches the same template"
             return {"decision": {"action": "merge", "target": entry.id, "rules": rules, "reason": reason}}
     return {"decision": {"action": "insert", "reason": "no entry teaches this template"}}
+
+
+_ROLES: Mapping[str, Callable[[Mapping[str, str]], dict[str, Any]]] = {
+    "reactants": act,
+    "lesson": distil,
+    "decision": decide,
+    "feedback": verify,
+    "candidates": propose,
+}

@@ -2,36 +2,31 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import json
 import os
 import re
-import subprocess
-import sys
-import weakref
 import zlib
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
-from typing import IO, Any, cast
+from typing import Any
 
 from dspy import lm15
 
 from flex_dspy.offline.experts import expert_named
+from flex_dspy.offline.worker_process import Worker, shared_worker
 
 _FIELD = re.compile(r"\n\[\[ ## (\w+) ## \]\](?=\n)")  # what it begins with is found fast, unlike a ^
 _RESPOND = "Respond with "
 
 
 class OfflineEngine:
-    """Answers in the calling thread.
+    """Answers while the caller waits, on the worker process that all such calls of this process share.
 
     Args:
         expert: Name of the expert, one of ``flex_dspy.offline.experts.EXPERTS``.
 
     Raises:
         ConfigurationError: If there is no such expert.
-        lm15.InvalidRequestError: From ``complete``, for a prompt that is none of the expert's roles.
+        lm15.InvalidRequestError: From ``complete``, for a prompt that is none of the expert's roles, or takes too long.
     """
 
     def __init__(self, expert: str = "chemist") -> None:
@@ -42,7 +37,10 @@ class OfflineEngine:
         """Answer one prompt."""
         inputs, outputs, as_json = _read(request)
         try:
-            answer = self._expert.answer(inputs, outputs)
+            if self._expert.is_quick(outputs):
+                answer = self._expert.answer(inputs, outputs)
+            else:
+                answer = shared_worker(self.expert).ask(inputs, outputs)
         except (ValueError, KeyError) as error:
             raise lm15.InvalidRequestError(_complaint(self.expert, error)) from error
         return _response(request, answer, outputs, as_json)
@@ -71,14 +69,14 @@ class AsyncOfflineEngine:
 
     Raises:
         ConfigurationError: If there is no such expert.
-        lm15.InvalidRequestError: From ``complete``, for a prompt that is none of the expert's roles.
+        lm15.InvalidRequestError: From ``complete``, for a prompt that is none of the expert's roles, or takes too long.
     """
 
     def __init__(self, workers: int | None = None, expert: str = "chemist") -> None:
         self.workers = workers or _cores()
         self.expert = expert
         self._expert = expert_named(expert)
-        self._pool: list[_Worker] = []
+        self._pool: list[Worker] = []
 
     async def complete(self, request: lm15.Request) -> lm15.Response:
         """Answer one prompt."""
@@ -92,15 +90,11 @@ class AsyncOfflineEngine:
             raise lm15.InvalidRequestError(_complaint(self.expert, error)) from error
         return _response(request, answer, outputs, as_json)
 
-    def _worker(self, inputs: Mapping[str, str]) -> _Worker:
+    def _worker(self, inputs: Mapping[str, str]) -> Worker:
         if not self._pool:
-            self._pool = [_Worker(self.expert) for _ in range(self.workers)]
+            self._pool = [Worker(self.expert) for _ in range(self.workers)]
         problem = inputs.get("product") or inputs.get("problem") or ""
-        place = zlib.crc32(problem.encode()) % len(self._pool)
-        if not self._pool[place].is_alive():  # the next try of a call that a dead worker failed
-            self._pool[place].close()
-            self._pool[place] = _Worker(self.expert)
-        return self._pool[place]
+        return self._pool[zlib.crc32(problem.encode()) % len(self._pool)]
 
     def close(self) -> None:
         """End the worker processes."""
@@ -124,64 +118,6 @@ class AsyncOfflineEngine:
 def _cores() -> int:
     """The cores that this process may use; macOS and Windows do not say which of all those are."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 2
-
-
-class _Worker:
-    """One process, spoken to by one thread."""
-
-    def __init__(self, expert: str) -> None:
-        self._expert = expert
-        # A plain subprocess, not multiprocessing: it does not run the user's main module a second time.
-        self._process = process = subprocess.Popen(  # noqa: S603  (the expert is one of EXPERTS)
-            [sys.executable, "-m", "flex_dspy.offline.worker", expert],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            encoding="utf-8",
-        )
-        self._stdin, self._stdout = cast("IO[str]", process.stdin), cast("IO[str]", process.stdout)
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="flex-dspy-offline")
-        self.close = weakref.finalize(self, _end, self._process, self._thread)
-
-    def is_alive(self) -> bool:
-        """Whether the process still runs."""
-        return self._process.poll() is None
-
-    async def answer(self, inputs: Mapping[str, str], outputs: list[str]) -> dict[str, Any]:
-        """Ask, and wait without holding up the event loop.
-
-        Raises:
-            ValueError: If the expert could not answer.
-            lm15.ServerError: If the process is gone.
-        """
-        line = json.dumps({"inputs": dict(inputs), "outputs": outputs})
-        reply = await asyncio.get_running_loop().run_in_executor(self._thread, self._ask, line)
-        if "error" in reply:
-            raise ValueError(reply["error"])
-        answer: dict[str, Any] = reply["answer"]
-        return answer
-
-    def _ask(self, line: str) -> dict[str, Any]:
-        try:
-            self._stdin.write(line + "\n")
-            self._stdin.flush()
-            reply: dict[str, Any] = json.loads(self._stdout.readline())
-        except (OSError, ValueError) as error:
-            code = self._process.poll()
-            raise lm15.ServerError(
-                f"a worker process of the offline {self._expert} ended (exit code {code})"
-            ) from error
-        return reply
-
-
-def _end(process: subprocess.Popen[str], thread: ThreadPoolExecutor) -> None:
-    thread.shutdown(wait=False, cancel_futures=True)
-    process.kill()
-    for pipe in (process.stdin, process.stdout):
-        if pipe is not None:
-            with contextlib.suppress(OSError):  # a request that a dead worker never read
-                pipe.close()
-    process.wait()
 
 
 def _read(request: lm15.Request) -> tuple[dict[str, str], list[str], bool]:

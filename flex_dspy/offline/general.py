@@ -13,9 +13,9 @@ from rdkit import Chem
 
 from flex_dspy.offline.application import RetroTemplate, read_template
 from flex_dspy.offline.smarts import PRODUCT, REACTANTS, TemplateAtom, TemplateGraph, write_retro_smarts
+from flex_dspy.offline.template_limits import MAX_ATOMS
 
 _NUMBER = re.compile(r":\d+(?=]$)")
-_MOST_ATOMS = 100  # ordering the atoms of one that is larger, and damaged or hostile, could take minutes
 _MULTIPLE = (Chem.BondType.DOUBLE, Chem.BondType.TRIPLE)
 
 
@@ -41,7 +41,7 @@ def generalized(smarts: str) -> str | None:
         if atom.GetAtomMapNum() not in centre and not _belongs(atom, centre)
     }
     graph = _graph(template, outside) if outside else None
-    return None if graph is None or len(graph.atoms) > _MOST_ATOMS else write_retro_smarts(graph)
+    return None if graph is None or len(graph.atoms) > MAX_ATOMS else write_retro_smarts(graph)
 
 
 def _belongs(atom: Chem.Atom, centre: set[int]) -> bool:

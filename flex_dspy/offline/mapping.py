@@ -19,9 +19,13 @@ from dataclasses import dataclass
 
 from rdkit import Chem
 
+from flex_dspy.molecules import read_molecule
+
 AtomMap = dict[int, int]
 """From product atom index to reactant atom index."""
 
+# Three times as many as a side of any reaction of USPTO-50k has. Mapping takes 2 s then, and grows with their square.
+_MAX_ATOMS = 300
 # Radius beyond which agreeing surroundings tell atoms apart no better.
 _LARGEST_RADIUS = 10
 # How much one already paired neighbour counts against one more radius of agreeing surroundings, in the order tried.
@@ -52,13 +56,13 @@ class MolGraph:
 
     @classmethod
     def of(cls, smiles: str) -> MolGraph | None:
-        """The graph of a SMILES, or None where RDKit cannot parse it or it is empty.
+        """The graph of a SMILES, or None where RDKit cannot parse it, it is empty, or has too many atoms to be mapped.
 
         Args:
             smiles: One or more molecules, dot-separated.
         """
-        molecule = Chem.MolFromSmiles(smiles)
-        if molecule is None or not molecule.GetNumAtoms():
+        molecule = read_molecule(smiles)
+        if molecule is None or not 0 < molecule.GetNumAtoms() <= _MAX_ATOMS:
             return None
         atoms = list(molecule.GetAtoms())
         bonds: tuple[dict[int, float], ...] = tuple({} for _ in atoms)

@@ -1,6 +1,7 @@
 """A worker process of an offline expert: JSON lines in, JSON lines out, until its input ends.
 
-It ends with its parent, however that ends: the pipe closes.
+It ends with its parent, however that ends: the pipe closes. The system ends it when a request takes too much computing
+time, even in the middle of RDKit's code.
 """
 
 from __future__ import annotations
@@ -14,27 +15,38 @@ from typing import Any
 from flex_dspy.offline.experts import expert_named
 
 
-def main(name: str) -> None:
+def main(name: str, seconds: float) -> None:
     """Answer requests ``{"inputs": {...}, "outputs": [...]}`` with ``{"answer": ...}`` or ``{"error": ...}``.
 
     Args:
         name: The expert who answers.
+        seconds: Most seconds of the processor that one request may take.
     """
     expert = expert_named(name)
     for line in sys.stdin:
         request = json.loads(line)
+        _set_timer(seconds)
         reply: dict[str, Any]
         try:
             reply = {"answer": expert.answer(request["inputs"], request["outputs"])}
         except Exception as error:  # told to the parent, who raises it there
             reply = {"error": f"{type(error).__name__}: {error}"}
+        _set_timer(0)
         sys.stdout.write(json.dumps(reply) + "\n")
         sys.stdout.flush()
 
 
+def _set_timer(seconds: float) -> None:
+    """SIGPROF after so many seconds of the processor; never for 0. Windows has no such timer."""
+    if hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_PROF, seconds)
+
+
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which closes the pipe
+    if hasattr(signal, "SIGPROF"):
+        signal.signal(signal.SIGPROF, signal.SIG_DFL)  # a parent that ignores it would take the limit away
     try:
-        main(sys.argv[1])
+        main(sys.argv[1], float(sys.argv[2]))
     except BrokenPipeError:  # the parent is gone
         os._exit(0)

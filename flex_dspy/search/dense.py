@@ -30,7 +30,7 @@ import numpy.typing as npt
 
 from flex_dspy.errors import ConfigurationError, LibraryFormatError
 from flex_dspy.libraries.library import Change, ExperienceLibrary
-from flex_dspy.search.indexes import Match, _Deaths, _grown, _Rows, _top_rows
+from flex_dspy.search.indexes import LONGEST_QUERY, Match, _Deaths, _grown, _Rows, _top_rows
 
 Floats = npt.NDArray[np.float32]
 # A product of a whole matrix may differ in its last digits with the place of a row in it.
@@ -230,14 +230,14 @@ class DenseIndex:
 
         Args:
             library: The snapshot to search.
-            text: The query.
+            text: The query; what is beyond ``LONGEST_QUERY`` is not looked at.
             depth: How many entries.
             skip: Vectors of these very texts are left out.
         """
         if not self._rows.until(library.tip):
             return []
         self._embed()
-        query = self._vectors.query(text)
+        query = self._vectors.query(text[:LONGEST_QUERY])
         cosines = self._cosines(query, library)
         own = frozenset(self._vectors.number(text) for text in skip)
         wanted = depth

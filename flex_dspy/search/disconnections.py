@@ -15,10 +15,13 @@ offline chemist does it (see ``flex_dspy.offline.reactions``).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import dspy
+from dspy import lm15
+from pydantic import TypeAdapter
 
 from flex_dspy.search.recall import Asked, asked
 from flex_dspy.search.rendering import Hit, render
@@ -30,6 +33,9 @@ if TYPE_CHECKING:
 # What the ranking looks at, whatever the actor's own prompt has room for.
 BREADTH: Mapping[str, int] = {"k": 400, "depth": 400, "token_budget": 300_000}
 NO_CANDIDATE = "(no template of the library fits this molecule)"
+TOO_COSTLY = "(no candidates: the templates of the library cost too much on this molecule)"
+
+logger = logging.getLogger(__name__)
 
 
 class DisconnectionTool(dspy.Tool):  # type: ignore[misc, unused-ignore]
@@ -84,14 +90,28 @@ def propose(retriever: ExperienceRetriever, product: str, count: int = 10, *, ex
         count: Most candidates.
         exclude: The problem that is being solved, where that is not this product.
     """
-    from flex_dspy.offline.chemist import candidates
-
     settings: dict[str, Any] = {"views": ("structural",), "exclude_self": retriever.exclude_self, **BREADTH}
     wide = ExperienceRetriever(retriever.library, **settings)
     hits = wide.hits(product, BREADTH["k"], exclude)
-    ranked = candidates(product, render(hits, BREADTH["token_budget"]))[:count]
+    ranked = _ranked(product, render(hits, BREADTH["token_budget"]))
+    if ranked is None:
+        return TOO_COSTLY
     lessons = {hit.experience.id: hit for hit in hits}
-    return "\n".join(_written(n, found, lessons) for n, found in enumerate(ranked, 1)) or NO_CANDIDATE
+    return "\n".join(_written(n, found, lessons) for n, found in enumerate(ranked[:count], 1)) or NO_CANDIDATE
+
+
+def _ranked(product: str, experiences: str) -> Sequence[Candidate] | None:
+    """What the chemist proposes, on its worker process, whose time is limited; None where that was not enough."""
+    from flex_dspy.offline.reactions import Candidate
+    from flex_dspy.offline.worker_process import shared_worker
+
+    inputs = {"product": product, "experiences": experiences}
+    try:
+        found = shared_worker("chemist").ask(inputs, ["candidates"])["candidates"]
+    except (ValueError, lm15.ServerError) as error:  # it took too long, or all memory
+        logger.warning("no candidates for %s: %s", product[:80], error)
+        return None
+    return TypeAdapter(list[Candidate]).validate_python(found)
 
 
 def _written(number: int, candidate: Candidate, lessons: Mapping[str, Hit]) -> str:

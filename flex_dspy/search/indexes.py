@@ -25,6 +25,9 @@ from flex_dspy.libraries.library import Change, ChangeLog, ExperienceLibrary
 
 NEVER = np.iinfo(np.int64).max
 
+# Characters of a query that are looked at. A longer one, of a megabyte, would be a scan of all that the library holds.
+LONGEST_QUERY = 20_000
+
 
 @dataclass(frozen=True, slots=True)
 class Match:
@@ -149,6 +152,8 @@ class StructuralIndex:
     def _words(self, problem: str) -> npt.NDArray[np.uint64] | None:
         """The fingerprint, or None for what is no molecule."""
         # RDKit reads the first word of a sentence as SMILES, and the rest as the molecule's name.
+        if len(problem) > LONGEST_QUERY:
+            return None
         return None if len(problem.split()) != 1 else self._fingerprint(problem.strip())
 
     def read(self, number: int, change: Change) -> None:
@@ -346,7 +351,13 @@ class LexicalIndex:
         return at
 
     def search(self, library: ExperienceLibrary, text: str, depth: int) -> list[Match]:
-        """The ``depth`` entries whose text fits best, best first; ties by id."""
+        """The ``depth`` entries whose text fits best, best first; ties by id.
+
+        Args:
+            library: The snapshot to search.
+            text: The query; what is beyond ``LONGEST_QUERY`` is not looked at.
+            depth: How many entries.
+        """
         with _LOCK:  # an array whose buffer is being read cannot grow
             scores = self._scores(library, text)
         rows = _top_rows(scores, depth)
@@ -379,7 +390,7 @@ class LexicalIndex:
     def _telling(self, library: ExperienceLibrary, text: str, end: int) -> list[_Postings]:
         """The words of a text that tell entries apart, in the order of the words: it decides a sum's last digit."""
         found: list[tuple[int, int]] = []  # how many entries hold a word, and its number
-        for word in sorted(set(words_of(text))):
+        for word in sorted(set(words_of(text[:LONGEST_QUERY]))):
             at = self._numbers.get(word)
             if at is not None:
                 births, deaths = self._postings[at].until(end, library.tip)

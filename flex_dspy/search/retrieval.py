@@ -220,7 +220,8 @@ class ExperienceRetriever(dspy.Retrieve):
         """Retrieve for one problem.
 
         Args:
-            query: The problem: a SMILES for the structural view, any text for the others.
+            query: The problem: a SMILES for the structural view, any text for the others. Of a text only the first
+                20,000 characters are looked at, and a molecule of more than 1,000 atoms is none.
             k: Most entries to bring, instead of the retriever's own ``k``.
             exclude: The problem that is being solved, or all texts that may be it, where the query is not its text;
                 see ``exclude_self``.

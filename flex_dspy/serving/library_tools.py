@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,6 +127,10 @@ class LibraryTools:
         hits = [Hit(entry, 0.0) for entry in _entries(self.followed.snapshot(), [entry_id])]
         return render(hits, _NO_BUDGET, ("method", "rules", "trajectory"))
 
+    def prepare(self, library: ExperienceLibrary) -> None:
+        """Build the indexes of a library, so that the first search need not wait for them."""
+        self._hits(library, "C", 1)
+
     def _hits(self, library: ExperienceLibrary, query: str, most: int) -> list[Hit]:
         """What fits, by the views of the library's task; words where there are none of its kind."""
         views = views_of(library.task)
@@ -141,7 +146,7 @@ class LibraryTools:
     def _read(self, hits: Sequence[Hit], levels: Sequence[Level]) -> str:
         written = arrange(hits, self.token_budget, levels)
         missing = [hit.experience.id for hit, lines in zip(hits, written, strict=True) if not lines]
-        notes = [f"{entry_id}: nothing on this level, or too long for one call" for entry_id in missing]
+        notes = [f"{_plain(entry_id)}: nothing on this level, or too long for one call" for entry_id in missing]
         shown = [block(written)] if len(missing) < len(hits) else []
         return "\n".join(shown + notes)
 
@@ -180,6 +185,11 @@ def _entries(library: ExperienceLibrary, ids: Sequence[str]) -> list[Experience]
     if unknown := [repr(text[:80]) for text in wanted if text not in library]:
         raise ConfigurationError(f"there is no lesson {', '.join(unknown)}: give ids as search gives them")
     return [library[text] for text in wanted]
+
+
+def _plain(entry_id: str) -> str:
+    """An id for a line outside the block of lessons: one that a library made up may hold anything."""
+    return entry_id if re.fullmatch(r"[\w.-]{1,80}", entry_id) else repr(entry_id[:80])
 
 
 def _within(budget: int, lines: Sequence[str]) -> list[str]:

@@ -13,21 +13,28 @@ from __future__ import annotations
 import functools
 import inspect
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from importlib.metadata import version
 from ipaddress import ip_address
 
+from mcp.server.auth.settings import AuthSettings
 from mcp.server.mcpserver import MCPServer
 from mcp.server.mcpserver.exceptions import ResourceError, ToolError
 from mcp.server.transport_security import TransportSecuritySettings
 from mcp_types import ToolAnnotations
+from pydantic import AnyHttpUrl
 
 from flex_dspy.errors import ConfigurationError, FlexError
+from flex_dspy.serving.call_limits import CallLimits, Calls
 from flex_dspy.serving.library_tools import LibraryTools
+from flex_dspy.serving.tokens import Clients, client_name
 
 STATISTICS_URI = "flex-dspy://statistics"
 ENTRY_URI = "flex-dspy://entries/{entry_id}"
 PATH = "/mcp"
+# A query of 20,000 characters, each written as an escape of twelve bytes, fits.
+_LARGEST_REQUEST = 512 * 1024
+_MOST_CONNECTIONS = 200
 _ANY = ("0.0.0.0", "::")  # noqa: S104
 
 _INSTRUCTIONS = """\
@@ -40,33 +47,52 @@ _READS = ToolAnnotations(read_only_hint=True, open_world_hint=False)
 _RECORDS = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=False, open_world_hint=False)
 
 
-def mcp_server(tools: LibraryTools) -> MCPServer:
+def mcp_server(tools: LibraryTools, clients: Clients | None = None, limits: CallLimits | None = None) -> MCPServer:
     """A server of these tools, with the library's statistics and its entries as resources.
 
     Args:
         tools: What an agent may do with a library.
+        clients: Who may use it over HTTP; None for everybody who reaches it.
+        limits: What each client may ask; None for the defaults.
     """
-    server = MCPServer("flex-dspy", instructions=_INSTRUCTIONS, version=version("flex-dspy"), log_level="WARNING")
+    server = MCPServer(
+        "flex-dspy",
+        instructions=_INSTRUCTIONS,
+        version=version("flex-dspy"),
+        log_level="WARNING",
+        auth=None if clients is None else _BY_TOKEN,
+        token_verifier=clients,
+    )
+    calls = Calls(limits)
     offered: list[tuple[Callable[..., str], ToolAnnotations]] = [
         (tool, _READS) for tool in (tools.search, tools.read_rules, tools.read_trajectories)
     ]
     if tools.outcomes is not None:
         offered.append((tools.record_outcome, _RECORDS))
     for tool, hints in offered:
-        told = _telling(tool, ToolError)
+        told = _limited(tool, calls, ToolError, records=tool == tools.record_outcome)
         server.add_tool(told, description=inspect.getdoc(tool), annotations=hints, structured_output=False)
-    server.resource(STATISTICS_URI, mime_type="application/json")(_telling(tools.statistics, ResourceError))
-    server.resource(ENTRY_URI, mime_type="text/plain")(_telling(tools.entry, ResourceError))
+    server.resource(STATISTICS_URI, mime_type="application/json")(_limited(tools.statistics, calls, ResourceError))
+    server.resource(ENTRY_URI, mime_type="text/plain")(_limited(tools.entry, calls, ResourceError))
     return server
 
 
-def _telling(tool: Callable[..., str], told: type[Exception]) -> Callable[..., str]:
-    """The same function, whose errors say the reason to the agent; of others the protocol tells only that they were."""
+# Tokens come from a file: there is no authorization server, and with no resource URL none is announced to clients.
+_BY_TOKEN = AuthSettings(issuer_url=AnyHttpUrl("http://localhost"), resource_server_url=None)
+
+
+def _limited(
+    tool: Callable[..., str], calls: Calls, told: type[Exception], *, records: bool = False
+) -> Callable[..., Awaitable[str]]:
+    """The same function within a client's limits.
+
+    Its errors say the reason to the agent; of others the protocol tells only that they were.
+    """
 
     @functools.wraps(tool)
-    def call(*arguments: object, **named: object) -> str:
+    async def call(*arguments: object, **named: object) -> str:
         try:
-            return tool(*arguments, **named)
+            return await calls.run(client_name(), functools.partial(tool, *arguments, **named), records=records)
         except FlexError as error:
             raise told(str(error)) from error
 
@@ -108,11 +134,39 @@ def serve_http(server: MCPServer, listener: socket.socket, host: str, allowed: S
         streamable_http_path=PATH,
         json_response=True,
         stateless_http=True,
+        max_request_body_size=_LARGEST_REQUEST,
         transport_security=_security(host, allowed),
         host=host,
     )
-    settings = uvicorn.Config(app, log_config=None, log_level="warning", access_log=False, timeout_graceful_shutdown=2)
+    settings = uvicorn.Config(
+        app,
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=2,
+        limit_concurrency=_MOST_CONNECTIONS,
+    )
     uvicorn.Server(settings).run(sockets=[listener])
+
+
+def refuse_open_address(listener: socket.socket, host: str, allowed: Sequence[str], clients: Clients | None) -> None:
+    """Refuse to listen where other machines reach a server that asks for no token.
+
+    Args:
+        listener: Where it listens: the address that is really bound, whatever ``host`` is resolved to.
+        host: What it was told to listen at.
+        allowed: Further names under which clients address it.
+        clients: Who may use it; None for everybody.
+
+    Raises:
+        ConfigurationError: If there are no ``clients`` and the address is none of this machine alone, or if it is not
+            said under which names clients address it.
+    """
+    _security(host, allowed)
+    if clients is None and not is_loopback(str(listener.getsockname()[0])):
+        raise ConfigurationError(
+            f"other machines reach {host}: say who may use the server by --token-file FILE, or listen at 127.0.0.1"
+        )
 
 
 def is_loopback(host: str) -> bool:
@@ -132,5 +186,10 @@ def _security(host: str, allowed: Sequence[str]) -> TransportSecuritySettings:
         enable_dns_rebinding_protection=True,
         # As browsers leave out the port of a scheme, so does the name alone.
         allowed_hosts=[form for name in names for form in (name, f"{name}:*")],
-        allowed_origins=[form for name in names for form in (f"http://{name}", f"http://{name}:*")],
+        allowed_origins=[
+            form
+            for name in names
+            for scheme in ("http", "https")
+            for form in (f"{scheme}://{name}", f"{scheme}://{name}:*")
+        ],
     )

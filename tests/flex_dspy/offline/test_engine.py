@@ -82,7 +82,7 @@ def test_every_role_in_both_formats_and_both_ways(engine, adapter):
     edit = Updater()(lesson=again, nearest=[lesson]).edit
     assert (edit.action, edit.target) == ("merge", lesson.id)
     assert Verifier()(problem=PRODUCT, attempt=f"reactants: {REACTANTS}").accepted is True
-    assert engine._pool == []  # synchronous calls start no process
+    assert engine._pool == []  # synchronous calls share a process of their own
 
     async def same() -> list[object]:
         return [
