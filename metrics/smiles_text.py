@@ -11,7 +11,7 @@ from typing import Any
 
 from rdkit import Chem
 
-from flex_dspy.metrics.answers import unwrapped
+from flex_dspy.metrics.answers import DISTANCE, unwrapped
 from flex_dspy.metrics.cleaning import after_retraction, parsed_container, visible_answer, without_strong
 from flex_dspy.molecules import reaction_parts
 
@@ -39,7 +39,7 @@ _SENTENCE = re.compile(r"(?<=[.!?])\s+|\n")
 # Words that make the molecules beside them no answer, or one of several.
 _DOUBT = re.compile(
     r"\b(?:or|nor|not|never|no|cannot|neither|either|wrong|incorrect|instead|rather|unlike|avoid|without|except|rejected"
-    r"|alternative(?:ly)?|options?|routes?|product|candidates?|whether|unless|if)\b|n['’]t\b|\?",
+    rf"|alternative(?:ly)?|options?|routes?|product|candidates?|whether|unless|if|{DISTANCE})\b|n['’]t\b|\?",
     re.IGNORECASE,
 )
 _KEYS = ("reactants", "reactant", "answer", "final_answer", "precursors", "smiles", "starting_materials")
