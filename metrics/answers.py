@@ -12,6 +12,13 @@ _TAG = re.compile(r"<(answer|reactants|smiles)>(.*?)(?:</\1>|\Z)", re.DOTALL | r
 _FENCE = re.compile(r"()```[a-zA-Z]*\n(.*?)(?:```|\Z)", re.DOTALL)
 _BOX = re.compile(r"\\(?:boxed|fbox)\s{0,9}\{")
 
+# Words of a sentence that names something without giving it as the answer.
+DISTANCE = (
+    r"first\sthought|thought\sof|going\sto\ssay|previous(?:ly)?|earlier|mentions?|mentioned|nothing\sto\sdo|hardly"
+    r"|scarcely|rarely|doubt|far\sfrom|mistake|opposite|examples?|e\.g|avoid|impossible|fails?|failed|(?:could|would)\shave"
+    r"|reagents?|what\syou\slike"
+)
+
 
 def boxed(text: str) -> str | None:
     r"""Content of the last ``\boxed{...}`` or ``\fbox{...}``, braces balanced, or None."""

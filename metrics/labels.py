@@ -17,7 +17,7 @@ import functools
 import re
 from collections.abc import Sequence
 
-from flex_dspy.metrics.answers import boxed, tagged
+from flex_dspy.metrics.answers import DISTANCE, boxed, tagged
 from flex_dspy.metrics.cleaning import after_retraction, clean_answer
 from flex_dspy.text import cut
 
@@ -63,6 +63,7 @@ _DENIED_BEHIND = re.compile(
     r"|\(?(?:wrong|incorrect|rejected|no)\b|[?/|]|[:=–—-]\s{0,3}(?:false|no|null|none|n/?a)\W{0,3}(?:\Z|\n))",
     re.IGNORECASE,
 )
+_DISTANCED = re.compile(rf"\b(?:{DISTANCE})\b", re.IGNORECASE)
 _POLITE = re.compile(r"\b(?:let me know|feel free|i hope|please)\b[^.!?\n]*[.!?]?", re.IGNORECASE)
 _JOINED = re.compile(
     r"\A[\"'`*)\].,;:\s]{0,6}(?:or|and(?:/or)?|/|\||vs\.?|versus|,|then|but|\()?[\s\"'`*(\[,]{0,6}"
@@ -163,8 +164,10 @@ def _is_led(words: re.Pattern[str], text: str, start: int) -> bool:
 
 
 def _is_denied(text: str, start: int, end: int) -> bool:
-    clause = re.split(r"[.;:!?\n,]", text[max(start - 80, 0) : start])[-1]
-    return bool(_DENIED.search(clause) or _DENIED_BEHIND.match(text[end : end + 40]))
+    before = text[max(start - 80, 0) : start]
+    sentence = re.split(r"[!?\n]|(?<!e\.g)\.\s", before)[-1] + re.split(r"[!?\n.,;]", text[end : end + 60])[0]
+    clause = re.split(r"[.;:!?\n,]", before)[-1]
+    return bool(_DISTANCED.search(sentence) or _DENIED.search(clause) or _DENIED_BEHIND.match(text[end : end + 40]))
 
 
 def _stands_out(text: str, mention: tuple[int, int, str]) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from flex_dspy.metrics.answers import unwrapped
+from flex_dspy.metrics.answers import DISTANCE, unwrapped
 from flex_dspy.metrics.cleaning import after_retraction, parsed_container, visible_answer, without_strong
 from flex_dspy.molecules import MAX_LENGTH, reaction_parts, read_molecule
 
@@ -36,7 +36,7 @@ _SENTENCE = re.compile(r"(?<=[.!?])\s+|\n")
 # Words that make the molecules beside them no answer, or one of several.
 _DOUBT = re.compile(
     r"\b(?:or|nor|not|never|no|cannot|neither|either|wrong|incorrect|instead|rather|unlike|avoid|without|except|rejected"
-    r"|alternative(?:ly)?|options?|routes?|product|candidates?|whether|unless|if)\b|n['’]t\b|\?",
+    rf"|alternative(?:ly)?|options?|routes?|product|candidates?|whether|unless|if|{DISTANCE})\b|n['’]t\b|\?",
     re.IGNORECASE,
 )
 _KEYS = ("reactants", "reactant", "answer", "final_answer", "precursors", "smiles", "starting_materials")

@@ -52,7 +52,8 @@ _TURN = re.compile(
     r"\A[\"'`*)\].,;:!\s–—-]{0,6}(?:but|however|or|and|not|though|although|yet|except|only|unless|if)\b", re.IGNORECASE
 )
 _OPEN = re.compile(
-    r"\b(?:wait|actually|hmm|on\ssecond\sthought|correction|depends|unclear|unknown|uncertain|unsure|undecided|cannot"
+    r"\b(?:doubt|far\sfrom|opposite|hardly|rarely|wait|actually|hmm|on\ssecond\sthought|correction"
+    r"|depends|unclear|unknown|uncertain|unsure|undecided|cannot"
     r"|can['’]t|maybe|perhaps|not\s(?:sure|certain|clear|enough)|partial(?:ly)?|partly|sometimes|half|impossible\sto)\b",
     re.IGNORECASE,
 )

@@ -18,6 +18,7 @@ from flex_dspy.search.levels import exploring, level_tools
 from flex_dspy.search.recall import recall_tool, recalling
 from flex_dspy.search.retrieval import ExperienceRetriever, retrievers, shorter_blocks
 from flex_dspy.signatures.actor import Access, with_candidates, with_experience
+from flex_dspy.signatures.lessons import LESSONS, RELIED_ON
 
 __all__ = ["NO_ATTEMPTS", "Access", "Actor", "Strategy"]
 
@@ -109,9 +110,9 @@ class Actor(dspy.Module):
             if self.suggest is not None:
                 given["candidates"] = self.suggest(self._problem(inputs))
             if self.experience in ("recall", "levels"):
-                return self.attempt(**given)
+                return _answer(self.attempt(**given))
             found = self.retriever(self._problem(inputs)) if self.experience in ("prefetch", "both") else None
-            return ask_shortening(self.attempt, "experiences", self._blocks(found), **given)
+            return _answer(ask_shortening(self.attempt, LESSONS, self._blocks(found), **given))
 
     async def aforward(self, earlier_attempts: str = NO_ATTEMPTS, **inputs: Any) -> dspy.Prediction:
         """The same, asynchronously."""
@@ -120,10 +121,10 @@ class Actor(dspy.Module):
             if self.suggest is not None:  # in a thread, as it may take a while
                 given["candidates"] = await asyncio.to_thread(self.suggest, self._problem(inputs))
             if self.experience in ("recall", "levels"):
-                return await self.attempt.acall(**given)
+                return _answer(await self.attempt.acall(**given))
             prefetched = self.experience in ("prefetch", "both")
             found = await self.retriever.acall(self._problem(inputs)) if prefetched else None
-            return await aask_shortening(self.attempt.acall, "experiences", self._blocks(found), **given)
+            return _answer(await aask_shortening(self.attempt.acall, LESSONS, self._blocks(found), **given))
 
     @contextlib.contextmanager
     def _at_work(self, inputs: dict[str, Any]) -> Iterator[None]:
@@ -150,3 +151,10 @@ class Actor(dspy.Module):
         own = {name: inputs[name] for name in self.inputs if name in inputs}
         others = [demo for demo in self.attempt.demos if any(demo.get(name) != own[name] for name in own)]
         return {"demos": others} if len(others) < len(self.attempt.demos) else {}
+
+
+def _answer(prediction: dspy.Prediction) -> dspy.Prediction:
+    """The prediction, which relies on no lesson where there was none to show."""
+    if RELIED_ON not in prediction:
+        prediction[RELIED_ON] = []
+    return prediction

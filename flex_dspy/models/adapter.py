@@ -28,7 +28,7 @@ from dspy.utils.exceptions import (
     LMUnsupportedModelError,
 )
 
-from flex_dspy.models.answer_fields import find_values, is_cut_short, read_fields, visible
+from flex_dspy.models.answer_fields import ends_in_a_value, find_values, read_fields, visible
 from flex_dspy.models.dspy_internals import forget_answer, watch_stream
 from flex_dspy.models.lm import is_offline
 from flex_dspy.models.reading import UnreadableError
@@ -130,7 +130,7 @@ class Reading:
         answer = visible(sound_text(completion))
         if not answer.strip():
             raise UnreadableAnswer(self, signature, completion, "it holds no answer, only reasoning")
-        if is_cut_short(answer.removesuffix("[[ ## completed ## ]]").rpartition(" ## ]]")[2]):
+        if ends_in_a_value(answer):
             raise UnreadableAnswer(self, signature, completion, "it was cut short. Write less")
         own = None if _parser_of(self) is dspy.ChatAdapter.parse else super().parse  # type: ignore[misc]
         try:

@@ -47,6 +47,14 @@ def visible(answer: str) -> str:
     return without_reasoning(answer) if begins_with_reasoning(answer, end) else answer
 
 
+def ends_in_a_value(answer: str) -> bool:
+    """Whether the last field of an answer, or the whole of one without fields, is a JSON value without its end."""
+    last = 0
+    for marker in _MARKER.finditer(answer):
+        last = marker.end() if marker[1] != _COMPLETED else last
+    return is_cut_short(answer[last:].rpartition(f"[[ ## {_COMPLETED} ## ]]")[0] or answer[last:])
+
+
 def is_cut_short(text: str) -> bool:
     """Whether a value opens like JSON and does not end like it: the model ran out of tokens.
 

@@ -30,6 +30,13 @@ def test_every_known_shape_gives_the_same_example(cells):
     assert list(example.inputs().keys()) == ["product"]
 
 
+def test_a_dative_bond_is_no_separator():
+    reaction = "N->[Pt](Cl)Cl.N>>N->[Pt](<-N)(Cl)Cl"
+    example = uspto50k.to_example({"reactants>reagents>production": reaction})
+    assert example.product == canonical_smiles("N->[Pt](<-N)(Cl)Cl")
+    assert example.reactants == canonical_smiles("N->[Pt](Cl)Cl.N")
+
+
 def test_class_and_id_may_be_missing():
     one = uspto50k.to_example({"question": "CCNC(=O)C", "answer": "CC(=O)Cl.NCC"})
     other = uspto50k.to_example({"question": "CC(=O)NCC", "answer": "NCC.CC(=O)Cl"})

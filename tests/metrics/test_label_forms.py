@@ -140,6 +140,20 @@ RIGHT = [
 ]
 
 WRONG = [
+    "I was going to say pending_transfer",
+    "Previously: pending_transfer",
+    "The user mentions pending_transfer but wants something else",
+    "This has nothing to do with pending_transfer.",
+    "Hardly pending_transfer",
+    "I doubt it is pending_transfer.",
+    "It is far from pending_transfer.",
+    "The label pending_transfer would be a mistake.",
+    "The opposite of pending_transfer",
+    "Example: pending_transfer",
+    "e.g. pending_transfer",
+    "Avoid pending_transfer",
+    "pending_transfer was my first thought, then lost_card",
+    "pending_transfer seems unlikely",
     "",
     " ",
     "?",

@@ -9,8 +9,9 @@ import pytest
 from flex_dspy.data import proteingym as data
 from flex_dspy.data.assays import Assay
 from flex_dspy.errors import DataError
+from flex_dspy.metrics.formula import FormulaError
 from flex_dspy.metrics.formula_values import Table, spearman
-from flex_dspy.metrics.proteingym import MARGIN, held_out, proteingym
+from flex_dspy.metrics.proteingym import MARGIN, answered, held_out, proteingym
 from flex_dspy.scoring import score
 
 ROWS = 200
@@ -158,3 +159,45 @@ def test_the_engine_can_ask_the_metric():
 def test_an_example_that_says_nothing_of_its_mutants_is_an_error():
     with pytest.raises(DataError, match=r"make it with flex_dspy\.data\.proteingym\.load"):
         proteingym(dspy.Example(assay="A").with_inputs("assay"), dspy.Prediction(formula="One"))
+
+
+@pytest.mark.parametrize(
+    ("text", "formula"),
+    [
+        ("**rank(a)**", "rank(a)"),
+        ("**Formula:** rank(a) + 2*b", "rank(a) + 2 * b"),
+        ("formula: -rank(a)", "-rank(a)"),
+        ("formula = `rank(a)`", "rank(a)"),
+        ('{"formula": "rank(a)"}', "rank(a)"),
+        ("'rank(a)'", "rank(a)"),
+        ('"rank(a)"', "rank(a)"),
+        ('"p-20"', '"p-20"'),
+        ('-"p-20"', '-"p-20"'),
+        ("rank(“p-20”) − b", 'rank("p-20") - b'),
+        ("<think>rank(b)</think>rank(a)", "rank(a)"),
+        ("```\nrank(a)\n```", "rank(a)"),
+        ("__c__ * a", "__c__ * a"),
+        ("a\u00a0+\u200bb", "a + b"),
+    ],
+)
+def test_a_formula_is_found_in_many_wrappings(text, formula):
+    assert str(answered({"formula": text}, ("a", "b", "p-20", "__c__"))) == formula
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<think>rank(a)",
+        "<think>rank(a)</think>",
+        "a**2",
+        "*a*",
+        "a or b",
+        "not a",
+        '{"formula": "a", "score": "b"',
+        "`a` or `b`",
+        "a\nb",
+    ],
+)
+def test_what_is_no_single_formula_is_refused(text):
+    with pytest.raises(FormulaError):
+        answered({"formula": text}, ("a", "b"))

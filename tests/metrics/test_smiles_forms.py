@@ -147,6 +147,17 @@ RIGHT = [
 ]
 
 WRONG = [
+    "The reactants could have been CC(=O)Cl.NCC",
+    "I first thought of CC(=O)Cl.NCC",
+    "CC(=O)Cl.NCC fails",
+    "CC(=O)Cl.NCC would fail because of HCl",
+    "My previous answer was CC(=O)Cl.NCC",
+    "Reagents: CC(=O)Cl.NCC",
+    "Example: CC(=O)Cl.NCC",
+    "Earlier attempt: CC(=O)Cl.NCC",
+    "Do what you like with CC(=O)Cl.NCC",
+    "e.g., CC(=O)Cl.NCC",
+    "Impossible: CC(=O)Cl.NCC",
     "",
     " ",
     "?",

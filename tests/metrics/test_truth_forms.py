@@ -238,6 +238,13 @@ NO = [
 ]
 
 NEITHER = [
+    "I doubt the answer is correct.",
+    "It is far from true.",
+    "The opposite is true.",
+    "It is rarely true.",
+    "He said yes.",
+    "The student answered: yes",
+    "The answer is no longer needed",
     "",
     " ",
     "?",

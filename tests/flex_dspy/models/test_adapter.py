@@ -1,7 +1,7 @@
 """Answers as real models write them, through DSPy's adapters: read at once, or asked for again with the reason."""
 
 import asyncio
-from typing import Literal
+import contextlib
 
 import dspy
 import pytest
@@ -9,12 +9,14 @@ from dspy.utils.exceptions import AdapterParseError
 from pydantic import BaseModel
 
 from flex_dspy import signatures
+from flex_dspy.libraries.experience import Experience, Precedent
 from flex_dspy.models.adapter import MOST_REQUESTS, ReadingChatAdapter, reading_adapter, reading_answers
-from flex_dspy.programs import Actor, Critic, Updater, Verifier, equip
+from flex_dspy.programs import Actor, Critic, Updater, Verifier
+from flex_dspy.programs.equip import equip
 from tests.llm_server import Fault
 
 SOLVE = dspy.Signature("problem -> reasoning, answer: int")
-NAME = dspy.Signature("message -> intent: Literal['pending_transfer', 'failed_transfer']", custom_types={"Literal": Literal})
+NAME = dspy.Signature("message -> intent: Literal['pending_transfer', 'failed_transfer']")
 
 
 def chat(**fields: str) -> str:
@@ -60,7 +62,8 @@ READ = {
     "a reasoning without its marker": "We add.\n\n[[ ## answer ## ]]\n70\n\n[[ ## completed ## ]]",
     "no reasoning": chat(answer="70"),
     "corrected by itself": "[[ ## reasoning ## ]]\nhm\n[[ ## answer ## ]]\n12\nNo.\n[[ ## answer ## ]]\n70\n",
-    "another problem behind": chat(reasoning="hm", answer="70") + "\n\n[[ ## problem ## ]]\nNext\n[[ ## answer ## ]]\n5",
+    "another problem behind": chat(reasoning="hm", answer="70")
+    + "\n\n[[ ## problem ## ]]\nNext\n[[ ## answer ## ]]\n5",
     "a token of the chat's format": chat(reasoning="hm", answer="70<|im_end|>"),
     "a lone surrogate and a NUL": chat(reasoning="\ud83d", answer="7\x000"),
 }
@@ -160,18 +163,15 @@ def test_what_cannot_be_read_is_never_served_from_the_cache(llm_server, ask, kin
 
 @pytest.mark.parametrize("role", ["verifier", "critic", "updater"])
 def test_each_role_is_told_what_was_wrong(llm_server, ask, role):
-    from tests.programs.test_updater import LESSON, entry  # the lessons of its own tests
-
+    lesson = Experience("golden", "Use the table.")
     calls = {
         "verifier": lambda: ask(Verifier(), problem="p", attempt="a"),
-        "critic": lambda: ask(Critic(), precedent=LESSON.precedents[0]),
-        "updater": lambda: ask(Updater(), lesson=LESSON, nearest=[entry]),
+        "critic": lambda: ask(Critic(), precedent=Precedent("e", "p", "r")),
+        "updater": lambda: ask(Updater(), lesson=lesson, nearest=[lesson]),
     }
     llm_server.script = lambda role, inputs, messages: "I would rather not."
-    try:
+    with contextlib.suppress(AdapterParseError):  # the updater inserts the lesson instead
         calls[role]()
-    except AdapterParseError:
-        pass
     notes = [request.messages[-1]["content"].count("could not be read") for request in llm_server.requests]
     assert notes == [0, 1, 1]
 
