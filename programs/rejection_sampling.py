@@ -154,7 +154,7 @@ class RejectionSampling(dspy.Module):
         with dspy.context(trace=calls, max_trace_size=_MAX_CALLS):
             prediction = await self._answer(dict(example.inputs()), rollout, rounds)
         # An actor's own steps are among its outputs.
-        return prediction, () if isinstance(self.actor, Actor) else steps_of(self.actor, calls)
+        return prediction, () if isinstance(self.actor, Actor) else steps_of(self.actor, calls, prediction)
 
     async def _answer(self, inputs: dict[str, Any], rollout: int, rounds: list[Round]) -> dspy.Prediction:
         """The next answer of a rollout: told of the ones before where the program can be, else a fresh try."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import dspy
 
+from flex_dspy.examples import value_text
 from flex_dspy.signatures.lessons import EARLIER_ATTEMPTS, LESSONS
 
 _MAX_VALUE = 300  # characters of one input or output
@@ -17,17 +18,20 @@ _LEFT_OUT = (LESSONS, EARLIER_ATTEMPTS, "trajectory")
 Call = tuple[dspy.Predict, Mapping[str, Any], dspy.Prediction]
 
 
-def steps_of(program: dspy.Module, trace: Sequence[Call]) -> tuple[str, ...]:
+def steps_of(program: dspy.Module, trace: Sequence[Call], answer: Mapping[str, Any] | None = None) -> tuple[str, ...]:
     """A trace as lines of text, one a call.
 
     Args:
         program: The program that was called.
         trace: DSPy's trace of the call: predictor, inputs, prediction.
+        answer: What the program answered. Where it holds an agent's trajectory, the agent's calls stand there.
 
     Returns:
         The lines, each value cut to 300 characters, and of more than twelve calls the first and the last six; none
         where the program made one call alone, whose answer is the program's.
     """
+    if answer is not None and isinstance(answer.get("trajectory"), dict):
+        trace = [call for call in trace if "next_tool_name" not in call[2]]
     if len(trace) < 2:
         return ()
     # A copy of a program, of which rollouts and dspy.BestOfN make many, keeps this mark of each predictor.
@@ -46,7 +50,7 @@ def _call(given: Mapping[str, Any], answer: dspy.Prediction) -> str:
 def _fields(values: Mapping[str, Any]) -> Iterator[str]:
     for name, value in values.items():
         if name not in _LEFT_OUT:
-            text = " ".join(str(value).split())
+            text = " ".join(value_text(value).split())
             yield f"{name}={text if len(text) <= _MAX_VALUE else f'{text[:_MAX_VALUE]}...'}"
 
 

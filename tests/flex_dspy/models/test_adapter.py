@@ -62,8 +62,7 @@ READ = {
     "a reasoning without its marker": "We add.\n\n[[ ## answer ## ]]\n70\n\n[[ ## completed ## ]]",
     "no reasoning": chat(answer="70"),
     "corrected by itself": "[[ ## reasoning ## ]]\nhm\n[[ ## answer ## ]]\n12\nNo.\n[[ ## answer ## ]]\n70\n",
-    "another problem behind": chat(reasoning="hm", answer="70")
-    + "\n\n[[ ## problem ## ]]\nNext\n[[ ## answer ## ]]\n5",
+    "another problem behind": chat(answer="70") + "\n\n[[ ## problem ## ]]\nNext\n[[ ## answer ## ]]\n5",
     "a token of the chat's format": chat(reasoning="hm", answer="70<|im_end|>"),
     "a lone surrogate and a NUL": chat(reasoning="\ud83d", answer="7\x000"),
 }
