@@ -15,6 +15,7 @@ from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.models.spending import Ledger
 from flex_dspy.programs.critic import Critic
 from flex_dspy.programs.updater import Updater
+from flex_dspy.running import call
 from flex_dspy.search.indexes import words_of
 from flex_dspy.search.retrieval import nearest_lessons
 from flex_dspy.trajectory import Trajectory
@@ -56,13 +57,13 @@ class LessonWriter:
             library: The snapshot that it is compared with.
         """
         with self.ledger.role("critic"):
-            distilled = await self.critic.acall(precedent=precedent, trajectory=trajectory)
+            distilled = await call(self.critic, precedent=precedent, trajectory=trajectory)
         lesson: Experience = distilled.experience
         return Proposal(lesson, await self._decided(lesson, nearest_lessons(library, lesson, NEAREST)))
 
     async def _decided(self, lesson: Experience, nearest: Sequence[Experience]) -> Edit:
         with self.ledger.role("updater"):
-            edit: Edit = (await self.updater.acall(lesson=lesson, nearest=nearest)).edit
+            edit: Edit = (await call(self.updater, lesson=lesson, nearest=nearest)).edit
         return edit
 
     async def settle(

@@ -10,6 +10,7 @@ import dspy
 
 from flex_dspy.errors import ConfigurationError
 from flex_dspy.examples import problem_of, problem_text, reference_of
+from flex_dspy.models.lm import is_outage
 from flex_dspy.models.spending import charged_to
 from flex_dspy.programs.actor import NO_ATTEMPTS, Actor
 from flex_dspy.programs.experienced import ExperiencedPredict, told
@@ -104,7 +105,8 @@ class RejectionSampling(dspy.Module):
         except Exception as error:  # no answer in the format, a server that gave up: the rollout's failure
             raise_if_systemic(error)
             logger.info("a rollout ended early: %s", error)
-            return Trajectory(tuple(rounds), error=f"{type(error).__name__}: {str(error)[:500]}")
+            said = f"{type(error).__name__}: {str(error)[:500]}"
+            return Trajectory(tuple(rounds), error=said, outage=is_outage(error))
         return Trajectory(tuple(rounds))
 
     async def _round(self, example: dspy.Example, rollout: int, rounds: list[Round]) -> Round:
@@ -115,8 +117,8 @@ class RejectionSampling(dspy.Module):
         attempt = "\n".join(f"{name}: {value}" for name, value in outputs.items())
         with charged_to("verifier"):
             measured = await self._measured(example, prediction, reference)
-            verdict = await self.verifier.acall(
-                problem=problem, attempt=attempt, measured=measured, reference=reference
+            verdict = await call(
+                self.verifier, problem=problem, attempt=attempt, measured=measured, reference=reference
             )
         return Round(
             outputs=outputs,

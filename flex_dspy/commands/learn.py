@@ -90,6 +90,8 @@ def _optimizer(arguments: argparse.Namespace, task: Task, lms: dict[str, dspy.LM
         window=arguments.window,
         checkpoint_every=arguments.checkpoint_every,
         study=arguments.study,
+        reference=not arguments.without_reference,
+        retry_failed=arguments.retry_failed,
         seed=arguments.seed,
         measures=task.measures,
         progress=not arguments.quiet,

@@ -36,7 +36,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import reduce
 from io import FileIO
-from itertools import accumulate, count
+from itertools import accumulate, chain, count
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -328,9 +328,12 @@ class _Files:
 
     def content(self) -> list[Path]:
         """All that belongs to the library: snapshot, journal, what was observed, and what is known of its versions."""
-        beside = (f"{self.stem}.{kind}" for kind in ("versions.jsonl", "outcomes.jsonl", "value.json"))
-        observed = sorted(self.snapshot.parent.glob(f"{glob.escape(self.stem)}.observed*.jsonl"))
-        return [self.snapshot, self.journal, *map(self.snapshot.with_name, beside), *observed]
+        beside = (
+            f"{self.stem}.{kind}" for kind in ("versions.jsonl", "failures.jsonl", "outcomes.jsonl", "value.json")
+        )
+        patterns = ("observed*.jsonl", "version-*.kept")
+        found = (self.snapshot.parent.glob(f"{glob.escape(self.stem)}.{pattern}") for pattern in patterns)
+        return [self.snapshot, self.journal, *map(self.snapshot.with_name, beside), *sorted(chain(*found))]
 
 
 # -- the journal -------------------------------------------------------------------------------------------

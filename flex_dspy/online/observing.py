@@ -16,6 +16,7 @@ from flex_dspy.libraries.observed import Observation
 from flex_dspy.programs.rejection_sampling import UNVERIFIED, WORKINGS
 from flex_dspy.programs.steps import readable
 from flex_dspy.programs.verifier import Verifier
+from flex_dspy.running import call
 from flex_dspy.scoring import redact
 from flex_dspy.trajectory import Feedback, Round
 
@@ -119,7 +120,7 @@ async def judged(seen: Observation, verifier: Verifier) -> Round:
     attempt = "\n".join(f"{name}: {text}" for name, text in seen.outputs.items())
     if seen.score is None:
         told = f"{attempt}\n\n{_SAID}\n{seen.feedback}"
-        accepted = bool((await verifier.acall(problem=seen.problem, attempt=told, reference=seen.reference)).accepted)
+        accepted = bool((await call(verifier, problem=seen.problem, attempt=told, reference=seen.reference)).accepted)
     else:
         accepted = verifier.passes(Feedback(seen.score, seen.feedback, seen.failed, seen.accepted))
     feedback, redacted = redact(seen.feedback, seen.reference, attempt, verifier.normalize)

@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import sqlite3
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -106,3 +107,20 @@ def brief(error: Exception, uri: str) -> str:
 def without_login(uri: str) -> str:
     """A text with the user and password cut out of the addresses in it."""
     return _URI_LOGIN.sub("", uri)
+
+
+def pages(search: Any, *args: Any, **kwargs: Any) -> Iterator[Any]:
+    """All results of a search, page by page.
+
+    Args:
+        search: A method of MLflow's client that takes a ``page_token``.
+        *args: Its arguments.
+        **kwargs: Its settings.
+    """
+    token = None
+    while True:
+        page = search(*args, **kwargs, page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
