@@ -35,7 +35,7 @@ from flex_dspy.lessons import LessonWriter, Proposal
 from flex_dspy.libraries.experience import Commit, Edit, Precedent, Tally
 from flex_dspy.libraries.failures import Failure, FailureLog
 from flex_dspy.libraries.library import ExperienceLibrary
-from flex_dspy.libraries.memory_store import store_of
+from flex_dspy.libraries.memory_store import MemoryStore, store_of
 from flex_dspy.libraries.store import LibraryStore
 from flex_dspy.measuring.evaluation import Evaluation, Measure, aevaluate
 from flex_dspy.measuring.outcomes import OutcomeLog, outcome_of, outcomes_of
@@ -322,7 +322,10 @@ class _Run:
         self.again = f"{self.id} again"  # commits of examples that failed at first: a run of their own
         self.failures = FailureLog(self.store.path, self.id)
         self.failures.reconcile(self.done, _step_of(runs.get(self.again, 0), len(self.order)))
-        self.snapshots = {library.runs.get(self.id, 0): library for library in self.store.replayed}
+        replayed = _replayed(self.store)
+        self.snapshots = {library.runs.get(self.id, 0): library for library in replayed}
+        complete = (library for library in replayed if library.runs.get(self.id, 0) == len(self.order))
+        self.complete = next(complete, None)  # the library after the last example, if that was reached before
         self.held: list[tuple[int, Outcome]] = []  # failures since the last success, by step: not committed yet
         self.streak = Streak(has_worked=self.done > len(self.failures.standing))
         self.attempted = 0
@@ -337,7 +340,7 @@ class _Run:
         earlier = list(self.failures.standing) if self.settings.retry_failed else []
         doubtful = self._doubtful() if self.settings.retry_failed else []
         is_due = [stop for stop in self.stops if self.done <= stop and self.log.get(stop) is None]
-        if not (is_due or earlier or doubtful):
+        if not (is_due or earlier or doubtful or self._has_more()):
             return self.store.library
         tracker = self.settings.tracker
         if tracker is not None:
@@ -359,8 +362,10 @@ class _Run:
         for start, stop in pairwise([0, *self.stops]):
             if stop in due:
                 await self._reach(stop, start, bar)
-            has_changed = stop == last and await self._retry(earlier)
-            if stop in due or has_changed:
+            if stop == last and earlier:
+                self._pass_over()
+                await self._retry(earlier)
+            if stop in due or (stop == last and self._has_more()):
                 await self._publish(stop)
 
     def _bar(self, done: int) -> tqdm[Any]:
@@ -382,7 +387,6 @@ class _Run:
         if stop == self.stops[-1] and not self.streak.has_worked and self.settings.retry_failed:
             self._tell_held()
             raise ModelError(self._all_failed())
-        self._pass_over()
 
     async def _segment(self, start: int, stop: int, bar: tqdm[Any]) -> None:
         """Learn from the next example to ``stop``.
@@ -502,15 +506,18 @@ class _Run:
         self.done = self.held[-1][0]
         self.held.clear()
 
-    async def _retry(self, earlier: Sequence[Failure]) -> bool:
-        """Attempt again what failed in an earlier call; whether the library has changed.
+    def _has_more(self) -> bool:
+        """Whether an example that failed at first was learned from since the last version."""
+        return self.again in self.store.library.runs and self.store.library.hash != self._last_hash()
+
+    async def _retry(self, earlier: Sequence[Failure]) -> None:
+        """Attempt again what failed in an earlier call.
 
         All see one snapshot: the library after the last example. It is found again after a kill, as no version is
         published on the way. Each pass over the failures has numbers of its own, above those of the pass before.
         """
         total, before = len(self.order), self.store.library
-        complete = (library for library in self.store.replayed if library.runs.get(self.id, 0) == total)
-        seen = next(complete, before)
+        seen = self.complete or before
         offset = -(-before.runs.get(self.again, 0) // total) * total
         gate = asyncio.Semaphore(self.settings.concurrency)
         examples = [self.order[failure.step - 1] for failure in earlier]
@@ -528,7 +535,6 @@ class _Run:
                 self.streak.end()
         finally:
             await _cancel(tasks)
-        return seen is not self.store.library and self.store.library.hash != self._last_hash()
 
     def _all_failed(self) -> str:
         failures = self.failures.standing
@@ -550,8 +556,9 @@ class _Run:
 
     async def _publish(self, step: int) -> None:
         """Write the library's file, measure the version, log it. Interrupted, it is done again to the same end."""
+        probe = await self._probe() if self.held else None
         library = self.store.checkpoint(self._last_hash())
-        evaluation = await self._measured(library)
+        evaluation = probe or await self._measured(library)
         numbers = evaluation.metrics() if evaluation else {}
         if numbers.get("errors"):
             self.log.keep(library)  # to be measured again
@@ -559,6 +566,15 @@ class _Run:
         if self.settings.tracker is not None:
             self.settings.tracker.log_version(version)
         self._say(self.log.add(step, library, version.metrics))
+
+    async def _probe(self) -> Evaluation | None:
+        """Measure before the last failures are committed: that shows whether the model works."""
+        evaluation = await self._measured(self.store.library)
+        if evaluation is not None and evaluation.metrics()["errors"] == len(evaluation.records):
+            self._tell_held()
+            raise ModelError(f"all validation examples failed; the last one said: {evaluation.records[-1].error}")
+        self._pass_over()
+        return evaluation
 
     def _version(
         self, library: ExperienceLibrary, step: int, numbers: Mapping[str, float], evaluation: Evaluation | None
@@ -682,6 +698,13 @@ def stops(total: int, every: int | None) -> list[int]:
     first = total if total <= 50 else min(50, total // 4)  # few examples are too few for a version on the way
     spread = np.geomspace(first, total, DEFAULT_VERSIONS)
     return sorted({0, *(round(float(value)) for value in spread), total})
+
+
+def _replayed(store: LibraryStore | MemoryStore) -> tuple[ExperienceLibrary, ...]:
+    """The snapshots since the last checkpoint; a store knows only those from before it was opened."""
+    if isinstance(store, MemoryStore) or (store.replayed and store.replayed[-1] is store.library):
+        return store.replayed
+    return LibraryStore(store.path).replayed
 
 
 async def _cancel(tasks: Collection[asyncio.Task[Any]]) -> None:

@@ -22,6 +22,7 @@ from flex_dspy.libraries.library_file import write_atomically
 from flex_dspy.libraries.store import LibraryStore
 from flex_dspy.models.spending import Ledger
 from flex_dspy.tasks import Task, get_task
+from flex_dspy.versioning.best import best_text
 from flex_dspy.versioning.datasets import DatasetInfo
 from flex_dspy.versioning.mlflow_store import without_login
 from flex_dspy.versioning.tracking import MLflowTracker
@@ -72,11 +73,19 @@ def _learn(
     if optimizer.failures:
         last = optimizer.failures[-1]
         print(f"{len(optimizer.failures)} examples gave nothing; the last, {last.example_id}: {last.error[:200]}")
+        if arguments.retry_failed:
+            print("the same command attempts them again")
     print(*["", *(record.text() for record in optimizer.versions)], sep="\n")
     if val.examples:
         print(f"figure   {folder / 'library.png'}")
     if optimizer.tracker is not None:
-        print(f"MLflow   {optimizer.tracker.registered_name}@best, {optimizer.tracker.registered_name}@newest")
+        tracker = optimizer.tracker
+        run_id = tracker.run_id or _read_text(tracker.run_file)  # a finished run is not started again
+        print(f"MLflow   {best_text(tracker.registered_name, run_id, tracker.tracking_uri, tracker.max_errors)}")
+
+
+def _read_text(path: Path | None) -> str:
+    return path.read_text(encoding="utf-8").strip() if path is not None and path.exists() else ""
 
 
 def _optimizer(arguments: argparse.Namespace, task: Task, lms: dict[str, dspy.LM]) -> ForwardLearning:

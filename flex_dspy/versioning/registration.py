@@ -88,7 +88,7 @@ def set_aliases(client: Any, registered: Any, max_errors: float = MAX_ERRORS) ->
     if newest is None or number > int(newest.version):
         client.set_registered_model_alias(name, NEWEST, str(number))
     best = _holder(client, name, BEST)
-    if not _is_comparable(registered.tags, max_errors):
+    if not is_comparable(registered.tags, max_errors):
         return
     if (best is None or number > int(best.version)) and _is_better(registered.tags, best.tags if best else None):
         client.set_registered_model_alias(name, BEST, str(number))
@@ -107,7 +107,7 @@ def choose_best(client: Any, registered: Any, max_errors: float = MAX_ERRORS) ->
     holder = _holder(client, name, BEST)
     if holder is not None and not _same_set(registered.tags, holder.tags):
         return
-    rivals = [each for each in versions_of(client, name) if _is_comparable(each.tags, max_errors)]
+    rivals = [each for each in versions_of(client, name) if is_comparable(each.tags, max_errors)]
     rivals = [each for each in rivals if _same_set(registered.tags, each.tags)]
     if rivals:
         best = max(rivals, key=lambda each: (float(each.tags["accuracy"]), -int(each.version)))
@@ -121,7 +121,7 @@ def versions_of(client: Any, name: str) -> list[Any]:
     return list(pages(client.search_model_versions, f"name = '{name}'"))
 
 
-def _is_comparable(tags: Mapping[str, str], max_errors: float) -> bool:
+def is_comparable(tags: Mapping[str, str], max_errors: float) -> bool:
     """Whether a version was measured, with few enough errors."""
     return "accuracy" in tags and float(tags.get("error_share", 0)) <= max_errors
 
