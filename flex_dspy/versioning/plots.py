@@ -125,14 +125,18 @@ def _mark_errors(axes: Any, points: Sequence[CurvePoint]) -> None:
     axes.plot(
         [point.examples for point in points], [point.accuracy for point in points], linestyle="none", marker="o",
         markersize=8, markerfacecolor="white", markeredgecolor=CURVE, markeredgewidth=1.6,
-        label="measured with errors, which count as wrong",
+        label="measured with errors",
     )  # fmt: skip
     for point in points:
         axes.annotate(
             _errors_text(point).removeprefix(", "), (point.examples, point.high), xytext=(0, 5),
             textcoords="offset points", color=MUTED, fontsize=9, ha="center", va="bottom", annotation_clip=False,
         )  # fmt: skip
-    axes.legend(loc="lower right", frameon=False, fontsize=9.5, labelcolor=MUTED)
+    # Above the axes: nothing is drawn there.
+    axes.legend(
+        loc="lower right", bbox_to_anchor=(1.02, 1), borderaxespad=0.3, frameon=False, fontsize=9.5, labelcolor=MUTED,
+        handletextpad=0.2,
+    )  # fmt: skip
 
 
 def _errors_text(point: CurvePoint) -> str:

@@ -15,8 +15,8 @@ import pytest
 from flex_dspy.cli import main
 from flex_dspy.errors import LibraryFormatError, ModelError
 from flex_dspy.examples import example_id
-from flex_dspy.learning import Failure, ForwardLearning
-from flex_dspy.libraries.failures import FailureLog
+from flex_dspy.learning import ForwardLearning
+from flex_dspy.libraries.failures import Failure, FailureLog
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.store import LibraryStore
 from flex_dspy.programs import Actor

@@ -35,6 +35,10 @@ def believing(role, inputs, messages):
     if role == "verifier":
         even = int(re.search(r"Case (\d+)", inputs["problem"])[1]) % 2 == 0
         return {"accepted": even, "feedback": "Well done." if even else "Something was forgotten."}
+    if role == "critic":
+        return {
+            "lesson": {"category": "operation", "method": f"Multiply. {inputs['problem']}", "rules": [{"text": "Do."}]}
+        }
     return student(role, inputs, messages)
 
 
@@ -57,16 +61,15 @@ def optimizer(path: Path | None = None, **settings) -> ForwardLearning:
 
 
 def test_no_prompt_holds_a_reference_answer_and_the_verifier_decides(server, tmp_path):
-    learning = optimizer(tmp_path / "library.json")
+    learning = optimizer(tmp_path / "library.json", window=1)
     learned = learning.compile(Actor("problem -> answer: int"), trainset=TRAIN, valset=VAL)
     assert learning.failures == []
     prompts = json.dumps([request.messages for request in server.requests])
     assert "7741" not in prompts
     assert {request.role for request in server.requests} == {"actor", "verifier", "critic", "updater"}
     assert all("reference" not in request.inputs for request in server.of("verifier"))
-    assert {
-        request.inputs["reference"] for request in server.of("critic") if "Case 1:" in request.inputs["problem"]
-    } == {"(not known)"}
+    known = {request.inputs["reference"] for request in server.of("critic")}
+    assert known == {"(not known)", *(f"{n * 3 + 1} {UNVERIFIED}" for n in range(0, 8, 2))}
     assert measured.asked == {example.problem for example in VAL}  # the metric measures, and decides nothing
 
     library = learned.retriever.library
@@ -75,7 +78,7 @@ def test_no_prompt_holds_a_reference_answer_and_the_verifier_decides(server, tmp
     for n, example in enumerate(TRAIN):
         answer = precedents[example.problem]
         assert answer == (f"{n * 3 + 1} {UNVERIFIED}" if n % 2 == 0 else "")
-    assert library.sizes() == {"golden": 4, "warning": 4, "mixed": 0} or sum(library.sizes().values()) > 0
+    assert {zone for zone, count in library.sizes().items() if count} == {"golden", "warning"}
 
 
 def test_the_run_is_another_one_and_says_so(server):
@@ -116,7 +119,7 @@ def test_offline_experts_need_reference_answers():
     task = get_task("uspto50k")
     with dspy.context(lm=language_model("offline", expert="chemist")):
         learning = ForwardLearning(task.metric, reference=False, progress=False)
-        with pytest.raises(ConfigurationError, match="the verifier is an offline expert.*--verifier-lm"):
+        with pytest.raises(ConfigurationError, match=r"the verifier is an offline expert.*--verifier-lm"):
             learning.compile(task.actor(), trainset=task.load("train").examples[:2])
 
 
