@@ -35,7 +35,9 @@ class Streak:
         self._failures += 1
         self._outages = self._outages + 1 if outage else 0
         if not self.has_worked and self._failures >= HOPELESS:
-            raise ModelError(f"the first {HOPELESS} examples all failed; the last one said: {error}")
+            raise ModelError(
+                f"the first {HOPELESS} examples all failed; the last one said: {error}. The same call begins with them"
+            )
         if self._outages >= HOPELESS:
             raise ModelError(
                 f"{HOPELESS} attempts in a row met a model that does not work; the last one said: {error}. What was "

@@ -72,7 +72,9 @@ def _learn(
         print(f"\nlibrary  {folder / 'library.json'}")
     if optimizer.failures:
         last = optimizer.failures[-1]
-        print(f"{len(optimizer.failures)} examples gave nothing; the last, {last.example_id}: {last.error[:200]}")
+        number = len(optimizer.failures)
+        examples = f"{number} example{'s' * (number > 1)}"
+        print(f"{examples} gave nothing; the last, {last.example_id}: {last.error[:200]}")
         if arguments.retry_failed:
             print("the same command attempts them again")
     print(*["", *(record.text() for record in optimizer.versions)], sep="\n")
