@@ -380,7 +380,7 @@ class _Run:
         they are attempted once more, from the first of them, as a resumed run would.
         """
         await self._segment(start, stop, bar)
-        if any(outcome.outage for _, outcome in self.held):
+        if self._is_in_outage():
             bar.update(-len(self.held))
             self.held.clear()
             await self._segment(start, stop, bar)
@@ -490,6 +490,10 @@ class _Run:
             self._tell_held()
             raise
 
+    def _is_in_outage(self) -> bool:
+        """Whether a model could not be reached since the last success."""
+        return any(outcome.outage for _, outcome in self.held)
+
     def _held_failures(self) -> list[Failure]:
         return [Failure(example_id(self.order[step - 1]), outcome.error, step) for step, outcome in self.held]
 
@@ -556,7 +560,8 @@ class _Run:
 
     async def _publish(self, step: int) -> None:
         """Write the library's file, measure the version, log it. Interrupted, it is done again to the same end."""
-        probe = await self._probe() if self.held else None
+        probe = await self._probe() if self._is_in_outage() else None
+        self._pass_over()
         library = self.store.checkpoint(self._last_hash())
         evaluation = probe or await self._measured(library)
         numbers = evaluation.metrics() if evaluation else {}
@@ -573,7 +578,6 @@ class _Run:
         if evaluation is not None and evaluation.metrics()["errors"] == len(evaluation.records):
             self._tell_held()
             raise ModelError(f"all validation examples failed; the last one said: {evaluation.records[-1].error}")
-        self._pass_over()
         return evaluation
 
     def _version(
