@@ -153,6 +153,11 @@ def _add_learning(learn: argparse.ArgumentParser) -> None:
     data.add_argument("--val-samples", type=_positive, metavar="N", help="measure on a random N of them")
     loop = learn.add_argument_group("learning")
     loop.add_argument("--study", action="store_true", help="learn from reference answers, without attempts")
+    loop.add_argument(
+        "--without-reference",
+        action="store_true",
+        help="learn without reference answers: the verifier decides, and lessons are not verified",
+    )
     loop.add_argument("--rounds", type=_positive, default=5, metavar="N", help="rounds a rollout (default 5)")
     loop.add_argument(
         "--rollouts", type=_positive, metavar="N", help="rollouts an example (default 3; 1 offline, which repeats)"
@@ -178,6 +183,13 @@ def _add_learning(learn: argparse.ArgumentParser) -> None:
     again = run.add_mutually_exclusive_group()
     again.add_argument("--resume", action="store_true", help="go on with a run; an error if there is none")
     again.add_argument("--fresh", action="store_true", help="start anew; what is there is moved aside")
+    run.add_argument(
+        "--retry-failed",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="attempt again what failed in an earlier run of the command, and measure again what was measured with "
+        "errors (default)",
+    )
 
 
 def _add_evaluation(evaluate: argparse.ArgumentParser) -> None:

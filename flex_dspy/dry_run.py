@@ -127,7 +127,7 @@ def estimate(
     runs = len(trainset) * optimizer.epochs
     versions = len(stops(runs, optimizer.checkpoint_every)) if runs else 0
     measured = versions * len(valset)
-    known = bool(trainset) and bool(_reference(trainset[0], actor))
+    known = optimizer.reference and bool(trainset) and bool(_reference(trainset[0], actor))
     calls = {"validation": (measured, measured), **_calls(optimizer, runs, known)}
     examples = {"validation": valset}
     ranges = [

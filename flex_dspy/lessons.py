@@ -18,7 +18,7 @@ from flex_dspy.models.spending import Ledger
 from flex_dspy.programs.critic import Critic
 from flex_dspy.programs.task_description import describe_task
 from flex_dspy.programs.updater import Updater
-from flex_dspy.running import known_to
+from flex_dspy.running import call, known_to
 from flex_dspy.search.indexes import words_of
 from flex_dspy.search.retrieval import nearest_lessons
 from flex_dspy.trajectory import Trajectory
@@ -70,7 +70,7 @@ class LessonWriter:
         entries = [library[entry_id] for entry_id in dict.fromkeys(shown) if entry_id in library]
         with self.ledger.role("critic"):
             told = known_to(self.critic, task=describe_task(self.program), shown=entries, steps=self.steps)
-            distilled = await self.critic.acall(precedent=precedent, trajectory=trajectory, **told)
+            distilled = await call(self.critic, precedent=precedent, trajectory=trajectory, **told)
         lesson: Experience = distilled.experience
         corrects: str = distilled.get("corrects") or ""
         nearest = nearest_lessons(library, lesson, NEAREST)
@@ -81,8 +81,7 @@ class LessonWriter:
     async def _decide(self, lesson: Experience, nearest: Sequence[Experience], corrects: str = "") -> Edit:
         with self.ledger.role("updater"):
             told = known_to(self.updater, task=describe_task(self.program), corrects=corrects)
-            decided = await self.updater.acall(lesson=lesson, nearest=nearest, **told)
-        edit: Edit = decided.edit
+            edit: Edit = (await call(self.updater, lesson=lesson, nearest=nearest, **told)).edit
         return edit
 
     async def settle(

@@ -16,6 +16,7 @@ from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
 import dspy
+from dspy.clients.base_lm import BaseLM
 from dspy.utils.exceptions import (
     AdapterParseError,
     ContextWindowExceededError,
@@ -198,11 +199,48 @@ def run_sync(coroutine: Coroutine[Any, Any, T]) -> T:
 
 
 async def call(program: dspy.Module, **inputs: Any) -> dspy.Prediction:
-    """Call a program on the event loop if it can, else on a thread."""
-    if hasattr(program, "aforward"):
+    """Call a program on the event loop if it and its models can, else on a thread.
+
+    Raises:
+        ConfigurationError: If a model can only be called synchronously, and the program only asynchronously.
+    """
+    model = _synchronous_model(program)
+    if hasattr(program, "aforward") and model is None:
         return await program.acall(**inputs)
+    if model is not None and not hasattr(type(program), "forward"):
+        raise ConfigurationError(
+            f"{type(program).__name__} has only aforward, and its model {type(model).__name__} only a synchronous "
+            "forward: give the program a forward, or the model an aforward (a dspy.LM with an engine: an async_engine)"
+        )
     run = functools.partial(contextvars.copy_context().run, program, **inputs)
     return await asyncio.get_running_loop().run_in_executor(_THREADS, run)
+
+
+def _synchronous_model(program: dspy.Module) -> Any | None:
+    """The first of a program's models that DSPy cannot call asynchronously, if there is one."""
+    models = (predictor.lm or dspy.settings.lm for _, predictor in program.named_sub_modules(dspy.Predict))
+    return next((model for model in models if is_synchronous(model)), None)
+
+
+def is_synchronous(model: Any) -> bool:
+    """Whether a model can be called synchronously alone.
+
+    Such is a subclass that has its own ``forward`` and no ``aforward`` of its own, and a ``dspy.LM`` with an engine and
+    no ``async_engine``.
+    """
+    if not isinstance(model, BaseLM):
+        return False
+    engine = getattr(model, "_engine_spec", "auto")
+    if not isinstance(engine, str) and getattr(model, "_async_engine_spec", None) is None:
+        return True
+    pairs = (("forward", "aforward"), ("__call__", "acall"))
+    return any(_has_own(model, plain) and not _has_own(model, asynchronous) for plain, asynchronous in pairs)
+
+
+def _has_own(model: BaseLM, method: str) -> bool:
+    """Whether a model has another method of this name than DSPy's base class."""
+    base = dspy.LM if isinstance(model, dspy.LM) else BaseLM
+    return method in vars(model) or getattr(type(model), method) is not getattr(base, method)
 
 
 def lean() -> AbstractContextManager[None]:

@@ -53,10 +53,12 @@ class Trajectory:
     Attributes:
         rounds: Its rounds, in order.
         error: What broke the rollout off, if anything did: a bad rollout is data, not a crash.
+        outage: Whether that was a model that could not be reached, and not the answer that it gave.
     """
 
     rounds: tuple[Round, ...] = ()
     error: str = ""
+    outage: bool = False
 
     @property
     def solved(self) -> bool:

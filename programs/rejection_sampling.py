@@ -11,6 +11,7 @@ import dspy
 from flex_dspy.errors import ConfigurationError
 from flex_dspy.examples import problem_of, problem_text, reference_of, value_text
 from flex_dspy.models.adapter import reading_answers
+from flex_dspy.models.lm import is_outage
 from flex_dspy.models.spending import charged_to
 from flex_dspy.programs.actor import Actor
 from flex_dspy.programs.experienced import ExperiencedPredict, told
@@ -109,7 +110,7 @@ class RejectionSampling(dspy.Module):
         except Exception as error:  # no answer in the format, a server that gave up: the rollout's failure
             raise_if_systemic(error)
             logger.info("a rollout ended early: %s", error_text(error))
-            return Trajectory(tuple(rounds), error=error_text(error)[:500])
+            return Trajectory(tuple(rounds), error=error_text(error)[:500], outage=is_outage(error))
         return Trajectory(tuple(rounds))
 
     async def _round(self, example: dspy.Example, rollout: int, rounds: list[Round]) -> Round:
@@ -121,8 +122,8 @@ class RejectionSampling(dspy.Module):
         with charged_to("verifier"):
             measured = await self._measured(example, prediction, reference)
             told = known_to(self.verifier, task=describe_task(self.actor))
-            verdict = await self.verifier.acall(
-                problem=problem, attempt=attempt, measured=measured, reference=reference, **told
+            verdict = await call(
+                self.verifier, problem=problem, attempt=attempt, measured=measured, reference=reference, **told
             )
         return Round(
             outputs=outputs,

@@ -23,6 +23,7 @@ from flex_dspy.libraries.store import LibraryStore
 from flex_dspy.models.spending import Ledger
 from flex_dspy.secrets import redact_values
 from flex_dspy.tasks import Task, get_task
+from flex_dspy.versioning.best import best_text
 from flex_dspy.versioning.datasets import DatasetInfo
 from flex_dspy.versioning.tracking import MLflowTracker
 from flex_dspy.versioning.unlogged import FOLDER
@@ -77,13 +78,23 @@ def _learn(
         print(f"\nlibrary  {folder / 'library.json'}")
     if optimizer.failures:
         last = optimizer.failures[-1]
-        print(f"{len(optimizer.failures)} examples gave nothing; the last, {last.example_id}: {last.error[:200]}")
+        number = len(optimizer.failures)
+        examples = f"{number} example{'s' * (number > 1)}"
+        print(f"{examples} gave nothing; the last, {last.example_id}: {last.error[:200]}")
+        if arguments.retry_failed:
+            print("the same command attempts them again")
     print(*["", *(record.text() for record in optimizer.versions)], sep="\n")
     if val.examples:
         print(f"figure   {folder / 'library.png'}")
     if optimizer.tracker is not None:
         _refuse_missing(optimizer.tracker, folder)
-        print(f"MLflow   {optimizer.tracker.registered_name}@best, {optimizer.tracker.registered_name}@newest")
+        tracker = optimizer.tracker
+        run_id = tracker.run_id or _read_text(tracker.run_file)  # a finished run is not started again
+        print(f"MLflow   {best_text(tracker.registered_name, run_id, tracker.tracking_uri, tracker.max_errors)}")
+
+
+def _read_text(path: Path | None) -> str:
+    return path.read_text(encoding="utf-8").strip() if path is not None and path.exists() else ""
 
 
 def _optimizer(arguments: argparse.Namespace, task: Task, lms: dict[str, dspy.LM]) -> ForwardLearning:
@@ -97,6 +108,8 @@ def _optimizer(arguments: argparse.Namespace, task: Task, lms: dict[str, dspy.LM
         window=arguments.window,
         checkpoint_every=arguments.checkpoint_every,
         study=arguments.study,
+        reference=not arguments.without_reference,
+        retry_failed=arguments.retry_failed,
         seed=arguments.seed,
         measures=task.measures,
         progress=not arguments.quiet,

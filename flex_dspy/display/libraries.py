@@ -16,6 +16,7 @@ from flex_dspy.display.molecules import found_in
 from flex_dspy.libraries.diffing import EntryChange, LibraryDiff, Removed
 from flex_dspy.libraries.experience import Experience
 from flex_dspy.libraries.library import ExperienceLibrary
+from flex_dspy.measuring.answer_errors import errors_text
 from flex_dspy.measuring.intervals import written
 from flex_dspy.versioning.versions import VersionRecord
 
@@ -190,6 +191,7 @@ def _accuracy(metrics: Mapping[str, float]) -> tuple[Markup | None, Markup | Non
         return None, None
     bounds = [metrics[name] for name in ("accuracy_low", "accuracy_high") if name in metrics]
     text = with_interval(metrics["accuracy"], *bounds) + (f" on {metrics['n']:,.0f}" if "n" in metrics else "")
+    text += errors_text(metrics)
     bar = html.bar([("good", metrics["accuracy"])])
     return Markup('<span class="fx-line">{}</span>').format(text), Markup('<div style="width:7rem">{}</div>').format(
         bar

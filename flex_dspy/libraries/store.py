@@ -36,7 +36,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import reduce
 from io import FileIO
-from itertools import accumulate, count
+from itertools import accumulate, chain, count
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -328,10 +328,11 @@ class _Files:
 
     def content(self) -> list[Path]:
         """All that belongs to the library: snapshot, journal, what was observed, and what is known of its versions."""
-        beside = (f"{self.stem}.{kind}" for kind in ("versions.jsonl", "outcomes.jsonl", "value.json"))
-        names = (f"{glob.escape(self.stem)}.{pattern}" for pattern in ("outcomes.*.jsonl", "observed*.jsonl"))
-        parts = [path for name in names for path in sorted(self.snapshot.parent.glob(name))]
-        return [self.snapshot, self.journal, *map(self.snapshot.with_name, beside), *parts]
+        kinds = ("versions.jsonl", "failures.jsonl", "outcomes.jsonl", "value.json")
+        patterns = ("outcomes.*.jsonl", "observed*.jsonl", "version-*.kept")
+        found = (self.snapshot.parent.glob(f"{glob.escape(self.stem)}.{pattern}") for pattern in patterns)
+        beside = (self.snapshot.with_name(f"{self.stem}.{kind}") for kind in kinds)
+        return [self.snapshot, self.journal, *beside, *sorted(chain(*found))]
 
 
 # -- the journal -------------------------------------------------------------------------------------------

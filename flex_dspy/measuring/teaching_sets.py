@@ -25,7 +25,7 @@ from flex_dspy.libraries.library_file import write_atomically
 from flex_dspy.models.spending import Ledger
 from flex_dspy.programs.critic import Critic
 from flex_dspy.programs.rejection_sampling import RejectionSampling
-from flex_dspy.running import lean, raise_if_systemic, run_sync
+from flex_dspy.running import call, lean, raise_if_systemic, run_sync
 from flex_dspy.scoring import Metric
 from flex_dspy.search.retrieval import nearest_lessons, pinned, retrievers
 from flex_dspy.secrets import error_text
@@ -139,7 +139,7 @@ def updater_examples(
         async with gate:
             try:
                 with charged.role("critic"):
-                    return (await writer.acall(**example.inputs())).experience
+                    return (await call(writer, **example.inputs())).experience
             except Exception as error:
                 raise_if_systemic(error)
                 logger.warning("a rollout was passed over: %s", error_text(error))

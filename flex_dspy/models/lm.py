@@ -301,6 +301,14 @@ def is_transient(error: BaseException) -> bool:
 _CLIENTS = ("httpx", "httpcore", "aiohttp")
 
 
+def is_outage(error: BaseException) -> bool:
+    """Whether a model could not be reached, or its server failed: that says nothing about the question.
+
+    A custom model raises whatever its own client raises: a lost connection or a timeout is an ``OSError``.
+    """
+    return is_transient(error) or isinstance(error, OSError)
+
+
 def retry_after(error: BaseException | None) -> float | None:
     """Seconds after which a provider asks to be asked again; None where it does not say.
 

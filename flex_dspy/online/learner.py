@@ -39,8 +39,9 @@ from typing import Any
 import dspy
 
 from flex_dspy.errors import BudgetError, ConfigurationError
-from flex_dspy.learning import Failure, Outcome, model_names
+from flex_dspy.learning import Outcome, model_names
 from flex_dspy.lessons import LessonWriter
+from flex_dspy.libraries.failures import Failure
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.memory_store import store_of
 from flex_dspy.libraries.observed import ObservationJournal, claim

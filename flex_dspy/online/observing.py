@@ -16,7 +16,7 @@ from flex_dspy.libraries.observed import Observation
 from flex_dspy.programs.rejection_sampling import UNVERIFIED, WORKINGS
 from flex_dspy.programs.steps import readable
 from flex_dspy.programs.verifier import Verifier
-from flex_dspy.running import known_to
+from flex_dspy.running import call, known_to
 from flex_dspy.scoring import redact
 from flex_dspy.signatures.lessons import RELIED_ON
 from flex_dspy.text import sound_text
@@ -123,9 +123,8 @@ async def judged(seen: Observation, verifier: Verifier, task: str = "") -> Round
     attempt = "\n".join(f"{name}: {text}" for name, text in seen.outputs.items())
     if seen.score is None:
         told = f"{attempt}\n\n{_SAID}\n{seen.feedback}"
-        verdict = await verifier.acall(
-            problem=seen.problem, attempt=told, reference=seen.reference, **known_to(verifier, task=task)
-        )
+        known = known_to(verifier, task=task)
+        verdict = await call(verifier, problem=seen.problem, attempt=told, reference=seen.reference, **known)
         accepted = bool(verdict.accepted)
     else:
         accepted = verifier.passes(Feedback(seen.score, seen.feedback, seen.failed, seen.accepted))

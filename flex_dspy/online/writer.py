@@ -16,9 +16,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from flex_dspy.errors import BudgetError, ModelError
-from flex_dspy.learning import Failure, Outcome
+from flex_dspy.learning import Outcome
 from flex_dspy.lessons import LessonWriter
 from flex_dspy.libraries.experience import Commit, Edit
+from flex_dspy.libraries.failures import Failure
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.memory_store import MemoryStore
 from flex_dspy.libraries.observed import Observation, ObservationJournal

@@ -6,12 +6,13 @@ It is asked once and then remembered, so that the hundredth version of a run cos
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from flex_dspy.libraries.library import ExperienceLibrary
+from flex_dspy.versioning.mlflow_store import pages
 from flex_dspy.versioning.plots import CurvePoint
 from flex_dspy.versioning.registry import LIBRARY_FILE
 from flex_dspy.versioning.version import Version, point
@@ -41,12 +42,12 @@ class Logged:
     def read(cls, client: Any, experiment_id: str, run_id: str, name: str) -> Logged:
         """Ask the store what a continued run, or an interrupted try, has left there."""
         run = client.get_run(run_id)
-        models = list(_pages(
+        models = list(pages(
             client.search_logged_models, [experiment_id], filter_string=f"source_run_id = '{run_id}'"
         ))  # fmt: skip
-        own = _pages(client.search_runs, [experiment_id], f"tags.`mlflow.parentRunId` = '{run_id}'")
+        own = pages(client.search_runs, [experiment_id], f"tags.`mlflow.parentRunId` = '{run_id}'")
         runs = {each.data.tags["flex_dspy.model_id"]: each.info.run_id for each in own}
-        versions = _pages(client.search_model_versions, f"name = '{name}'")
+        versions = pages(client.search_model_versions, f"name = '{name}'")
         ids = {model.model_id for model in models}
         logged = cls(
             models={(model.params["hash"], model.params["step"]): model for model in models},
@@ -58,7 +59,8 @@ class Logged:
             inputs={(each.dataset.name, each.dataset.digest) for each in run.inputs.dataset_inputs},
         )
         for model in models:
-            logged.note(int(model.params["step"]), {metric.key: metric.value for metric in model.metrics or ()})
+            metrics = sorted(model.metrics or (), key=lambda metric: metric.timestamp)  # the newest counts
+            logged.note(int(model.params["step"]), {metric.key: metric.value for metric in metrics})
         return logged
 
     def curve(self, version: Version) -> list[CurvePoint]:
@@ -109,14 +111,3 @@ def find_model(client: Any, experiment_id: str, wanted: str) -> Any | None:
         [experiment_id], filter_string=f"params.hash = '{wanted}' AND status = 'READY'", max_results=1
     )
     return found[0] if found else None
-
-
-def _pages(search: Any, *args: Any, **kwargs: Any) -> Iterator[Any]:
-    """All results of a search, page by page."""
-    token = None
-    while True:
-        page = search(*args, **kwargs, page_token=token)
-        yield from page
-        token = page.token
-        if not token:
-            return

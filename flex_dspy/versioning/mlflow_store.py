@@ -10,6 +10,7 @@ import sqlite3
 import ssl
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -153,3 +154,20 @@ def brief(error: Exception, uri: str) -> str:
     """The first line of an error, with no secret in it."""
     line = next(iter(str(error).splitlines()), type(error).__name__)
     return redact(line, url_secrets(uri)).rstrip(".")[:200].strip()
+
+
+def pages(search: Any, *args: Any, **kwargs: Any) -> Iterator[Any]:
+    """All results of a search, page by page.
+
+    Args:
+        search: A method of MLflow's client that takes a ``page_token``.
+        *args: Its arguments.
+        **kwargs: Its settings.
+    """
+    token = None
+    while True:
+        page = search(*args, **kwargs, page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from flex_dspy.measuring.answer_errors import errors_text
 from flex_dspy.measuring.intervals import written
 
 # Okabe and Ito's blue and vermilion: told apart with every common form of colour blindness, and in grey.
@@ -40,6 +41,7 @@ class CurvePoint:
         high: Upper end of its 95% interval.
         entries: Number of experiences in the library.
         n: Size of the validation set.
+        errors: Number of answers that are errors, which the accuracy counts as wrong.
     """
 
     examples: int
@@ -48,6 +50,7 @@ class CurvePoint:
     high: float
     entries: int
     n: int
+    errors: int = 0
 
 
 def learning_curve(points: Sequence[CurvePoint], path: Path, *, title: str, baseline: float | None = None) -> Path:
@@ -69,13 +72,14 @@ def learning_curve(points: Sequence[CurvePoint], path: Path, *, title: str, base
     learned = sorted((point for point in points if point.examples > 0), key=lambda point: point.examples)
     if not learned:
         raise ValueError("a learning curve needs a version that has learned from at least one example")
-    empty = [point.accuracy for point in points if point.examples == 0]
+    empty = [point for point in points if point.examples == 0]
+    doubt = ""
     if baseline is None and empty:
-        baseline = empty[0]
+        baseline, doubt = empty[0].accuracy, _errors_text(empty[0])
     figure, axes = new_axes()
     _draw_curve(axes, learned)
     if baseline is not None:
-        _draw_baseline(axes, baseline, written(baseline) if _are_shares(learned) else f"{baseline:.4g}")
+        _draw_baseline(axes, baseline, (written(baseline) if _are_shares(learned) else f"{baseline:.4g}") + doubt)
     _label_x(axes, learned)
     _label_y(axes, learned, baseline)
     _label_top(axes, learned, title)
@@ -107,10 +111,36 @@ def _draw_curve(axes: Any, points: Sequence[CurvePoint]) -> None:
     axes.fill_between(x, low, high, color=CURVE, alpha=0.13, linewidth=0)
     axes.errorbar(x, y, yerr=[below, above], fmt="none", ecolor=CURVE, elinewidth=1.1, capsize=2.5, alpha=0.7)
     axes.plot(x, y, color=CURVE, linewidth=2, marker="o", markersize=5.5)
+    _mark_errors(axes, [point for point in points if point.errors])
     axes.annotate(
         written(y[-1], *low, *high), (x[-1], y[-1]), xytext=(9, 0), textcoords="offset points", color=CURVE,
         fontsize=11, fontweight="bold", va="center", annotation_clip=False,
     )  # fmt: skip
+
+
+def _mark_errors(axes: Any, points: Sequence[CurvePoint]) -> None:
+    """Hollow markers for accuracies that count errors as wrong answers, and a legend that says so."""
+    if not points:
+        return
+    axes.plot(
+        [point.examples for point in points], [point.accuracy for point in points], linestyle="none", marker="o",
+        markersize=8, markerfacecolor="white", markeredgecolor=CURVE, markeredgewidth=1.6,
+        label="measured with errors",
+    )  # fmt: skip
+    for point in points:
+        axes.annotate(
+            _errors_text(point).removeprefix(", "), (point.examples, point.high), xytext=(0, 5),
+            textcoords="offset points", color=MUTED, fontsize=9, ha="center", va="bottom", annotation_clip=False,
+        )  # fmt: skip
+    # Above the axes: nothing is drawn there.
+    axes.legend(
+        loc="lower right", bbox_to_anchor=(1.02, 1), borderaxespad=0.3, frameon=False, fontsize=9.5, labelcolor=MUTED,
+        handletextpad=0.2,
+    )  # fmt: skip
+
+
+def _errors_text(point: CurvePoint) -> str:
+    return errors_text({"errors": point.errors})
 
 
 def _draw_baseline(axes: Any, baseline: float, text: str) -> None:

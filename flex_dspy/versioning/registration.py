@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from flex_dspy.measuring.answer_errors import MAX_ERRORS, error_share
+from flex_dspy.versioning.mlflow_store import pages
 from flex_dspy.versioning.version import Version, describe, identity
 
 MODEL_TYPE = "flex-library"
@@ -30,7 +32,7 @@ def register(client: Any, name: str, model: Any, run_id: str, version: Version) 
         # Not ``model_uri``: MLflow looks that up in the process's own store, which need not be this one.
         source=model.artifact_location,
         run_id=run_id,
-        tags={**_tags(version), "model_id": model.model_id},
+        tags={**_tags(version), "model_id": model.model_id, "learning_run": model.source_run_id},
         description=describe(version),
         model_id=model.model_id,
         await_creation_for=30,
@@ -52,10 +54,26 @@ def _tags(version: Version) -> dict[str, str]:
     tags = {"dataset": version.dataset, "dataset_digest": version.dataset_digest}
     if "accuracy" in version.metrics:
         tags["accuracy"] = str(float(version.metrics["accuracy"]))
+        tags["errors"] = f"{version.metrics.get('errors', 0):.0f}"
+        tags["error_share"] = f"{error_share(version.metrics):.4f}"
     return identity(version) | tags
 
 
-def set_aliases(client: Any, registered: Any) -> None:
+def update(client: Any, registered: Any, version: Version) -> Any:
+    """Say of a registered version what was measured of it again.
+
+    Returns:
+        MLflow's ``ModelVersion``, as it is now.
+    """
+    name, number = registered.name, str(registered.version)
+    for key, value in _tags(version).items():
+        if registered.tags.get(key) != value:
+            client.set_model_version_tag(name, number, key, value)
+    client.update_model_version(name, number, describe(version))
+    return client.get_model_version(name, number)
+
+
+def set_aliases(client: Any, registered: Any, max_errors: float = MAX_ERRORS) -> None:
     """Point ``newest`` and ``best`` at a registered version where it deserves them.
 
     Only a higher number can take an alias over, so that doing this again for an old version changes nothing.
@@ -63,14 +81,58 @@ def set_aliases(client: Any, registered: Any) -> None:
     Args:
         client: The store's client.
         registered: The version.
+        max_errors: Share of errors from which on a version cannot be ``best``.
     """
     name, number = registered.name, int(registered.version)
     newest = _holder(client, name, NEWEST)
     if newest is None or number > int(newest.version):
         client.set_registered_model_alias(name, NEWEST, str(number))
     best = _holder(client, name, BEST)
+    if not is_comparable(registered.tags, max_errors):
+        return
     if (best is None or number > int(best.version)) and _is_better(registered.tags, best.tags if best else None):
         client.set_registered_model_alias(name, BEST, str(number))
+
+
+def choose_best(client: Any, registered: Any, max_errors: float = MAX_ERRORS) -> None:
+    """Point ``best`` at the version that deserves it, after one was measured again.
+
+    Args:
+        client: The store's client.
+        registered: The version that was measured again. Where ``best`` is held in a contest on another validation set,
+            nothing changes.
+        max_errors: Share of errors from which on a version cannot be ``best``.
+    """
+    name = registered.name
+    holder = _holder(client, name, BEST)
+    if holder is not None and not _same_set(registered.tags, holder.tags):
+        return
+    rivals = [each for each in versions_of(client, name) if is_comparable(each.tags, max_errors)]
+    rivals = [each for each in rivals if _same_set(registered.tags, each.tags)]
+    if rivals:
+        best = max(rivals, key=lambda each: (float(each.tags["accuracy"]), -int(each.version)))
+        client.set_registered_model_alias(name, BEST, str(best.version))
+    elif holder is not None:
+        client.delete_registered_model_alias(name, BEST)
+
+
+def versions_of(client: Any, name: str) -> list[Any]:
+    """All versions of a registered name, with their tags."""
+    return list(pages(client.search_model_versions, f"name = '{name}'"))
+
+
+def is_comparable(tags: Mapping[str, str], max_errors: float) -> bool:
+    """Whether a version was measured, with few enough errors."""
+    return "accuracy" in tags and float(tags.get("error_share", 0)) <= max_errors
+
+
+def _same_set(tags: Mapping[str, str], held: Mapping[str, str]) -> bool:
+    """Whether two versions were measured on the same examples.
+
+    A set is its content: it may be named by another path, or once had no name.
+    """
+    told = "dataset_digest" if tags.get("dataset_digest") and held.get("dataset_digest") else "dataset"
+    return tags.get(told) == held.get(told)
 
 
 def _holder(client: Any, name: str, alias: str) -> Any | None:
@@ -92,8 +154,6 @@ def _is_better(tags: Mapping[str, str], held: Mapping[str, str] | None) -> bool:
     """
     if "accuracy" not in tags or held is None:
         return "accuracy" in tags
-    # A set is its content: it may be named by another path, or once had no name.
-    told = "dataset_digest" if tags.get("dataset_digest") and held.get("dataset_digest") else "dataset"
-    if tags.get(told) != held.get(told):
+    if not _same_set(tags, held):
         return True
     return float(tags["accuracy"]) > float(held.get("accuracy", "-inf"))

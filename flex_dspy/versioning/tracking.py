@@ -29,20 +29,22 @@ from typing import Any, Protocol
 from flex_dspy.errors import ConfigurationError, RunError
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.library_file import write_atomically
+from flex_dspy.measuring.answer_errors import MAX_ERRORS
 from flex_dspy.secrets import redact_url
 from flex_dspy.versioning.datasets import DatasetInfo
 from flex_dspy.versioning.logged import Logged, read_logged
 from flex_dspy.versioning.mlflow_store import brief, check_answers, check_sqlite, connect, open_experiment, resolve_uri
 from flex_dspy.versioning.model_page import write_page
 from flex_dspy.versioning.parameters import MAX_NAME, allowed_name, printable_params
-from flex_dspy.versioning.registration import BEST, MODEL_TYPE, NEWEST, register, set_aliases
+from flex_dspy.versioning.registration import BEST, MODEL_TYPE, NEWEST, choose_best, register, set_aliases, update
 from flex_dspy.versioning.unlogged import RunNotes, Unlogged
-from flex_dspy.versioning.version import Version, code_version, columns, describe
+from flex_dspy.versioning.version import Version, accuracy_text, code_version, columns, describe
 
 __all__ = ["BEST", "BY_SIZE", "MODEL_TYPE", "NEWEST", "MLflowTracker", "Tracker", "Version", "describe"]
 
 logger = logging.getLogger(__name__)
 
+MEASURED_AGAIN = "accuracy measured again"
 BY_SIZE = "by library size"  # metrics of a run whose step is the number of entries
 
 # MLflow's limit of parameters a call.
@@ -58,7 +60,7 @@ class Tracker(Protocol):
         """Begin the run, or continue it."""
 
     def log_version(self, version: Version) -> None:
-        """Record one version."""
+        """Record one version; one that ``is_again`` replaces what was measured of it with errors."""
 
     def finish(self, artifacts: Sequence[Path] = ()) -> None:
         """End the run."""
@@ -82,6 +84,7 @@ class MLflowTracker:
             MLflow. Names, digests and sizes only: no example is logged here.
         unlogged: A folder that keeps the versions that the store has not taken, until it has. None keeps them in
             memory, for as long as the tracker lives.
+        max_errors: Share of validation answers that are errors from which on a version cannot be ``best``.
 
     Raises:
         ConfigurationError: If ``registered_name`` cannot be part of a reference such as ``NAME@best``.
@@ -96,6 +99,7 @@ class MLflowTracker:
         run_file: Path | None = None,
         data: Mapping[str, DatasetInfo] | None = None,
         unlogged: Path | None = None,
+        max_errors: float = MAX_ERRORS,
     ) -> None:
         if not _REGISTERED_NAME.fullmatch(registered_name):
             raise ConfigurationError(
@@ -107,6 +111,7 @@ class MLflowTracker:
         self.registered_name = registered_name
         self.run_file = run_file
         self.data = dict(data or {})
+        self.max_errors = max_errors
         self.run_id = ""
         self._client: Any = None
         self._experiment_id = ""
@@ -209,7 +214,7 @@ class MLflowTracker:
     # -- versions ------------------------------------------------------------------------------------------
 
     def log_version(self, version: Version) -> None:
-        """Log a version, unless this run has it already. A failing store raises nothing: see the class.
+        """Log a version, unless this run has it already: then only what was measured again. See the class on failures.
 
         Args:
             version: The snapshot and what was measured of it.
@@ -287,9 +292,25 @@ class MLflowTracker:
             registered = register(self._client, self.registered_name, model, run_id, version)
             logged.registered[model.model_id] = registered
         self._link(model, registered)
-        set_aliases(self._client, registered)
+        if version.is_again:
+            registered = logged.registered[model.model_id] = self._update(model, registered, version, logged)
+        set_aliases(self._client, registered, self.max_errors)
         logged.note(version.step, version.numbers())
         self._last = version.library
+
+    def _update(self, model: Any, registered: Any, version: Version, logged: Logged) -> Any:
+        """Replace what MLflow says of a version that is measured again: page, numbers, description, tags, ``best``.
+
+        The parameters of a model cannot be changed: a further column says what was measured again without errors.
+        """
+        self._fill_model(model.model_id, version, logged)
+        if not version.metrics.get("errors") and MEASURED_AGAIN not in model.params:
+            model.params[MEASURED_AGAIN] = accuracy_text(version.metrics)
+            self._client.log_model_params(model.model_id, {MEASURED_AGAIN: model.params[MEASURED_AGAIN]})
+        self._version_run(model, version, logged)
+        registered = update(self._client, registered, version)
+        choose_best(self._client, registered, self.max_errors)
+        return registered
 
     def _create_model(self, version: Version, logged: Logged) -> Any:
         return self._client.create_logged_model(
@@ -346,7 +367,8 @@ class MLflowTracker:
         if model_id not in logged.outputs:  # MLflow fails on a second time
             self._client.log_outputs(self.run_id, [LoggedModelOutput(model_id, version.step)])
             logged.outputs.add(model_id)
-        self._client.set_logged_model_tags(model_id, {"mlflow.note.content": describe(version)})
+        tags = {"mlflow.note.content": describe(version), "errors": f"{version.metrics.get('errors', 0):.0f}"}
+        self._client.set_logged_model_tags(model_id, tags)
         return self._client.finalize_logged_model(model_id, "READY")
 
     def _title(self, version: Version) -> str:

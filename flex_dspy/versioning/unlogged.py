@@ -104,6 +104,7 @@ def _numbers(version: Version) -> dict[str, Any]:
         "metrics": dict(version.metrics),
         "dataset": version.dataset,
         "dataset_digest": version.dataset_digest,
+        "is_again": version.is_again,
     }
 
 

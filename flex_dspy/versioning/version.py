@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flex_dspy.libraries.library import ExperienceLibrary
+from flex_dspy.measuring.answer_errors import errors_text
 from flex_dspy.measuring.intervals import written
 from flex_dspy.versioning.parameters import printable_params
 from flex_dspy.versioning.plots import CurvePoint
@@ -33,6 +34,7 @@ class Version:
         dataset: Name or source of the validation set.
         dataset_digest: Digest of its content; accuracies are compared only where it agrees.
         records: What happened on each example of it.
+        is_again: Whether it was published before, with errors, and is measured again.
     """
 
     library: ExperienceLibrary
@@ -41,6 +43,7 @@ class Version:
     dataset: str = ""
     dataset_digest: str = ""
     records: Sequence[Record] = ()
+    is_again: bool = False
 
     @property
     def key(self) -> tuple[str, str]:
@@ -64,7 +67,7 @@ def point(step: int, numbers: Mapping[str, float]) -> CurvePoint | None:
     if not all(name in numbers for name in needed):
         return None
     accuracy, low, high, entries, n = (numbers[name] for name in needed)
-    return CurvePoint(step, accuracy, low, high, round(entries), round(n))
+    return CurvePoint(step, accuracy, low, high, round(entries), round(n), round(numbers.get("errors", 0)))
 
 
 def identity(version: Version) -> dict[str, str]:
@@ -90,9 +93,10 @@ def columns(version: Version, run: Mapping[str, Any], parent: str | None = None)
         **identity(version),
         "parent": _parent(version.library, parent),
         "size": _size(version.library),
-        "accuracy with interval": _accuracy(version.metrics) or "not measured",
+        "accuracy with interval": accuracy_text(version.metrics) or "not measured",
         "cost": f"${version.metrics['spend_usd']:,.4f}" if "spend_usd" in version.metrics else "none",
         **{f"lm {role}": run[role] for role in ROLES if run.get(role)},
+        **{name: run[name] for name in ("reference",) if name in run},
         "dataset": version.dataset or "none",
         "dataset_digest": version.dataset_digest or "none",
         "code": code_version(),
@@ -108,7 +112,8 @@ def describe(version: Version) -> str:
         score = [measured[name] for name in SCORE if name in measured]
         mean, *bounds = (written(number, *score) for number in score)
         accuracy = f"accuracy {mean}" + (f" [{', '.join(bounds)}]" if len(bounds) == 2 else "")
-        parts.append(accuracy + (f" on {measured['n']:,.0f} problems" if "n" in measured else ""))
+        on = f" on {measured['n']:,.0f} problems" if "n" in measured else ""
+        parts.append(accuracy + on + errors_text(measured))
     if "baseline_accuracy" in measured:
         parts.append(f"{written(measured['baseline_accuracy'])} without a library")
     parts.append(f"parent {library.parent[:12]}" if library.parent else "no parent")
@@ -125,12 +130,13 @@ def _size(library: ExperienceLibrary) -> str:
     return ", ".join(f"{count:,} {zone}" for zone, count in library.sizes().items() if count) or "empty"
 
 
-def _accuracy(metrics: Mapping[str, float]) -> str:
+def accuracy_text(metrics: Mapping[str, float]) -> str:
+    """An accuracy with its interval, sample size and errors; "" where it was not measured."""
     if not all(name in metrics for name in (*SCORE, "n")):
         return ""
     score = [metrics[name] for name in SCORE]
     mean, low, high = (written(number, *score) for number in score)
-    return f"{mean} [{low}, {high}], n = {metrics['n']:,.0f}"
+    return f"{mean} [{low}, {high}], n = {metrics['n']:,.0f}{errors_text(metrics)}"
 
 
 @functools.cache

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flex_dspy.errors import LibraryFormatError
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.library_file import write_atomically
+from flex_dspy.measuring.answer_errors import errors_text
 from flex_dspy.measuring.intervals import written
 from flex_dspy.versioning.plots import CurvePoint
 
@@ -48,6 +49,11 @@ class VersionRecord:
         """Number of entries."""
         return sum(self.sizes.values())
 
+    @property
+    def errors(self) -> int:
+        """Number of validation answers that are errors."""
+        return round(self.metrics.get("errors", 0))
+
     def curve_point(self) -> CurvePoint:
         """The version as a point of a learning curve.
 
@@ -61,6 +67,7 @@ class VersionRecord:
             high=self.metrics["accuracy_high"],
             entries=self.entries,
             n=round(self.metrics["n"]),
+            errors=self.errors,
         )
 
     def _repr_html_(self) -> str:
@@ -74,7 +81,7 @@ class VersionRecord:
             return line
         score = [self.metrics[name] for name in ("accuracy", "accuracy_low", "accuracy_high")]
         mean, low, high = (written(number, *score) for number in score)
-        line += f"  accuracy {mean} [{low}, {high}] on {self.metrics['n']:.0f}"
+        line += f"  accuracy {mean} [{low}, {high}] on {self.metrics['n']:.0f}{errors_text(self.metrics)}"
         return f"{line}, held out {self.metrics[HELD_OUT]:.3f}" if HELD_OUT in self.metrics else line
 
 
@@ -131,8 +138,12 @@ class VersionLog:
         return Versions(self._all)
 
     def get(self, step: int) -> VersionRecord | None:
-        """The version published after so many examples, if it was."""
-        return next((record for record in self.records if record.step == step), None)
+        """The newest version published after so many examples, if there is one."""
+        return next((record for record in reversed(self.records) if record.step == step), None)
+
+    def newest(self) -> list[VersionRecord]:
+        """The newest version of each step."""
+        return list({record.step: record for record in self.records}.values())
 
     def add(self, step: int, library: ExperienceLibrary, metrics: Mapping[str, float]) -> VersionRecord:
         """Note a version."""
@@ -147,6 +158,39 @@ class VersionLog:
         )
         self.records.append(record)
         self._all.append(record)
+        self._write()
+        return record
+
+    def measure_again(self, record: VersionRecord, metrics: Mapping[str, float]) -> VersionRecord:
+        """Replace what was measured of a version."""
+        measured = replace(record, metrics=dict(metrics))
+        for records in (self.records, self._all):
+            records[records.index(record)] = measured
+        self._write()
+        return measured
+
+    def _write(self) -> None:
         if self.path is not None:
             write_atomically(self.path, "".join(json.dumps(asdict(line)) + "\n" for line in self._all))
-        return record
+
+    # -- libraries of versions that are to be measured again -----------------------------------------------
+
+    def keep(self, library: ExperienceLibrary) -> None:
+        """Keep the library of a version that was measured with errors, as ``<library>.version-<hash>.kept``."""
+        if (path := self._kept_path(library.hash)) is not None:
+            library.save(path)
+
+    def kept(self, library_hash: str) -> ExperienceLibrary | None:
+        """The library that was kept of a version, if it was."""
+        path = self._kept_path(library_hash)
+        return ExperienceLibrary.load(path) if path is not None and path.exists() else None
+
+    def discard(self, library_hash: str) -> None:
+        """Remove what was kept of a version: it is measured without errors now."""
+        if (path := self._kept_path(library_hash)) is not None:
+            path.unlink(missing_ok=True)
+
+    def _kept_path(self, library_hash: str) -> Path | None:
+        return self.path and self.path.with_name(
+            f"{self.path.name.removesuffix('.versions.jsonl')}.version-{library_hash[:12]}.kept"
+        )

@@ -80,3 +80,16 @@ def test_no_curve_without_learning(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="at least one example"):
             learning_curve(points, tmp_path / "curve.png", title="Nothing")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_versions_measured_with_errors_are_marked(tmp_path: Path, drawn: list[Any]) -> None:
+    empty, last = CurvePoint(0, 0.0, 0.0, 0.1, 0, 400, 12), CurvePoint(10_000, 0.2, 0.16, 0.24, 8_000, 400, 90)
+    learning_curve([empty, *POINTS[:2], last], tmp_path / "curve.png", title="Sums")
+    learning_curve(POINTS, tmp_path / "clean.png", title="Sums")
+    marked, clean = drawn
+    assert {"90 errors", "no library: 0.0%, 12 errors"} <= set(texts(marked))
+    hollow = [line for line in marked.lines if line.get_markerfacecolor() == "white"]
+    assert [list(line.get_xdata()) for line in hollow] == [[10_000]]
+    legend = [text.get_text() for text in marked.get_legend().get_texts()]
+    assert legend == ["measured with errors"]
+    assert clean.get_legend() is None

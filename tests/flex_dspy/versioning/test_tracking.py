@@ -13,6 +13,7 @@ import pytest
 from flex_dspy.errors import ConfigurationError, RunError
 from flex_dspy.libraries.experience import Commit, Experience, Insert, Precedent
 from flex_dspy.libraries.library import ExperienceLibrary
+from flex_dspy.versioning.best import best_text
 from flex_dspy.versioning.parameters import printable_params
 from flex_dspy.versioning.registry import is_reference, load_library
 from flex_dspy.versioning.tracking import MLflowTracker, Version, describe
@@ -293,6 +294,77 @@ def test_best_compares_only_what_is_comparable(uri: str, name: str) -> None:
     tracker.log_version(version(libraries[1], 0.9, "easy"))  # again: changes nothing
     tracker.log_version(version(libraries[3], 0.05, "hard"))
     assert aliases(uri, name) == {"newest": 4, "best": 3}
+
+
+def with_errors(library: ExperienceLibrary, accuracy: float, errors: int, *, is_again: bool = False) -> Version:
+    numbers = {"accuracy": accuracy, "accuracy_low": accuracy, "accuracy_high": accuracy, "n": 100.0}
+    return Version(library, len(library), {**numbers, "errors": float(errors)}, "valid", "d1", is_again=is_again)
+
+
+def test_a_version_with_errors_says_so_and_is_not_best(uri: str, name: str) -> None:
+    libraries = line_of_libraries(3)
+    tracker = started(uri, name)
+    tracker.log_version(with_errors(libraries[0], 0.9, 6))
+    assert aliases(uri, name) == {"newest": 1}
+    tracker.log_version(with_errors(libraries[1], 0.5, 5))
+    tracker.log_version(with_errors(libraries[2], 0.8, 100))
+    assert aliases(uri, name) == {"newest": 3, "best": 2}
+    first = registered(uri, name)[0]
+    assert "accuracy 90.0% [90.0%, 90.0%] on 100 problems, 6 errors" in first.description
+    assert (first.tags["errors"], first.tags["error_share"]) == ("6", "0.0600")
+    model = next(m for m in models(uri, tracker.run_id) if m.params["step"] == "1")
+    assert model.params["accuracy with interval"] == "90.0% [90.0%, 90.0%], n = 100, 6 errors"
+    assert model.tags["errors"] == "6"
+
+
+def test_a_tracker_takes_as_many_errors_as_it_is_told(uri: str, name: str) -> None:
+    tracker = MLflowTracker("tests", tracking_uri=uri, registered_name=name, max_errors=0.5)
+    tracker.start({})
+    tracker.log_version(with_errors(line_of_libraries(1)[0], 0.9, 50))
+    assert aliases(uri, name) == {"newest": 1, "best": 1}
+
+
+def test_a_version_that_is_measured_again_replaces_what_was_said(uri: str, name: str, tmp_path: Path) -> None:
+    libraries = line_of_libraries(3)
+    killed = started(uri, name, tmp_path / "run")
+    for library, accuracy, errors in zip(libraries, (0.2, 0.6, 0.7), (50, 0, 0), strict=True):
+        killed.log_version(with_errors(library, accuracy, errors))
+    assert aliases(uri, name) == {"newest": 3, "best": 3}
+
+    tracker = started(uri, name, tmp_path / "run")
+    for _ in range(2):  # twice: as after a kill
+        tracker.log_version(with_errors(libraries[0], 0.8, 0, is_again=True))
+    assert tracker._pending == []
+    assert len(registered(uri, name)) == len(models(uri, tracker.run_id)) == 3
+    assert aliases(uri, name) == {"newest": 3, "best": 1}
+    first = registered(uri, name)[0]
+    assert (first.tags["accuracy"], first.tags["errors"]) == ("0.8", "0")
+    assert first.description == ("1 entry from 1 examples; accuracy 80.0% [80.0%, 80.0%] on 100 problems; no parent")
+    model = next(m for m in models(uri, tracker.run_id) if m.params["step"] == "1")
+    newest = {m.key: m.value for m in sorted(model.metrics, key=lambda m: m.timestamp)}
+    assert (newest["accuracy"], newest["errors"]) == (0.8, 0.0)
+    assert "50 errors" in model.params["accuracy with interval"]  # MLflow lets no parameter be changed
+    assert model.params["accuracy measured again"] == "80.0% [80.0%, 80.0%], n = 100"
+    assert len(runs_below(uri, tracker.run_id)) == 3
+
+    tracker.log_version(with_errors(libraries[0], 0.1, 0, is_again=True))
+    assert aliases(uri, name) == {"newest": 3, "best": 3}
+
+
+def test_which_version_is_best_is_said(uri: str, name: str) -> None:
+    libraries = line_of_libraries(4)
+    first, second = started(uri, name), started(uri, name)
+    first.log_version(with_errors(libraries[0], 0.9, 60))
+    assert best_text(name, first.run_id, uri) == (
+        f"{name}@newest; no version is best, as none was measured with few enough errors"
+    )
+    first.log_version(with_errors(libraries[1], 0.796, 0))
+    assert best_text(name, first.run_id, uri) == f"{name}@best is version 2 (79.6%), from this run"
+    second.log_version(with_errors(libraries[2], 0.9, 60))
+    other = f"{name}@best is version 2 (79.6%), from another run; "
+    assert best_text(name, second.run_id, uri) == other + "no version of this run was measured with few enough errors"
+    second.log_version(with_errors(libraries[3], 0.742, 0))
+    assert best_text(name, second.run_id, uri) == other + "this run's best is version 4 (74.2%)"
 
 
 def test_a_validation_set_is_its_content(uri: str, name: str) -> None:
