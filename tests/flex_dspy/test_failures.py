@@ -158,7 +158,7 @@ def test_unreadable_answers_do_not_stop_a_run_that_has_worked(server, tmp_path):
     learned = learn(tmp_path / "library.json", val=[])
     assert learned.error is None
     assert len(learned.failures) == 18
-    assert all("AdapterParseError" in failure.error for failure in learned.failures)
+    assert all("UnreadableAnswer" in failure.error for failure in learned.failures)
 
 
 def test_an_updater_that_fails_while_edits_are_settled_fails_one_example(server, tmp_path):
