@@ -20,6 +20,19 @@ FINGERPRINT_BITS = 2048
 _MORGAN = rdFingerprintGenerator.GetMorganGenerator(radius=2, fpSize=FINGERPRINT_BITS, includeChirality=True)
 
 
+def read_smiles(smiles: str, *, sanitize: bool = True) -> Chem.Mol | None:
+    """The molecules of a SMILES, or None where RDKit cannot parse it: half of a surrogate pair is no text to it.
+
+    Args:
+        smiles: One or more molecules, dot-separated.
+        sanitize: Whether valences are checked and aromatic rings found.
+    """
+    try:
+        return Chem.MolFromSmiles(smiles, sanitize=sanitize)
+    except UnicodeEncodeError:
+        return None
+
+
 @functools.lru_cache(maxsize=100_000)
 def canonical_smiles(smiles: str) -> str | None:
     """Canonical isomeric SMILES without atom maps, or None where RDKit cannot parse it.
@@ -31,7 +44,7 @@ def canonical_smiles(smiles: str) -> str | None:
     """
     # Maps go before RDKit reads, or explicit hydrogens and stale stereo marks stay and need a second reading.
     # Checked on the 89,722 sides of USPTO-50k: the same text as with a second reading, in a third of the time.
-    molecule = Chem.MolFromSmiles(_ATOM_MAP.sub("", smiles)) if smiles.strip() else None
+    molecule = read_smiles(_ATOM_MAP.sub("", smiles)) if smiles.strip() else None
     return None if molecule is None else ".".join(sorted(Chem.MolToSmiles(molecule).split(".")))
 
 
@@ -41,7 +54,7 @@ def fingerprint(smiles: str) -> npt.NDArray[np.uint64] | None:
 
     Source: Rogers and Hahn, J. Chem. Inf. Model. 2010, 50, 742.
     """
-    molecule = Chem.MolFromSmiles(smiles)
+    molecule = read_smiles(smiles)
     if molecule is None:
         return None
     bits = _MORGAN.GetFingerprintAsNumPy(molecule)

@@ -7,6 +7,8 @@ from typing import Any
 
 from rdkit import Chem
 
+from flex_dspy.molecules import read_smiles
+
 _SHOWN = 120
 _UNKNOWN = re.compile(r"[^A-Za-z0-9\[\]().=#$:/\\@+\-%*~>]")
 _RING_BOND = re.compile(r"%\(\d+\)|%\d\d|\d")
@@ -71,7 +73,7 @@ def _fault_of_part(part: str) -> str | None:
     """What is wrong with one molecule, or None if nothing is."""
     if not part:
         return "There is an empty molecule: a dot at an end, or two dots in a row."
-    molecule = Chem.MolFromSmiles(part, sanitize=False)
+    molecule = read_smiles(part, sanitize=False)
     if molecule is None:
         return f"The SMILES syntax of {shown(part)} is wrong: look for an unknown atom or a misplaced bond."
     problems = Chem.DetectChemistryProblems(molecule)

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from rdkit import Chem
 from rdkit.Chem import rdChemReactions
 
-from flex_dspy.molecules import canonical_smiles
+from flex_dspy.molecules import canonical_smiles, read_smiles
 
 # Longer texts are no template; the bound keeps a damaged library from stalling the substructure search.
 _LONGEST_SMARTS = 2_000
@@ -177,7 +177,7 @@ def _prepared(product: str) -> _Prepared | None:
     An atom written in brackets ([C@@H]) holds its hydrogens fixed, and a template that adds a bond there would break
     its valence. Where the valence model gives the same hydrogens anyway, let it.
     """
-    whole = Chem.MolFromSmiles(product)
+    whole = read_smiles(product)
     if whole is None:
         return None
     for atom in whole.GetAtoms():

@@ -19,6 +19,8 @@ from dataclasses import dataclass
 
 from rdkit import Chem
 
+from flex_dspy.molecules import read_smiles
+
 AtomMap = dict[int, int]
 """From product atom index to reactant atom index."""
 
@@ -57,7 +59,7 @@ class MolGraph:
         Args:
             smiles: One or more molecules, dot-separated.
         """
-        molecule = Chem.MolFromSmiles(smiles)
+        molecule = read_smiles(smiles)
         if molecule is None or not molecule.GetNumAtoms():
             return None
         atoms = list(molecule.GetAtoms())
