@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -30,7 +32,8 @@ def read_lines(file: BinaryIO, path: Path, number: int = 0) -> Iterator[tuple[in
     while line := file.readline(MAX_LINE + 1):
         number += 1
         if len(line) > MAX_LINE and not line.endswith(b"\n"):
-            line = _before_hole(line, file, path, number)
+            yield number, _before_hole(line, file, path, number)
+            return
         yield number, line
 
 
@@ -38,8 +41,21 @@ def _before_hole(line: bytes, file: BinaryIO, path: Path, number: int) -> bytes:
     """The text of a line that has nothing but NUL bytes behind it."""
     start = file.tell() - len(line)
     written = line.rstrip(b"\0")
-    if len(written) == len(line) or any(piece.strip(b"\0") for piece in iter(lambda: file.read(_PIECE), b"")):
+    if len(written) == len(line) or not _is_nothing_left(file):
         remedy = "Restore the file from a backup, or cut it off before that line"
         problem = f"is longer than {MAX_LINE:,} bytes"
         raise LibraryFormatError(path, f"line {number}, from byte {start}", problem, remedy)
     return written
+
+
+def _is_nothing_left(file: BinaryIO) -> bool:
+    """Whether all that follows is NUL. Where the system knows holes, one is not read."""
+    if hasattr(os, "SEEK_DATA"):
+        place = os.lseek(file.fileno(), 0, os.SEEK_CUR)
+        try:
+            os.lseek(file.fileno(), file.tell(), os.SEEK_DATA)
+        except OSError as error:
+            if error.errno == errno.ENXIO:
+                return True
+        os.lseek(file.fileno(), place, os.SEEK_SET)
+    return not any(piece.strip(b"\0") for piece in iter(lambda: file.read(_PIECE), b""))

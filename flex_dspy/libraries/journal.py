@@ -104,7 +104,8 @@ class Journal:
         Raises:
             LibraryFormatError: If a line is damaged, or longer than ``flex_dspy.lines.MAX_LINE``.
         """
-        end, commits = self.position, []
+        end = self.position
+        commits: list[Commit] = []
         if not self.first_line:
             return commits, end
         with self.path.open("rb") as file:
@@ -216,6 +217,7 @@ class Journal:
         if excess:
             logger.warning("%s: dropping %d bytes of a commit that a crash cut short", self.path, excess)
             os.ftruncate(file, self.position.offset)
+            os.fsync(file)  # or what is written next could reach the disk first
         os.lseek(file, self.position.offset, os.SEEK_SET)
 
     def read_first_line(self) -> bytes:

@@ -143,7 +143,7 @@ class ObservationJournal:
         else:
             header, end = self._begin()
         self._header_end = self._read_to = len(header)
-        os.ftruncate(self._file, end)
+        self._cut(end)
         self._written = self._forced = _End(end, self.last)
         if self._durable:  # whoever made it may have been killed before it was safe in its folder
             sync_folder(self.path.parent)
@@ -151,11 +151,18 @@ class ObservationJournal:
 
     def _begin(self) -> tuple[bytes, int]:
         header = f'{{"format":"{FORMAT}","run":"{self.run}"}}\n'.encode()
-        os.ftruncate(self._file, 0)
+        self._cut(0)
         self._write(header, 0)
         if self._durable:
             os.fsync(self._file)
         return header, len(header)
+
+    def _cut(self, end: int) -> None:
+        """Shorten the file, for certain: what is written next could reach the disk first."""
+        if os.fstat(self._file).st_size > end:
+            os.ftruncate(self._file, end)
+            if self._durable:
+                os.fsync(self._file)
 
     def append(self, observation: Observation, known_as: str = "") -> int:
         """Put an observation on the disk.
@@ -286,7 +293,7 @@ class ObservationJournal:
         with self._refusals(), self._forcing, self._writing:
             if self._written.step == settled and self._read_to == self._written.offset > self._header_end:
                 self.known.keep()
-                os.ftruncate(self._file, self._header_end)
+                self._cut(self._header_end)
                 self._written = self._forced = _End(self._header_end, settled)
                 self._read_to = self._header_end
                 self._lines_read = 1
