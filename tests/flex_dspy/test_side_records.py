@@ -12,7 +12,9 @@ from flex_dspy.learning import ForwardLearning
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.store import LibraryStore
 from flex_dspy.measuring.outcomes import Outcome, OutcomeLog
+from flex_dspy.models.lm import language_model
 from flex_dspy.models.spending import Ledger
+from flex_dspy.tasks import get_task
 from flex_dspy.versioning.versions import VersionLog
 from tests.reliability.kills import learner, numbers
 
@@ -47,13 +49,13 @@ def test_online_learning_goes_on_without_its_records(path: Path, caplog: pytest.
 def test_learning_goes_on_without_its_records(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     for name in ("library.outcomes.jsonl", "library.png"):
         (path.parent / name).mkdir()
-    from tests.planted import problems, program, right
-
-    optimizer = ForwardLearning(right, library=path, progress=False, max_rollouts=1)
-    learned = optimizer.compile(program(), trainset=problems(4), valset=problems(8)[4:])
-    assert isinstance(learned, dspy.Module)
-    assert path.exists()
-    assert warnings(caplog, "the figure") == 1
+    task = get_task("uspto50k")
+    train, val = task.load("train").examples[:24], task.load("val").examples[:4]
+    with dspy.context(lm=language_model("offline", expert="chemist")):
+        optimizer = ForwardLearning(task.metric, library=path, progress=False, max_rollouts=1, window=8)
+        optimizer.compile(task.actor(), trainset=train, valset=val)
+    assert ExperienceLibrary.load(path).seen == 24
+    assert [warnings(caplog, name) for name in ("the outcomes", "the figure")] == [1, 1]
 
 
 def test_an_outcome_that_was_asked_for_is_an_error(path: Path) -> None:

@@ -10,7 +10,9 @@ import tempfile
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import count
 from pathlib import Path
 
 from tests.reliability import kills, metric_inputs
@@ -18,6 +20,8 @@ from tests.reliability.power_loss import disks_after
 from tests.reliability.recording import Recorder
 from tests.reliability.test_power_loss import WORK, check_every_crash
 from tests.reliability.trials import TRIALS
+
+Trial = Callable[[], Counter[str]]
 
 
 class Tally:
@@ -27,7 +31,7 @@ class Tally:
         self.injected: Counter[str] = Counter()
         self.lost: Counter[str] = Counter()
 
-    def run(self, name: str, trial: Callable[[], Counter[str]]) -> None:
+    def run(self, name: str, trial: Trial) -> None:
         """Count one trial; whatever it raises is a loss, and is printed."""
         try:
             self.injected += trial()
@@ -39,8 +43,8 @@ class Tally:
     def table(self) -> str:
         """A line a fault."""
         rows = [f"{'fault':<44}{'injected':>10}{'survived':>10}{'lost':>6}"]
-        for name, count in sorted(self.injected.items()):
-            rows.append(f"{name:<44}{count:>10,}{count - self.lost[name]:>10,}{self.lost[name]:>6}")
+        for name, times in sorted(self.injected.items()):
+            rows.append(f"{name:<44}{times:>10,}{times - self.lost[name]:>10,}{self.lost[name]:>6}")
         total, lost = self.injected.total(), self.lost.total()
         return "\n".join([*rows, f"{'all':<44}{total:>10,}{total - lost:>10,}{lost:>6}"])
 
@@ -82,6 +86,19 @@ def metric_trial(name: str, seed: int, times: int = 300) -> Counter[str]:
     return Counter({f"hostile answer: {name}": times})
 
 
+def _trials(seed: int) -> Iterator[tuple[str, Trial]]:
+    """All kinds of trials in turn, without end."""
+    for number in count(seed):
+        for name in TRIALS:
+            for each in range(10):
+                yield f"{name}: trial", partial(disk_trial, name, 10 * number + each)
+        for name in metric_inputs.METRICS:
+            yield f"hostile answer: {name}", partial(metric_trial, name, number)
+        yield "SIGKILL of a learning process", partial(kill_trial, number)
+        for name in WORK:
+            yield f"power failure: {name}", partial(power_trial, name, number)
+
+
 def main() -> int:
     """Run trials in turn until the time is over."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -89,17 +106,11 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     logging.getLogger("flex_dspy").setLevel(logging.ERROR)
-    tally, end, seed = Tally(), time.monotonic() + 60 * arguments.minutes, arguments.seed
-    while time.monotonic() < end:
-        for name in TRIALS:
-            for each in range(10):
-                tally.run(f"{name}: trial", lambda: disk_trial(name, 10 * seed + each))  # noqa: B023
-        for name in metric_inputs.METRICS:
-            tally.run(f"hostile answer: {name}", lambda: metric_trial(name, seed))  # noqa: B023
-        for name in WORK:
-            tally.run(f"power failure: {name}", lambda: power_trial(name, seed))  # noqa: B023
-        tally.run("SIGKILL of a learning process", lambda: kill_trial(seed))  # noqa: B023
-        seed += 1
+    tally, end = Tally(), time.monotonic() + 60 * arguments.minutes
+    for name, trial in _trials(arguments.seed):
+        tally.run(name, trial)
+        if time.monotonic() > end:
+            break
     print(tally.table())
     return int(tally.lost.total() > 0)
 
