@@ -13,6 +13,7 @@ import logging
 import os
 import re
 import secrets
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -120,20 +121,20 @@ class Journal:
                     self._check_torn(line, number)
         return commits, end
 
-    def append(self, lines: list[bytes], base: ExperienceLibrary, mode: int | None) -> None:
+    def append(self, lines: list[bytes], base: ExperienceLibrary, mode: Callable[[], int | None]) -> None:
         """Put lines on the disk, after ``base``. When this raises, none of them counts.
 
         Args:
             lines: Of commits, as ``commit_line`` makes them.
             base: The library before the first of them.
-            mode: Permissions of a new journal; None follows the umask.
+            mode: Gives the permissions of a new journal; None follows the umask.
 
         Raises:
             OSError: If they cannot be written.
             LibraryError: If a new journal cannot be.
         """
         if not self.first_line or self.is_stale:
-            self._start(base, mode)
+            self._start(base, mode())
         data = b"".join(lines)
         file = os.open(self.path, os.O_RDWR | BINARY)
         try:

@@ -206,7 +206,7 @@ class LibraryStore(LibraryReader, ByHand):
 
     def _append(self, lines: list[bytes]) -> None:
         """Put lines into the journal; they count if nobody could write at the same time."""
-        self._journal.append(lines, self._library, self._files.mode())
+        self._journal.append(lines, self._library, self._files.mode)
         try:
             self._files.check_lock()
         except LibraryError:
