@@ -36,6 +36,7 @@ from flex_dspy.libraries.experience import Commit, Edit, Precedent, Tally
 from flex_dspy.libraries.failures import Failure, FailureLog
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.memory_store import MemoryStore, store_of
+from flex_dspy.libraries.paths import beside, mode_beside
 from flex_dspy.libraries.store import LibraryStore
 from flex_dspy.measuring.evaluation import Evaluation, Measure, aevaluate
 from flex_dspy.measuring.outcomes import OutcomeLog, outcome_of, outcomes_of
@@ -51,6 +52,7 @@ from flex_dspy.running import lean, raise_if_systemic, run_sync
 from flex_dspy.scoring import Metric
 from flex_dspy.search.retrieval import pinned, retrievers
 from flex_dspy.secrets import error_text
+from flex_dspy.side_records import SideRecord
 from flex_dspy.streak import Streak
 from flex_dspy.trajectory import Trajectory
 from flex_dspy.versioning.plots import learning_curve
@@ -474,7 +476,7 @@ class _Run:
             example, source = example_id(self.order[step - 1]), f"learn {self.id} {step}"
             # The last one published: hashing each snapshot costs its size. Unknown where its log was removed.
             version = self.log.records[-1].hash if self.log.records else ""
-            self.outcomes.add([outcome_of(version, example, commit.tally, commit.solved, source)])
+            self.outcomes.note([outcome_of(version, example, commit.tally, commit.solved, source)])
 
     def _forget_before(self, step: int) -> None:
         """Let go of snapshots that no example sees any more."""
@@ -636,16 +638,18 @@ class _Run:
             role="validation",
         )
         if self.outcomes is not None:
-            self.outcomes.add(outcomes_of(library.hash, evaluation.records, f"val {self.id}"))
+            self.outcomes.note(outcomes_of(library.hash, evaluation.records, f"val {self.id}"))
         return evaluation
 
     def _pictures(self) -> list[Path]:
         if self.store.path is None or not self.valset:
             return []
-        path = self.store.path.with_suffix(".png")
+        path, mode = beside(self.store.path, "png"), mode_beside(self.store.path)
         points = [record.curve_point() for record in self.log.newest()]
-        task = self.store.library.task
-        return [learning_curve(points, path, title=f"{task}: {model_names(self.student)}")]
+        title = f"{self.store.library.task}: {model_names(self.student)}"
+        with SideRecord("the figure").attempt():
+            return [learning_curve(points, path, title=title, mode=mode)]
+        return []
 
     def parameters(self) -> dict[str, Any]:
         """What the run's result depends on, and how fast it goes: the run's parameters in MLflow."""

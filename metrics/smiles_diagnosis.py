@@ -14,6 +14,9 @@ _UNKNOWN = re.compile(r"[^A-Za-z0-9\[\]().=#$:/\\@+\-%*~><]")
 _RING_BOND = re.compile(r"%\(\d+\)|%\d\d|\d")
 _BRACKET_ATOM = re.compile(r"\[[^\[\]]*\]")
 
+_UNSANITIZED = Chem.SmilesParserParams()
+_UNSANITIZED.sanitize = False
+
 
 def why_unreadable(smiles: str) -> str:
     """One sentence on the first fault of a SMILES that RDKit refuses; positions and atoms count from 1."""
@@ -75,7 +78,7 @@ def _fault_of_part(part: str) -> str | None:
     """What is wrong with one molecule, or None if nothing is."""
     if not part:
         return "There is an empty molecule: a dot at an end, or two dots in a row."
-    molecule = Chem.MolFromSmiles(part, sanitize=False)
+    molecule = read_molecule(part, _UNSANITIZED)
     if molecule is None:
         return f"The SMILES syntax of {shown(part)} is wrong: look for an unknown atom or a misplaced bond."
     problems = Chem.DetectChemistryProblems(molecule)

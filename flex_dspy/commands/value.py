@@ -11,6 +11,7 @@ import dspy
 from flex_dspy.commands import outputs, roles, sources
 from flex_dspy.errors import ConfigurationError
 from flex_dspy.libraries.library import ExperienceLibrary
+from flex_dspy.libraries.paths import mode_beside
 from flex_dspy.measuring.estimates import Estimate, Valuation, value_file
 from flex_dspy.measuring.overlap import learned_problems
 from flex_dspy.measuring.value import value
@@ -56,7 +57,7 @@ def run(arguments: argparse.Namespace) -> None:
         data_digest=data.digest,
         calls=arguments.calls,
         seed=arguments.seed,
-    ).write(out)
+    ).write(out, mode_beside(arguments.library))
     print(table(library, estimates, arguments.top))
     print(f"\nestimates  {out}")
 

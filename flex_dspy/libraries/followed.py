@@ -1,7 +1,8 @@
 """A library that follows its source: whoever asks gets the newest snapshot, without a restart.
 
 While a learner keeps a journal beside the file, only the commits that are new are read, and the indexes that were
-built go on with them.
+built go on with them. Following takes no lock and writes nothing: leave to read the files is enough. A link is followed
+anew at each look, so that it may be turned to another library.
 
 Example:
     >>> from pathlib import Path
@@ -29,7 +30,8 @@ from typing import Any
 
 from flex_dspy.errors import LibraryError
 from flex_dspy.libraries.library import ExperienceLibrary
-from flex_dspy.libraries.store import LibraryStore, journal_of
+from flex_dspy.libraries.paths import journal_of, library_path
+from flex_dspy.libraries.reading import LibraryReader
 from flex_dspy.versioning import registry
 
 _Stamp = tuple[Any, ...]
@@ -53,7 +55,8 @@ class FollowedLibrary:
         self.tracking_uri = tracking_uri
         self._guard = threading.Lock()
         self._library: ExperienceLibrary | None = None
-        self._store: LibraryStore | None = None
+        self._reader: LibraryReader | None = None
+        self._path = Path.cwd() / source  # the process may go to another folder
         self._stamp: _Stamp = ()
         self._looked_at = 0.0
 
@@ -64,7 +67,8 @@ class FollowedLibrary:
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return FollowedLibrary, (self.source, self.every, self.tracking_uri)
+        source = self.source if self._is_registered() else self._path
+        return FollowedLibrary, (source, self.every, self.tracking_uri)
 
     def snapshot(self) -> ExperienceLibrary:
         """The library as it is now, or was at the last look; the same object as long as nothing changed.
@@ -92,14 +96,13 @@ class FollowedLibrary:
         """What changes whenever the source does."""
         if self._is_registered():
             return self._registered_number()
-        path = Path(self.source)
+        path = self._path
         if not path.is_dir():
             return _stamp([path, journal_of(path)])
         return _stamp(sorted([*path.glob("*.json"), *path.glob("*.journal.jsonl")]))
 
     def _is_registered(self) -> bool:
-        path = Path(self.source)
-        there = path.exists() or journal_of(path).exists()
+        there = self._path.exists() or journal_of(self._path).exists()
         return not there and registry.is_reference(str(self.source))
 
     def _registered_number(self) -> _Stamp:
@@ -111,20 +114,20 @@ class FollowedLibrary:
         return tuple(version.number for version in versions if alias in version.aliases)
 
     def _read(self) -> ExperienceLibrary:
-        path = Path(self.source)
+        if self._is_registered():
+            return registry.read_library(self.source, self.tracking_uri)
+        path = self._path
         file = path / registry.LIBRARY_FILE if path.is_dir() else path
         if not journal_of(file).exists():
-            self._store = None
-            return registry.read_library(self.source, self.tracking_uri)
-        if self._store is not None:
+            self._reader = None
+            return registry.read_library(path)
+        if self._reader is not None and self._reader.path == library_path(file):
             try:
-                return self._store.refresh()
+                return self._reader.refresh()
             except LibraryError:  # another library may have taken its place: what is there now is read anew
-                self._store = None
-        store = LibraryStore(file)
-        store.replayed = ()  # for learners; here they would keep every snapshot of the journal in memory
-        self._store = store
-        return store.library
+                self._reader = None
+        self._reader = LibraryReader(file)
+        return self._reader.library
 
 
 def _stamp(paths: Iterable[Path]) -> _Stamp:

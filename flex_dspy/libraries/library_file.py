@@ -14,7 +14,8 @@ import math
 import os
 import re
 import secrets
-from collections.abc import Iterator, Sequence
+import stat
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn
@@ -24,10 +25,15 @@ from pydantic import ConfigDict, NonNegativeInt, TypeAdapter, ValidationError
 from flex_dspy.errors import LibraryError, LibraryFormatError, LibraryVersionError
 from flex_dspy.libraries.experience import Experience
 from flex_dspy.libraries.library import FORMAT, ExperienceLibrary
+from flex_dspy.libraries.paths import PRIVATE, library_path
 from flex_dspy.libraries.release_format import is_release, read_release
 
 # Reading takes several times a file's size in memory; a file beyond this was not written by a learner.
 MAX_BYTES = 2 << 30
+_PIECE = 16 << 20
+
+BINARY = getattr(os, "O_BINARY", 0)  # Windows would change the ends of lines
+CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | BINARY
 
 _RESTORE = "Restore the file from a backup, or from the version logged in MLflow"
 _CORRECT = "Correct it, or restore the file from a backup or from the version logged in MLflow"
@@ -87,10 +93,22 @@ def load(path: str | Path, *, split: bool = False) -> ExperienceLibrary:
     try:
         if Path(path).stat().st_size > MAX_BYTES:
             raise LibraryFormatError(path, "the file", f"is larger than {MAX_BYTES:,} bytes", _RESTORE)
-        raw = Path(path).read_bytes()
+        raw = _read(Path(path))
     except OSError as error:
         raise LibraryError(path, "the file", f"cannot be read: {error.strerror}", "Check the path") from error
     return parse(raw, path, split=split)
+
+
+def _read(path: Path) -> bytes:
+    """The bytes of a file that may be text; of a hole, as a power failure leaves it, no more than a piece is read."""
+    pieces: list[bytes] = []
+    with path.open("rb") as file:
+        for piece in iter(lambda: file.read(_PIECE), b""):
+            if (at := piece.find(b"\0")) >= 0:
+                place = f"byte {sum(map(len, pieces)) + at}"
+                raise LibraryFormatError(path, place, "is NUL, which no text holds", _RESTORE)
+            pieces.append(piece)
+    return b"".join(pieces)
 
 
 def parse(text: str | bytes, path: str | Path = "<text>", *, split: bool = False) -> ExperienceLibrary:
@@ -145,6 +163,9 @@ def _parse_with_care(text: str | bytes, path: str | Path, split: bool) -> Experi
     if isinstance(text, bytes):
         text = _decode(text, path)
     plain = _read_json(text, path)
+    if plain == []:
+        problem = "is an empty list: no library of this project or of the FLEX release"
+        raise LibraryFormatError(path, "the file", problem, 'Check the path; an empty library has a "format" too')
     if is_release(plain):
         return read_release(plain, path, split=split)
     _check_format(plain, path)
@@ -156,29 +177,55 @@ def _parse_with_care(text: str | bytes, path: str | Path, split: bool) -> Experi
     return library
 
 
-def write_atomically(path: Path, text: str) -> None:
+def write_atomically(
+    path: Path, text: str | bytes, *, mode: int | None = None, check: Callable[[], None] = lambda: None
+) -> None:
     """Replace a file by ``text``: after a crash at any moment the old file is there, or the whole new one.
+
+    A file that is replaced keeps its permissions, and its owner and group where the system lets us give them; where it
+    does not, the group has no access. Access control lists and other extended attributes are not kept.
+
+    Args:
+        path: The file. Of a link, the target is replaced.
+        text: What it will hold; text as UTF-8.
+        mode: Permissions of a new file; None follows the umask.
+        check: Called when all but the replacement is done; it may raise to prevent that.
 
     Raises:
         LibraryError: If the file cannot be written. The old one is untouched.
     """
-    data = text.encode()
+    data = text.encode() if isinstance(text, str) else text
     if len(data) > MAX_BYTES:
         problem = f"would be larger than {MAX_BYTES:,} bytes, and could not be read back"
         raise LibraryError(path, "the file", problem, "Split the library")
-    target = path.resolve()  # through a link, not over it
+    target = library_path(path)  # through a link, not over it
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
     try:
-        _write_durably(temporary, data)
+        _write_durably(temporary, data, _status(target), mode)
+        check()
         temporary.replace(target)
         sync_folder(target.parent)
     except OSError as error:
-        problem = f"cannot be written: {error.strerror}"
+        problem = f"cannot be written: {error.strerror or error}"
         remedy = "What was there is untouched; make room, or choose another path"
         raise LibraryError(path, "the file", problem, remedy) from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, so that they survive a power failure.
+
+    Raises:
+        OSError: If one cannot be made.
+    """
+    if folder.is_dir():
+        return
+    make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    sync_name(folder.parent)
+    sync_folder(folder.parent)
 
 
 def sync_folder(folder: Path) -> None:
@@ -192,11 +239,52 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _write_durably(path: Path, data: bytes) -> None:
-    with path.open("xb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+def sync_name(folder: Path) -> None:
+    """Make the name of a folder survive a power failure: whoever made it may have been killed before that."""
+    with contextlib.suppress(PermissionError):  # a folder that we may not list is not one of ours
+        sync_folder(folder.parent)
+
+
+def write_all(file: int, data: bytes) -> None:
+    """Write all of it where the file stands: the system may take a part at a time.
+
+    Raises:
+        OSError: If it cannot be written; a part may be.
+    """
+    view = memoryview(data)
+    while view:
+        view = view[os.write(file, view) :]
+
+
+def _status(path: Path) -> os.stat_result | None:
+    try:
+        return path.stat()
+    except FileNotFoundError:
+        return None
+
+
+def _write_durably(path: Path, data: bytes, old: os.stat_result | None, mode: int | None) -> None:
+    wanted = mode if old is None else stat.S_IMODE(old.st_mode) & 0o777
+    file = os.open(path, CREATE, 0o666 if wanted is None else wanted & PRIVATE)
+    try:
+        if wanted is not None and os.name != "nt":
+            os.fchmod(file, wanted if old is None else _take_over(file, old, wanted))
+        write_all(file, data)
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
+def _take_over(file: int, old: os.stat_result, mode: int) -> int:
+    """Give a file the owner and group of another, as far as we may; the permissions that it may then have."""
+    new = os.fstat(file)
+    if (new.st_uid, new.st_gid) == (old.st_uid, old.st_gid):
+        return mode
+    for owner in (old.st_uid, -1):  # a member of the group may give it to the group
+        with contextlib.suppress(PermissionError):
+            os.fchown(file, owner, old.st_gid)
+            return mode
+    return mode & ~0o070  # that of the group would go to another group
 
 
 # -- JSON --------------------------------------------------------------------------------------------------

@@ -52,16 +52,19 @@ class MemoryStore(ByHand):
 
 
 def store_of(
-    library: LibraryStore | ExperienceLibrary | str | Path | None, own: ExperienceLibrary
+    library: LibraryStore | ExperienceLibrary | str | Path | None, own: ExperienceLibrary, mode: int | None = None
 ) -> LibraryStore | MemoryStore:
     """Where to learn.
 
     Args:
         library: A store, or the path of its file, or a snapshot to start from in memory.
         own: What a program has: where to start, unless told otherwise.
+        mode: Permissions of a library that is not there yet; None follows the umask.
     """
     if isinstance(library, str | Path):
-        return LibraryStore(library, task=own.task)
+        return LibraryStore(library, task=own.task, mode=mode)
     if isinstance(library, LibraryStore):
+        if mode is not None:
+            library.start_with(mode)
         return library
     return MemoryStore(own if library is None else library)

@@ -1,38 +1,45 @@
 """What was observed and not learned from yet: a journal beside the library.
 
     <name>.observed.jsonl      a header that names the run, then a line for each observation
+    <name>.observed.ids        ids of observations that were learned from (see ``flex_dspy.libraries.known_ids``)
     <name>.observed.lock       held by the process that learns from it, as long as it lives
 
 A process that finds the journal taken has one of its own, ``<name>.observed.2.jsonl`` and so on; one that starts takes
 over whatever dead processes left. An observation is on the disk before ``append`` returns. A last line that a crash cut
 short was never acknowledged, and is dropped. Any other damage is an error.
 
-The journal holds what users asked and were answered, as text; it is emptied whenever all of it is learned from.
+The journal holds what users asked and were answered, as text, readable by its owner alone; it is emptied whenever all
+of it is learned from.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import re
 import secrets
 import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 from typing import ClassVar
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from flex_dspy.errors import LibraryError, LibraryFormatError
-from flex_dspy.libraries.library_file import sync_folder
+from flex_dspy.libraries.known_ids import KnownIds, ids_in
+from flex_dspy.libraries.library_file import BINARY, make_folder, sync_folder, sync_name, write_all
+from flex_dspy.libraries.locking import NamedLock
+from flex_dspy.libraries.paths import PRIVATE, beside, library_path
+from flex_dspy.lines import MAX_LINE, read_lines
 
 FORMAT = "flex-dspy-observed/1"
 _HEADER = re.compile(rb'\{"format":"' + FORMAT.encode() + rb'","run":"(observed [0-9a-f]{12})"\}\n')
-_LINE = re.compile(rb'\{"step":(\d{1,18}),"sum":"([0-9a-f]{16})","observation":(.*)\}\n')
+_LINE = re.compile(rb'\{"step":(\d{1,18}),(?:"id":"([0-9a-f]{32})",)?"sum":"([0-9a-f]{16})","observation":(.*)\}\n')
 _MEND = "Delete this line to go on without that observation"
 
 
@@ -70,8 +77,18 @@ class Observation:
 _JSON: TypeAdapter[Observation] = TypeAdapter(Observation)
 
 
+@dataclass(frozen=True, slots=True)
+class _End:
+    """The end of a line, and the step of its observation."""
+
+    offset: int = 0
+    step: int = 0
+
+
 class ObservationJournal:
     """The observations of one process, on the disk. Any number of threads may append; one reads.
+
+    Only what is on the disk is read, and only that counts: an observation that ``append`` failed on is taken out.
 
     Args:
         path: The file.
@@ -80,25 +97,31 @@ class ObservationJournal:
 
     Attributes:
         run: The run that commits made of these observations belong to.
-        last: Step of the newest observation: its number in the run.
+        last: Step of the newest observation that counts: its number in the run.
+        known: The newest ids that were observed.
 
     Raises:
         LibraryFormatError: If the file is damaged.
         LibraryError: If it cannot be read or written.
     """
 
-    def __init__(self, path: Path, *, durable: bool = True, lock: FileLock | None = None) -> None:
+    def __init__(self, path: Path, *, durable: bool = True, lock: NamedLock | None = None) -> None:
         self.path = path
         self.run = f"observed {secrets.token_hex(6)}"
         self.last = 0
+        self.known = KnownIds(path.with_suffix(".ids") if durable else None)
         self._durable = durable
         self._lock = lock
         self._writing = threading.Lock()
-        self._forcing = threading.Lock()
-        self._end = self._forced = self._read_to = 0
+        self._forcing = threading.Lock()  # taken before the other, where both are
+        self._written = self._forced = _End()
+        self._unforced: dict[str, int] = {}  # ids of lines that are not forced yet, with the ends of their lines
+        self._losses = 0  # how often lines were taken back
+        self._is_broken = False
+        self._read_to = 0
         self._lines_read = 1
         with self._refusals():
-            self._file = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o600)
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT | BINARY, PRIVATE)
             try:
                 self._open()
             except BaseException:
@@ -107,35 +130,50 @@ class ObservationJournal:
 
     def _open(self) -> None:
         header = last = b""
-        number = 0
+        number = end = 0
         with self.path.open("rb") as file:
-            for line in file:
+            for each, line in read_lines(file, self.path):
                 if line.endswith(b"\n"):
-                    number, header, last, self._end = number + 1, header or line, line, self._end + len(line)
+                    number, header, last, end = each, header or line, line, end + len(line)
+        for known_as in ids_in(self.path):
+            self.known.note(known_as)
         if header:
             self.run = self._header(header)
             self.last = self._parsed(last, number)[0] if number > 1 else 0
         else:
-            header = self._begin()
+            header, end = self._begin()
         self._header_end = self._read_to = len(header)
-        os.ftruncate(self._file, self._end)
-        self._forced = self._end
+        self._cut(end)
+        self._written = self._forced = _End(end, self.last)
+        if self._durable:  # whoever made it may have been killed before it was safe in its folder
+            sync_folder(self.path.parent)
+            sync_name(self.path.parent)
 
-    def _begin(self) -> bytes:
+    def _begin(self) -> tuple[bytes, int]:
         header = f'{{"format":"{FORMAT}","run":"{self.run}"}}\n'.encode()
-        os.ftruncate(self._file, 0)
+        self._cut(0)
         self._write(header, 0)
-        self._end = len(header)
         if self._durable:
             os.fsync(self._file)
-            sync_folder(self.path.parent)
-        return header
+        return header, len(header)
 
-    def append(self, observation: Observation) -> int:
+    def _cut(self, end: int) -> None:
+        """Shorten the file, for certain: what is written next could reach the disk first."""
+        if os.fstat(self._file).st_size > end:
+            os.ftruncate(self._file, end)
+            if self._durable:
+                os.fsync(self._file)
+
+    def append(self, observation: Observation, known_as: str = "") -> int:
         """Put an observation on the disk.
 
+        Args:
+            observation: It.
+            known_as: An id of it, as ``digest`` makes them; of two observations with one id, the first is kept. "" for
+                none.
+
         Returns:
-            Its step.
+            Its step; 0 where that id was observed before.
 
         Raises:
             LibraryError: If it cannot be written. It then does not count.
@@ -143,34 +181,91 @@ class ObservationJournal:
         body = _JSON.dump_json(observation)
         with self._refusals():
             with self._writing:
-                step = self.last + 1
-                line = b'{"step":%d,"sum":"%b","observation":%b}\n' % (step, _sum(step, body), body)
-                self._write(line, self._end)
-                self._end, self.last = self._end + len(line), step
-                end = self._end
-            self._force(end)
+                self._check_usable()
+                losses = self._losses
+                step, end = self._put(body, known_as)
+            if end:
+                self._force(end, losses)
         return step
+
+    def _put(self, body: bytes, known_as: str) -> tuple[int, int]:
+        """Write a line; its step, and where it ends. Of an id that is there already, only the latter."""
+        if known_as and known_as in self._unforced:
+            return 0, self._unforced[known_as]
+        if known_as and known_as in self.known:
+            return 0, 0
+        step = self._written.step + 1
+        line = _line(step, known_as, body)
+        if len(line) > MAX_LINE:
+            raise OSError(errno.EFBIG, f"an observation may have {MAX_LINE:,} bytes")
+        self._write(line, self._written.offset)
+        self._written = _End(self._written.offset + len(line), step)
+        if not self._durable:
+            self._forced, self.last = self._written, step
+        if known_as and self._durable:
+            self._unforced[known_as] = self._written.offset
+        elif known_as:
+            self.known.note(known_as)
+        return step, self._written.offset
+
+    def _check_usable(self) -> None:
+        """Refuse to write where lines could not be taken back, or where another process may write."""
+        if self._is_broken:
+            raise OSError(errno.EIO, "what failed before could not be taken back: open the learner anew")
+        if self._lock is None or self._lock.is_held():
+            return
+        try:
+            self._lock.renew(0)
+        except Timeout:
+            raise OSError(errno.EBUSY, f"another process took it, as {self._lock.path.name} was deleted") from None
+        named, own = self.path.stat(), os.fstat(self._file)
+        if not os.path.samestat(named, own) or own.st_size != self._written.offset:
+            self._is_broken = True
+            raise OSError(errno.EBUSY, f"another process wrote to it, as {self._lock.path.name} was deleted")
 
     def _write(self, data: bytes, at: int) -> None:
         try:
             os.lseek(self._file, at, os.SEEK_SET)
-            view = memoryview(data)
-            while view:
-                view = view[os.write(self._file, view) :]
+            write_all(self._file, data)
         except OSError:
             with contextlib.suppress(OSError):
                 os.ftruncate(self._file, at)
             raise
 
-    def _force(self, end: int) -> None:
-        """Wait until the disk holds the file up to here; threads that wait at once share one wait."""
+    def _force(self, end: int, losses: int) -> None:
+        """Wait until the disk holds the file up to here; threads that wait at once share one wait, and its failure."""
         if not self._durable:
             return
         with self._forcing:
-            if self._forced < end:
-                written = self._end
+            if self._losses != losses:
+                raise OSError(errno.EIO, "the disk failed on an observation made at the same time")
+            if self._forced.offset >= end:
+                return
+            with self._writing:
+                written, ids = self._written, list(self._unforced)
+            try:
                 os.fsync(self._file)
-                self._forced = written
+            except OSError:
+                self._take_back()
+                raise
+            self._forced, self.last = written, written.step
+            with self._writing:
+                for known_as in ids:
+                    del self._unforced[known_as]
+                    self.known.note(known_as)
+
+    def _take_back(self) -> None:
+        """Cut off all that nobody was told is safe."""
+        with self._writing:
+            self._losses += 1
+            self._written = self._forced
+            self._unforced.clear()
+            try:
+                os.ftruncate(self._file, self._forced.offset)
+            except OSError:
+                self._is_broken = True
+            with contextlib.suppress(OSError):
+                os.fsync(self._file)
 
     def read(self) -> tuple[int, Observation] | None:
         """The next observation, with its step; None where there is none yet.
@@ -178,40 +273,44 @@ class ObservationJournal:
         Raises:
             LibraryFormatError: If its line is damaged.
         """
-        if self._read_to >= self._end:
+        if self._read_to >= self._forced.offset:
             return None
         with self._refusals(), self.path.open("rb") as file:
             file.seek(self._read_to)
-            line = file.readline()
+            line = file.readline(MAX_LINE)
         self._lines_read += 1
         self._read_to += len(line)
         return self._parsed(line, self._lines_read)
 
     def go_on_after(self, step: int) -> None:
         """Number what comes from here: the library holds all up to this step."""
-        with self._writing:
+        with self._forcing, self._writing:
             self.last = max(self.last, step)
+            self._written = self._forced = replace(self._forced, step=self.last)
 
     def forget(self, settled: int) -> None:
-        """Empty the file, if nothing was observed after this step."""
-        with self._refusals(), self._writing, self._forcing:
-            if self.last == settled and self._read_to == self._end > self._header_end:
-                os.ftruncate(self._file, self._header_end)
-                self._end = self._read_to = self._forced = self._header_end
+        """Empty the file, if nothing was observed after this step. The ids are kept."""
+        with self._refusals(), self._forcing, self._writing:
+            if self._written.step == settled and self._read_to == self._written.offset > self._header_end:
+                self.known.keep()
+                self._cut(self._header_end)
+                self._written = self._forced = _End(self._header_end, settled)
+                self._read_to = self._header_end
                 self._lines_read = 1
 
     def close(self, *, remove: bool = False) -> None:
         """Let go of the file, and let another process take it.
 
         Args:
-            remove: Delete it: all of it was learned from.
+            remove: Delete it, and its ids: all of it was learned from, and others know them.
         """
-        with self._writing, self._forcing:
+        with self._forcing, self._writing:
             if self._file >= 0:
                 os.close(self._file)
                 self._file = -1
         if remove:
             self.path.unlink(missing_ok=True)
+            self.known.remove()
         if self._lock is not None:
             self._lock.release()
 
@@ -224,10 +323,10 @@ class ObservationJournal:
 
     def _parsed(self, line: bytes, number: int) -> tuple[int, Observation]:
         found = _LINE.fullmatch(line)
-        if found is None or _sum(int(found[1]), found[3]) != found[2]:
+        if found is None or _sum(int(found[1]), found[2] or b"", found[4]) != found[3]:
             raise LibraryFormatError(self.path, f"line {number}", "does not match its checksum", _MEND)
         try:
-            return int(found[1]), _JSON.validate_json(found[3])
+            return int(found[1]), _JSON.validate_json(found[4])
         except ValidationError as error:
             raise LibraryFormatError(self.path, f"line {number}", "is no observation", _MEND) from error
 
@@ -240,8 +339,13 @@ class ObservationJournal:
             raise LibraryError(self.path, "the observations", problem, "Make room or give leave, and go on") from error
 
 
-def _sum(step: int, body: bytes) -> bytes:
-    return hashlib.sha256(b"%d %b" % (step, body)).hexdigest()[:16].encode()
+def _line(step: int, known_as: str, body: bytes) -> bytes:
+    named = b'"id":"%b",' % known_as.encode() if known_as else b""
+    return b'{"step":%d,%b"sum":"%b","observation":%b}\n' % (step, named, _sum(step, known_as.encode(), body), body)
+
+
+def _sum(step: int, known_as: bytes, body: bytes) -> bytes:
+    return hashlib.sha256(b" ".join(filter(None, (b"%d" % step, known_as, body)))).hexdigest()[:16].encode()
 
 
 def claim(library: Path) -> tuple[ObservationJournal, list[ObservationJournal]]:
@@ -256,19 +360,29 @@ def claim(library: Path) -> tuple[ObservationJournal, list[ObservationJournal]]:
     Raises:
         LibraryError: As ``ObservationJournal``.
     """
-    library.parent.mkdir(parents=True, exist_ok=True)
+    folder = library_path(library).parent
+    try:
+        make_folder(folder)
+    except OSError as error:
+        raise LibraryError(folder, "the folder", f"cannot be made: {error.strerror}", "Choose another path") from error
     own = next(journal for number in count(1) if (journal := _claimed(_path(library, number))) is not None)
-    pattern = re.compile(re.escape(_stem(library)) + r"\.observed(\.\d+)?\.jsonl")
-    others = (path for path in sorted(library.parent.iterdir()) if pattern.fullmatch(path.name) and path != own.path)
+    stem = _path(library, 1).name.removesuffix(".jsonl")
+    pattern = re.compile(re.escape(stem) + r"(\.\d+)?\.(jsonl|ids)")
+    found = [path for path in sorted(folder.iterdir()) if pattern.fullmatch(path.name)]
+    others = [path for path in found if path.suffix == ".jsonl" and path != own.path]
+    own.known.take_in(path for path in found if path != own.path)
     return own, [journal for path in others if (journal := _claimed(path)) is not None]
 
 
 def _claimed(path: Path) -> ObservationJournal | None:
-    lock = FileLock(path.with_suffix(".lock"), thread_local=False)
+    lock = NamedLock(path.with_suffix(".lock"), PRIVATE)
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(0)
     except Timeout:
         return None
+    except OSError as error:
+        problem = f"cannot be used: {error.strerror or error}"
+        raise LibraryError(lock.path, "the lock file", problem, "Make room or give leave, and go on") from error
     try:
         return ObservationJournal(path, lock=lock)
     except BaseException:
@@ -276,9 +390,5 @@ def _claimed(path: Path) -> ObservationJournal | None:
         raise
 
 
-def _stem(library: Path) -> str:
-    return library.name.removesuffix(".json")
-
-
 def _path(library: Path, number: int) -> Path:
-    return library.with_name(f"{_stem(library)}.observed{f'.{number}' if number > 1 else ''}.jsonl")
+    return beside(library, f"observed{f'.{number}' if number > 1 else ''}.jsonl")

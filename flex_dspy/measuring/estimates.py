@@ -13,6 +13,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from flex_dspy.errors import DataError, LibraryError
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.library_file import write_atomically
+from flex_dspy.libraries.paths import beside
 from flex_dspy.measuring.contrasts import chance_below
 
 # Share of the chance of error that goes to the looks on the way, at which clear cases are let go.
@@ -116,14 +117,18 @@ class Valuation:
             if entry_id in library and library[entry_id].updated_at == self.updated[entry_id]
         }
 
-    def write(self, path: Path) -> None:
+    def write(self, path: Path, mode: int | None = None) -> None:
         """Write the file.
+
+        Args:
+            path: The file.
+            mode: Permissions of a new file; None follows the umask.
 
         Raises:
             LibraryError: If it cannot be written.
         """
         try:
-            write_atomically(path, _JSON.dump_json(self, indent=2).decode() + "\n")
+            write_atomically(path, _JSON.dump_json(self, indent=2) + b"\n", mode=mode)
         except OSError as error:
             problem = f"cannot be written: {error.strerror or error}"
             raise LibraryError(path, "the file", problem, "Choose another with --out") from error
@@ -134,7 +139,7 @@ _JSON: TypeAdapter[Valuation] = TypeAdapter(Valuation)
 
 def value_file(library_path: str | Path) -> Path:
     """Where the estimates of a library file's entries are kept."""
-    return Path(library_path).with_suffix(".value.json")
+    return beside(library_path, "value.json")
 
 
 def read_valuation(path: Path) -> Valuation:

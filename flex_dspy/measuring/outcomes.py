@@ -15,6 +15,7 @@ Example:
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import logging
 import os
@@ -27,7 +28,10 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from flex_dspy.errors import LibraryError, LibraryFormatError
 from flex_dspy.libraries.experience import Tally
+from flex_dspy.libraries.paths import PRIVATE, beside, mode_beside
+from flex_dspy.lines import read_lines
 from flex_dspy.measuring.outcome_rotation import log_files, rotate
+from flex_dspy.side_records import SideRecord
 
 if TYPE_CHECKING:
     from flex_dspy.measuring.records import Record
@@ -75,7 +79,9 @@ class OutcomeLog:
     """
 
     def __init__(self, library_path: str | Path) -> None:
-        self.path = Path(library_path).with_suffix(".outcomes.jsonl")
+        self.path = beside(library_path, "outcomes.jsonl")
+        self._library = library_path
+        self._record = SideRecord("the outcomes")
 
     def add(self, outcomes: Iterable[Outcome]) -> None:
         """Append outcomes, each in one write, so that processes do not mix their lines.
@@ -88,7 +94,7 @@ class OutcomeLog:
         if not lines:
             return
         try:
-            file = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+            file = self._open()
             try:
                 lines[0] = b"\n" * _is_cut(file) + lines[0]
                 written = sum(os.write(file, line) for line in lines)
@@ -99,6 +105,21 @@ class OutcomeLog:
         except OSError as error:
             problem = f"cannot be written: {error.strerror or error}"
             raise LibraryError(self.path, "the outcomes", problem, "Make room or give leave, and go on") from error
+
+    def note(self, outcomes: Iterable[Outcome]) -> None:
+        """Append outcomes as ``add`` does; where that fails, a warning says so once, and nothing depends on it."""
+        with self._record.attempt():
+            self.add(outcomes)
+
+    def _open(self) -> int:
+        """The file, to append to; a new one with the permissions of the library."""
+        flags, mode = os.O_RDWR | os.O_APPEND | os.O_CREAT, mode_beside(self._library)
+        with contextlib.suppress(FileExistsError):
+            file = os.open(self.path, flags | os.O_EXCL, 0o666 if mode is None else mode & PRIVATE)
+            if mode is not None and os.name != "nt":
+                os.fchmod(file, mode)
+            return file
+        return os.open(self.path, flags)
 
     def read(self) -> list[Outcome]:
         """All outcomes, oldest first; those that were folded stand for many, and come first.
@@ -127,11 +148,17 @@ class OutcomeLog:
 
         Raises:
             LibraryFormatError: If a line is damaged otherwise than by being cut short.
+            LibraryError: If the file cannot be read.
         """
         if not self.path.exists():
             return []
-        lines = enumerate(self.path.read_bytes().splitlines(), start=1)
-        return [outcome for number, line in lines if (outcome := self._parsed(number, line)) is not None]
+        try:
+            with self.path.open("rb") as file:
+                lines = ((number, line.rstrip(b"\r\n")) for number, line in read_lines(file, self.path))
+                return [outcome for number, line in lines if (outcome := self._parsed(number, line)) is not None]
+        except OSError as error:
+            problem = f"cannot be read: {error.strerror or error}"
+            raise LibraryError(self.path, "the outcomes", problem, "Move it away to go on without it") from error
 
     def _parsed(self, number: int, line: bytes) -> Outcome | None:
         # What another process wrote while one was killed may stand behind the piece that this one left.

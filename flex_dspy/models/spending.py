@@ -12,6 +12,7 @@ cost nothing, and a call that failed after it was answered is counted too::
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import threading
@@ -26,7 +27,9 @@ import dspy
 from dspy.utils.usage_tracker import UsageTracker
 
 from flex_dspy.errors import BudgetError, ConfigurationError, RunError
+from flex_dspy.lines import read_lines
 from flex_dspy.models.prices import FREE, Price, list_price
+from flex_dspy.side_records import SideRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,27 +106,48 @@ class Ledger:
         self.by_role: dict[str, Usage] = {}
         self._lock = threading.Lock()
         self._file: int | None = None
+        self._is_cut = False
+        self._record = SideRecord("the record of spending")
         if path is not None and path.exists():
             self._read(path)
 
     def _read(self, path: Path) -> None:
-        for number, line in enumerate(path.read_bytes().splitlines(), start=1):
-            try:
-                role, usage = (entry := json.loads(line)).pop("role"), Usage(**{k: entry[k] for k in _COUNTS})
-            except (ValueError, KeyError, TypeError) as error:
-                if not line.endswith(b"}"):  # cut short when the process was killed
-                    continue
-                raise RunError(f"{path}: line {number} is no record of spending: remove it to go on") from error
-            self.by_role[role] = self.by_role.get(role, Usage()) + usage
+        with path.open("rb") as file:
+            for number, line in read_lines(file, path):
+                self._take_in(path, number, line.rstrip(b"\r\n"))
+
+    def _take_in(self, path: Path, number: int, line: bytes) -> None:
+        try:
+            role, usage = (entry := json.loads(line)).pop("role"), Usage(**{k: entry[k] for k in _COUNTS})
+        except (ValueError, KeyError, TypeError) as error:
+            if not line.endswith(b"}"):  # cut short when the process was killed
+                return
+            raise RunError(f"{path}: line {number} is no record of spending: remove it to go on") from error
+        self.by_role[role] = self.by_role.get(role, Usage()) + usage
+
+    def _keep(self, path: Path, line: str) -> None:
+        """Append a line. Without a budget it is only a record; with one, a resumed run would spend it again."""
+        if self.budget_usd is None and self.budget_tokens is None:
+            with self._record.attempt():
+                self._write(path, line)
+            return
+        try:
+            self._write(path, line)
+        except OSError as error:
+            problem = f"what was spent cannot be written to {path}, so the budget could not be kept: {error}"
+            raise BudgetError(problem) from error
 
     def _write(self, path: Path, line: str) -> None:
         """Append a line with one system call, so that processes do not mix theirs."""
         if self._file is None:
-            cut = path.exists() and not (path.read_bytes() or b"\n").endswith(b"\n")
+            self._is_cut = path.exists() and not (path.read_bytes() or b"\n").endswith(b"\n")
             self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
             weakref.finalize(self, os.close, self._file)
-            line = "\n" + line if cut else line
-        os.write(self._file, line.encode())
+        data = ("\n" * self._is_cut + line).encode()
+        self._is_cut = True  # unless all of it is written
+        if os.write(self._file, data) < len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self._is_cut = False
 
     @property
     def total(self) -> Usage:
@@ -205,7 +229,7 @@ class Ledger:
             self.by_role[role] = self.by_role.get(role, Usage()) + counted
             if self.path is not None:
                 counts = {name: getattr(counted, name) for name in _COUNTS}
-                self._write(self.path, json.dumps({"role": role, "model": model, **counts}) + "\n")
+                self._keep(self.path, json.dumps({"role": role, "model": model, **counts}) + "\n")
         return counted
 
     def metrics(self) -> dict[str, float]:

@@ -13,7 +13,8 @@ same order give the same library, at any concurrency.
 
 Observations hold what users asked, were answered and said. They lie in ``<library>.observed.jsonl``, readable by its
 owner alone, until nothing waits to be learned from; the library keeps problem and answer as precedents, and lessons
-that may quote them. Leave out what must not be kept. What users say of an answer is evidence, and may be wrong or meant
+that may quote them. A library that starts here is readable by its owner alone too; one that was there keeps its
+permissions. Leave out what must not be kept. What users say of an answer is evidence, and may be wrong or meant
 to mislead: whom you let teach is up to you.
 """
 
@@ -42,9 +43,11 @@ from flex_dspy.errors import BudgetError, ConfigurationError
 from flex_dspy.learning import Outcome, model_names
 from flex_dspy.lessons import LessonWriter
 from flex_dspy.libraries.failures import Failure
+from flex_dspy.libraries.known_ids import digest
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.memory_store import store_of
 from flex_dspy.libraries.observed import ObservationJournal, claim
+from flex_dspy.libraries.paths import PRIVATE
 from flex_dspy.libraries.store import LibraryStore
 from flex_dspy.models.spending import Ledger
 from flex_dspy.online.following import NewestSnapshot, following
@@ -122,7 +125,7 @@ class OnlineLearner:
         own = retrievers(program)
         self.ledger = ledger or Ledger()
         self.tracker = tracker
-        self._store = store_of(library, own[0].library if own else ExperienceLibrary())
+        self._store = store_of(library, own[0].library if own else ExperienceLibrary(), PRIVATE)
         self._newest = NewestSnapshot(self._store, follow)
         self.program = following(program, self._newest, exclude_self)
         self._lessons = LessonWriter(critic or Critic(), updater or Updater(), self.ledger, self.program)
@@ -174,6 +177,7 @@ class OnlineLearner:
         verdict: Verdict,
         *,
         shown: Sequence[str] = (),
+        id: str = "",
     ) -> None:
         """Keep what the program answered and what came of it, to be learned from in the background.
 
@@ -187,16 +191,19 @@ class OnlineLearner:
                 remark alone is read by the verifier. Where it holds the right answer, that is taken out.
             shown: Ids of the entries that the program was shown, from ``pinned``; without, only those count that it
                 says it relied on.
+            id: Names this observation, such as the id of the request: of two with one id the first counts, after a
+                restart too, so that a call which failed or was cut short can be made again. The newest 50,000 ids are
+                known; processes at work at the same time do not know each other's.
 
         Raises:
             ConfigurationError: If an argument cannot be read, the learner is closed, or belongs to another process.
             ValueError: If a score is infinite or no number.
-            LibraryError: If the observation cannot be kept.
+            LibraryError: If the observation cannot be kept. It is not learned from then.
             FlexError: Once, if learning has stopped for a reason that no observation would survive, such as a wrong
                 key. The observation is kept nevertheless.
         """
         self._check_usable()
-        self._own.journal.append(observation(inputs, prediction, verdict, shown))
+        self._own.journal.append(observation(inputs, prediction, verdict, shown), digest(id))
         self._call(self._wake.set)
         self._tell()
 

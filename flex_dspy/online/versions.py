@@ -30,10 +30,10 @@ class OnlineVersions:
     def __init__(
         self, store: LibraryStore | MemoryStore, run: str, last: int, tracker: Tracker | None, ledger: Ledger
     ) -> None:
-        self.records: Versions = VersionLog(store.path, run).records
+        self._log = VersionLog(store.path, run)
+        self.records: Versions = self._log.records
         self.writing = threading.Lock()
         self._store = store
-        self._run = run
         self._tracker = tracker
         self._ledger = ledger
         self._solved: deque[bool] = deque(maxlen=last)
@@ -63,8 +63,8 @@ class OnlineVersions:
             numbers = self._metrics()
             if self._tracker is not None:
                 self._tracker.log_version(Version(library, step, numbers))
-            # Read anew: other processes note their versions in the same file.
-            self.records.append(VersionLog(self._store.path, self._run).add(step, library, numbers))
+            self._log.refresh()
+            self._log.add(step, library, numbers)
             return library.hash
 
     def checkpoint(self) -> None:

@@ -241,7 +241,7 @@ class OnlineWriter:
             relied = (*commit.tally.helped, *commit.tally.hurt)
             score = float(bool(commit.solved)) if seen.score is None else seen.score
             source = f"{commit.run} {commit.step}"
-            self._uses.add([Use(self._version, seen.example_id, commit.tally.shown, score, relied, source)])
+            self._uses.note([Use(self._version, seen.example_id, commit.tally.shown, score, relied, source)])
 
     def _pass(self, step: int) -> None:
         if self.pace.publish_every is not None and step % self.pace.publish_every == 0:

@@ -2,7 +2,8 @@
 
 What is retrieved is written once, for every reader: a language model and an offline expert see the same text.
 Nothing in an entry can leave its place: its texts never begin a line (a second line is indented), and the marks that
-open or close the block, or that DSPy's adapters read as field headers, are broken up.
+open or close the block, or that DSPy's adapters read as field headers, are broken up. Where the adapter in use tells
+fields apart by tags, as ``dspy.XMLAdapter`` does, or in a way that is not known here, all tags are broken up too.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import functools
 import re
 import string
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -116,9 +118,10 @@ def arrange(hits: Sequence[Hit], budget: int, levels: Sequence[Level] = LEVELS) 
     chosen: list[list[str]] = [[] for _ in hits]
     left = budget - tokens(OPEN + "\n" + CLOSE)
     headless = "method" not in levels
+    written = _without_tags if _reads_tags() else str
     for level in ("head", *levels) if headless else levels:
         lines = [
-            (entry, line)
+            (entry, written(line))
             for entry, hit in zip(chosen, hits, strict=True)
             if entry or level in _FIRST  # no rule without the method above it
             for line in _WRITERS[level](hit)
@@ -154,7 +157,8 @@ def headline(experience: Experience, most: int = 160) -> str:
     """One line on an entry: id, zone, category, and the first ``most`` characters of its method."""
     method = " ".join(experience.method[: 2 * most].split())
     cut = method if len(method) <= most else method[:most].rsplit(" ", 1)[0] + " ..."
-    return f"- {_cell(experience.id)} | {experience.zone} | {_cell(experience.category)} | {_line(cut)}"
+    line = f"- {_cell(experience.id)} | {experience.zone} | {_cell(experience.category)} | {_line(cut)}"
+    return _without_tags(line) if _reads_tags() else line
 
 
 def _head_line(entry: Experience) -> str:
@@ -203,6 +207,22 @@ _TAG = re.compile(r"<(?=/?experiences\b)", re.IGNORECASE)
 # Each mark is broken by what is put in: taking something out would let "[[ ### x" become a mark.
 _FIELD_OPENS = re.compile(r"\[\[(?=\s*##)")
 _FIELD_CLOSES = re.compile(r"(?<=##)(\s*)\]\]")
+
+
+_ANY_TAG = re.compile(r"<(?=[/!?]|[^\W\d])")
+
+
+def _reads_tags() -> bool:
+    """Whether the adapter in use may take a tag in a text for the end of a field."""
+    dspy = sys.modules.get("dspy")
+    adapter = None if dspy is None else dspy.settings.adapter
+    if dspy is None or adapter is None:
+        return False
+    return isinstance(adapter, dspy.XMLAdapter) or not isinstance(adapter, dspy.ChatAdapter)
+
+
+def _without_tags(text: str) -> str:
+    return _ANY_TAG.sub("< ", text)
 
 
 def _safe(text: str) -> str:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from flex_dspy.libraries.library_file import write_atomically
 from flex_dspy.measuring.answer_errors import errors_text
 from flex_dspy.measuring.intervals import written
 
@@ -53,7 +54,9 @@ class CurvePoint:
     errors: int = 0
 
 
-def learning_curve(points: Sequence[CurvePoint], path: Path, *, title: str, baseline: float | None = None) -> Path:
+def learning_curve(
+    points: Sequence[CurvePoint], path: Path, *, title: str, baseline: float | None = None, mode: int | None = None
+) -> Path:
     """Draw accuracy against what was learned, with its 95% interval, as a PNG.
 
     Args:
@@ -62,6 +65,7 @@ def learning_curve(points: Sequence[CurvePoint], path: Path, *, title: str, base
         path: The PNG file; its folder must exist.
         title: What was learned by which model.
         baseline: Accuracy without a library, drawn as a dashed line; None for no line.
+        mode: Permissions of a new file; None follows the umask.
 
     Returns:
         ``path``.
@@ -83,7 +87,7 @@ def learning_curve(points: Sequence[CurvePoint], path: Path, *, title: str, base
     _label_x(axes, learned)
     _label_y(axes, learned, baseline)
     _label_top(axes, learned, title)
-    write_figure(figure, path)
+    write_figure(figure, path, mode)
     return path
 
 
@@ -218,8 +222,17 @@ def sample_text(points: Sequence[CurvePoint]) -> str:
     return f"n = {low:,}" if low == high else f"n = {low:,} to {high:,}"
 
 
-def write_figure(figure: Any, path: Path) -> None:
-    """Draw in memory first, so that a failure leaves no half picture behind."""
+def write_figure(figure: Any, path: Path, mode: int | None = None) -> None:
+    """Draw in memory first, so that a failure leaves no half picture behind.
+
+    Args:
+        figure: Of matplotlib.
+        path: The PNG file.
+        mode: Permissions of a new file; None follows the umask.
+
+    Raises:
+        LibraryError: If it cannot be written.
+    """
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=_DPI)
-    path.write_bytes(buffer.getvalue())
+    write_atomically(path, buffer.getvalue(), mode=mode)

@@ -14,7 +14,8 @@ from flex_dspy.errors import ConfigurationError, LibraryError
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.library_file import load
 from flex_dspy.libraries.merging import merge
-from flex_dspy.libraries.store import LibraryStore, journal_of
+from flex_dspy.libraries.paths import journal_of
+from flex_dspy.libraries.reading import LibraryReader
 from flex_dspy.secrets import redact_url
 from flex_dspy.versioning.mlflow_store import brief, check_sqlite, connect, resolve_uri
 
@@ -58,7 +59,7 @@ def read_library(name: str | Path, tracking_uri: str | None = None) -> Experienc
 
 
 def _read_file(path: Path) -> ExperienceLibrary:
-    return LibraryStore(path).library if journal_of(path).exists() else load(path, split=True)
+    return LibraryReader(path).library if journal_of(path).exists() else load(path, split=True)
 
 
 def _read_folder(folder: Path) -> ExperienceLibrary:

@@ -8,16 +8,18 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flex_dspy.errors import LibraryFormatError
+from flex_dspy.errors import LibraryError, LibraryFormatError
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.library_file import write_atomically
+from flex_dspy.libraries.paths import beside, mode_beside
+from flex_dspy.lines import read_lines
 from flex_dspy.measuring.answer_errors import errors_text
 from flex_dspy.measuring.intervals import written
+from flex_dspy.side_records import SideRecord
 from flex_dspy.versioning.plots import CurvePoint
 
 if TYPE_CHECKING:
     import pandas as pd
-
 
 HELD_OUT = "held_out"  # the measure that is reported beside the metric, where a task has one
 
@@ -106,31 +108,48 @@ class Versions(list[VersionRecord]):
 class VersionLog:
     """The versions of one run, kept in ``<library>.versions.jsonl``.
 
+    It is a record beside the library: where it cannot be written in the middle of a run, a warning says so once, and
+    the next version tries to write all of them. A resumed run measures a version again that is missing.
+
     Args:
         library_path: The library's file; None keeps the log in memory.
         run: Identity of the run; lines of other runs are left alone.
 
     Raises:
         LibraryFormatError: If the file is damaged.
+        LibraryError: If it cannot be read.
     """
 
     def __init__(self, library_path: Path | None, run: str) -> None:
-        self.path = library_path.with_suffix(".versions.jsonl") if library_path else None
+        self.path = beside(library_path, "versions.jsonl") if library_path else None
         self.run = run
+        self._library = library_path
+        self._record = SideRecord("the log of versions")
         self._all = self._read()
         self.records = Versions(record for record in self._all if record.run == run)
 
     def _read(self) -> list[VersionRecord]:
         if self.path is None or not self.path.exists():
             return []
-        records = []
-        for number, text in enumerate(self.path.read_bytes().splitlines(), start=1):
-            try:
-                records.append(VersionRecord(**json.loads(text)))
-            except (ValueError, TypeError) as error:
-                remedy = "Remove the line: its version is then measured again if it is the newest."
-                raise LibraryFormatError(self.path, f"line {number}", f"no version: {error}", remedy) from error
-        return records
+        try:
+            with self.path.open("rb") as file:
+                return [self._parsed(number, line) for number, line in read_lines(file, self.path)]
+        except OSError as error:
+            problem = f"cannot be read: {error.strerror or error}"
+            raise LibraryError(self.path, "the versions", problem, "Move it away to go on without it") from error
+
+    def _parsed(self, number: int, line: bytes) -> VersionRecord:
+        try:
+            return VersionRecord(**json.loads(line))
+        except (ValueError, TypeError) as error:
+            remedy = "Remove the line: its version is then measured again if it is the newest."
+            raise LibraryFormatError(self.path or "", f"line {number}", f"no version: {error}", remedy) from error
+
+    def refresh(self) -> None:
+        """Take in the lines that other processes wrote, so that the next version leaves them there."""
+        with self._record.attempt():
+            there = self._read()
+            self._all = there + [record for record in self._all if record not in there]
 
     @property
     def of_all_runs(self) -> Versions:
@@ -170,8 +189,11 @@ class VersionLog:
         return measured
 
     def _write(self) -> None:
-        if self.path is not None:
-            write_atomically(self.path, "".join(json.dumps(asdict(line)) + "\n" for line in self._all))
+        if self.path is None or self._library is None:
+            return
+        text = "".join(json.dumps(asdict(line)) + "\n" for line in self._all)
+        with self._record.attempt():
+            write_atomically(self.path, text, mode=mode_beside(self._library))
 
     # -- libraries of versions that are to be measured again -----------------------------------------------
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import dspy
 import pytest
 
-from flex_dspy.errors import BudgetError, ConfigurationError, LibraryFormatError, ModelError
+from flex_dspy.errors import BudgetError, ConfigurationError, LibraryError, LibraryFormatError, ModelError
 from flex_dspy.libraries.experience import Commit, Experience, Insert, Merge, Precedent, Rule
 from flex_dspy.libraries.followed import FollowedLibrary
 from flex_dspy.libraries.library import ExperienceLibrary
@@ -312,6 +312,57 @@ def test_it_is_on_the_disk_before_observe_returns(path, monkeypatch):
         observe(online, [41])
         assert b"Case 41" in forced[-1]
         online.close(timeout=0)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="modes of POSIX")
+@pytest.mark.parametrize("is_store", [False, True])
+def test_what_starts_online_is_its_owners_alone(path, is_store):
+    with learner(LibraryStore(path) if is_store else path) as online:
+        online.observe({"problem": "Case 1"}, {"answer": "4111 1111 1111 1111", "experiences_used": ["a"]}, True)
+        online.flush(30)
+        online.publish()
+        observe(online, [2])
+    found = {each.name: each.stat().st_mode & 0o777 for each in path.parent.iterdir()}
+    if is_store:  # made before, and empty
+        del found["library.lock"]
+    assert set(found.values()) == {0o600}
+    assert {"library.json", "library.outcomes.jsonl", "library.versions.jsonl", JOURNAL} <= found.keys()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="modes of POSIX")
+def test_a_library_that_was_there_keeps_its_mode_and_what_users_say_is_private(path):
+    ExperienceLibrary().save(path)
+    path.chmod(0o640)
+    with learner(path) as online:
+        observe(online, [1])
+    assert path.stat().st_mode & 0o777 == 0o640
+    assert (path.parent / JOURNAL).stat().st_mode & 0o777 == 0o600
+
+
+def test_an_observation_made_again_after_a_failure_is_learned_once(path, monkeypatch):
+    def full(file):
+        raise OSError(28, "No space left on device")
+
+    with learner(path) as online:
+        observe(online, [0])
+        online.flush(30)
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", full)
+            with pytest.raises(LibraryError, match="No space left"):
+                observe(online, [1])
+        assert online.pending == 0
+        observe(online, [1])
+    assert learned(online.library) == [0, 1]
+
+
+def test_one_id_is_learned_once_after_a_restart_too(path):
+    for _ in range(2):
+        with learner(path) as online:
+            for number in (1, 2, 1, 2, 3):
+                online.observe({"problem": f"Case {number}"}, {"answer": "x"}, True, id=f"request {number}")
+                online.flush(30)
+        assert learned(online.library) == [1, 2, 3]
+    assert "request" not in (path.parent / "library.observed.ids").read_text()
 
 
 # -- nothing lost, nothing twice ---------------------------------------------------------------------------

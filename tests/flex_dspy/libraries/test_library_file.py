@@ -14,6 +14,9 @@ from flex_dspy.errors import LibraryError, LibraryFormatError, LibraryVersionErr
 from flex_dspy.libraries.experience import EXPERIENCES_JSON, Commit, Experience, Insert, Precedent, Rule, Source, Tally
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.library_file import load, parse, write_atomically
+from flex_dspy.libraries.reading import LibraryReader
+from flex_dspy.libraries.store import LibraryStore
+from flex_dspy.versioning.registry import read_library
 
 
 def lesson(i: int) -> Experience:
@@ -192,6 +195,15 @@ BAD_TEXTS: list[tuple[str | bytes, str, str]] = [
     ('{"format": 1, "experiences": []}', "format", "no experience library"),
     ('{"a": 1}', "format", "no experience library"),
     ("7", "format", "no experience library"),
+    ("[]", "the file", "an empty list"),
+    (" [ ]\n", "the file", "an empty list"),
+    ("{}", "format", "no experience library"),
+    ("null", "format", "no experience library"),
+    ('"text"', "format", "no experience library"),
+    ("[[]]", "0", "should be an object"),
+    ('[{"name": "flask", "version": "3.0"}]', "0", "is no experience"),
+    ('{"version": "3f2a", "example": "e1"}', "format", "no experience library"),
+    (b"{}\0\0", "byte 2", "NUL"),
     ('{"format": "flex-dspy/1"}', "experiences", "required"),
 ]
 
@@ -205,6 +217,16 @@ def test_a_damaged_file_is_refused(text: str | bytes, place: str, problem: str, 
     assert caught.value.place.startswith(place)
     assert caught.value.path == path
     assert caught.value.remedy
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", "null", "[1]"])
+def test_what_is_no_library_is_not_learned_on(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "library.json"
+    path.write_text(text)
+    for opening in (LibraryStore, LibraryReader, read_library):
+        with pytest.raises(LibraryFormatError):
+            opening(path)
+    assert path.read_text() == text
 
 
 def test_a_newer_file_says_upgrade() -> None:

@@ -18,8 +18,9 @@ import pytest
 
 from flex_dspy.errors import LibraryError, LibraryFormatError, LibraryVersionError
 from flex_dspy.libraries.experience import Commit, Experience, Insert, Merge, Precedent, Rule, Tally
+from flex_dspy.libraries.journal import Journal
 from flex_dspy.libraries.library import ExperienceLibrary
-from flex_dspy.libraries.store import LibraryStore, _Journal
+from flex_dspy.libraries.store import LibraryStore
 
 ROOT = Path(__file__).parents[3]
 
@@ -196,7 +197,7 @@ def test_a_full_disk_loses_nothing(path: Path, monkeypatch: pytest.MonkeyPatch, 
 
 def test_a_lock_that_is_never_given_up_is_an_error(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store, other = store_at(path, 1), LibraryStore(path)
-    monkeypatch.setattr("flex_dspy.libraries.store.LOCK_SECONDS", 0.02)
+    monkeypatch.setattr("flex_dspy.libraries.files.LOCK_SECONDS", 0.02)
     with other._locked(), pytest.raises(LibraryError, match="lock file: is held"):
         store.commit([commit(2)])
 
@@ -243,12 +244,12 @@ def test_a_store_reads_only_what_is_new(path: Path, monkeypatch: pytest.MonkeyPa
     one, two = store_at(path, 20), LibraryStore(path)
     parsed: list[int] = []
 
-    def noted(journal: _Journal, line: bytes, seq: int, number: int) -> Commit:
+    def noted(journal: Journal, line: bytes, seq: int, number: int) -> Commit:
         parsed.append(seq)
         return original(journal, line, seq, number)
 
-    original = _Journal._parsed
-    monkeypatch.setattr(_Journal, "_parsed", noted)
+    original = Journal._parsed
+    monkeypatch.setattr(Journal, "_parsed", noted)
     one.commit([commit(21)])
     two.refresh()
     two.refresh()

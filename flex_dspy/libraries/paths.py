@@ -1,0 +1,58 @@
+"""Where a library's files lie, and with which permissions.
+
+A library may have many names: a link, a path through a linked folder, a path relative to a folder that the process has
+left. All of them give one file, and so one lock and one journal. A hard link is a file of its own: the first checkpoint
+replaces the name that it was made by, and the other name keeps what it had, with a journal of its own.
+"""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+from flex_dspy.errors import LibraryError
+
+PRIVATE = 0o600
+
+
+def library_path(path: str | Path) -> Path:
+    """The library file itself: absolute, with all links followed.
+
+    Raises:
+        LibraryError: If links lead in a circle, or the path is none.
+    """
+    try:
+        return Path(path).resolve()
+    except (OSError, RuntimeError, ValueError) as error:
+        raise LibraryError(path, "the path", f"cannot be followed: {error}", "Check the links in it") from error
+
+
+def beside(library: str | Path, kind: str) -> Path:
+    """The file ``<name>.<kind>`` that belongs to a library file, by whatever name that is called.
+
+    Args:
+        library: The library file; it need not exist.
+        kind: What it is, such as ``journal.jsonl``.
+    """
+    own = library_path(library)
+    return own.with_name(f"{own.name.removesuffix('.json')}.{kind}")
+
+
+def journal_of(library: str | Path) -> Path:
+    """Where the commits are that a library file does not hold yet, if there are any."""
+    return beside(library, "journal.jsonl")
+
+
+def mode_beside(library: str | Path) -> int | None:
+    """The permissions for a file beside a library: those of the library, which its owner can write.
+
+    Returns:
+        None where neither the library's file nor its journal is there: the umask decides then.
+    """
+    for path in (library_path(library), journal_of(library)):
+        try:
+            mode = stat.S_IMODE(path.stat().st_mode)
+        except OSError:
+            continue
+        return mode & 0o666 | PRIVATE
+    return None

@@ -1,0 +1,131 @@
+"""A library on the disk, open for reading: no lock, and nothing written. Who may read the files can follow them."""
+
+from __future__ import annotations
+
+import threading
+from functools import reduce
+from itertools import accumulate
+from pathlib import Path
+
+from flex_dspy.errors import LibraryError, LibraryFormatError
+from flex_dspy.libraries.experience import Commit
+from flex_dspy.libraries.files import Identity, LibraryFiles
+from flex_dspy.libraries.journal import Header, Journal
+from flex_dspy.libraries.library import ExperienceLibrary
+from flex_dspy.libraries.library_file import load
+
+_TRIES = 20  # readings that a checkpoint of a writer disturbs, before it is an error
+
+
+class LibraryReader:
+    """The newest snapshot of a library file and the journal beside it. It changes no file, and needs no lock.
+
+    Args:
+        path: The library file.
+
+    Attributes:
+        path: The library file, with all links followed.
+
+    Raises:
+        LibraryFormatError: If the file or its journal is damaged, or one does not belong to the other.
+        LibraryVersionError: If a newer flex-dspy wrote one of them.
+        LibraryError: If they cannot be read.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self._prepare(LibraryFiles(path), ExperienceLibrary())
+        self.refresh()
+
+    def _prepare(self, files: LibraryFiles, library: ExperienceLibrary) -> None:
+        self.path = files.snapshot
+        self._files = files
+        self._journal = Journal(files.journal)
+        self._guard = threading.RLock()
+        self._snapshot_identity: Identity = None
+        self._library = library
+
+    @property
+    def library(self) -> ExperienceLibrary:
+        """The newest snapshot that this process knows."""
+        return self._library
+
+    def refresh(self) -> ExperienceLibrary:
+        """The newest snapshot, with all that was committed before this call.
+
+        Raises:
+            LibraryError: If the files were damaged, or replaced by others, since they were opened.
+        """
+        with self._guard:
+            for _ in range(_TRIES):
+                if self._is_read_undisturbed():
+                    return self._library
+        problem = "are written faster than they can be read"
+        raise LibraryError(self.path, "the files", problem, "Try again, or write fewer checkpoints")
+
+    def _is_read_undisturbed(self) -> bool:
+        """Read what is new; whether no checkpoint came between, after which it may be half of the old."""
+        before = self._marks()
+        try:
+            self._catch_up()
+        except LibraryError:
+            if self._marks() == before:
+                raise
+        except OSError as error:
+            if self._marks() == before:
+                problem = f"cannot be read: {error.strerror or error}"
+                raise LibraryError(self.path, "the files", problem, "Check the path and its permissions") from error
+        return self._marks() == before
+
+    def _marks(self) -> tuple[Identity, bytes]:
+        """What changes with each checkpoint, and not with a commit."""
+        try:
+            return self._files.snapshot_identity(), self._journal.read_first_line()
+        except OSError as error:
+            problem = f"cannot be read: {error.strerror or error}"
+            raise LibraryError(self.path, "the files", problem, "Check the path and its permissions") from error
+
+    def _catch_up(self) -> None:
+        """Take in what other processes wrote: only what is new, unless one of them made a checkpoint."""
+        if self._snapshot_identity != self._files.snapshot_identity() or not self._journal.is_same():
+            self._load()
+            return
+        commits, end = self._journal.read(self._library.seen)
+        self._library = reduce(ExperienceLibrary.apply, commits, self._library)
+        self._journal.position = end
+
+    def _load(self) -> list[ExperienceLibrary]:
+        """Read both files from the start; the snapshots on the way."""
+        identity = self._files.snapshot_identity()
+        journal = Journal(self._files.journal)
+        header = journal.open()
+        base = ExperienceLibrary() if identity is None else load(self.path)
+        base = base.for_task(header.task if header else self._library.task)
+        snapshots = [base] if header is None else self._replay(base, header, journal)
+        self._check_descent(snapshots[-1])
+        self._library, self._journal, self._snapshot_identity = snapshots[-1], journal, identity
+        return snapshots
+
+    def _replay(self, base: ExperienceLibrary, header: Header, journal: Journal) -> list[ExperienceLibrary]:
+        commits, journal.position = journal.read(header.seen)
+        if (header.base, header.seen) == (base.hash, base.seen):
+            return list(accumulate(commits, ExperienceLibrary.apply, initial=base))
+        known = all(holds(base, commit) for commit in commits if commit.run)
+        if not known or header.seen + len(commits) > base.seen:
+            problem = f"continues another library than {self.path.name}: one of {header.seen} commits"
+            remedy = "Put that library file back, or move the journal away to go on without its commits"
+            raise LibraryFormatError(journal.path, "line 1", problem, remedy)
+        journal.is_stale = True  # a crash came between writing the snapshot and removing the journal
+        return [base]
+
+    def _check_descent(self, library: ExperienceLibrary) -> None:
+        """Refuse to follow a file that lacks what this process was told is safe."""
+        ours = self._library
+        lost = [run for run, step in ours.runs.items() if library.runs.get(run, -1) < step]
+        if lost or library.seen < ours.seen:
+            problem = f"no longer holds the {ours.seen} commits that were made: another program replaced it"
+            raise LibraryError(self.path, "the file", problem, "Put the file back, or open the library anew")
+
+
+def holds(library: ExperienceLibrary, commit: Commit) -> bool:
+    """Whether a commit is known to be in. One of no run never is."""
+    return bool(commit.run) and commit.step <= library.runs.get(commit.run, -1)
