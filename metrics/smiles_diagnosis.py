@@ -7,7 +7,7 @@ from typing import Any
 
 from rdkit import Chem
 
-from flex_dspy.molecules import MAX_ATOMS, MAX_LENGTH, is_too_large
+from flex_dspy.molecules import MAX_ATOMS, MAX_LENGTH, is_too_large, read_molecule
 
 _SHOWN = 120
 _UNKNOWN = re.compile(r"[^A-Za-z0-9\[\]().=#$:/\\@+\-%*~><]")
@@ -15,7 +15,7 @@ _RING_BOND = re.compile(r"%\(\d+\)|%\d\d|\d")
 _BRACKET_ATOM = re.compile(r"\[[^\[\]]*\]")
 
 _UNSANITIZED = Chem.SmilesParserParams()
-_UNSANITIZED.sanitize = False
+_UNSANITIZED.sanitize = False  # type: ignore[assignment, unused-ignore]
 
 
 def why_unreadable(smiles: str) -> str:
