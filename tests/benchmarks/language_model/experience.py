@@ -1,0 +1,141 @@
+"""FLEX, and the parts of it alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import dspy
+
+from flex_dspy.errors import BudgetError
+from flex_dspy.examples import example_id, problem_of, reference_of
+from flex_dspy.learning import ForwardLearning
+from flex_dspy.libraries.experience import Experience, Precedent
+from flex_dspy.libraries.library import ExperienceLibrary
+from flex_dspy.libraries.merging import merge
+from flex_dspy.libraries.store import LibraryStore
+from flex_dspy.models.spending import Ledger, Usage
+from flex_dspy.programs.equip import equip
+from tests.benchmarks.language_model.budget import Budget
+from tests.benchmarks.language_model.clock import Clock
+from tests.benchmarks.language_model.examples import Data
+from tests.benchmarks.language_model.workspace import Learned, Workspace
+
+HALVES = ("first", "second")
+
+
+@dataclass(frozen=True)
+class Experiences:
+    """A library that was learned.
+
+    Attributes:
+        library: The library.
+        spent: What learning took.
+        seconds: How long the model worked for it.
+        note: How learning ended.
+    """
+
+    library: ExperienceLibrary
+    spent: Usage
+    seconds: float
+    note: str
+
+
+def flex(student: dspy.Module, data: Data, workspace: Workspace) -> Learned:
+    """Lessons from the model's own attempts, and the solved cases behind them."""
+    return _equipped(student, workspace, _learned(student, data.train, workspace))
+
+
+def flex_study(student: dspy.Module, data: Data, workspace: Workspace) -> Learned:
+    """Lessons from worked answers, without attempts."""
+    return _equipped(student, workspace, _learned(student, data.train, workspace, study=True))
+
+
+def flex_merged(student: dspy.Module, data: Data, workspace: Workspace) -> Learned:
+    """Two libraries of half the examples and half the tokens each, merged."""
+    tokens = workspace.settings.learning_tokens // 2
+    first, second = (
+        _learned(student, data.train[place::2], workspace, name=name, tokens=tokens)
+        for place, name in enumerate(HALVES)
+    )
+    library = merge(first.library, second.library, names=HALVES).library
+    note = f"{HALVES[0]} half: {first.note}; {HALVES[1]} half: {second.note}"
+    both = Experiences(library, first.spent + second.spent, first.seconds + second.seconds, note)
+    return _equipped(student, workspace, both)
+
+
+def flex_inherited(student: dspy.Module, data: Data, workspace: Workspace) -> Learned:
+    """A library that another model learned; the tokens are that model's."""
+    found = _learned(student, data.train, workspace, lm=workspace.other_learner)
+    return _equipped(student, workspace, replace(found, note=f"{workspace.settings.other_lm} {found.note}"))
+
+
+def flex_lessons(student: dspy.Module, data: Data, workspace: Workspace) -> Learned:
+    """The library of ``flex``, of which methods and rules are shown, and neither solved cases nor instances.
+
+    It needs no tokens of its own where ``flex`` has learned in the same ``--out``.
+    """
+    found = _learned(student, data.train, workspace.of("flex"))
+    return _equipped(student, workspace, found, levels=("method", "rules"))
+
+
+def flex_cases(student: dspy.Module, data: Data, workspace: Workspace) -> Learned:
+    """Each training example as an entry of one line, the solved case itself: retrieval alone, and no lesson.
+
+    The case stands in the method, and only methods are shown: so it does not depend on which views show precedents (the
+    lexical one shows none), and no case is shown twice.
+    """
+    outputs = [name for predictor in student.predictors() for name in predictor.signature.output_fields]
+    cases = [Precedent(example_id(e), problem_of(e), reference_of(e, outputs)) for e in data.train]
+    entries = [
+        Experience("golden", f"Solved: {' '.join(case.problem.split())} => {case.answer}", precedents=(case,))
+        for case in cases
+    ]
+    found = Experiences(ExperienceLibrary(entries, task=workspace.task.name), Usage(), 0.0, "takes no tokens to learn")
+    return _equipped(student, workspace, found, levels=("method",))
+
+
+def _learned(
+    student: dspy.Module,
+    train: Sequence[dspy.Example],
+    workspace: Workspace,
+    *,
+    name: str = "library",
+    study: bool = False,
+    tokens: int | None = None,
+    lm: dspy.LM | None = None,
+) -> Experiences:
+    """Learn a library in the workspace, until the examples or the tokens are used up; goes on where it stood."""
+    settings = workspace.settings
+    store = LibraryStore(workspace.path(f"{name}.json"), task=workspace.task.name)
+    budget = settings.learning_tokens if tokens is None else tokens
+    ledger = Ledger(workspace.path(f"{name}.spending.jsonl"), budget_tokens=budget)
+    clock = Clock(workspace.path(f"{name}.seconds.txt"))
+    optimizer = ForwardLearning(
+        workspace.task.metric,
+        library=store,
+        ledger=ledger,
+        study=study,
+        seed=settings.seed,
+        max_rounds=settings.rounds,
+        max_rollouts=settings.rollouts,
+        epochs=settings.epochs,
+        concurrency=settings.concurrency,
+        window=settings.concurrency,
+    )
+    note = "learned from"
+    with workspace.learning(lm or workspace.learner, Budget(ledger, clock)):
+        try:
+            optimizer.compile(student, trainset=list(train))
+        except BudgetError:  # what was committed is kept
+            note = "stopped when its tokens were spent, after"
+    note = f"{note} {store.library.seen} of {settings.epochs * len(train)} examples"
+    return Experiences(store.library, ledger.total, clock.seconds, note)
+
+
+def _equipped(student: dspy.Module, workspace: Workspace, found: Experiences, **retrieval: Any) -> Learned:
+    settings = workspace.settings
+    program = equip(student, found.library, k=settings.shown, token_budget=settings.block_tokens, **retrieval)
+    note = f"{found.note}; {len(found.library)} entries"
+    return Learned(program, found.spent, found.seconds, note)
