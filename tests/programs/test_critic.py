@@ -1,5 +1,7 @@
 """The critic: which rollout is read with which instructions, and what becomes of the lesson."""
 
+import json
+
 import dspy
 import pytest
 
@@ -7,7 +9,7 @@ from flex_dspy.libraries import experience
 from flex_dspy.libraries.experience import Precedent
 from flex_dspy.programs import Critic
 from flex_dspy.signatures import DistilFailure, DistilRecovery, DistilSuccess, StudyWorkedAnswer
-from flex_dspy.signatures.critic import MOST_EXAMPLES
+from flex_dspy.signatures.critic import EXAMPLES, MOST_EXAMPLES, Lesson
 from flex_dspy.trajectory import Round, Trajectory
 from tests.llm_server import Fault, LLMServer
 
@@ -156,3 +158,15 @@ def test_each_outcome_can_be_tuned_on_its_own(server, tmp_path):
     again(precedent=PRECEDENT, trajectory=Trajectory((RIGHT,)))
     assert ["Warn." in request.messages[0]["content"] for request in server.requests] == [True, False]
     assert {request.body["model"] for request in server.requests} == {"critic"}
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_a_lesson_that_is_copied_from_the_instructions_is_asked_for_again(server, ask, example):
+    own = example | {"method": "Look at the tense.", "rules": []}
+    lessons = [example, example | {"method": "Look at the tense."}, own]
+    server.script = lambda role, inputs, messages: {"lesson": lessons.pop(0)}
+    assert ask(Critic(), precedent=PRECEDENT).experience.method == "Look at the tense."
+    assert all("copied from the instructions" in r.messages[-1]["content"] for r in server.requests[1:])
+    assert len(server.requests) == 3
+    assert json.dumps(example) in server.requests[0].messages[0]["content"]
+    assert set(example) == set(Lesson.model_fields)

@@ -22,10 +22,10 @@ ROLES = {
 }
 
 KNOWN = {
-    "DistilFailure": "340831ca8a52dec9",
-    "DistilRecovery": "d02f9c2cbd0c4a19",
-    "DistilSuccess": "b9575eb6314c2e8d",
-    "StudyWorkedAnswer": "1296f3563de53ea4",
+    "DistilFailure": "53a096c8a6a49a70",
+    "DistilRecovery": "af159d2d0e04d256",
+    "DistilSuccess": "86d863fca7b1bcda",
+    "StudyWorkedAnswer": "60dec950f68f13a0",
     "MergeLesson": "42bb6786d0f25f0f",
     "VerifyAttempt": "4c41396d670e551c",
     "Retrosynthesis": "0339c124eda2d97e",
