@@ -9,6 +9,7 @@ import dspy
 from dspy.utils.exceptions import LMError
 
 from flex_dspy.errors import ModelError
+from flex_dspy.models.dspy_internals import is_cached
 from flex_dspy.models.lm import LanguageModel, is_transient
 from flex_dspy.running import raise_if_systemic
 
@@ -48,7 +49,7 @@ class PatientModel(LanguageModel):
 
     def knows(self, prompt: Any, messages: Any, kwargs: dict[str, Any]) -> bool:
         """Whether DSPy has the answer to a synchronous call in its cache."""
-        return self._is_known(prompt, messages, kwargs, asynchronous=False)
+        return is_cached(self, prompt, messages, kwargs, asynchronous=False)
 
 
 def _stop_at_outage(error: LMError) -> None:

@@ -8,7 +8,7 @@ import pytest
 from dspy.adapters.baml_adapter import BAMLAdapter
 
 from flex_dspy.libraries.experience import Experience, Precedent, Rule
-from flex_dspy.models.adapter import RememberingChatAdapter
+from flex_dspy.models.adapter import ReadingChatAdapter
 from flex_dspy.search.rendering import (
     CLOSE,
     LEVELS,
@@ -280,7 +280,7 @@ ADAPTERS = {
     "xml": (dspy.XMLAdapter(), TAGS),
     "baml": (BAMLAdapter(), HEADERS),
     "two steps": (dspy.TwoStepAdapter(dspy.LM("openai/none", api_key="none")), rf"^\w+: |{TAGS}"),
-    "remembering": (RememberingChatAdapter(), HEADERS),
+    "remembering": (ReadingChatAdapter(), HEADERS),
 }
 
 

@@ -1,0 +1,1 @@
+../../flex_dspy/lines.py

@@ -1,0 +1,1 @@
+../../flex_dspy/side_records.py
