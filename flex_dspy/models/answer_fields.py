@@ -26,6 +26,7 @@ from flex_dspy.models.reading import UnreadableError, read_value
 
 Parse = Callable[[type[dspy.Signature], str], dict[str, Any]]
 
+_ANNOUNCED = re.compile(r"\\(?:boxed|fbox)\s?\{|\banswer\b", re.IGNORECASE)
 _COMPLETED = "completed"
 _REASONING_FIELD = "reasoning"  # of dspy.ChainOfThought
 _MARKER = re.compile(
@@ -81,8 +82,8 @@ def find_values(own: Parse | None, signature: type[dspy.Signature], answer: str)
     for find in (*first, _by_markers, _as_json, _by_labels, _as_a_whole):
         found = max(found, find(signature, answer), key=len)
         if found.keys() >= set(_required(signature)):
-            break
-    return found
+            return found
+    return found | _at_the_end_of_the_reasoning(signature, found)
 
 
 def read_fields(signature: type[dspy.Signature], found: Mapping[str, Any]) -> dict[str, Any]:
@@ -176,6 +177,16 @@ def _as_a_whole(signature: type[dspy.Signature], answer: str) -> dict[str, str]:
         return {}
     reasons = [_REASONING_FIELD] if _REASONING_FIELD in signature.output_fields else []
     return dict.fromkeys([*reasons, *required], answer.strip())
+
+
+def _at_the_end_of_the_reasoning(signature: type[dspy.Signature], found: Mapping[str, Any]) -> dict[str, str]:
+    """The one field that is missing, where the reasoning ends with it: "Therefore the answer is 70"."""
+    missing = [name for name in _required(signature) if name not in found]
+    reasoning = found.get(_REASONING_FIELD)
+    if len(missing) != 1 or not isinstance(reasoning, str) or signature.output_fields[missing[0]].annotation is str:
+        return {}
+    end = reasoning.strip().rpartition("\n\n")[2]
+    return {missing[0]: end} if _ANNOUNCED.search(end) else {}
 
 
 def _sections(
