@@ -50,10 +50,9 @@ def visible(answer: str) -> str:
 
 def ends_in_a_value(answer: str) -> bool:
     """Whether the last field of an answer, or the whole of one without fields, is a JSON value without its end."""
-    last = 0
-    for marker in _MARKER.finditer(answer):
-        last = marker.end() if marker[1] != _COMPLETED else last
-    return is_cut_short(answer[last:].rpartition(f"[[ ## {_COMPLETED} ## ]]")[0] or answer[last:])
+    answer = _until_completed(answer)
+    last = max((marker.end() for marker in _MARKER.finditer(answer)), default=0)
+    return is_cut_short(answer[last:])
 
 
 def is_cut_short(text: str) -> bool:
@@ -77,6 +76,7 @@ def find_values(own: Parse | None, signature: type[dspy.Signature], answer: str)
     Returns:
         Texts or values by field; fields that were not found are missing.
     """
+    answer = _until_completed(answer)
     found: dict[str, Any] = {}
     first = () if own is None else (functools.partial(_parse, own),)
     for find in (*first, _by_markers, _as_json, _by_labels, _as_a_whole):
@@ -157,8 +157,8 @@ def _as_json(signature: type[dspy.Signature], answer: str) -> dict[str, Any]:
 def _by_markers(signature: type[dspy.Signature], answer: str) -> dict[str, str]:
     """By ``[[ ## field ## ]]``, in any decoration.
 
-    What follows the mark of completion, or an input field behind the outputs, is another problem of the model's own. Of
-    a field that is written twice the last one counts: the model corrected itself.
+    An input field behind the outputs begins another problem of the model's own. Of a field that is written twice the
+    last one counts: the model corrected itself.
     """
     return _sections(signature, answer, list(_MARKER.finditer(answer)))
 
@@ -179,6 +179,13 @@ def _as_a_whole(signature: type[dspy.Signature], answer: str) -> dict[str, str]:
     return dict.fromkeys([*reasons, *required], answer.strip())
 
 
+def _until_completed(answer: str) -> str:
+    """An answer up to its mark of completion: what a model writes behind it belongs to another problem of its own."""
+    marks = (mark for mark in _MARKER.finditer(answer) if mark[1] == _COMPLETED)
+    end = next((mark.start() for mark in marks if answer[: mark.start()].strip()), len(answer))
+    return answer[:end]
+
+
 def _at_the_end_of_the_reasoning(signature: type[dspy.Signature], found: Mapping[str, Any]) -> dict[str, str]:
     """The one field that is missing, where the reasoning ends with it: "Therefore the answer is 70"."""
     missing = [name for name in _required(signature) if name not in found]
@@ -197,11 +204,13 @@ def _sections(
 ) -> dict[str, str]:
     before = answer[: marks[0].start()].strip() if marks else ""
     sections = {_REASONING_FIELD: before} if before and _REASONING_FIELD in signature.output_fields else {}
+    has_begun = False
     for mark, end in itertools.zip_longest(marks, (mark.start() for mark in marks[1:])):
         name = field_of(mark[1])
-        if sections.keys() - {_REASONING_FIELD} and (name == _COMPLETED or name in signature.input_fields):
+        if has_begun and name in signature.input_fields:
             break
         if name in signature.output_fields:
+            has_begun = True
             sections[name] = answer[mark.end() : end].strip()
     return sections
 

@@ -73,6 +73,7 @@ UNREADABLE = {
     "a doubt": chat(reasoning="hm", answer="70 or 71"),
     "no number": chat(reasoning="hm", answer="I cannot tell"),
     "a reasoning that was cut short": "[[ ## reasoning ## ]]\nThe answer is 70, or is it?\n\nWe add 30 + 40 = 70",
+    "only another problem behind": chat(reasoning="hm") + "\n\n[[ ## problem ## ]]\nNext\n[[ ## answer ## ]]\n70",
     "reasoning without an end": "<think>maybe [[ ## answer ## ]] 70",
     "JSON that was cut short": '{"reasoning": "hm", "answer": 70, "note": "and',
     "brackets without end": "{" * 100_000,
