@@ -10,6 +10,7 @@ import dspy
 from dspy.utils.exceptions import DSPyError
 
 from flex_dspy.errors import ConfigurationError
+from flex_dspy.programs.predict import RolePredict
 from flex_dspy.running import overflows, unreadable
 from flex_dspy.search.rendering import Hit, Level, render
 from flex_dspy.search.retrieval import ExperienceRetriever
@@ -44,7 +45,7 @@ class Shortlist(dspy.Module):
         self.k = k
         self.shortlist = shortlist
         self.token_budget = token_budget
-        self.choose = dspy.Predict(ChooseLessons)
+        self.choose = RolePredict(ChooseLessons)
 
     @property
     def exclude_self(self) -> bool:

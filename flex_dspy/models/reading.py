@@ -57,8 +57,8 @@ def read_value(text: str, annotation: Any, metadata: Sequence[Any] = ()) -> Any:
         text: What a model wrote in the field.
         annotation: The field's type.
         metadata: The rest of its annotation (``field.metadata``): bounds, which the value must keep, and validators. A
-            ``BeforeValidator``, ``WrapValidator`` or ``PlainValidator`` is the user's own reader: it is given the text,
-            and takes the place of the readers here.
+            ``BeforeValidator``, ``WrapValidator`` or ``PlainValidator`` is the user's own reader: it is given the text
+            (of a list or an object the value, where that can be read), and takes the place of the readers here.
 
     Raises:
         UnreadableError: The text holds no such value, several, one that is cut short or breaks a bound.
@@ -91,9 +91,9 @@ def _one_of(readings: list[Any], text: str, annotation: Any, metadata: Sequence[
 
 
 def _by_own_reader(text: str, annotation: Any, metadata: Sequence[Any]) -> Any:
-    """The value that the user's own reader finds in the text, as written or cleaned."""
+    """The value that the user's own reader finds: of a list or an object in its value, else in the text."""
     problem = ""
-    for form in dict.fromkeys([visible_answer(text), clean_answer(text)]):
+    for form in (*_structures(text, annotation), *dict.fromkeys([visible_answer(text), clean_answer(text)])):
         try:
             return adapter(annotation, metadata).validate_python(form)
         except ValidationError as error:
@@ -101,6 +101,16 @@ def _by_own_reader(text: str, annotation: Any, metadata: Sequence[Any]) -> Any:
         except Exception as error:  # whatever the user's reader raises
             problem = problem or f"{type(error).__name__}: {error}"
     raise UnreadableError(f"expected {expected(annotation)}, found {shown(text)}: {problem}")
+
+
+def _structures(text: str, annotation: Any) -> list[Any]:
+    """The list or object in a text: a validator of such a field expects a value, as pydantic gives it."""
+    if not (is_list(annotation) or is_object(annotation)):
+        return []
+    try:
+        return _readings(text, annotation)
+    except (ValueError, RecursionError):
+        return []
 
 
 # -- one reader for each kind of type ----------------------------------------------------------------------

@@ -287,3 +287,11 @@ def test_a_deep_answer_is_refused():
         read_value('{"a":' * 100 + "1" + "}" * 100, dict[str, Any])
     with pytest.raises(UnreadableError):
         read_value("{" * 100_000, Inner)
+
+
+def test_a_validator_of_a_list_is_given_the_list():
+    def shortened(value: object) -> object:
+        return value[:2] if isinstance(value, list) else value
+
+    assert read_value('["a", "b", "c"]', list[str], [BeforeValidator(shortened)]) == ["a", "b"]
+    assert read_value("- a\n- b\n- c", list[str], [BeforeValidator(shortened)]) == ["a", "b"]
