@@ -18,7 +18,9 @@ from flex_dspy.signatures.critic import (
     DistilSuccess,
     Lesson,
     StudyWorkedAnswer,
+    is_copied,
     lesson_with,
+    without_examples,
 )
 from flex_dspy.signatures.lessons import without
 from flex_dspy.text import sound
@@ -34,6 +36,7 @@ class Critic(dspy.Module):
 
     Success, failure, recovery and study have a predictor each, so that each can be tuned on its own. Where the prompt
     is too long for the model, long reasoning is cut, and then the rounds between the first and the last are left out.
+    Where a lesson repeats an example of the instructions, it is asked for once more without the examples.
 
     DSPy's optimizers tune it by ``flex_dspy.measuring.teaching.LessonMetric``.
     """
@@ -67,11 +70,10 @@ class Critic(dspy.Module):
             A prediction with ``experience``, and ``corrects``: the id of the shown lesson that it puts right, or "".
         """
         predictor, inputs = self._request(precedent, trajectory, task=task, shown=shown, steps=steps)
-        if trajectory is None:
-            written = predictor(**inputs)
-        else:
-            written = ask_shortening(predictor, "attempts", shorter_attempts(trajectory), **inputs)
-        return _distilled(written.lesson, precedent, trajectory, shown, steps)
+        lesson = self._write(predictor, trajectory, inputs)
+        if is_copied(lesson):
+            lesson = self._write(predictor, trajectory, _without_examples(inputs))
+        return _distilled(lesson, precedent, trajectory, shown, steps)
 
     async def aforward(
         self,
@@ -84,11 +86,26 @@ class Critic(dspy.Module):
     ) -> dspy.Prediction:
         """Asynchronous version of ``forward``."""
         predictor, inputs = self._request(precedent, trajectory, task=task, shown=shown, steps=steps)
+        lesson = await self._awrite(predictor, trajectory, inputs)
+        if is_copied(lesson):
+            lesson = await self._awrite(predictor, trajectory, _without_examples(inputs))
+        return _distilled(lesson, precedent, trajectory, shown, steps)
+
+    def _write(self, predictor: dspy.Predict, trajectory: Trajectory | None, inputs: dict[str, Any]) -> Lesson:
+        if trajectory is None:
+            written = predictor(**inputs)
+        else:
+            written = ask_shortening(predictor, "attempts", shorter_attempts(trajectory), **inputs)
+        lesson: Lesson = written.lesson
+        return lesson
+
+    async def _awrite(self, predictor: dspy.Predict, trajectory: Trajectory | None, inputs: dict[str, Any]) -> Lesson:
         if trajectory is None:
             written = await predictor.acall(**inputs)
         else:
             written = await aask_shortening(predictor.acall, "attempts", shorter_attempts(trajectory), **inputs)
-        return _distilled(written.lesson, precedent, trajectory, shown, steps)
+        lesson: Lesson = written.lesson
+        return lesson
 
     def _request(
         self,
@@ -117,6 +134,10 @@ class Critic(dspy.Module):
             "mixed": self.mixed,
         }
         return predictors[zone]
+
+
+def _without_examples(inputs: dict[str, Any]) -> dict[str, Any]:
+    return {**inputs, "signature": without_examples(inputs["signature"])}
 
 
 def _lessons_shown(shown: Sequence[Experience], trajectory: Trajectory) -> str:

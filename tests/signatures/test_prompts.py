@@ -22,10 +22,10 @@ ROLES = {
 }
 
 KNOWN = {
-    "DistilFailure": "53a096c8a6a49a70",
-    "DistilRecovery": "af159d2d0e04d256",
-    "DistilSuccess": "86d863fca7b1bcda",
-    "StudyWorkedAnswer": "60dec950f68f13a0",
+    "DistilFailure": "1799716a091e4c1d",
+    "DistilRecovery": "3d24a880af98c5fb",
+    "DistilSuccess": "cf4bd6d9188427b0",
+    "StudyWorkedAnswer": "94eacd681b847216",
     "MergeLesson": "42bb6786d0f25f0f",
     "VerifyAttempt": "4c41396d670e551c",
     "Retrosynthesis": "0339c124eda2d97e",
