@@ -134,7 +134,7 @@ def _with_advice(signature: type[dspy.Signature]) -> type[dspy.Signature]:
 
 
 def is_copied(lesson: Lesson) -> bool:
-    """Whether a lesson repeats an example of the instructions, as small models do, instead of being about its problem."""
+    """Whether a lesson repeats an example of the instructions, as small models do."""
     texts = (lesson.method, *(rule.text for rule in lesson.rules))
     return any(" ".join(text.split()) in _EXAMPLE_TEXTS for text in texts)
 
