@@ -72,7 +72,8 @@ class LessonWriter:
             told = known_to(self.critic, task=describe_task(self.program), shown=entries, steps=self.steps)
             distilled = await call(self.critic, precedent=precedent, trajectory=trajectory, **told)
         lesson: Experience = distilled.experience
-        corrects: str = distilled.get("corrects") or ""
+        named: str = distilled.get("corrects") or ""
+        corrects = named if named in library else ""
         nearest = nearest_lessons(library, lesson, NEAREST)
         if corrects:  # whatever else is near, this one must be seen
             nearest = [library[corrects], *(entry for entry in nearest if entry.id != corrects)][:NEAREST]

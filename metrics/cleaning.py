@@ -91,9 +91,9 @@ def visible_answer(text: str) -> str:
 
 
 def begins_with_reasoning(text: str, end: int) -> bool:
-    """Whether reasoning opens before a place in a text, or was open when the text began."""
+    """Whether reasoning opens before a place in a text."""
     first = _REASONING.search(text)
-    return first is not None and (first.start() < end or _closes(first))
+    return first is not None and first.start() < end and not _closes(first)
 
 
 def without_reasoning(text: str) -> str:

@@ -89,7 +89,7 @@ class Actor(dspy.Module):
         """Tell each predictor what it asks in the bare program, where there is no experience to show."""
         for own, plain in zip(self.attempt.predictors(), bare.predictors(), strict=True):
             if isinstance(own, AttemptPredict):
-                own.bare = plain.signature, own.signature.instructions
+                own.bare = plain.signature, own.signature
 
     def _signature(self, task: type[dspy.Signature]) -> type[dspy.Signature]:
         extended = with_experience(task, self.experience)

@@ -63,10 +63,10 @@ class AttemptPredict(RolePredict):
     """A predictor of an actor: where there is no experience to show, it asks what the bare program asks.
 
     Attributes:
-        bare: The signature of the bare program, and the instructions of this predictor that it stands for.
+        bare: The signature of the bare program, and the one of this predictor that it stands for.
     """
 
-    bare: tuple[type[dspy.Signature], str] | None = None
+    bare: tuple[type[dspy.Signature], type[dspy.Signature]] | None = None
 
     def _request(self, kwargs: dict[str, Any]) -> dict[str, Any]:
         kwargs = super()._request(kwargs)
@@ -82,7 +82,7 @@ class AttemptPredict(RolePredict):
     def _bare_signature(self) -> type[dspy.Signature]:
         """The bare program's signature; with its own words where an optimizer, or a person, has written others."""
         own: Any = self.signature
-        if self.bare is not None and own.instructions == self.bare[1]:
+        if self.bare is not None and (own is self.bare[1] or own.equals(self.bare[1])):
             return self.bare[0]
         signature: Any = without(own, (LESSONS, EARLIER_ATTEMPTS, RELIED_ON))
         return signature.with_instructions(without_experience_guide(own.instructions))

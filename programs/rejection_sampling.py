@@ -130,7 +130,7 @@ class RejectionSampling(dspy.Module):
             score=measured.score if measured else None,
             accepted=verdict.accepted,
             feedback=verdict.feedback,
-            redacted=verdict.redacted,
+            redacted=bool(verdict.get("redacted")),
             steps=steps,
         )
 

@@ -147,6 +147,7 @@ def without_examples(signature: type[dspy.Signature]) -> type[dspy.Signature]:
 
 _TASK = "what the task is: instructions, input fields, output fields with their types and allowed values"
 _ATTEMPTS = "the attempts, in order, each with the verdict and the feedback"
+_REFERENCE = "the right answer; where it is marked as not verified, an answer that was accepted"
 _SHOWN = "the lessons that the author of the attempts had, with the ids of those that were relied on"
 
 
@@ -163,7 +164,7 @@ class DistilSuccess(dspy.Signature):
     problem: str = dspy.InputField()
     lessons_shown: str = dspy.InputField(desc=_SHOWN)
     attempts: str = dspy.InputField(desc=_ATTEMPTS)
-    reference: str = dspy.InputField(desc="the right answer")
+    reference: str = dspy.InputField(desc=_REFERENCE)
     lesson: Lesson = dspy.OutputField(desc=_LESSON)
 
 
@@ -181,7 +182,7 @@ class DistilFailure(dspy.Signature):
     problem: str = dspy.InputField()
     lessons_shown: str = dspy.InputField(desc=_SHOWN)
     attempts: str = dspy.InputField(desc=_ATTEMPTS)
-    reference: str = dspy.InputField(desc="the right answer")
+    reference: str = dspy.InputField(desc=_REFERENCE)
     lesson: Lesson = dspy.OutputField(desc=_LESSON)
 
 
@@ -199,7 +200,7 @@ class DistilRecovery(dspy.Signature):
     problem: str = dspy.InputField()
     lessons_shown: str = dspy.InputField(desc=_SHOWN)
     attempts: str = dspy.InputField(desc=_ATTEMPTS)
-    reference: str = dspy.InputField(desc="the right answer")
+    reference: str = dspy.InputField(desc=_REFERENCE)
     lesson: Lesson = dspy.OutputField(desc=_LESSON)
 
 
@@ -214,5 +215,5 @@ class StudyWorkedAnswer(dspy.Signature):
 
     task: str = dspy.InputField(desc=_TASK)
     problem: str = dspy.InputField()
-    reference: str = dspy.InputField(desc="the right answer")
+    reference: str = dspy.InputField(desc=_REFERENCE)
     lesson: Lesson = dspy.OutputField(desc=_LESSON)

@@ -6,11 +6,11 @@ import dspy
 
 
 class VerifyAttempt(dspy.Signature):
-    """You check attempts at problems of one task. Write feedback from which the author finds the mistake alone.
+    """You check attempts at problems of one task. Say what is wrong, so that the author finds the mistake alone.
 
     `measured`, where it is given, is the verdict of an exact check that rejected the attempt. It is never wrong.
-    Where it is not given, judge by the work itself: follow each step, test the answer against `task` and against
-    every condition of the problem, and accept only an answer that you could defend.
+    Where it is not given, you decide, in `accepted`, by the work itself: follow each step, test the answer against
+    `task` and against every condition of the problem, and accept only an answer that you could defend.
 
     Feedback on a wrong attempt, in one to four sentences:
     1. Name the first step or part that is wrong, and say why.

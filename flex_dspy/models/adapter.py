@@ -28,7 +28,7 @@ from dspy.utils.exceptions import (
     LMUnsupportedModelError,
 )
 
-from flex_dspy.models.answer_fields import ends_in_a_value, find_values, read_fields, visible
+from flex_dspy.models.answer_fields import find_values, read_fields
 from flex_dspy.models.dspy_internals import forget_answer, watch_stream
 from flex_dspy.models.lm import is_offline
 from flex_dspy.models.reading import UnreadableError
@@ -127,12 +127,9 @@ class Reading:
         Raises:
             UnreadableAnswer: If a required field is missing or cannot be read.
         """
-        answer = visible(sound_text(completion))
-        if not answer.strip():
-            raise UnreadableAnswer(self, signature, completion, "it holds no answer, only reasoning")
-        if ends_in_a_value(answer):
-            raise UnreadableAnswer(self, signature, completion, "it was cut short. Write less")
-        own = None if _parser_of(self) is dspy.ChatAdapter.parse else super().parse  # type: ignore[misc]
+        answer = sound_text(completion)
+        is_dspys = _parser_of(self) in (dspy.ChatAdapter.parse, dspy.JSONAdapter.parse)
+        own = None if is_dspys else super().parse  # type: ignore[misc]
         try:
             return read_fields(signature, find_values(own, signature, answer))
         except UnreadableError as error:
@@ -174,16 +171,12 @@ class ReadingChatAdapter(Reading, dspy.ChatAdapter):
     fields that takes longer than all else that a call costs in this process (measured: 6 of 9 ms).
     """
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._descriptions: WeakKeyDictionary[type[dspy.Signature], tuple[str, str]] = WeakKeyDictionary()
-
     def format_system_message(self, signature: type[dspy.Signature]) -> str:
         """The system message; a signature whose instructions were set anew is described anew."""
-        known = self._descriptions.get(signature)
+        known = _DESCRIPTIONS.get(signature)
         if known is None or known[0] != signature.instructions:
             known = (signature.instructions, super().format_system_message(signature))
-            self._descriptions[signature] = known
+            _DESCRIPTIONS[signature] = known
         return known[1]
 
 
@@ -213,6 +206,7 @@ def reading_answers() -> AbstractContextManager[None]:
 
 
 _CHAT = ReadingChatAdapter()
+_DESCRIPTIONS: WeakKeyDictionary[type[dspy.Signature], tuple[str, str]] = WeakKeyDictionary()
 
 
 @functools.cache

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import itertools
+import json
 import re
 from collections.abc import Callable, Mapping
 from enum import Enum
@@ -21,67 +21,60 @@ from dspy.adapters.utils import annotation_allows_none, parse_value
 from dspy.utils.exceptions import AdapterParseError
 from pydantic.fields import FieldInfo
 
+from flex_dspy.examples import value_text
 from flex_dspy.metrics.cleaning import begins_with_reasoning, without_reasoning
 from flex_dspy.models.reading import UnreadableError, read_value
 
 Parse = Callable[[type[dspy.Signature], str], dict[str, Any]]
+Marks = list[re.Match[str]]
 
 _ANNOUNCED = re.compile(r"\\(?:boxed|fbox)\s?\{|\banswer\b", re.IGNORECASE)
 _COMPLETED = "completed"
 _REASONING_FIELD = "reasoning"  # of dspy.ChainOfThought
 _MARKER = re.compile(
-    r"^[ \t>*_`#-]{0,8}\[\[[ \t]*#{0,4}[ \t]*(\w{1,60})[ \t]*#{0,4}[ \t]*\]\][ \t*_`:]{0,8}", re.MULTILINE
+    r"^[ \t>*_`#-]{0,8}\[\[[ \t]*(#{0,4})[ \t]*(\w{1,60})[ \t]*#{0,4}[ \t]*\]\][ \t*_`:]{0,8}", re.MULTILINE
 )
 _LABEL = re.compile(
-    r"^[ \t>*_`#-]{0,8}(\w[\w ]{0,59}?)[ \t]*(?:[*_`]{1,3}:|:[*_`]{1,3}|:|#{1,4}[ \t]*$|$)", re.MULTILINE
+    r"^[ \t>*_`-]{0,8}(?P<label>\w[\w ]{0,59}?)[ \t]*(?:[*_`]{1,3}:|:[*_`]{1,3}|:)"
+    r"|^#{1,6}[ \t]*(?P<heading>\w[\w ]{0,59}?)[ \t]*:?[ \t]*#*[ \t]*$",
+    re.MULTILINE,
 )
-
-
-def visible(answer: str) -> str:
-    """An answer without the reasoning that stands before its first field; reasoning inside a field stays.
-
-    Args:
-        answer: All that a model wrote.
-    """
-    first = _MARKER.search(answer)
-    end = first.start() if first else len(answer)
-    return without_reasoning(answer) if begins_with_reasoning(answer, end) else answer
-
-
-def ends_in_a_value(answer: str) -> bool:
-    """Whether the last field of an answer, or the whole of one without fields, is a JSON value without its end."""
-    answer = _until_completed(answer)
-    last = max((marker.end() for marker in _MARKER.finditer(answer)), default=0)
-    return is_cut_short(answer[last:])
-
-
-def is_cut_short(text: str) -> bool:
-    """Whether a value opens like JSON and does not end like it: the model ran out of tokens.
-
-    DSPy would mend it, and half a lesson is none.
-    """
-    value = text.strip().strip("`").removeprefix("json").strip()
-    return value.startswith(("{", "[")) and not value.endswith(("}", "]"))
 
 
 def find_values(own: Parse | None, signature: type[dspy.Signature], answer: str) -> dict[str, Any]:
     """The output fields that an answer holds, as texts; lists and objects perhaps as values.
 
+    Reasoning before the first field is no part of the answer. A tag of reasoning that stands elsewhere may be a part of
+    a value: it counts only where the answer is incomplete with it.
+
     Args:
-        own: The parser of the adapter in use, which is tried first; None for DSPy's chat adapter, whose markers are
-            found in looser forms here.
+        own: The parser of the adapter in use, which is tried first; None for DSPy's chat and JSON adapters, whose forms
+            are found more loosely here.
         signature: The fields.
-        answer: The answer without reasoning.
+        answer: All that a model wrote.
 
     Returns:
         Texts or values by field; fields that were not found are missing.
     """
-    answer = _until_completed(answer)
+    first = next(iter(_markers(signature, answer)), None)
+    forms = [answer, without_reasoning(answer)]
+    if own is None and begins_with_reasoning(answer, first.start() if first else len(answer)):
+        del forms[0]
+    found: dict[str, Any] = {}
+    for form in dict.fromkeys(forms):
+        found = max(found, _find(own, signature, form), key=len)
+        if found.keys() >= _wanted(signature):
+            break
+    return found
+
+
+def _find(own: Parse | None, signature: type[dspy.Signature], answer: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     first = () if own is None else (functools.partial(_parse, own),)
+    answer = _until_completed(signature, answer) if own is None else answer
     for find in (*first, _by_markers, _as_json, _by_labels, _as_a_whole):
         found = max(found, find(signature, answer), key=len)
-        if found.keys() >= set(_required(signature)):
+        if found.keys() >= _wanted(signature):
             return found
     return found | _at_the_end_of_the_reasoning(signature, found)
 
@@ -104,15 +97,22 @@ def read_fields(signature: type[dspy.Signature], found: Mapping[str, Any]) -> di
         try:
             values[name] = _value(name, field, found)
         except UnreadableError as error:
-            if name in _required(signature):
+            if (name in found and field.is_required()) or name in _required(signature):
                 problems.append(str(error))
-            elif name == _REASONING_FIELD:
-                values[name] = ""
             else:
-                values[name] = None if field.is_required() else field.get_default(call_default_factory=True)
+                values[name] = _instead(name, field)
     if problems:
         raise UnreadableError("; ".join(problems))
     return values
+
+
+def _instead(name: str, field: FieldInfo) -> Any:
+    """The value of a field that an answer does not hold, and need not."""
+    if not field.is_required():
+        return field.get_default(call_default_factory=True)
+    if name != _REASONING_FIELD:
+        return None
+    return "" if field.annotation is str else dspy.Reasoning(content="")
 
 
 def _value(name: str, field: FieldInfo, found: Mapping[str, Any]) -> Any:
@@ -123,7 +123,7 @@ def _value(name: str, field: FieldInfo, found: Mapping[str, Any]) -> Any:
         return value
     try:
         return parse_value(value, kind) if _is_dspy_type(kind) else read_value(value, kind, tuple(field.metadata))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UnreadableError(f"the output field `{name}` cannot be read: {error}") from error
 
 
@@ -132,6 +132,11 @@ def _required(signature: type[dspy.Signature]) -> list[str]:
     fields = signature.output_fields.items()
     needed = (name for name, field in fields if field.is_required() and not annotation_allows_none(field.annotation))
     return [name for name in needed if name != _REASONING_FIELD]
+
+
+def _wanted(signature: type[dspy.Signature]) -> set[str]:
+    """The fields that are looked for: those that must be there, or all where none must."""
+    return set(_required(signature) or signature.output_fields)
 
 
 def _is_dspy_type(kind: Any) -> bool:
@@ -144,14 +149,36 @@ def _is_dspy_type(kind: Any) -> bool:
 def _parse(parse: Parse, signature: Any, answer: str) -> dict[str, Any]:
     """By an adapter's parser, which is given a signature in which single values, then all values, are texts."""
     for texts in (_with_texts(signature, True), _with_texts(signature, False)):
-        with contextlib.suppress(AdapterParseError):
+        with contextlib.suppress(AdapterParseError, ValueError, RecursionError):
             return parse(texts, answer)
     return {}
 
 
 def _as_json(signature: type[dspy.Signature], answer: str) -> dict[str, Any]:
-    """As a JSON object, where markers were asked for."""
-    return _parse(_JSON.parse, signature, answer) if "{" in answer and not is_cut_short(answer) else {}
+    """As the one JSON object of the answer. One that was cut short is none, and of two none is chosen."""
+    if "{" not in answer or next(iter(_markers(signature, answer)), None) is not None:
+        return {}
+    try:
+        values = _object(answer)
+    except (UnreadableError, RecursionError):
+        return {}
+    known = {name: value for name, value in values.items() if name in signature.output_fields and value is not None}
+    return {name: value_text(value) for name, value in known.items()}
+
+
+def _object(answer: str) -> dict[str, Any]:
+    """The JSON object that an answer is, to the letter, else the one that it holds."""
+    with contextlib.suppress(ValueError):
+        if isinstance(values := json.loads(answer), dict):
+            return values
+    found: dict[str, Any] = read_value(answer, dict[str, Any])
+    return found
+
+
+def _markers(signature: type[dspy.Signature], answer: str) -> Marks:
+    """The marks of fields: with ``##`` of any name, without it only of the signature's own: ``[[1]]`` is a value."""
+    known = {*signature.fields, _COMPLETED}
+    return [mark for mark in _MARKER.finditer(answer) if mark[1] or mark[2] in known]
 
 
 def _by_markers(signature: type[dspy.Signature], answer: str) -> dict[str, str]:
@@ -160,28 +187,41 @@ def _by_markers(signature: type[dspy.Signature], answer: str) -> dict[str, str]:
     An input field behind the outputs begins another problem of the model's own. Of a field that is written twice the
     last one counts: the model corrected itself.
     """
-    return _sections(signature, answer, list(_MARKER.finditer(answer)))
+    marks = _markers(signature, answer)
+    return _sections(signature, answer, marks, [mark[2] for mark in marks])
 
 
 def _by_labels(signature: type[dspy.Signature], answer: str) -> dict[str, str]:
-    """By ``Field:`` or a heading at the beginning of a line."""
-    known = {name.replace("_", " "): name for name in signature.fields}
-    marks = [mark for mark in _LABEL.finditer(answer) if mark[1].replace("_", " ").casefold() in known]
-    return _sections(signature, answer, marks, lambda label: known[label.replace("_", " ").casefold()])
+    """By ``Field:`` or a heading at the beginning of a line, where the answer begins so and names each field once."""
+    if _markers(signature, answer):
+        return {}
+    known = {name.replace("_", " ").casefold(): name for name in signature.fields}
+    found = [
+        (mark, (mark["label"] or mark["heading"]).replace("_", " ").casefold()) for mark in _LABEL.finditer(answer)
+    ]
+    marks = [(mark, known[label]) for mark, label in found if label in known]
+    names = [name for _, name in marks]
+    if not marks or answer[: marks[0][0].start()].strip() or len(set(names)) < len(names):
+        return {}
+    return _sections(signature, answer, [mark for mark, _ in marks], names)
 
 
 def _as_a_whole(signature: type[dspy.Signature], answer: str) -> dict[str, str]:
-    """As the one field that must be there, if its type tells an answer from other words: a refusal is a text too."""
-    required = _required(signature)
-    if len(required) != 1 or _MARKER.search(answer) or signature.output_fields[required[0]].annotation is str:
+    """As the one field that is looked for, if its type tells an answer from other words: a refusal is a text too."""
+    wanted = [name for name in _wanted(signature) if name != _REASONING_FIELD]
+    if len(wanted) != 1 or _markers(signature, answer) or not _is_single(signature.output_fields[wanted[0]].annotation):
+        return {}
+    if re.search(rf"[\"']{wanted[0]}[\"']\s?:", answer):  # an object that could not be read
         return {}
     reasons = [_REASONING_FIELD] if _REASONING_FIELD in signature.output_fields else []
-    return dict.fromkeys([*reasons, *required], answer.strip())
+    return dict.fromkeys([*reasons, *wanted], answer.strip())
 
 
-def _until_completed(answer: str) -> str:
+def _until_completed(signature: type[dspy.Signature], answer: str) -> str:
     """An answer up to its mark of completion: what a model writes behind it belongs to another problem of its own."""
-    marks = (mark for mark in _MARKER.finditer(answer) if mark[1] == _COMPLETED)
+    if _COMPLETED in signature.output_fields:
+        return answer
+    marks = (mark for mark in _markers(signature, answer) if mark[2] == _COMPLETED)
     end = next((mark.start() for mark in marks if answer[: mark.start()].strip()), len(answer))
     return answer[:end]
 
@@ -190,23 +230,20 @@ def _at_the_end_of_the_reasoning(signature: type[dspy.Signature], found: Mapping
     """The one field that is missing, where the reasoning ends with it: "Therefore the answer is 70"."""
     missing = [name for name in _required(signature) if name not in found]
     reasoning = found.get(_REASONING_FIELD)
-    if len(missing) != 1 or not isinstance(reasoning, str) or signature.output_fields[missing[0]].annotation is str:
+    if len(missing) != 1 or not isinstance(reasoning, str):
         return {}
     end = reasoning.strip().rpartition("\n\n")[2]
-    return {missing[0]: end} if _ANNOUNCED.search(end) else {}
+    is_told = _is_single(signature.output_fields[missing[0]].annotation) and _ANNOUNCED.search(end)
+    return {missing[0]: end} if is_told else {}
 
 
-def _sections(
-    signature: type[dspy.Signature],
-    answer: str,
-    marks: list[re.Match[str]],
-    field_of: Callable[[str], str] = str,
-) -> dict[str, str]:
+def _sections(signature: type[dspy.Signature], answer: str, marks: Marks, names: list[str]) -> dict[str, str]:
+    """The texts between marks, by the name of the field before each."""
     before = answer[: marks[0].start()].strip() if marks else ""
     sections = {_REASONING_FIELD: before} if before and _REASONING_FIELD in signature.output_fields else {}
     has_begun = False
-    for mark, end in itertools.zip_longest(marks, (mark.start() for mark in marks[1:])):
-        name = field_of(mark[1])
+    ends = [mark.start() for mark in marks[1:]] + [len(answer)]
+    for name, mark, end in zip(names, marks, ends[: len(marks)], strict=True):
         if has_begun and name in signature.input_fields:
             break
         if name in signature.output_fields:
@@ -233,6 +270,3 @@ def _is_single(kind: Any) -> bool:
         return all(_is_single(part) for part in get_args(kind))
     plain = isinstance(kind, type) and issubclass(kind, int | float | bool | Enum | NoneType)
     return plain or origin is Literal
-
-
-_JSON = dspy.JSONAdapter()

@@ -39,6 +39,7 @@ from flex_dspy.signatures.critic import Lesson, StudyWorkedAnswer
 
 MOST_CALLS = 8  # a model
 PATIENCE = 10.0  # seconds for a connection
+_TASK = "Instructions: Add two numbers.\nInput fields: `problem` (str)\nOutput fields: `answer` (int)"
 _TINY = "Answer with the one word: ready"
 
 
@@ -249,7 +250,7 @@ def _structured(lm: dspy.LM) -> Iterator[Finding]:
         ),
         "lesson as JSON": (
             lambda: _lesson(lm, dspy.JSONAdapter()),
-            "there is no second way to read an answer whose first form was broken",
+            "a lesson cannot be asked for as JSON where its first form could not be read",
         ),
         "JSON schema": (
             lambda: Lesson.model_validate_json(_schema(lm)),
@@ -267,7 +268,7 @@ def _structured(lm: dspy.LM) -> Iterator[Finding]:
 
 def _lesson(lm: dspy.LM, adapter: dspy.Adapter) -> object:
     with dspy.context(lm=lm, adapter=adapter):
-        return dspy.Predict(StudyWorkedAnswer)(problem="What is 17 + 25?", reference="42").lesson
+        return dspy.Predict(StudyWorkedAnswer)(task=_TASK, problem="What is 17 + 25?", reference="42").lesson
 
 
 def _schema(lm: dspy.LM) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
@@ -57,9 +56,9 @@ def forget_answer(
     if request is None:
         return
     key = dspy.cache.cache_key(request, IGNORED_CACHE_KEYS)
-    for tier in (dspy.cache.memory_cache, dspy.cache.disk_cache):
-        with contextlib.suppress(KeyError):
-            del tier[key]
+    with dspy.cache._lock:  # DSPy's own threads read the memory at the same time
+        dspy.cache.memory_cache.pop(key, None)
+    dspy.cache.disk_cache.pop(key, None)
 
 
 def _cached_request(

@@ -22,12 +22,12 @@ ROLES = {
 }
 
 KNOWN = {
-    "DistilFailure": "1799716a091e4c1d",
-    "DistilRecovery": "3d24a880af98c5fb",
-    "DistilSuccess": "cf4bd6d9188427b0",
-    "StudyWorkedAnswer": "94eacd681b847216",
+    "DistilFailure": "f5733a3214581fe2",
+    "DistilRecovery": "2c0eb2726fd294c5",
+    "DistilSuccess": "c1a31ff4e3a0afb7",
+    "StudyWorkedAnswer": "ff717d2b3291e710",
     "MergeLesson": "42bb6786d0f25f0f",
-    "VerifyAttempt": "4c41396d670e551c",
+    "VerifyAttempt": "a575326d580eb82d",
     "Retrosynthesis": "0339c124eda2d97e",
     "SolveCompetitionProblem": "6178e58ddcf8f4dd",
 }

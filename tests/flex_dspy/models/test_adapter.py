@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import json
 
+import cloudpickle
 import dspy
 import pytest
 from dspy.utils.exceptions import AdapterParseError
@@ -89,6 +91,84 @@ def test_a_person_would_read_it(form):
 def test_nobody_could_read_it(form):
     with pytest.raises(AdapterParseError):
         read(SOLVE, UNREADABLE[form])
+
+
+ANY = dspy.Signature("question -> answer")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[O-]c1ccccc1",
+        "[Paris](https://example.org)",
+        "{a} and {b} are disjoint",
+        "See also:\n[[Paris]]\nIt is the capital.",
+        "if\n[[ x ]]\nthen echo hi",
+        "To close write </think> at the end",
+        "Use <thought>x</thought> here",
+    ],
+)
+def test_a_text_may_hold_what_looks_like_a_form(text):
+    assert read(ANY, chat(answer=text))["answer"] == text
+    assert read(ANY, json.dumps({"answer": text}))["answer"] == text
+
+
+def test_lists_in_lists_are_no_markers():
+    assert read(dspy.Signature("question -> matrix: list[list[int]]"), chat(matrix="[[1]]"))["matrix"] == [[1]]
+
+
+def test_tags_that_are_fields_are_no_reasoning():
+    answer = "<reasoning>\nbecause\n</reasoning>\n<answer>\n70\n</answer>"
+    assert reading_adapter(dspy.XMLAdapter()).parse(SOLVE, answer) == {"reasoning": "because", "answer": 70}
+
+
+@pytest.mark.parametrize("adapter", [dspy.ChatAdapter(), dspy.JSONAdapter()])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        'Either {"answer": 5} or {"answer": 6}',
+        'Here:\n{"reasoning": "abc", "answer": 7',
+        '{"a":' * 5_000 + "1" + "}" * 5_000,
+        '{"answer":' + "[" * 3_000 + "1" + "]" * 3_000 + "}",
+        "x" + "{" * 20_000 + "y",
+        "{a " * 6_000 + "}",
+        '{"answer": null}',
+    ],
+    ids=["two", "cut short", "nested objects", "nested lists", "open", "repetitive", "null"],
+)
+def test_an_object_is_read_whole_or_not_at_all(adapter, answer):
+    for signature in (dspy.Signature("question -> answer: int"), ANY):
+        if "null" in answer or signature is not ANY:
+            with pytest.raises(AdapterParseError):
+                reading_adapter(adapter).parse(signature, answer)
+
+
+def test_a_field_may_be_called_completed():
+    signature = dspy.Signature("task -> summary, completed: bool")
+    answer = "[[ ## summary ## ]]\ns\n\n[[ ## completed ## ]]\nTrue\n\n[[ ## completed ## ]]"
+    assert read(signature, answer.removesuffix("\n\n[[ ## completed ## ]]"))["completed"] is True
+
+
+@pytest.mark.parametrize("answer", ['{"answer": 42}', "Answer: 42", "42"])
+def test_a_field_that_may_be_none_is_looked_for(answer):
+    assert read(dspy.Signature("question -> answer: Optional[int]"), answer)["answer"] == 42
+
+
+@pytest.mark.parametrize("kind", ["list[str]", "Union[int, str]"])
+def test_a_refusal_is_no_value(kind):
+    with pytest.raises(AdapterParseError):
+        read(dspy.Signature(f"question -> answer: {kind}"), "Sorry, but unfortunately impossible")
+
+
+def test_a_label_inside_a_text_is_no_field():
+    signature = dspy.Signature("question -> answer: int, explanation")
+    answer = "Answer: 5\nExplanation: Since the\nAnswer: is about 5"
+    with pytest.raises(AdapterParseError):
+        read(signature, answer)
+
+
+def test_an_adapter_can_be_pickled():
+    assert cloudpickle.loads(cloudpickle.dumps(reading_adapter())).parse(SOLVE, chat(answer="70"))["answer"] == 70
 
 
 def test_a_label_is_known_in_any_writing():
