@@ -56,9 +56,8 @@ def find_values(own: Parse | None, signature: type[dspy.Signature], answer: str)
     Returns:
         Texts or values by field; fields that were not found are missing.
     """
-    first = next(iter(_markers(signature, answer)), None)
     forms = [answer, without_reasoning(answer)]
-    if own is None and begins_with_reasoning(answer, first.start() if first else len(answer)):
+    if own is None and begins_with_reasoning(answer, _beginning(signature, answer)):
         del forms[0]
     found: dict[str, Any] = {}
     for form in dict.fromkeys(forms):
@@ -66,6 +65,13 @@ def find_values(own: Parse | None, signature: type[dspy.Signature], answer: str)
         if found.keys() >= _wanted(signature):
             break
     return found
+
+
+def _beginning(signature: type[dspy.Signature], answer: str) -> int:
+    """Where the first field, or an object, begins; at the end where there is neither."""
+    marks = _markers(signature, answer)
+    place = marks[0].start() if marks else answer.find("{")
+    return place if place >= 0 else len(answer)
 
 
 def _find(own: Parse | None, signature: type[dspy.Signature], answer: str) -> dict[str, Any]:
