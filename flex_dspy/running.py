@@ -154,7 +154,8 @@ def takes(program: dspy.Module, name: str) -> bool:
 
 def known_to(role: dspy.Module, **inputs: Any) -> dict[str, Any]:
     """Those of the inputs that a role takes: one that a user wrote may know fewer than the project's own."""
-    parameters = inspect.signature(getattr(role, "aforward", None) or role.forward).parameters.values()
+    alone = not hasattr(role, "aforward") or _overrides_forward_alone(type(role))
+    parameters = inspect.signature(role.forward if alone else role.aforward).parameters.values()
     if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters):
         return inputs
     return {parameter.name: inputs[parameter.name] for parameter in parameters if parameter.name in inputs}
@@ -198,6 +199,14 @@ def run_sync(coroutine: Coroutine[Any, Any, T]) -> T:
     return outcome[0]
 
 
+def _overrides_forward_alone(kind: type) -> bool:
+    """Whether the class that comes first with either method defines ``forward``, and leaves ``aforward`` as it was."""
+    for base in kind.__mro__:
+        if {"forward", "aforward"} & vars(base).keys():
+            return "aforward" not in vars(base)
+    return False
+
+
 async def call(program: dspy.Module, **inputs: Any) -> dspy.Prediction:
     """Call a program on the event loop if it and its models can, else on a thread.
 
@@ -205,7 +214,7 @@ async def call(program: dspy.Module, **inputs: Any) -> dspy.Prediction:
         ConfigurationError: If a model can only be called synchronously, and the program only asynchronously.
     """
     model = _synchronous_model(program)
-    if hasattr(program, "aforward") and model is None:
+    if hasattr(program, "aforward") and model is None and not _overrides_forward_alone(type(program)):
         return await program.acall(**inputs)
     if model is not None and not hasattr(type(program), "forward"):
         raise ConfigurationError(

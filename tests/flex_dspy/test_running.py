@@ -15,7 +15,7 @@ from dspy.utils.exceptions import (
 )
 
 from flex_dspy.errors import ConfigurationError, LibraryError, ModelError
-from flex_dspy.running import call, overflows, raise_if_systemic, run_sync, takes, unreadable
+from flex_dspy.running import call, known_to, overflows, raise_if_systemic, run_sync, takes, unreadable
 
 
 async def double(number: int) -> int:
@@ -172,3 +172,22 @@ class Closed(Takes):
 )
 def test_whether_a_program_takes_an_input(program, expected):
     assert takes(program, "hint") is expected
+
+
+class Plain(dspy.Module):
+    def forward(self, question: str) -> dspy.Prediction:
+        return dspy.Prediction(answer="forward")
+
+    async def aforward(self, question: str) -> dspy.Prediction:
+        return dspy.Prediction(answer="aforward")
+
+
+class OwnForward(Plain):
+    def forward(self, question: str, hint: str = "") -> dspy.Prediction:
+        return dspy.Prediction(answer="my own")
+
+
+@pytest.mark.parametrize(("program", "answer"), [(Plain(), "aforward"), (OwnForward(), "my own")])
+def test_a_forward_that_a_user_wrote_is_the_one_that_is_called(program, answer):
+    assert run_sync(call(program, question="?")).answer == answer
+    assert known_to(program, hint="") == ({"hint": ""} if answer == "my own" else {})
