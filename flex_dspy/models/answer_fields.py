@@ -190,7 +190,7 @@ def _markers(signature: type[dspy.Signature], answer: str) -> Marks:
 def _by_markers(signature: type[dspy.Signature], answer: str) -> dict[str, str]:
     """By ``[[ ## field ## ]]``, in any decoration.
 
-    An input field behind the outputs begins another problem of the model's own. Of a field that is written twice the
+    An input field behind all outputs begins another problem of the model's own. Of a field that is written twice the
     last one counts: the model corrected itself.
     """
     marks = _markers(signature, answer)
@@ -247,13 +247,12 @@ def _sections(signature: type[dspy.Signature], answer: str, marks: Marks, names:
     """The texts between marks, by the name of the field before each."""
     before = answer[: marks[0].start()].strip() if marks else ""
     sections = {_REASONING_FIELD: before} if before and _REASONING_FIELD in signature.output_fields else {}
-    has_begun = False
+    required = set(_required(signature))
     ends = [mark.start() for mark in marks[1:]] + [len(answer)]
     for name, mark, end in zip(names, marks, ends[: len(marks)], strict=True):
-        if has_begun and name in signature.input_fields:
+        if name in signature.input_fields and sections and sections.keys() >= required:
             break
         if name in signature.output_fields:
-            has_begun = True
             sections[name] = answer[mark.end() : end].strip()
     return sections
 
