@@ -140,7 +140,7 @@ def test_killed_three_times_and_finished(server, tmp_path):
         before = cases_of(library)
         assert len(before) > 0
         process = learning(tmp_path, server.url)
-    assert process.wait(60) == 0, (tmp_path / "said.txt").read_text()
+    assert process.wait(240) == 0, (tmp_path / "said.txt").read_text()
 
     library = ExperienceLibrary.load(path)
     assert before < cases_of(library)
