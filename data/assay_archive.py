@@ -17,9 +17,9 @@ from pathlib import Path
 
 import numpy as np
 
+from flex_dspy.core.errors import DataError
 from flex_dspy.data.assays import ASSAY, FITNESS, MUTANT, Assay, assays_of, number, stem
 from flex_dspy.data.files import Row, read_rows
-from flex_dspy.errors import DataError
 
 Scores = dict[str, dict[str, dict[str, float]]]  # by assay, column, mutant
 _SEQUENCE = "mutated_sequence"

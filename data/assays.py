@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from flex_dspy.core.errors import DataError
 from flex_dspy.data.files import Row, read_rows
 from flex_dspy.data.loading import BadRow
 from flex_dspy.data.score_columns import family
-from flex_dspy.errors import DataError
 from flex_dspy.metrics.formula_values import Table, Vector, mid_ranks, spearman
 
 FEWEST_MUTANTS = 40

@@ -10,8 +10,8 @@ from typing import Any
 import dspy
 from dspy.adapters.utils import parse_value
 
+from flex_dspy.core.errors import DataError, FlexError
 from flex_dspy.data.loading import LoadedData, content_id, digest, load_examples, sample
-from flex_dspy.errors import DataError, FlexError
 
 Loader = Callable[..., LoadedData]
 

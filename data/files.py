@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from flex_dspy.errors import DataError
+from flex_dspy.core.errors import DataError
 
 
 @dataclass(frozen=True)

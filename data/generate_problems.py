@@ -19,9 +19,9 @@ from itertools import cycle, islice
 from pathlib import Path
 from types import MappingProxyType
 
+from flex_dspy.core.errors import ConfigurationError
 from flex_dspy.data.aime import SHIPPED
 from flex_dspy.data.problem_families import FAMILIES, PEOPLE, Family
-from flex_dspy.errors import ConfigurationError
 
 SEED = 20251106
 SIZES: Mapping[str, int] = MappingProxyType({"train": 200, "val": 60, "test": 100})

@@ -23,11 +23,11 @@ from pathlib import Path
 from rdkit import Chem
 from rdkit.Chem import rdChemReactions
 
+from flex_dspy.core.errors import ConfigurationError
 from flex_dspy.data.building_blocks import BLOCKS
 from flex_dspy.data.reaction_types import REACTION_TYPES, ReactionType
 from flex_dspy.data.uspto50k import SHIPPED
-from flex_dspy.errors import ConfigurationError
-from flex_dspy.molecules import canonical_smiles
+from flex_dspy.metrics.molecules import canonical_smiles
 
 SEED = 20251106
 COLUMNS = ("id", "class", "reactants>reagents>production")

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from flex_dspy.core.errors import DataError
 from flex_dspy.data.files import Row
-from flex_dspy.errors import DataError
 
 _ADDRESS = re.compile(r"(?P<name>[\w.-]+/[\w.-]+)(?::(?P<config>[\w.-]+))?(?:@(?P<split>[\w.:%+\[\]-]+))?")
 

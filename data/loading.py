@@ -17,9 +17,9 @@ from typing import Any, TypeVar
 
 import dspy
 
+from flex_dspy.core.errors import DataError
 from flex_dspy.data.files import ENDINGS, Row, read_rows
 from flex_dspy.data.hub import HubAddress, read_hub_rows
-from flex_dspy.errors import DataError
 
 _Item = TypeVar("_Item")
 

@@ -30,13 +30,13 @@ import dspy
 import numpy as np
 import numpy.typing as npt
 
+from flex_dspy.core.errors import DataError
 from flex_dspy.data.assay_archive import with_scores
 from flex_dspy.data.assays import Assay, read_assays
 from flex_dspy.data.hub import HubAddress, read_hub_rows
 from flex_dspy.data.loading import BadRow, LoadedData, content_id, digest, sample
 from flex_dspy.data.reference_formula import reference_weights, weighted_ranks
 from flex_dspy.data.score_columns import family
-from flex_dspy.errors import DataError
 
 _HERE = Path(__file__).parent
 # Training and validation are on the same assays: what is learned from labelled mutants is judged by the held-out ones.

@@ -17,7 +17,7 @@ from typing import Any
 import dspy
 
 from flex_dspy.data.loading import LoadedData, content_id, load_examples
-from flex_dspy.molecules import canonical_smiles, reaction_parts
+from flex_dspy.metrics.molecules import canonical_smiles, reaction_parts
 
 _HERE = Path(__file__).parent
 SHIPPED: Mapping[str, Path] = MappingProxyType(

@@ -14,27 +14,27 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from flex_dspy.instructions import instruct
-    from flex_dspy.learning import ForwardLearning
+    from flex_dspy.evaluation.comparison import Comparison, compare
+    from flex_dspy.evaluation.evaluate import Evaluation, evaluate
+    from flex_dspy.learning.forward import ForwardLearning
+    from flex_dspy.learning.online import OnlineLearner
     from flex_dspy.libraries.diffing import diff
     from flex_dspy.libraries.experience import Experience, Precedent, Rule
     from flex_dspy.libraries.followed import FollowedLibrary
     from flex_dspy.libraries.library import ExperienceLibrary
     from flex_dspy.libraries.merging import merge
     from flex_dspy.libraries.store import LibraryStore
-    from flex_dspy.measuring.comparison import Comparison, compare
-    from flex_dspy.measuring.evaluation import Evaluation, evaluate
     from flex_dspy.models.limits import Limits
     from flex_dspy.models.lm import language_model
     from flex_dspy.models.spending import Ledger
-    from flex_dspy.online.learner import OnlineLearner
     from flex_dspy.programs import Actor, Critic, RejectionSampling, Updater, Verifier
     from flex_dspy.programs.equip import equip
+    from flex_dspy.programs.instructions import instruct
     from flex_dspy.search.retrieval import ExperienceRetriever, pinned, retrievers
     from flex_dspy.studies import Snapshots, ablation, inheritance, measure_scaling, scaling
-    from flex_dspy.tasks import Task, get_task, register
-    from flex_dspy.versioning.registry import load_library
-    from flex_dspy.versioning.tracking import MLflowTracker
+    from flex_dspy.tasks.task import Task, get_task, register
+    from flex_dspy.tracking.registry import load_library
+    from flex_dspy.tracking.tracker import MLflowTracker
 
 __all__ = [
     "Actor",
@@ -81,11 +81,11 @@ __all__ = [
 _HOME = {
     "libraries.diffing": ("diff",),
     "libraries.followed": ("FollowedLibrary",),
-    "measuring.comparison": ("Comparison", "compare"),
-    "measuring.evaluation": ("Evaluation", "evaluate"),
+    "evaluation.comparison": ("Comparison", "compare"),
+    "evaluation.evaluate": ("Evaluation", "evaluate"),
     "libraries.experience": ("Experience", "Precedent", "Rule"),
-    "instructions": ("instruct",),
-    "learning": ("ForwardLearning",),
+    "programs.instructions": ("instruct",),
+    "learning.forward": ("ForwardLearning",),
     "libraries.library": ("ExperienceLibrary",),
     "models.limits": ("Limits",),
     "models.lm": ("language_model",),
@@ -94,12 +94,12 @@ _HOME = {
     "programs.equip": ("equip",),
     "search.retrieval": ("ExperienceRetriever", "pinned", "retrievers"),
     "libraries.store": ("LibraryStore",),
-    "tasks": ("Task", "get_task", "register"),
-    "versioning.registry": ("load_library", "read_library"),
+    "tasks.task": ("Task", "get_task", "register"),
+    "tracking.registry": ("load_library", "read_library"),
     "models.spending": ("Ledger",),
-    "online.learner": ("OnlineLearner",),
+    "learning.online": ("OnlineLearner",),
     "studies": ("Snapshots", "ablation", "inheritance", "measure_scaling", "scaling"),
-    "versioning.tracking": ("MLflowTracker",),
+    "tracking.tracker": ("MLflowTracker",),
 }
 
 

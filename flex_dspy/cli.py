@@ -16,14 +16,14 @@ import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from flex_dspy import task_names
 from flex_dspy.commands.compare_options import add_compare
 from flex_dspy.commands.library_options import add_library
 from flex_dspy.commands.serve_options import add_serve
 from flex_dspy.commands.ui_options import add_ui
 from flex_dspy.commands.value_options import add_prune, add_value
-from flex_dspy.errors import BudgetError, ConfigurationError, FlexError, TrackingError
-from flex_dspy.terminal import ReaderGoneError, safe_streams
+from flex_dspy.core.errors import BudgetError, ConfigurationError, FlexError, TrackingError
+from flex_dspy.core.terminal import ReaderGoneError, safe_streams
+from flex_dspy.tasks import names as task_names
 
 TASKS = task_names.BUILT_IN
 ROLES = ("actor", "verifier", "critic", "updater")

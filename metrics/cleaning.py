@@ -18,7 +18,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from flex_dspy.text import cut, sound_text
+from flex_dspy.core.text import cut, sound_text
 
 MAX_ANSWER = 50_000  # characters of an answer without its reasoning
 _MAX_CONTAINER = 10_000

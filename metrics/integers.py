@@ -14,7 +14,7 @@ from typing import Any
 
 import dspy
 
-from flex_dspy.errors import DataError
+from flex_dspy.core.errors import DataError
 from flex_dspy.metrics.numerals import stated_number
 
 

@@ -17,9 +17,9 @@ import functools
 import re
 from collections.abc import Sequence
 
+from flex_dspy.core.text import cut
 from flex_dspy.metrics.answers import DISTANCE, boxed, tagged
 from flex_dspy.metrics.cleaning import after_retraction, clean_answer
-from flex_dspy.text import cut
 
 _LONGEST = 5_000  # characters: where a sentence names a label, it does so at the beginning or at the end
 _SHOWN = 5

@@ -9,7 +9,7 @@ from collections import Counter
 
 from rdkit import Chem
 
-from flex_dspy.molecules import canonical_smiles
+from flex_dspy.metrics.molecules import canonical_smiles
 
 _PERIODIC_TABLE = Chem.GetPeriodicTable()
 

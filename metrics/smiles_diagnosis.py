@@ -7,7 +7,7 @@ from typing import Any
 
 from rdkit import Chem
 
-from flex_dspy.molecules import MAX_ATOMS, MAX_LENGTH, is_too_large, read_molecule
+from flex_dspy.metrics.molecules import MAX_ATOMS, MAX_LENGTH, is_too_large, read_molecule
 
 _SHOWN = 120
 _UNKNOWN = re.compile(r"[^A-Za-z0-9\[\]().=#$:/\\@+\-%*~><]")

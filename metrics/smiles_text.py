@@ -11,7 +11,7 @@ from typing import Any
 
 from flex_dspy.metrics.answers import DISTANCE, unwrapped
 from flex_dspy.metrics.cleaning import after_retraction, parsed_container, visible_answer, without_strong
-from flex_dspy.molecules import MAX_LENGTH, reaction_parts, read_molecule
+from flex_dspy.metrics.molecules import MAX_LENGTH, reaction_parts, read_molecule
 
 __all__ = ["MAX_LENGTH", "clean_smiles_answer"]
 

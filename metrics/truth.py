@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import re
 
+from flex_dspy.core.text import cut
 from flex_dspy.metrics.answers import boxed, tagged
 from flex_dspy.metrics.cleaning import clean_answer
-from flex_dspy.text import cut
 
 _LONGEST = 5_000
 

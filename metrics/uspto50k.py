@@ -17,11 +17,11 @@ from typing import Any
 
 import dspy
 
-from flex_dspy.errors import DataError
+from flex_dspy.core.errors import DataError
+from flex_dspy.metrics.molecules import canonical_smiles
 from flex_dspy.metrics.reactant_feedback import heavy_atoms, whats_wrong
 from flex_dspy.metrics.smiles_diagnosis import why_unreadable
 from flex_dspy.metrics.smiles_text import MAX_LENGTH, clean_smiles_answer
-from flex_dspy.molecules import canonical_smiles
 
 __all__ = ["clean_smiles_answer", "maxfrag", "rank_of_reference", "top_k", "uspto50k"]
 

@@ -9,11 +9,11 @@ from typing import Any, get_args
 
 import dspy
 
-from flex_dspy.errors import ConfigurationError
-from flex_dspy.examples import problem_text
+from flex_dspy.core.errors import ConfigurationError
+from flex_dspy.core.examples import problem_text
+from flex_dspy.core.running import aask_shortening, ask_shortening
 from flex_dspy.programs.predict import NO_ATTEMPTS, AttemptPredict
 from flex_dspy.programs.strategies import CALLING_TOOLS, Means, Strategy, build
-from flex_dspy.running import aask_shortening, ask_shortening
 from flex_dspy.search.levels import exploring, level_tools
 from flex_dspy.search.recall import recall_tool, recalling
 from flex_dspy.search.retrieval import ExperienceRetriever, retrievers, shorter_blocks
@@ -41,7 +41,7 @@ class Actor(dspy.Module):
         examples: For ``icl``: solved examples that stand in the prompt, save the very problem that is asked.
         max_iters: For ``react`` and ``code``: most tool calls a problem.
         suggest: Writes candidate answers for a problem's text, which then stand in the prompt as ``candidates``; see
-            ``flex_dspy.search.disconnections.suggested``.
+            ``flex_dspy.offline.disconnections.suggested``.
 
     Raises:
         ConfigurationError: If these do not fit together.

@@ -7,11 +7,13 @@ from typing import Any
 
 import dspy
 
+from flex_dspy.core.running import aask_shortening, ask_shortening
+from flex_dspy.core.shortening import shorter_attempts
+from flex_dspy.core.text import sound
+from flex_dspy.core.trajectory import Trajectory
 from flex_dspy.libraries.experience import Experience, Precedent, Rule, Zone
 from flex_dspy.programs.predict import RolePredict
-from flex_dspy.running import aask_shortening, ask_shortening
 from flex_dspy.search.rendering import Hit, render
-from flex_dspy.shortening import shorter_attempts
 from flex_dspy.signatures.critic import (
     DistilFailure,
     DistilRecovery,
@@ -23,8 +25,6 @@ from flex_dspy.signatures.critic import (
     without_examples,
 )
 from flex_dspy.signatures.lessons import without
-from flex_dspy.text import sound
-from flex_dspy.trajectory import Trajectory
 
 NOT_KNOWN = "(not known)"
 MOST_SHOWN = 8  # of the lessons that the actor had, those it relied on first
@@ -38,7 +38,7 @@ class Critic(dspy.Module):
     is too long for the model, long reasoning is cut, and then the rounds between the first and the last are left out.
     Where a lesson repeats an example of the instructions, it is asked for once more without the examples.
 
-    DSPy's optimizers tune it by ``flex_dspy.measuring.teaching.LessonMetric``.
+    DSPy's optimizers tune it by ``flex_dspy.evaluation.teaching.LessonMetric``.
     """
 
     def __init__(self) -> None:

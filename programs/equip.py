@@ -16,11 +16,11 @@ from typing import Any, Literal, TypeVar, get_args
 
 import dspy
 
-from flex_dspy.errors import ConfigurationError
+from flex_dspy.core.errors import ConfigurationError
 from flex_dspy.libraries.library import ExperienceLibrary
+from flex_dspy.models.rollouts import copied
 from flex_dspy.programs.actor import Actor
 from flex_dspy.programs.experienced import LESSONS, ExperiencedPredict, Key
-from flex_dspy.rollouts import copied
 from flex_dspy.search.recall import RECALL, Recall, recall_tool
 from flex_dspy.search.retrieval import ExperienceRetriever, Followed, retrievers
 from flex_dspy.signatures.lessons import with_lessons

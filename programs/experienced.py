@@ -14,9 +14,9 @@ from typing import Any
 
 import dspy
 
-from flex_dspy.examples import problem_text
+from flex_dspy.core.examples import problem_text
+from flex_dspy.core.running import aask_shortening, ask_shortening
 from flex_dspy.models.adapter import reading_answers
-from flex_dspy.running import aask_shortening, ask_shortening
 from flex_dspy.search.rendering import NONE
 from flex_dspy.search.retrieval import ExperienceRetriever, shorter_blocks
 from flex_dspy.signatures.lessons import EARLIER_ATTEMPTS, LESSONS, with_earlier_attempts, with_lessons, without

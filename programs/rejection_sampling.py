@@ -8,10 +8,17 @@ from typing import Any
 
 import dspy
 
-from flex_dspy.errors import ConfigurationError
-from flex_dspy.examples import problem_of, problem_text, reference_of, value_text
+from flex_dspy.core.errors import ConfigurationError
+from flex_dspy.core.examples import problem_of, problem_text, reference_of, value_text
+from flex_dspy.core.running import aask_shortening, call, known_to, raise_if_systemic, run_sync, takes
+from flex_dspy.core.scoring import Metric, ascore, failed, lacks_reference
+from flex_dspy.core.secrets import error_text
+from flex_dspy.core.shortening import shorter_attempts
+from flex_dspy.core.text import sound
+from flex_dspy.core.trajectory import Feedback, Round, Trajectory
 from flex_dspy.models.adapter import reading_answers
 from flex_dspy.models.lm import is_outage
+from flex_dspy.models.rollouts import ROUND, variant
 from flex_dspy.models.spending import charged_to
 from flex_dspy.programs.actor import Actor
 from flex_dspy.programs.experienced import ExperiencedPredict, told
@@ -19,14 +26,7 @@ from flex_dspy.programs.predict import NO_ATTEMPTS
 from flex_dspy.programs.steps import Call, readable, steps_of
 from flex_dspy.programs.task_description import describe_task
 from flex_dspy.programs.verifier import Verifier
-from flex_dspy.rollouts import ROUND, variant
-from flex_dspy.running import aask_shortening, call, known_to, raise_if_systemic, run_sync, takes
-from flex_dspy.scoring import Metric, ascore, failed, lacks_reference
-from flex_dspy.secrets import error_text
-from flex_dspy.shortening import shorter_attempts
 from flex_dspy.signatures.lessons import EARLIER_ATTEMPTS
-from flex_dspy.text import sound
-from flex_dspy.trajectory import Feedback, Round, Trajectory
 
 logger = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import dspy
 
-from flex_dspy.examples import value_text
+from flex_dspy.core.examples import value_text
 from flex_dspy.signatures.lessons import EARLIER_ATTEMPTS, LESSONS
 
 _MAX_VALUE = 300  # characters of one input or output

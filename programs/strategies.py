@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 import dspy
 
-from flex_dspy.errors import ConfigurationError
+from flex_dspy.core.errors import ConfigurationError
 from flex_dspy.programs.predict import AttemptPredict
-from flex_dspy.tools import SandboxTool
+from flex_dspy.programs.tools import SandboxTool
 
 Strategy = Literal["direct", "icl", "cot", "react", "code"]
 FINISH = "finish"  # the tool that dspy.ReAct adds

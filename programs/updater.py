@@ -9,13 +9,13 @@ from typing import Any
 import dspy
 from dspy.utils.exceptions import DSPyError
 
+from flex_dspy.core.running import aask_shortening, ask_shortening, unreadable
+from flex_dspy.core.text import sound
 from flex_dspy.libraries.experience import Discard, Edit, Experience, Insert, Merge, Revision, Rule
 from flex_dspy.programs.predict import RolePredict
-from flex_dspy.running import aask_shortening, ask_shortening, unreadable
 from flex_dspy.search.rendering import Hit, render, tokens
 from flex_dspy.signatures.lessons import without
 from flex_dspy.signatures.updater import Decision, MergeLesson
-from flex_dspy.text import sound
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ class Updater(dspy.Module):
 
     It sees the nearest few entries, never the whole library: its prompt does not grow with what was learned.
     Where nothing is near, the lesson is inserted and no model is asked; where no decision can be read, it is inserted
-    too, so that nothing is lost. DSPy's optimizers tune it by ``flex_dspy.measuring.teaching.EditMetric``.
+    too, so that nothing is lost. DSPy's optimizers tune it by ``flex_dspy.evaluation.teaching.EditMetric``.
 
     Args:
         token_budget: Most tokens for the entries shown. Where the prompt is too long for the model, they are shown in

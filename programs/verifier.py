@@ -8,13 +8,13 @@ from typing import Any
 import dspy
 from dspy.utils.exceptions import DSPyError
 
+from flex_dspy.core.running import aask_shortening, ask_shortening, unreadable
+from flex_dspy.core.scoring import Normalize, redact
+from flex_dspy.core.shortening import shorter_attempt
+from flex_dspy.core.trajectory import Feedback
 from flex_dspy.programs.predict import RolePredict
-from flex_dspy.running import aask_shortening, ask_shortening, unreadable
-from flex_dspy.scoring import Normalize, redact
-from flex_dspy.shortening import shorter_attempt
 from flex_dspy.signatures.lessons import without
 from flex_dspy.signatures.verifier import VerifyAttempt
-from flex_dspy.trajectory import Feedback
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ class Verifier(dspy.Module):
 
     Args:
         threshold: Least score that counts as success: below 1 for a graded metric, in the metric's own unit.
-        normalize: See ``flex_dspy.scoring.redact``.
+        normalize: See ``flex_dspy.core.scoring.redact``.
     """
 
     def __init__(self, threshold: float = 1.0, normalize: Normalize | None = None) -> None:

@@ -12,8 +12,8 @@ from rdkit.Chem import rdChemReactions
 from flex_dspy.data.building_blocks import BLOCKS
 from flex_dspy.data.reaction_types import REACTION_TYPES
 from flex_dspy.libraries.library import ExperienceLibrary
+from flex_dspy.metrics.molecules import canonical_smiles
 from flex_dspy.models.lm import close
-from flex_dspy.molecules import canonical_smiles
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"

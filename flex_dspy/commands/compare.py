@@ -16,25 +16,25 @@ import dspy
 
 from flex_dspy.commands import outputs, roles, sources
 from flex_dspy.commands.table import table
+from flex_dspy.core.errors import ConfigurationError, DataError
+from flex_dspy.core.examples import example_id, problem_of
 from flex_dspy.data.loading import LoadedData, content_id, digest, sample
 from flex_dspy.display.comparison_figure import draw
 from flex_dspy.display.comparisons import comparison_html
 from flex_dspy.display.html import count
-from flex_dspy.errors import ConfigurationError, DataError
-from flex_dspy.examples import example_id, problem_of
+from flex_dspy.evaluation.comparison import Comparison
+from flex_dspy.evaluation.differences import Side
+from flex_dspy.evaluation.evaluate import SOLVED, Evaluation, evaluate
+from flex_dspy.evaluation.overlap import learned_problems
+from flex_dspy.evaluation.records import RECORDS, by_example, read_records, write_records
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.library_file import write_atomically
-from flex_dspy.measuring.comparison import Comparison
-from flex_dspy.measuring.differences import Side
-from flex_dspy.measuring.evaluation import SOLVED, Evaluation, evaluate
-from flex_dspy.measuring.overlap import learned_problems
-from flex_dspy.measuring.records import RECORDS, by_example, read_records, write_records
 from flex_dspy.models.spending import Ledger
-from flex_dspy.tasks import Task, get_task
-from flex_dspy.versioning.mlflow_store import brief, connect, is_in_reach, resolve_uri
-from flex_dspy.versioning.parameters import allowed_name
-from flex_dspy.versioning.registry import read_library
-from flex_dspy.versioning.tracking import MLflowTracker
+from flex_dspy.tasks.task import Task, get_task
+from flex_dspy.tracking.mlflow_store import brief, connect, is_in_reach, resolve_uri
+from flex_dspy.tracking.parameters import allowed_name
+from flex_dspy.tracking.registry import read_library
+from flex_dspy.tracking.tracker import MLflowTracker
 
 logger = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from flex_dspy.commands import roles
-from flex_dspy.errors import ModelError
+from flex_dspy.core.errors import ModelError
 from flex_dspy.models.doctor import MOST_CALLS, diagnose, report
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from flex_dspy.errors import ConfigurationError
+from flex_dspy.core.errors import ConfigurationError
 from flex_dspy.libraries.experience import REVISABLE, Experience, Revise
 
 _REVISION: TypeAdapter[Revise] = TypeAdapter(Revise)

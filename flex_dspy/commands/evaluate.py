@@ -11,22 +11,22 @@ import dspy
 
 from flex_dspy.commands import outputs, roles, sources
 from flex_dspy.commands.table import table
+from flex_dspy.core.errors import ConfigurationError, LibraryError
+from flex_dspy.core.examples import problem_of
 from flex_dspy.data.loading import digest
-from flex_dspy.errors import ConfigurationError, LibraryError
-from flex_dspy.examples import problem_of
+from flex_dspy.evaluation.equal_compute import equal_compute
+from flex_dspy.evaluation.evaluate import Evaluation
+from flex_dspy.evaluation.evaluate import evaluate as measure
+from flex_dspy.evaluation.outcomes import Outcome, OutcomeLog, outcomes_of
+from flex_dspy.evaluation.overlap import learned_problems
+from flex_dspy.evaluation.records import write_records
 from flex_dspy.libraries.library import ExperienceLibrary
-from flex_dspy.measuring.equal_compute import equal_compute
-from flex_dspy.measuring.evaluation import Evaluation
-from flex_dspy.measuring.evaluation import evaluate as measure
-from flex_dspy.measuring.outcomes import Outcome, OutcomeLog, outcomes_of
-from flex_dspy.measuring.overlap import learned_problems
-from flex_dspy.measuring.records import write_records
 from flex_dspy.models.spending import Ledger
 from flex_dspy.programs import Actor
-from flex_dspy.tasks import Task, get_task
-from flex_dspy.versioning.datasets import DatasetInfo
-from flex_dspy.versioning.evaluations import log_evaluation
-from flex_dspy.versioning.mlflow_store import is_in_reach
+from flex_dspy.tasks.task import Task, get_task
+from flex_dspy.tracking.datasets import DatasetInfo
+from flex_dspy.tracking.evaluations import log_evaluation
+from flex_dspy.tracking.mlflow_store import is_in_reach
 
 logger = logging.getLogger(__name__)
 

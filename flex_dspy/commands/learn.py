@@ -12,21 +12,21 @@ from typing import Any
 import dspy
 
 from flex_dspy.commands import outputs, roles, sources
+from flex_dspy.core.errors import RunError, TrackingError
+from flex_dspy.core.examples import problem_of
+from flex_dspy.core.secrets import redact_values
 from flex_dspy.data.loading import LoadedData, content_id, digest
-from flex_dspy.dry_run import estimate
-from flex_dspy.errors import RunError, TrackingError
-from flex_dspy.examples import problem_of
-from flex_dspy.learning import ForwardLearning
+from flex_dspy.learning.dry_run import estimate
+from flex_dspy.learning.forward import ForwardLearning
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.library_file import write_atomically
 from flex_dspy.libraries.store import LibraryStore
 from flex_dspy.models.spending import Ledger
-from flex_dspy.secrets import redact_values
-from flex_dspy.tasks import Task, get_task
-from flex_dspy.versioning.best import best_text
-from flex_dspy.versioning.datasets import DatasetInfo
-from flex_dspy.versioning.tracking import MLflowTracker
-from flex_dspy.versioning.unlogged import FOLDER
+from flex_dspy.tasks.task import Task, get_task
+from flex_dspy.tracking.best import best_text
+from flex_dspy.tracking.datasets import DatasetInfo
+from flex_dspy.tracking.tracker import MLflowTracker
+from flex_dspy.tracking.unlogged import FOLDER
 
 
 def run(arguments: argparse.Namespace) -> None:

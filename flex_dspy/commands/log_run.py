@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from flex_dspy.errors import RunError, TrackingError
-from flex_dspy.versioning.datasets import DatasetInfo
-from flex_dspy.versioning.registry import read_library
-from flex_dspy.versioning.tracking import MLflowTracker, Version
-from flex_dspy.versioning.unlogged import FOLDER, RunNotes, Unlogged
-from flex_dspy.versioning.versions import VersionLog, VersionRecord
+from flex_dspy.core.errors import RunError, TrackingError
+from flex_dspy.tracking.datasets import DatasetInfo
+from flex_dspy.tracking.registry import read_library
+from flex_dspy.tracking.tracker import MLflowTracker, Version
+from flex_dspy.tracking.unlogged import FOLDER, RunNotes, Unlogged
+from flex_dspy.tracking.versions import VersionLog, VersionRecord
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -9,17 +9,17 @@ import dspy
 
 from flex_dspy.commands import roles, sources
 from flex_dspy.commands.table import table
+from flex_dspy.core.errors import ConfigurationError, LibraryError
 from flex_dspy.data.loading import LoadedData
-from flex_dspy.errors import ConfigurationError, LibraryError
+from flex_dspy.evaluation.comparison import Comparison, compare
+from flex_dspy.evaluation.estimates import Estimate, read_valuation, value_file
+from flex_dspy.evaluation.outcomes import OutcomeLog
+from flex_dspy.evaluation.overlap import learned_problems
+from flex_dspy.evaluation.pruning import Plan, carry_out, prune
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.store import LibraryStore, journal_of
-from flex_dspy.measuring.comparison import Comparison, compare
-from flex_dspy.measuring.estimates import Estimate, read_valuation, value_file
-from flex_dspy.measuring.outcomes import OutcomeLog
-from flex_dspy.measuring.overlap import learned_problems
-from flex_dspy.measuring.pruning import Plan, carry_out, prune
-from flex_dspy.tasks import get_task
-from flex_dspy.versioning.tracking import MLflowTracker, Version
+from flex_dspy.tasks.task import get_task
+from flex_dspy.tracking.tracker import MLflowTracker, Version
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 
 from flex_dspy.commands.table import table
-from flex_dspy.errors import ConfigurationError
-from flex_dspy.measuring.rescoring import rescore
-from flex_dspy.scoring import Metric
-from flex_dspy.task_names import imported
-from flex_dspy.tasks import Task, get_task
+from flex_dspy.core.errors import ConfigurationError
+from flex_dspy.core.scoring import Metric
+from flex_dspy.evaluation.rescoring import rescore
+from flex_dspy.tasks.names import imported
+from flex_dspy.tasks.task import Task, get_task
 
 
 def run(arguments: argparse.Namespace) -> None:

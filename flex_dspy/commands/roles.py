@@ -11,15 +11,15 @@ from typing import Any, TypeVar
 
 import dspy
 
-from flex_dspy.errors import ConfigurationError
-from flex_dspy.instructions import instruct
+from flex_dspy.core.errors import ConfigurationError
 from flex_dspy.models.limits import Limits
 from flex_dspy.models.lm import is_offline, language_model
 from flex_dspy.models.prices import Price
 from flex_dspy.models.providers import is_native, key_variables
 from flex_dspy.models.spending import Ledger
 from flex_dspy.programs import Actor, Critic, Updater, Verifier
-from flex_dspy.tasks import Task
+from flex_dspy.programs.instructions import instruct
+from flex_dspy.tasks.task import Task
 
 logger = logging.getLogger(__name__)
 

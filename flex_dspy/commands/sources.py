@@ -7,13 +7,13 @@ import logging
 
 import dspy
 
+from flex_dspy.core.errors import ConfigurationError, OverlapError
 from flex_dspy.data.loading import LoadedData, sample
-from flex_dspy.errors import ConfigurationError, OverlapError
+from flex_dspy.evaluation.overlap import without_overlap
 from flex_dspy.libraries.library import ExperienceLibrary
-from flex_dspy.measuring.overlap import without_overlap
 from flex_dspy.models.lm import is_offline
-from flex_dspy.tasks import Task
-from flex_dspy.versioning.registry import read_library
+from flex_dspy.tasks.task import Task
+from flex_dspy.tracking.registry import read_library
 
 logger = logging.getLogger(__name__)
 

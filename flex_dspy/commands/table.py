@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from flex_dspy.measuring.evaluation import SOLVED, Evaluation
-from flex_dspy.measuring.intervals import written
+from flex_dspy.evaluation.evaluate import SOLVED, Evaluation
+from flex_dspy.evaluation.intervals import written
 
 _COLUMNS = ("accuracy", "accuracy_low", "accuracy_high", "n", "samples", "errors")
 

@@ -19,9 +19,9 @@ from typing import IO
 
 from flex_dspy.commands.supervisor import supervised
 from flex_dspy.commands.ui_options import FIRST_PORT
-from flex_dspy.errors import ConfigurationError
-from flex_dspy.secrets import redact, redact_url, url_secrets
-from flex_dspy.versioning.mlflow_store import DEFAULT_STORE, ENVIRONMENT, check_sqlite, resolve_uri
+from flex_dspy.core.errors import ConfigurationError
+from flex_dspy.core.secrets import redact, redact_url, url_secrets
+from flex_dspy.tracking.mlflow_store import DEFAULT_STORE, ENVIRONMENT, check_sqlite, resolve_uri
 
 _HOST = "127.0.0.1"  # a store has no login of its own: its pages are for this machine alone
 _PAGE = "#/experiments?workflowType=machine_learning"  # runs and models, where MLflow would begin with chats

@@ -9,15 +9,15 @@ from pathlib import Path
 import dspy
 
 from flex_dspy.commands import outputs, roles, sources
-from flex_dspy.errors import ConfigurationError
+from flex_dspy.core.errors import ConfigurationError
+from flex_dspy.evaluation.estimates import Estimate, Valuation, value_file
+from flex_dspy.evaluation.overlap import learned_problems
+from flex_dspy.evaluation.value import value
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.paths import mode_beside
-from flex_dspy.measuring.estimates import Estimate, Valuation, value_file
-from flex_dspy.measuring.overlap import learned_problems
-from flex_dspy.measuring.value import value
 from flex_dspy.models.spending import columns
-from flex_dspy.tasks import get_task
-from flex_dspy.versioning.registry import read_library
+from flex_dspy.tasks.task import get_task
+from flex_dspy.tracking.registry import read_library
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from flex_dspy.display.html import short
-from flex_dspy.measuring.comparison import Comparison
-from flex_dspy.measuring.differences import Difference, Side
-from flex_dspy.measuring.intervals import written
+from flex_dspy.evaluation.comparison import Comparison
+from flex_dspy.evaluation.differences import Difference, Side
+from flex_dspy.evaluation.intervals import written
 
 # Okabe and Ito's blue, vermilion and a grey, as in the learning curves.
 _WON, _LOST, _MUTED = "#0072B2", "#D55E00", "#595959"

@@ -11,10 +11,10 @@ from markupsafe import Markup
 from flex_dspy.display import html
 from flex_dspy.display.libraries import with_interval
 from flex_dspy.display.molecules import molecule
-from flex_dspy.measuring.comparison import Comparison
-from flex_dspy.measuring.differences import Change, Difference, Samples, Side, answer_of, seconds
-from flex_dspy.measuring.intervals import written
-from flex_dspy.measuring.records import by_example
+from flex_dspy.evaluation.comparison import Comparison
+from flex_dspy.evaluation.differences import Change, Difference, Samples, Side, answer_of, seconds
+from flex_dspy.evaluation.intervals import written
+from flex_dspy.evaluation.records import by_example
 
 if TYPE_CHECKING:
     import pandas as pd

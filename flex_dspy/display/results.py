@@ -12,9 +12,9 @@ from flex_dspy.display.libraries import with_interval
 from flex_dspy.display.molecules import molecule
 
 if TYPE_CHECKING:
-    from flex_dspy.measuring.evaluation import Evaluation
-    from flex_dspy.measuring.records import Record
-    from flex_dspy.trajectory import Round, Trajectory
+    from flex_dspy.core.trajectory import Round, Trajectory
+    from flex_dspy.evaluation.evaluate import Evaluation
+    from flex_dspy.evaluation.records import Record
 
 IN_A_CELL = 10  # records that a notebook's cell shows
 LISTED = 20  # items of a list

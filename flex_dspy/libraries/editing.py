@@ -10,7 +10,7 @@ import difflib
 from collections.abc import Sequence
 from dataclasses import replace
 
-from flex_dspy.errors import ConfigurationError
+from flex_dspy.core.errors import ConfigurationError
 from flex_dspy.libraries.experience import Experience, PersonEdit, Remove, Revise
 from flex_dspy.libraries.library import ExperienceLibrary
 

@@ -22,7 +22,7 @@ from typing import Any, ClassVar
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from flex_dspy.errors import LibraryFormatError
+from flex_dspy.core.errors import LibraryFormatError
 from flex_dspy.libraries.library_file import write_atomically
 
 

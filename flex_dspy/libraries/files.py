@@ -10,7 +10,7 @@ from pathlib import Path
 
 from filelock import Timeout
 
-from flex_dspy.errors import LibraryError
+from flex_dspy.core.errors import LibraryError
 from flex_dspy.libraries.library_file import make_folder, sync_folder
 from flex_dspy.libraries.locking import NamedLock
 from flex_dspy.libraries.paths import beside, library_path, mode_beside

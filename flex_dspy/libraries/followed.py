@@ -28,11 +28,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from flex_dspy.errors import LibraryError
+from flex_dspy.core.errors import LibraryError
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.paths import journal_of, library_path
 from flex_dspy.libraries.reading import LibraryReader
-from flex_dspy.versioning import registry
+from flex_dspy.tracking import registry
 
 _Stamp = tuple[Any, ...]
 
@@ -43,7 +43,7 @@ class FollowedLibrary:
     A deep copy is the same object: a program that is copied goes on with the one follower.
 
     Args:
-        source: What ``flex_dspy.versioning.registry.read_library`` takes: a file, a folder, or a name in MLflow.
+        source: What ``flex_dspy.tracking.registry.read_library`` takes: a file, a folder, or a name in MLflow.
         every: Seconds between two looks at the source; 0 looks each time. A look at files takes microseconds, one at
             MLflow a query. A name with a version number never changes, and is looked at once.
         tracking_uri: The tracking store of a library in MLflow; None for MLflow's own choice.

@@ -19,11 +19,11 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from flex_dspy.errors import LibraryFormatError, LibraryVersionError
+from flex_dspy.core.errors import LibraryFormatError, LibraryVersionError
+from flex_dspy.core.lines import read_lines
 from flex_dspy.libraries.experience import COMMIT_JSON, Commit
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.library_file import BINARY, sync_folder, sync_name, write_all, write_atomically
-from flex_dspy.lines import read_lines
 
 JOURNAL_FORMAT = "flex-dspy-journal/1"
 
@@ -103,7 +103,7 @@ class Journal:
             seen: Number of the commit before the first of them.
 
         Raises:
-            LibraryFormatError: If a line is damaged, or longer than ``flex_dspy.lines.MAX_LINE``.
+            LibraryFormatError: If a line is damaged, or longer than ``flex_dspy.core.lines.MAX_LINE``.
         """
         end = self.position
         commits: list[Commit] = []

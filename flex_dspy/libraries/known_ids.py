@@ -14,11 +14,11 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from flex_dspy.errors import LibraryError
+from flex_dspy.core.errors import LibraryError
+from flex_dspy.core.lines import read_lines
+from flex_dspy.core.side_records import SideRecord
 from flex_dspy.libraries.library_file import BINARY, sync_folder, write_all, write_atomically
 from flex_dspy.libraries.paths import PRIVATE
-from flex_dspy.lines import read_lines
-from flex_dspy.side_records import SideRecord
 
 KEPT = 50_000
 

@@ -22,7 +22,7 @@ from typing import Any, ClassVar, NoReturn
 
 from pydantic import ConfigDict, NonNegativeInt, TypeAdapter, ValidationError
 
-from flex_dspy.errors import LibraryError, LibraryFormatError, LibraryVersionError
+from flex_dspy.core.errors import LibraryError, LibraryFormatError, LibraryVersionError
 from flex_dspy.libraries.experience import Experience
 from flex_dspy.libraries.library import FORMAT, ExperienceLibrary
 from flex_dspy.libraries.paths import PRIVATE, library_path

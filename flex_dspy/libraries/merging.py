@@ -25,7 +25,7 @@ from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import Any
 
-from flex_dspy.errors import ConfigurationError
+from flex_dspy.core.errors import ConfigurationError
 from flex_dspy.libraries.conflicts import Conflict, conflicts, normal_words
 from flex_dspy.libraries.editing import EDITS
 from flex_dspy.libraries.experience import MAX_EXAMPLES, Experience, Precedent, Rule, Source

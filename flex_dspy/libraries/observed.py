@@ -30,12 +30,12 @@ from typing import ClassVar
 from filelock import Timeout
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from flex_dspy.errors import LibraryError, LibraryFormatError
+from flex_dspy.core.errors import LibraryError, LibraryFormatError
+from flex_dspy.core.lines import MAX_LINE, read_lines
 from flex_dspy.libraries.known_ids import KnownIds, ids_in
 from flex_dspy.libraries.library_file import BINARY, make_folder, sync_folder, sync_name, write_all
 from flex_dspy.libraries.locking import NamedLock
 from flex_dspy.libraries.paths import PRIVATE, beside, library_path
-from flex_dspy.lines import MAX_LINE, read_lines
 
 FORMAT = "flex-dspy-observed/1"
 _HEADER = re.compile(rb'\{"format":"' + FORMAT.encode() + rb'","run":"(observed [0-9a-f]{12})"\}\n')

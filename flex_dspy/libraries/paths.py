@@ -10,7 +10,7 @@ from __future__ import annotations
 import stat
 from pathlib import Path
 
-from flex_dspy.errors import LibraryError
+from flex_dspy.core.errors import LibraryError
 
 PRIVATE = 0o600
 

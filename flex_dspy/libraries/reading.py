@@ -7,7 +7,7 @@ from functools import reduce
 from itertools import accumulate
 from pathlib import Path
 
-from flex_dspy.errors import LibraryError, LibraryFormatError
+from flex_dspy.core.errors import LibraryError, LibraryFormatError
 from flex_dspy.libraries.experience import Commit
 from flex_dspy.libraries.files import Identity, LibraryFiles
 from flex_dspy.libraries.journal import Header, Journal

@@ -18,7 +18,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from flex_dspy.errors import LibraryFormatError, LibraryVersionError
+from flex_dspy.core.errors import LibraryFormatError, LibraryVersionError
 from flex_dspy.libraries.experience import ZONES, Experience, Rule, Zone
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.splitting import split_entry

@@ -33,7 +33,8 @@ from pathlib import Path
 from pydantic import ValidationError
 from pydantic_core import PydanticSerializationError
 
-from flex_dspy.errors import LibraryError, LibraryFormatError
+from flex_dspy.core.errors import LibraryError, LibraryFormatError
+from flex_dspy.core.lines import MAX_LINE
 from flex_dspy.libraries.by_hand import ByHand
 from flex_dspy.libraries.editing import EDITS, check_edits
 from flex_dspy.libraries.experience import COMMIT_JSON, Commit, PersonEdit
@@ -44,7 +45,6 @@ from flex_dspy.libraries.library_file import write_atomically
 from flex_dspy.libraries.paths import journal_of as journal_of
 from flex_dspy.libraries.paths import mode_beside
 from flex_dspy.libraries.reading import LibraryReader, holds
-from flex_dspy.lines import MAX_LINE
 
 _PREFIX = 200  # more than a line has before its commit
 _UNREAD = (-1, -1, -1)  # the identity of no file

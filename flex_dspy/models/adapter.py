@@ -28,12 +28,12 @@ from dspy.utils.exceptions import (
     LMUnsupportedModelError,
 )
 
+from flex_dspy.core.secrets import redact
+from flex_dspy.core.text import cut, sound_text
 from flex_dspy.models.answer_fields import find_values, read_fields
 from flex_dspy.models.dspy_internals import forget_answer, watch_stream
 from flex_dspy.models.lm import is_offline
 from flex_dspy.models.reading import UnreadableError
-from flex_dspy.secrets import redact
-from flex_dspy.text import cut, sound_text
 
 logger = logging.getLogger(__name__)
 

@@ -21,7 +21,7 @@ from dspy.adapters.utils import annotation_allows_none, parse_value
 from dspy.utils.exceptions import AdapterParseError
 from pydantic.fields import FieldInfo
 
-from flex_dspy.examples import value_text
+from flex_dspy.core.examples import value_text
 from flex_dspy.metrics.cleaning import begins_with_reasoning, without_reasoning
 from flex_dspy.models.reading import UnreadableError, read_value
 

@@ -30,11 +30,11 @@ from dspy.utils.exceptions import (
     LMUnsupportedModelError,
 )
 
+from flex_dspy.core.secrets import redact, redact_url
 from flex_dspy.models.lm import LanguageModel, is_offline, secrets_of
 from flex_dspy.models.prices import list_price, model_list
 from flex_dspy.models.providers import address_of, key_variables
 from flex_dspy.models.spending import Ledger
-from flex_dspy.secrets import redact, redact_url
 from flex_dspy.signatures.critic import Lesson, StudyWorkedAnswer
 
 MOST_CALLS = 8  # a model

@@ -17,7 +17,7 @@ from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import Future
 from typing import Any
 
-from flex_dspy.errors import ConfigurationError
+from flex_dspy.core.errors import ConfigurationError
 
 FIRST_GUESS = 500  # tokens of an answer, before one was seen
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import dspy
 
-from flex_dspy.errors import ConfigurationError
+from flex_dspy.core.errors import ConfigurationError
 from flex_dspy.models.prices import model_list
 
 logger = logging.getLogger(__name__)

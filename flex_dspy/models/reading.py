@@ -24,6 +24,7 @@ from typing import Annotated, Any, Literal, get_args
 from dspy.adapters.utils import parse_value
 from pydantic import BaseModel, BeforeValidator, PlainValidator, ValidationError, WrapValidator
 
+from flex_dspy.core.text import sound_text
 from flex_dspy.metrics.cleaning import clean_answer, visible_answer
 from flex_dspy.models import scalars
 from flex_dspy.models.field_types import (
@@ -41,7 +42,6 @@ from flex_dspy.models.field_types import (
     plain,
 )
 from flex_dspy.models.structures import read_list, read_object, shown
-from flex_dspy.text import sound_text
 
 _OWN_READERS = (BeforeValidator, WrapValidator, PlainValidator)
 

@@ -26,10 +26,10 @@ from typing import Any
 import dspy
 from dspy.utils.usage_tracker import UsageTracker
 
-from flex_dspy.errors import BudgetError, ConfigurationError, RunError
-from flex_dspy.lines import read_lines
+from flex_dspy.core.errors import BudgetError, ConfigurationError, RunError
+from flex_dspy.core.lines import read_lines
+from flex_dspy.core.side_records import SideRecord
 from flex_dspy.models.prices import FREE, Price, list_price
-from flex_dspy.side_records import SideRecord
 
 
 @dataclass(frozen=True, slots=True)

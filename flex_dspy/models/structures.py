@@ -12,9 +12,9 @@ import textwrap
 from collections.abc import Iterator
 from typing import Any
 
+from flex_dspy.core.text import MAX_LENGTH, cut, sound
 from flex_dspy.metrics.answers import boxed, tagged
 from flex_dspy.metrics.cleaning import clean_answer, depth, parsed_container, visible_answer, without_quotes
-from flex_dspy.text import MAX_LENGTH, cut, sound
 
 MAX_DEPTH = 50
 # json_repair takes quadratic time where quotes do not match.

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from rdkit import Chem
 from rdkit.Chem import rdChemReactions
 
-from flex_dspy.molecules import canonical_smiles, read_molecule
+from flex_dspy.metrics.molecules import canonical_smiles, read_molecule
 from flex_dspy.offline.template_limits import is_bounded
 
 _MAX_OUTCOMES = 64

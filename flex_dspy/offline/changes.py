@@ -20,7 +20,7 @@ import numpy.typing as npt
 from rdkit import Chem
 from rdkit.Chem import rdFingerprintGenerator
 
-from flex_dspy.molecules import read_molecule
+from flex_dspy.metrics.molecules import read_molecule
 
 Bits = npt.NDArray[np.uint64]
 """Sets of environments, folded into bits: 16 words along the last axis."""

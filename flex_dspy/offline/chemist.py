@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from flex_dspy.molecules import canonical_smiles
+from flex_dspy.metrics.molecules import canonical_smiles
 from flex_dspy.offline.reactions import Candidate, Case, Lesson, extract_template, rank_candidates
 from flex_dspy.search import rendering
 
@@ -69,7 +69,7 @@ def act(inputs: Mapping[str, str]) -> dict[str, Any]:
 
 
 def propose(inputs: Mapping[str, str]) -> dict[str, Any]:
-    """All candidates, for an actor that is no offline chemist; see ``flex_dspy.search.disconnections``."""
+    """All candidates, for an actor that is no offline chemist; see ``flex_dspy.offline.disconnections``."""
     return {"candidates": [asdict(found) for found in candidates(inputs["product"], inputs["experiences"])]}
 
 

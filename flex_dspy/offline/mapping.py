@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from rdkit import Chem
 
-from flex_dspy.molecules import read_molecule
+from flex_dspy.metrics.molecules import read_molecule
 
 AtomMap = dict[int, int]
 """From product atom index to reactant atom index."""

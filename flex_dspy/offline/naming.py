@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from rdkit import Chem
 from rdkit.Chem import rdChemReactions
 
-from flex_dspy.molecules import canonical_smiles
+from flex_dspy.metrics.molecules import canonical_smiles
 
 UNNAMED = "rearrangement"
 _METALS = {5: "Suzuki coupling", 50: "Stille coupling", 30: "Negishi coupling", 14: "Hiyama coupling"}

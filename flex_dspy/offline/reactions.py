@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from flex_dspy.molecules import canonical_smiles
+from flex_dspy.metrics.molecules import canonical_smiles
 from flex_dspy.offline.application import Site, apply_template, disconnections
 from flex_dspy.offline.changes import Bits, Numbers, change, changes
 from flex_dspy.offline.evidence import Cases, Evidence, Proposals, weigh

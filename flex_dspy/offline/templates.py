@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 from rdkit import Chem
 
-from flex_dspy.molecules import canonical_smiles
+from flex_dspy.metrics.molecules import canonical_smiles
 from flex_dspy.offline.application import apply_template
 from flex_dspy.offline.mapping import AtomMap, MolGraph, map_atoms
 from flex_dspy.offline.naming import name_template

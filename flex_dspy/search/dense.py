@@ -28,7 +28,7 @@ import dspy
 import numpy as np
 import numpy.typing as npt
 
-from flex_dspy.errors import ConfigurationError, LibraryFormatError
+from flex_dspy.core.errors import ConfigurationError, LibraryFormatError
 from flex_dspy.libraries.library import Change, ExperienceLibrary
 from flex_dspy.search.indexes import LONGEST_QUERY, Match, _Deaths, _grown, _Rows, _top_rows
 

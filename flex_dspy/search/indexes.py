@@ -134,7 +134,7 @@ class StructuralIndex:
     WORDS = 32
 
     def __init__(self) -> None:
-        from flex_dspy.molecules import fingerprint
+        from flex_dspy.metrics.molecules import fingerprint
 
         self.synced = 0
         self._fingerprint = fingerprint

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import dspy
 
-from flex_dspy.errors import ConfigurationError
+from flex_dspy.core.errors import ConfigurationError
 from flex_dspy.search.rendering import CLOSE, NONE, OPEN, Hit, Level, headline, render, tokens
 from flex_dspy.search.retrieval import ExperienceRetriever, record
 

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import dspy
 
-from flex_dspy.errors import ConfigurationError
+from flex_dspy.core.errors import ConfigurationError
 from flex_dspy.libraries.experience import ZONES, Experience, Precedent, Zone
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.search.dense import DenseIndex, Vectors

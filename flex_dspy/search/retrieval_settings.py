@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args
 
-from flex_dspy.errors import ConfigurationError
+from flex_dspy.core.errors import ConfigurationError
 from flex_dspy.libraries.experience import ZONES
 from flex_dspy.search.ranking import ZONE_WEIGHTS
 from flex_dspy.search.rendering import LEVELS

@@ -12,7 +12,7 @@ Example:
     >>> asyncio.run(calls.run("agent", lambda: "recorded", records=True))
     Traceback (most recent call last):
     ...
-    flex_dspy.errors.LimitError: a client may record 1 outcome a minute: try again in 60 s
+    flex_dspy.core.errors.LimitError: a client may record 1 outcome a minute: try again in 60 s
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass
 
-from flex_dspy.errors import LimitError
+from flex_dspy.core.errors import LimitError
 
 THREADS = 4
 

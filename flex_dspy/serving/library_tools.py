@@ -3,7 +3,7 @@
 The levels are those of ``flex_dspy.search.levels``: methods first, then the rules of what looks right, then an instance
 worked through. Unlike there nothing is remembered between calls, so that any number of agents share one server.
 
-An outcome goes into the log beside the library (``flex_dspy.measuring.outcomes``) and not into the entries' own
+An outcome goes into the log beside the library (``flex_dspy.evaluation.outcomes``) and not into the entries' own
 counters: these are part of a version's hash, and only learning makes versions.
 """
 
@@ -20,15 +20,15 @@ from typing import Annotated
 
 from pydantic import Field
 
-from flex_dspy.errors import ConfigurationError
+from flex_dspy.core.errors import ConfigurationError
+from flex_dspy.evaluation.outcomes import Outcome, OutcomeLog
 from flex_dspy.libraries.experience import Experience
 from flex_dspy.libraries.followed import FollowedLibrary
 from flex_dspy.libraries.library import ExperienceLibrary
-from flex_dspy.measuring.outcomes import Outcome, OutcomeLog
 from flex_dspy.search.rendering import CLOSE, OPEN, Hit, Level, arrange, block, headline, render, tokens
 from flex_dspy.search.retrieval import ExperienceRetriever, View
-from flex_dspy.tasks import get_task
-from flex_dspy.versioning.registry import LIBRARY_FILE, is_reference
+from flex_dspy.tasks.task import get_task
+from flex_dspy.tracking.registry import LIBRARY_FILE, is_reference
 
 MOST_IDS = 50
 # The entries whose solved cases may be shown beside their rules.

@@ -24,7 +24,7 @@ from mcp.server.transport_security import TransportSecuritySettings
 from mcp_types import ToolAnnotations
 from pydantic import AnyHttpUrl
 
-from flex_dspy.errors import ConfigurationError, FlexError
+from flex_dspy.core.errors import ConfigurationError, FlexError
 from flex_dspy.serving.call_limits import CallLimits, Calls
 from flex_dspy.serving.library_tools import LibraryTools
 from flex_dspy.serving.tokens import Clients, client_name

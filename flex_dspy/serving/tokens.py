@@ -19,7 +19,7 @@ from pathlib import Path
 from mcp.server.auth.middleware.auth_context import get_access_token
 from mcp.server.auth.provider import AccessToken
 
-from flex_dspy.errors import ConfigurationError
+from flex_dspy.core.errors import ConfigurationError
 
 SHORTEST = 20  # characters of a token
 _LARGEST = 1_000_000  # bytes of the file

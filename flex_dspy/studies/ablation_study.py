@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 import dspy
 from pydantic import TypeAdapter
 
-from flex_dspy.errors import ConfigurationError
+from flex_dspy.core.errors import ConfigurationError
+from flex_dspy.core.scoring import Metric
+from flex_dspy.evaluation.evaluate import Evaluation, evaluate
 from flex_dspy.libraries.library import ExperienceLibrary
-from flex_dspy.measuring.evaluation import Evaluation, evaluate
+from flex_dspy.models.rollouts import copied
 from flex_dspy.programs.equip import equip
-from flex_dspy.rollouts import copied
-from flex_dspy.scoring import Metric
 from flex_dspy.search.rendering import LEVELS
 from flex_dspy.search.retrieval import retrievers
 from flex_dspy.studies.conditions import Condition, compared
@@ -101,10 +101,10 @@ def ablation(
         program: An ``Actor``, or any program; one without experience gets it by ``equip``.
         library: The library.
         examples: Examples that it was not learned from.
-        metric: See ``flex_dspy.scoring.score``.
+        metric: See ``flex_dspy.core.scoring.score``.
         conditions: Settings of the ``ExperienceRetriever`` by the name of the condition; by default one zone alone and
             one level alone, as far as the library has them (see ``parts``).
-        **options: Further arguments of ``flex_dspy.measuring.evaluation.evaluate``.
+        **options: Further arguments of ``flex_dspy.evaluation.evaluate.evaluate``.
 
     Raises:
         ConfigurationError: If the library is empty, or the program has a setting that does not go with another.

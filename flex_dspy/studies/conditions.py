@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from flex_dspy.measuring.differences import Difference, Side, adjusted, difference
-from flex_dspy.measuring.evaluation import Evaluation
+from flex_dspy.evaluation.differences import Difference, Side, adjusted, difference
+from flex_dspy.evaluation.evaluate import Evaluation
 
 SIGNIFICANT = 0.05
 

@@ -1,4 +1,4 @@
-"""Figures of inheritance and ablation, in the style of ``flex_dspy.versioning.plots``."""
+"""Figures of inheritance and ablation, in the style of ``flex_dspy.tracking.plots``."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from flex_dspy.measuring.intervals import written
+from flex_dspy.evaluation.intervals import written
 from flex_dspy.studies.ablation_study import NO_RETRIEVAL, WHOLE, Ablation
 from flex_dspy.studies.conditions import Condition, p_text, points
 from flex_dspy.studies.inheritance_matrix import NO_LIBRARY, Inheritance
-from flex_dspy.versioning.plots import BASELINE, CURVE, MUTED, new_axes, write_figure
+from flex_dspy.tracking.plots import BASELINE, CURVE, MUTED, new_axes, write_figure
 
 _FAINT = "#F0F0F0"
 _INK = "#1A1A1A"

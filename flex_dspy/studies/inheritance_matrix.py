@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 import dspy
 from pydantic import TypeAdapter
 
-from flex_dspy.errors import ConfigurationError
+from flex_dspy.core.errors import ConfigurationError
+from flex_dspy.core.scoring import Metric
+from flex_dspy.evaluation.evaluate import Evaluation, evaluate, refuse_overlap
 from flex_dspy.libraries.library import ExperienceLibrary
-from flex_dspy.measuring.evaluation import Evaluation, evaluate, refuse_overlap
+from flex_dspy.models.rollouts import copied
 from flex_dspy.programs.equip import equip
-from flex_dspy.rollouts import copied
-from flex_dspy.scoring import Metric
 from flex_dspy.search.retrieval import retrievers
 from flex_dspy.studies.conditions import Condition, compared
 
@@ -106,9 +106,9 @@ def inheritance(
         actors: By name: programs, or language models for ``program``. A program without experience gets it by
             ``equip``.
         examples: Examples that none of the libraries was learned from.
-        metric: See ``flex_dspy.scoring.score``.
+        metric: See ``flex_dspy.core.scoring.score``.
         program: What a language model among the actors runs.
-        **options: Further arguments of ``flex_dspy.measuring.evaluation.evaluate``.
+        **options: Further arguments of ``flex_dspy.evaluation.evaluate.evaluate``.
 
     Raises:
         ConfigurationError: If there is no library or actor, or a language model has no program.

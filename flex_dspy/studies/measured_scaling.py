@@ -8,16 +8,16 @@ from typing import Any
 import dspy
 import numpy as np
 
-from flex_dspy.errors import ConfigurationError
+from flex_dspy.core.errors import ConfigurationError
+from flex_dspy.core.scoring import Metric
+from flex_dspy.evaluation.evaluate import Evaluation, evaluate
+from flex_dspy.evaluation.records import by_example
 from flex_dspy.libraries.library import ExperienceLibrary
-from flex_dspy.measuring.evaluation import Evaluation, evaluate
-from flex_dspy.measuring.records import by_example
 from flex_dspy.programs.equip import equip
-from flex_dspy.scoring import Metric
 from flex_dspy.search.retrieval import retrievers
 from flex_dspy.studies.curve_fitting import Floats
 from flex_dspy.studies.scaling_law import TRAINING, VALIDATION, Axis, Curve, Scaling
-from flex_dspy.versioning.plots import CurvePoint
+from flex_dspy.tracking.plots import CurvePoint
 
 # Two versions that solve the very same examples would make the points' covariance singular.
 _OWN = 0.02
@@ -41,14 +41,14 @@ def measure_scaling(
     Args:
         program: Any program; one without experience gets it by ``equip``.
         libraries: By the number of examples learned from: see ``Snapshots`` and ``registered_libraries``.
-        metric: See ``flex_dspy.scoring.score``.
+        metric: See ``flex_dspy.core.scoring.score``.
         validation: Examples that were not learned from.
         training: Examples that were, or a sample of them: no retriever shows an example its own solution.
         against: See ``scaling``.
         epoch: See ``scaling``.
         form: See ``scaling``.
         title: What was learned by which model.
-        **options: Further arguments of ``flex_dspy.measuring.evaluation.evaluate``.
+        **options: Further arguments of ``flex_dspy.evaluation.evaluate.evaluate``.
 
     Raises:
         ConfigurationError: If there is nothing to measure, or a retriever shows an example its own solution.

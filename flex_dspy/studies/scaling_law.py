@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from flex_dspy.errors import ConfigurationError
-from flex_dspy.measuring.intervals import Z
+from flex_dspy.core.errors import ConfigurationError
+from flex_dspy.evaluation.intervals import Z
 from flex_dspy.studies.curve_fitting import Fit, fit
 from flex_dspy.studies.snapshots import read_versions, registered_points
-from flex_dspy.versioning.plots import CurvePoint
-from flex_dspy.versioning.versions import VersionRecord
+from flex_dspy.tracking.plots import CurvePoint
+from flex_dspy.tracking.versions import VersionRecord
 
 if TYPE_CHECKING:
     import pandas as pd

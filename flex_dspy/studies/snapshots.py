@@ -7,15 +7,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from flex_dspy.errors import ConfigurationError, LibraryError
+from flex_dspy.core.errors import ConfigurationError, LibraryError
+from flex_dspy.core.secrets import redact_url
 from flex_dspy.libraries.library import ExperienceLibrary
-from flex_dspy.secrets import redact_url
-from flex_dspy.versioning import registry
-from flex_dspy.versioning.mlflow_store import brief, connect, resolve_uri
-from flex_dspy.versioning.plots import CurvePoint
-from flex_dspy.versioning.tracking import Version
-from flex_dspy.versioning.version import point
-from flex_dspy.versioning.versions import VersionLog, Versions
+from flex_dspy.tracking import registry
+from flex_dspy.tracking.mlflow_store import brief, connect, resolve_uri
+from flex_dspy.tracking.plots import CurvePoint
+from flex_dspy.tracking.tracker import Version
+from flex_dspy.tracking.version import point
+from flex_dspy.tracking.versions import VersionLog, Versions
 
 SUFFIX = ".versions.jsonl"
 

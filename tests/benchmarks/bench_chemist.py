@@ -20,15 +20,15 @@ import dspy
 from bench_learning import _cut
 
 from flex_dspy import ExperienceLibrary, evaluate, get_task, language_model
-from flex_dspy.measuring.intervals import wilson
+from flex_dspy.evaluation.intervals import wilson
+from flex_dspy.metrics.molecules import canonical_smiles
 from flex_dspy.metrics.uspto50k import maxfrag, rank_of_reference
 from flex_dspy.models.lm import close
-from flex_dspy.molecules import canonical_smiles
 from flex_dspy.offline import chemist, evidence, reactions
 from flex_dspy.offline.mapping import MolGraph, map_atoms
 from flex_dspy.offline.templates import reaction_centre
 from flex_dspy.search.retrieval import ExperienceRetriever
-from flex_dspy.tasks import OFFLINE_RETRIEVAL
+from flex_dspy.tasks.task import OFFLINE_RETRIEVAL
 
 TASK = get_task("uspto50k")
 _STEREO = str.maketrans("", "", "@/\\")

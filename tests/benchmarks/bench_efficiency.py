@@ -104,7 +104,7 @@ def batches(model: Any, train: list[Any], folder: Path) -> None:
 
 async def _batches(model: Any, train: list[Any], folder: Path) -> None:
     from flex_dspy import Critic, RejectionSampling, Updater
-    from flex_dspy.examples import example_id, problem_of
+    from flex_dspy.core.examples import example_id, problem_of
     from flex_dspy.libraries.experience import Commit, Experience, Insert, Precedent
     from flex_dspy.libraries.store import LibraryStore
     from flex_dspy.search.retrieval import pinned

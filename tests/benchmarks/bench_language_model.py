@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[2]
 if str(ROOT) not in sys.path:  # started by its path, python puts this folder there and not the root
     sys.path.append(str(ROOT))
 
-from flex_dspy.errors import ConfigurationError, FlexError  # noqa: E402
+from flex_dspy.core.errors import ConfigurationError, FlexError  # noqa: E402
 from tests.benchmarks.language_model.catalogue import METHODS, Method, chosen  # noqa: E402
 from tests.benchmarks.language_model.settings import Settings  # noqa: E402
 

@@ -26,7 +26,7 @@ from scipy import stats
 from flex_dspy import ForwardLearning
 from flex_dspy.data import proteingym as data
 from flex_dspy.data.assays import Assay
-from flex_dspy.measuring.evaluation import Evaluation, evaluate
+from flex_dspy.evaluation.evaluate import Evaluation, evaluate
 from flex_dspy.metrics.formula import FormulaError, parse
 from flex_dspy.metrics.formula_values import Table, spearman
 from flex_dspy.metrics.formula_values import evaluate as value_of
@@ -35,7 +35,7 @@ from flex_dspy.offline.engine import AsyncOfflineEngine, OfflineEngine
 from flex_dspy.programs import Actor
 from flex_dspy.search.retrieval import ExperienceRetriever
 from flex_dspy.signatures.actor import PredictFitness
-from flex_dspy.tasks import OFFLINE_RETRIEVAL
+from flex_dspy.tasks.task import OFFLINE_RETRIEVAL
 from tests.hostile_formulas import hostile
 
 PENALTIES = (0.1, 1.0, 10.0, 100.0, 1_000.0, 10_000.0)

@@ -36,9 +36,9 @@ from typing import Any
 import dspy
 import numpy as np
 
+from flex_dspy.evaluation.intervals import normal, wilson
 from flex_dspy.libraries.experience import Commit, Experience, Insert
 from flex_dspy.libraries.library import ExperienceLibrary
-from flex_dspy.measuring.intervals import normal, wilson
 from flex_dspy.search.dense import Vectors
 from flex_dspy.search.indexes import words_of
 from flex_dspy.search.rendering import Hit
@@ -185,7 +185,7 @@ def by_year(rows: Sequence[dict[str, Any]], texts: Mapping[str, str]) -> dict[in
 
 
 def uspto50k(arguments: argparse.Namespace) -> None:
-    from flex_dspy.tasks import get_task
+    from flex_dspy.tasks.task import get_task
 
     library = ExperienceLibrary.load(arguments.library)
     examples = get_task("uspto50k").load(str(arguments.val), limit=arguments.queries, seed=0).examples
@@ -212,7 +212,7 @@ def uspto50k(arguments: argparse.Namespace) -> None:
 
 def recovers(hit: Hit, example: dspy.Example) -> bool:
     """Whether a template of the entry leads from the product to the reference."""
-    from flex_dspy.molecules import canonical_smiles
+    from flex_dspy.metrics.molecules import canonical_smiles
     from flex_dspy.offline.application import apply_template
     from flex_dspy.offline.chemist import _templates
 

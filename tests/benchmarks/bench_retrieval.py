@@ -39,7 +39,7 @@ from rdkit import DataStructs
 
 from flex_dspy.libraries.experience import Commit, Experience, Insert, Precedent, Rule
 from flex_dspy.libraries.library import ExperienceLibrary
-from flex_dspy.molecules import fingerprint
+from flex_dspy.metrics.molecules import fingerprint
 from flex_dspy.search.dense import DenseIndex, Vectors
 from flex_dspy.search.indexes import LexicalIndex, ProblemIndex, RuleIndex, StructuralIndex, index_of, words_of
 from flex_dspy.search.retrieval import ExperienceRetriever, nearest_lessons

@@ -21,16 +21,16 @@ from pathlib import Path
 
 import dspy
 
-from flex_dspy.examples import problem_of
-from flex_dspy.learning import ForwardLearning
+from flex_dspy.core.examples import problem_of
+from flex_dspy.evaluation.overlap import learned_problems, without_overlap
+from flex_dspy.learning.forward import ForwardLearning
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.merging import merge
-from flex_dspy.measuring.overlap import learned_problems, without_overlap
 from flex_dspy.models.lm import language_model
 from flex_dspy.programs import Verifier
 from flex_dspy.studies import Ablation, Inheritance, Scaling, Snapshots, ablation, inheritance, measure_scaling, scaling
-from flex_dspy.tasks import Task, get_task
-from flex_dspy.versioning.registry import read_library
+from flex_dspy.tasks.task import Task, get_task
+from flex_dspy.tracking.registry import read_library
 
 
 def main() -> None:

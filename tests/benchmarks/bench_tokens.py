@@ -20,10 +20,10 @@ from typing import Any
 import dspy
 from dspy.utils import DummyLM
 
-from flex_dspy.lessons import NEAREST
 from flex_dspy.libraries.experience import ZONES, Experience, Precedent, Rule
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.programs import Actor, Updater
+from flex_dspy.programs.lesson_writer import NEAREST
 from flex_dspy.search.rendering import Hit, render, tokens
 from flex_dspy.search.retrieval import ExperienceRetriever, nearest_lessons, pinned
 

@@ -18,11 +18,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from flex_dspy.evaluation.evaluate import Evaluation
+from flex_dspy.evaluation.records import Record
 from flex_dspy.libraries.experience import Commit, Experience, Insert, Precedent, Rule
 from flex_dspy.libraries.library import ExperienceLibrary
-from flex_dspy.measuring.evaluation import Evaluation
-from flex_dspy.measuring.records import Record
-from flex_dspy.versioning.tracking import MLflowTracker, Version
+from flex_dspy.tracking.tracker import MLflowTracker, Version
 
 VERSIONS, ENTRIES = 200, 10_000
 EXAMPLES = 500

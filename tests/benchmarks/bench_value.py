@@ -17,14 +17,14 @@ from collections.abc import Sequence
 import dspy
 import numpy as np
 
+from flex_dspy.core.running import run_sync
+from flex_dspy.evaluation.comparison import compare
+from flex_dspy.evaluation.contrasts import contrasts, half_width
+from flex_dspy.evaluation.estimates import EARLY, Estimate
+from flex_dspy.evaluation.evaluate import evaluate
+from flex_dspy.evaluation.pruning import prune
+from flex_dspy.evaluation.value import value
 from flex_dspy.libraries.library import ExperienceLibrary
-from flex_dspy.measuring.comparison import compare
-from flex_dspy.measuring.contrasts import contrasts, half_width
-from flex_dspy.measuring.estimates import EARLY, Estimate
-from flex_dspy.measuring.evaluation import evaluate
-from flex_dspy.measuring.pruning import prune
-from flex_dspy.measuring.value import value
-from flex_dspy.running import run_sync
 from flex_dspy.search.retrieval import pinned
 from tests.planted import Quick, planted, problems, right
 

@@ -19,13 +19,13 @@ from scipy.optimize import minimize
 from tqdm import tqdm
 
 from flex_dspy import ExperienceLibrary, get_task
-from flex_dspy.molecules import canonical_smiles
+from flex_dspy.metrics.molecules import canonical_smiles
 from flex_dspy.offline import reactions
 from flex_dspy.offline.chemist import _lesson
 from flex_dspy.offline.evidence import COEFFICIENTS
 from flex_dspy.search import rendering
 from flex_dspy.search.retrieval import ExperienceRetriever
-from flex_dspy.tasks import OFFLINE_RETRIEVAL
+from flex_dspy.tasks.task import OFFLINE_RETRIEVAL
 
 TASK = get_task("uspto50k")
 Array: TypeAlias = npt.NDArray[np.float64]

@@ -8,7 +8,7 @@ import pytest
 from dspy.adapters.baml_adapter import BAMLAdapter
 
 from flex_dspy import ExperienceLibrary, equip
-from flex_dspy.errors import ConfigurationError
+from flex_dspy.core.errors import ConfigurationError
 from flex_dspy.libraries.experience import Experience
 from flex_dspy.programs.experienced import ExperiencedPredict
 from flex_dspy.search.retrieval import retrievers

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from flex_dspy.data import aime
-from flex_dspy.measuring.overlap import normalized_text
+from flex_dspy.evaluation.overlap import normalized_text
 
 REAL = Path(__file__).parents[2].parent / "shared" / "data" / "aime"
 

@@ -6,7 +6,7 @@ from flex_dspy.data import uspto50k
 from flex_dspy.data.building_blocks import BLOCKS
 from flex_dspy.data.generate_reactions import PER_SHARE, as_csv, generate, main
 from flex_dspy.data.reaction_types import REACTION_TYPES
-from flex_dspy.molecules import canonical_smiles
+from flex_dspy.metrics.molecules import canonical_smiles
 
 
 @pytest.fixture(scope="module")

@@ -2,8 +2,8 @@ import json
 
 import pytest
 
+from flex_dspy.core.errors import DataError
 from flex_dspy.data import gsm8k
-from flex_dspy.errors import DataError
 
 
 @pytest.mark.parametrize(

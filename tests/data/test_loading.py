@@ -8,10 +8,10 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
+from flex_dspy.core.errors import DataError
 from flex_dspy.data import aime
 from flex_dspy.data.hub import HubAddress
 from flex_dspy.data.loading import BadRow, digest, load_examples, sample
-from flex_dspy.errors import DataError
 
 ROWS = [{"id": str(i), "question": f"What is {i} + 1?", "answer": str(i + 1)} for i in range(5)]
 

@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
+from flex_dspy.core.errors import DataError
 from flex_dspy.data import uspto50k
-from flex_dspy.errors import DataError
-from flex_dspy.molecules import canonical_smiles
+from flex_dspy.metrics.molecules import canonical_smiles
 
 REAL = Path(__file__).parents[2].parent / "shared" / "data" / "uspto50k"
 needs_real_data = pytest.mark.skipif(not REAL.exists(), reason="the real data is not here")

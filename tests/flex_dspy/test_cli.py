@@ -12,8 +12,8 @@ from flex_dspy.cli import main
 from flex_dspy.commands.roles import ROLES
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.programs.strategies import STRATEGIES
-from flex_dspy.tasks import TASKS
-from flex_dspy.versioning.registry import load_library
+from flex_dspy.tasks.task import TASKS
+from flex_dspy.tracking.registry import load_library
 
 SMALL = ["--study", "--train-samples", "60", "--val-samples", "20", "--checkpoint-every", "30", "--quiet"]
 

@@ -11,7 +11,7 @@ import pytest
 from flex_dspy import cli
 from flex_dspy.cli import main
 from flex_dspy.commands import rescore
-from flex_dspy.errors import BudgetError, TrackingError
+from flex_dspy.core.errors import BudgetError, TrackingError
 from flex_dspy.libraries.library import ExperienceLibrary
 
 MODEL = ["--lm", "openai/gpt-4o"]

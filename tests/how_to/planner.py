@@ -8,7 +8,7 @@ import dspy
 
 from flex_dspy import ForwardLearning, equip, get_task, language_model
 from flex_dspy.data.building_blocks import BLOCKS
-from flex_dspy.molecules import canonical_smiles
+from flex_dspy.metrics.molecules import canonical_smiles
 
 
 class Planner(dspy.Module):

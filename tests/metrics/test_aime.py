@@ -3,7 +3,7 @@ import random
 import dspy
 import pytest
 
-from flex_dspy.errors import DataError
+from flex_dspy.core.errors import DataError
 from flex_dspy.metrics.aime import aime
 from flex_dspy.metrics.gsm8k import gsm8k
 

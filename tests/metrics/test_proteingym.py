@@ -6,13 +6,13 @@ import dspy
 import numpy as np
 import pytest
 
+from flex_dspy.core.errors import DataError
+from flex_dspy.core.scoring import score
 from flex_dspy.data import proteingym as data
 from flex_dspy.data.assays import Assay
-from flex_dspy.errors import DataError
 from flex_dspy.metrics.formula import FormulaError
 from flex_dspy.metrics.formula_values import Table, spearman
 from flex_dspy.metrics.proteingym import MARGIN, answered, held_out, proteingym
-from flex_dspy.scoring import score
 
 ROWS = 200
 

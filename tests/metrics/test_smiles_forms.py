@@ -3,8 +3,8 @@
 import dspy
 import pytest
 
+from flex_dspy.metrics.molecules import canonical_smiles
 from flex_dspy.metrics.uspto50k import clean_smiles_answer, maxfrag, rank_of_reference, uspto50k
-from flex_dspy.molecules import canonical_smiles
 
 GOLD = dspy.Example(product="CC(=O)NCC", reactants="CC(=O)Cl.NCC")
 

@@ -4,9 +4,9 @@ import re
 import dspy
 import pytest
 
-from flex_dspy.errors import DataError
+from flex_dspy.core.errors import DataError
+from flex_dspy.metrics.molecules import canonical_smiles
 from flex_dspy.metrics.uspto50k import clean_smiles_answer, maxfrag, rank_of_reference, top_k, uspto50k
-from flex_dspy.molecules import canonical_smiles
 
 GOLD = dspy.Example(product="CC(=O)NCC", reactants="CC(=O)Cl.NCC").with_inputs("product")
 CHIRAL = dspy.Example(product="C[C@H](N)C(=O)NC", reactants="C[C@H](N)C(=O)O.CN").with_inputs("product")

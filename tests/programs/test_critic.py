@@ -5,12 +5,12 @@ import json
 import dspy
 import pytest
 
+from flex_dspy.core.trajectory import Round, Trajectory
 from flex_dspy.libraries import experience
 from flex_dspy.libraries.experience import Precedent
 from flex_dspy.programs import Critic
 from flex_dspy.signatures import DistilFailure, DistilRecovery, DistilSuccess, StudyWorkedAnswer
 from flex_dspy.signatures.critic import EXAMPLES, MOST_EXAMPLES, Lesson
-from flex_dspy.trajectory import Round, Trajectory
 from tests.llm_server import Fault, LLMServer
 
 PRECEDENT = Precedent("e1", "6*7?", "42")

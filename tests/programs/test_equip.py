@@ -8,7 +8,7 @@ import dspy
 import pytest
 
 from flex_dspy import ExperienceLibrary, ExperienceRetriever, equip
-from flex_dspy.errors import ConfigurationError
+from flex_dspy.core.errors import ConfigurationError
 from flex_dspy.libraries.experience import Experience, Precedent, Rule
 from flex_dspy.programs import Actor
 from flex_dspy.programs.experienced import ExperiencedPredict, told

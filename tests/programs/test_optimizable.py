@@ -9,13 +9,13 @@ import dspy
 import pytest
 
 from flex_dspy import ForwardLearning
-from flex_dspy.instructions import instruct
+from flex_dspy.evaluation.teaching import EditMetric, LessonMetric, VerdictMetric
+from flex_dspy.evaluation.teaching_sets import critic_examples, updater_examples, verifier_examples
 from flex_dspy.libraries.experience import Experience, Insert, Rule
 from flex_dspy.libraries.library import ExperienceLibrary
-from flex_dspy.measuring.teaching import EditMetric, LessonMetric, VerdictMetric
-from flex_dspy.measuring.teaching_sets import critic_examples, updater_examples, verifier_examples
 from flex_dspy.programs import Actor, Critic, Updater, Verifier
 from flex_dspy.programs.equip import equip
+from flex_dspy.programs.instructions import instruct
 from flex_dspy.search.retrieval import retrievers
 from tests.coached import COACHED, DULL, EASY, LESSON, LIBRARY, exact, model, problems, right
 from tests.llm_server import LLMServer

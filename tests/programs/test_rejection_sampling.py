@@ -5,7 +5,7 @@ import threading
 import dspy
 import pytest
 
-from flex_dspy.errors import ConfigurationError, ModelError
+from flex_dspy.core.errors import ConfigurationError, ModelError
 from flex_dspy.programs import Actor, RejectionSampling, Verifier
 from tests.llm_server import Fault, LLMServer
 

@@ -6,7 +6,7 @@ from typing import Any
 import dspy
 import pytest
 
-from flex_dspy.errors import ConfigurationError
+from flex_dspy.core.errors import ConfigurationError
 from flex_dspy.libraries.experience import Experience, Precedent, Rule
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.programs.actor import Actor

@@ -9,15 +9,15 @@ import pytest
 from dspy.primitives.python_interpreter import CodeExecutionError, CodeInterpreterError
 from dspy.utils.exceptions import ContextWindowExceededError
 
-from flex_dspy.errors import ConfigurationError
-from flex_dspy.examples import problem_text
+from flex_dspy.core.errors import ConfigurationError
+from flex_dspy.core.examples import problem_text
 from flex_dspy.libraries.experience import Commit, Experience, Insert, Precedent, Rule
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.programs import Actor
+from flex_dspy.programs.tools import _try_sandbox, calculate
 from flex_dspy.search.recall import recall
 from flex_dspy.search.rendering import NONE, OPEN
 from flex_dspy.search.retrieval import ExperienceRetriever, pinned
-from flex_dspy.tools import _try_sandbox, calculate
 from tests.llm_server import Fault, LLMServer
 
 ANSWER = {"reasoning": "so", "answer": "42", "experiences_used": []}

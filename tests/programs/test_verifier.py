@@ -3,10 +3,10 @@
 import dspy
 import pytest
 
+from flex_dspy.core.trajectory import Feedback
 from flex_dspy.metrics.aime import integer_answer
-from flex_dspy.molecules import canonical_smiles
+from flex_dspy.metrics.molecules import canonical_smiles
 from flex_dspy.programs import Verifier
-from flex_dspy.trajectory import Feedback
 from tests.llm_server import Fault, LLMServer
 
 TOO_LONG = Fault(400, "too many words", code="context_length_exceeded")

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import dspy
 
+from flex_dspy.learning.online import OnlineLearner
 from flex_dspy.libraries.experience import Experience, Insert
 from flex_dspy.libraries.library import ExperienceLibrary
-from flex_dspy.online.learner import OnlineLearner
 from flex_dspy.programs import Critic, Updater
 
 PAUSE = 0.03  # seconds, at most, from an acknowledgement to the kill

@@ -10,12 +10,12 @@ import random
 from collections import Counter
 from pathlib import Path
 
-from flex_dspy.errors import LibraryError
+from flex_dspy.core.errors import LibraryError
+from flex_dspy.evaluation.outcomes import Outcome, OutcomeLog
 from flex_dspy.libraries.observed import ObservationJournal, claim
 from flex_dspy.libraries.reading import LibraryReader
 from flex_dspy.libraries.store import LibraryStore
-from flex_dspy.measuring.outcomes import Outcome, OutcomeLog
-from flex_dspy.versioning.versions import VersionLog
+from flex_dspy.tracking.versions import VersionLog
 from tests.reliability.faults import FaultyFiles
 from tests.reliability.work import commit, learned, library_file, observation, observed, steps_in
 

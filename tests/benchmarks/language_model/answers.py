@@ -10,11 +10,11 @@ from typing import TextIO
 import dspy
 from tqdm.auto import tqdm
 
-from flex_dspy.examples import example_id
-from flex_dspy.measuring.evaluation import Evaluation, evaluate
-from flex_dspy.measuring.intervals import written
-from flex_dspy.measuring.records import Record, as_lines, read_records
-from flex_dspy.scoring import Metric
+from flex_dspy.core.examples import example_id
+from flex_dspy.core.scoring import Metric
+from flex_dspy.evaluation.evaluate import Evaluation, evaluate
+from flex_dspy.evaluation.intervals import written
+from flex_dspy.evaluation.records import Record, as_lines, read_records
 
 
 def measure(
@@ -32,7 +32,7 @@ def measure(
     Args:
         program: Any program.
         examples: The test examples, all different.
-        metric: See ``flex_dspy.scoring.score``.
+        metric: See ``flex_dspy.core.scoring.score``.
         path: JSON lines, one record an answer; it may hold answers to other examples.
         concurrency: Most answers under way at once.
         label: What the progress bar says.

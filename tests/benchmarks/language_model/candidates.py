@@ -11,9 +11,9 @@ from typing import Any
 import dspy
 from dspy.utils.callback import BaseCallback
 
-from flex_dspy.examples import problem_of, problem_text
-from flex_dspy.measuring.intervals import wilson
-from flex_dspy.scoring import Metric
+from flex_dspy.core.examples import problem_of, problem_text
+from flex_dspy.core.scoring import Metric
+from flex_dspy.evaluation.intervals import wilson
 from tests.benchmarks.language_model.program import Program
 
 State = dict[str, Any]

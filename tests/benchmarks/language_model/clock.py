@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
-from flex_dspy.errors import RunError
+from flex_dspy.core.errors import RunError
 from flex_dspy.libraries.library_file import write_atomically
 
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import dspy
 
+from flex_dspy.core.errors import DataError
+from flex_dspy.core.examples import problem_of
 from flex_dspy.data.loading import digest
-from flex_dspy.errors import DataError
-from flex_dspy.examples import problem_of
-from flex_dspy.measuring.overlap import normalized_text
+from flex_dspy.evaluation.overlap import normalized_text
 from tests.benchmarks.language_model.settings import Settings
 from tests.benchmarks.language_model.tasks import BenchTask
 

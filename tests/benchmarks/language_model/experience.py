@@ -8,9 +8,9 @@ from typing import Any
 
 import dspy
 
-from flex_dspy.errors import BudgetError
-from flex_dspy.examples import example_id, problem_of, reference_of
-from flex_dspy.learning import ForwardLearning
+from flex_dspy.core.errors import BudgetError
+from flex_dspy.core.examples import example_id, problem_of, reference_of
+from flex_dspy.learning.forward import ForwardLearning
 from flex_dspy.libraries.experience import Experience, Precedent
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.merging import merge

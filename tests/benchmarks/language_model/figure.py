@@ -6,7 +6,7 @@ import io
 from pathlib import Path
 from typing import Any
 
-from flex_dspy.measuring.intervals import written
+from flex_dspy.evaluation.intervals import written
 from flex_dspy.models.spending import Usage
 from tests.benchmarks.language_model.report import Report, Result
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from flex_dspy.measuring.differences import Difference, Side, adjusted, difference, seconds
-from flex_dspy.measuring.evaluation import Evaluation
-from flex_dspy.measuring.intervals import written
+from flex_dspy.evaluation.differences import Difference, Side, adjusted, difference, seconds
+from flex_dspy.evaluation.evaluate import Evaluation
+from flex_dspy.evaluation.intervals import written
 from flex_dspy.models.spending import Usage
 from tests.benchmarks.language_model.catalogue import BARE, Family
 

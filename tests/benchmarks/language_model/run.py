@@ -9,7 +9,7 @@ from typing import Any
 
 import dspy
 
-from flex_dspy.errors import FlexError
+from flex_dspy.core.errors import FlexError
 from flex_dspy.libraries.library_file import write_atomically
 from tests.benchmarks.language_model.answers import measure
 from tests.benchmarks.language_model.catalogue import METHODS, Method

@@ -9,11 +9,11 @@ from typing import Any, Literal
 
 import dspy
 
+from flex_dspy.core.errors import ConfigurationError, DataError
+from flex_dspy.core.scoring import Metric
 from flex_dspy.data.files import read_rows
 from flex_dspy.data.gsm8k import to_example as word_problem
-from flex_dspy.errors import ConfigurationError, DataError
 from flex_dspy.metrics.gsm8k import gsm8k
-from flex_dspy.scoring import Metric
 from tests.benchmarks.language_model.labels import BANKING10, CLINC20
 from tests.benchmarks.language_model.program import Program
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from flex_dspy.libraries.library_file import write_atomically
-from flex_dspy.versioning.mlflow_store import brief, check_sqlite, connect, open_experiment, resolve_uri
-from flex_dspy.versioning.parameters import allowed_name, printable_params
+from flex_dspy.tracking.mlflow_store import brief, check_sqlite, connect, open_experiment, resolve_uri
+from flex_dspy.tracking.parameters import allowed_name, printable_params
 from tests.benchmarks.language_model.report import Report, Result
 
 logger = logging.getLogger(__name__)

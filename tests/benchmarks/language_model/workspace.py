@@ -13,7 +13,7 @@ from typing import Any
 import dspy
 from dspy.utils.callback import BaseCallback
 
-from flex_dspy.errors import RunError
+from flex_dspy.core.errors import RunError
 from flex_dspy.libraries.library_file import write_atomically
 from flex_dspy.models.spending import Usage
 from tests.benchmarks.language_model.catalogue import Method, method_of

@@ -14,15 +14,15 @@ import pytest
 from flex_dspy import cli
 from flex_dspy.commands import compare
 from flex_dspy.commands.compare_options import add_compare
-from flex_dspy.errors import ConfigurationError, DataError
-from flex_dspy.examples import example_id
+from flex_dspy.core.errors import ConfigurationError, DataError
+from flex_dspy.core.examples import example_id
+from flex_dspy.evaluation.comparison import Comparison
+from flex_dspy.evaluation.differences import Side
+from flex_dspy.evaluation.evaluate import Evaluation
+from flex_dspy.evaluation.records import Record, read_records, write_records
 from flex_dspy.libraries.experience import Experience, Precedent
 from flex_dspy.libraries.library import ExperienceLibrary
-from flex_dspy.measuring.comparison import Comparison
-from flex_dspy.measuring.differences import Side
-from flex_dspy.measuring.evaluation import Evaluation
-from flex_dspy.measuring.records import Record, read_records, write_records
-from flex_dspy.versioning.mlflow_store import connect
+from flex_dspy.tracking.mlflow_store import connect
 from tests.llm_server import LLMServer
 from tests.scripted import problems, write
 

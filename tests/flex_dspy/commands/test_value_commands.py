@@ -10,11 +10,11 @@ import pytest
 from flex_dspy import cli
 from flex_dspy.commands import prune, value
 from flex_dspy.commands.value_options import add_prune, add_value
-from flex_dspy.errors import ConfigurationError, DataError, LibraryError
+from flex_dspy.core.errors import ConfigurationError, DataError, LibraryError
+from flex_dspy.evaluation.estimates import Estimate, Valuation, read_valuation, value_file
 from flex_dspy.libraries.experience import Commit, Experience, Insert, Rule
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.store import LibraryStore
-from flex_dspy.measuring.estimates import Estimate, Valuation, read_valuation, value_file
 from tests.llm_server import LLMServer
 from tests.scripted import problems, student, write
 

@@ -8,10 +8,10 @@ import pytest
 
 from flex_dspy.display.comparison_figure import draw
 from flex_dspy.display.comparisons import comparison_html
-from flex_dspy.measuring.comparison import Comparison
-from flex_dspy.measuring.differences import Side
-from flex_dspy.measuring.evaluation import Evaluation
-from flex_dspy.measuring.records import Record
+from flex_dspy.evaluation.comparison import Comparison
+from flex_dspy.evaluation.differences import Side
+from flex_dspy.evaluation.evaluate import Evaluation
+from flex_dspy.evaluation.records import Record
 
 HOSTILE = "<script>alert(1)</script>"
 AMIDE, CHLORIDE, ACID = "CC(=O)NC", "CC(=O)Cl.CN", "CC(=O)O.CN"

@@ -2,11 +2,11 @@
 
 import pytest
 
+from flex_dspy.evaluation.evaluate import Evaluation
+from flex_dspy.evaluation.records import Record
 from flex_dspy.libraries.experience import Commit, Tally
 from flex_dspy.libraries.library import ExperienceLibrary
-from flex_dspy.measuring.evaluation import Evaluation
-from flex_dspy.measuring.records import Record
-from flex_dspy.versioning.versions import VersionLog, Versions
+from flex_dspy.tracking.versions import VersionLog, Versions
 
 
 def test_a_row_an_entry(library, amide):

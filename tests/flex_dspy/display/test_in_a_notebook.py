@@ -8,11 +8,11 @@ from typing import Any
 import dspy
 import pytest
 
-from flex_dspy.learning import ForwardLearning
+from flex_dspy.evaluation.evaluate import Evaluation, evaluate
+from flex_dspy.learning.forward import ForwardLearning
 from flex_dspy.libraries.library import ExperienceLibrary
-from flex_dspy.measuring.evaluation import Evaluation, evaluate
 from flex_dspy.models.lm import language_model
-from flex_dspy.tasks import get_task
+from flex_dspy.tasks.task import get_task
 
 TASK = get_task("uspto50k")
 

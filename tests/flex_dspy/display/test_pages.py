@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from flex_dspy.core.trajectory import Round, Trajectory
 from flex_dspy.display import diff_html, library_html
 from flex_dspy.display.html import MAX_TEXT, prose
+from flex_dspy.evaluation.evaluate import Evaluation
+from flex_dspy.evaluation.records import Record
 from flex_dspy.libraries.experience import Experience, Precedent, Rule
 from flex_dspy.libraries.library import ExperienceLibrary
-from flex_dspy.measuring.evaluation import Evaluation
-from flex_dspy.measuring.records import Record
 from flex_dspy.search.rendering import Hit, Hits
-from flex_dspy.trajectory import Round, Trajectory
-from flex_dspy.versioning.versions import VersionLog
+from flex_dspy.tracking.versions import VersionLog
 
 EXPS = Path(__file__).parents[3] / "exps"
 VOID = {"meta", "br"}

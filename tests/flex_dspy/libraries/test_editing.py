@@ -9,7 +9,7 @@ import dspy
 import pytest
 
 from flex_dspy import ForwardLearning, get_task, language_model
-from flex_dspy.errors import ConfigurationError
+from flex_dspy.core.errors import ConfigurationError
 from flex_dspy.libraries.editing import check_edits, find_entry
 from flex_dspy.libraries.experience import (
     MAX_METHOD,

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from flex_dspy.errors import ConfigurationError, LibraryError
+from flex_dspy.core.errors import ConfigurationError, LibraryError
 from flex_dspy.libraries.experience import Commit, Experience, Insert
 from flex_dspy.libraries.followed import FollowedLibrary
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.store import LibraryStore
-from flex_dspy.versioning import registry
+from flex_dspy.tracking import registry
 
 
 def library(*methods: str) -> ExperienceLibrary:

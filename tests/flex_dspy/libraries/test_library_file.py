@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from flex_dspy.errors import LibraryError, LibraryFormatError, LibraryVersionError
+from flex_dspy.core.errors import LibraryError, LibraryFormatError, LibraryVersionError
 from flex_dspy.libraries.experience import EXPERIENCES_JSON, Commit, Experience, Insert, Precedent, Rule, Source, Tally
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.library_file import load, parse, write_atomically
 from flex_dspy.libraries.reading import LibraryReader
 from flex_dspy.libraries.store import LibraryStore
-from flex_dspy.versioning.registry import read_library
+from flex_dspy.tracking.registry import read_library
 
 
 def lesson(i: int) -> Experience:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from flex_dspy.errors import ConfigurationError
+from flex_dspy.core.errors import ConfigurationError
 from flex_dspy.libraries.conflicts import conflicts, normal_words
 from flex_dspy.libraries.experience import ZONES, Commit, Experience, Insert, Precedent, Rule, Source, Tally
 from flex_dspy.libraries.library import ExperienceLibrary

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from flex_dspy.errors import LibraryError
+from flex_dspy.core.errors import LibraryError
+from flex_dspy.evaluation.outcomes import OutcomeLog
 from flex_dspy.libraries.experience import Commit, Experience, Insert
 from flex_dspy.libraries.followed import FollowedLibrary
 from flex_dspy.libraries.library import ExperienceLibrary
@@ -16,9 +17,8 @@ from flex_dspy.libraries.observed import Observation, claim
 from flex_dspy.libraries.paths import beside, library_path
 from flex_dspy.libraries.reading import LibraryReader
 from flex_dspy.libraries.store import LibraryStore, journal_of
-from flex_dspy.measuring.outcomes import OutcomeLog
-from flex_dspy.versioning.registry import read_library
-from flex_dspy.versioning.versions import VersionLog
+from flex_dspy.tracking.registry import read_library
+from flex_dspy.tracking.versions import VersionLog
 
 
 def commit(step: int, run: str = "r") -> Commit:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from flex_dspy.errors import LibraryError
+from flex_dspy.core.errors import LibraryError
 from flex_dspy.libraries import known_ids
 from flex_dspy.libraries.known_ids import KnownIds, digest
 from flex_dspy.libraries.observed import Observation, ObservationJournal, claim

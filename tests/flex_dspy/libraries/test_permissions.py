@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from flex_dspy.evaluation.outcomes import Outcome, OutcomeLog
 from flex_dspy.libraries.experience import Commit, Experience, Insert
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.library_file import write_atomically
 from flex_dspy.libraries.paths import beside, mode_beside
 from flex_dspy.libraries.store import LibraryStore
-from flex_dspy.measuring.outcomes import Outcome, OutcomeLog
-from flex_dspy.versioning.versions import VersionLog
+from flex_dspy.tracking.versions import VersionLog
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="modes of POSIX")
 

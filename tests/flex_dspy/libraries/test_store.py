@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from flex_dspy.errors import LibraryError, LibraryFormatError, LibraryVersionError
+from flex_dspy.core.errors import LibraryError, LibraryFormatError, LibraryVersionError
 from flex_dspy.libraries.experience import Commit, Experience, Insert, Merge, Precedent, Rule, Tally
 from flex_dspy.libraries.journal import Journal
 from flex_dspy.libraries.library import ExperienceLibrary

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from flex_dspy.errors import ConfigurationError
+from flex_dspy.core.errors import ConfigurationError
 from flex_dspy.models.limits import FIRST_GUESS, Limits, Pace
 
 

@@ -21,7 +21,7 @@ from dspy.utils.exceptions import (
 )
 from tenacity import wait_none
 
-from flex_dspy.errors import BudgetError, ConfigurationError
+from flex_dspy.core.errors import BudgetError, ConfigurationError
 from flex_dspy.models.limits import Limits
 from flex_dspy.models.lm import LanguageModel, is_offline, is_transient, language_model, retry_after
 from flex_dspy.models.spending import Ledger

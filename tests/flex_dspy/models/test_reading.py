@@ -11,9 +11,9 @@ import pytest
 from pydantic import BeforeValidator, Field
 from typing_extensions import TypedDict
 
+from flex_dspy.core.text import MAX_LENGTH
 from flex_dspy.models import structures
 from flex_dspy.models.reading import UnreadableError, read_value
-from flex_dspy.text import MAX_LENGTH
 
 
 class Colour(enum.Enum):

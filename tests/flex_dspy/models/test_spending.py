@@ -8,7 +8,7 @@ import time
 import dspy
 import pytest
 
-from flex_dspy.errors import BudgetError, ConfigurationError, RunError
+from flex_dspy.core.errors import BudgetError, ConfigurationError, RunError
 from flex_dspy.models.prices import Price
 from flex_dspy.models.spending import Ledger, Usage, charged_to, within_budget
 

@@ -4,9 +4,9 @@ import dspy
 import pytest
 
 from flex_dspy.data import proteingym as data
-from flex_dspy.learning import ForwardLearning
+from flex_dspy.evaluation.evaluate import evaluate
+from flex_dspy.learning.forward import ForwardLearning
 from flex_dspy.libraries.experience import Experience, Rule
-from flex_dspy.measuring.evaluation import evaluate
 from flex_dspy.metrics.formula import parse
 from flex_dspy.metrics.proteingym import held_out, proteingym
 from flex_dspy.offline import biologist
@@ -17,7 +17,7 @@ from flex_dspy.programs import Actor
 from flex_dspy.search.rendering import NONE, Hit, render
 from flex_dspy.search.retrieval import ExperienceRetriever
 from flex_dspy.signatures.actor import PredictFitness
-from flex_dspy.tasks import OFFLINE_RETRIEVAL
+from flex_dspy.tasks.task import OFFLINE_RETRIEVAL
 
 ASSAY = """Assay: KINASE_1
 Mutants: 900, 100 of them labelled, 67 of those used here (split 0, practice 0)

@@ -3,7 +3,7 @@
 import pytest
 
 from flex_dspy.libraries.experience import Experience, Precedent, Rule
-from flex_dspy.molecules import canonical_smiles
+from flex_dspy.metrics.molecules import canonical_smiles
 from flex_dspy.offline import chemist
 from flex_dspy.search.rendering import NONE, Hit, render
 

@@ -15,14 +15,14 @@ import dspy
 import pytest
 from dspy import lm15
 
-from flex_dspy.learning import ForwardLearning
+from flex_dspy.learning.forward import ForwardLearning
 from flex_dspy.libraries.experience import Commit, Experience, Insert, Precedent, Rule
 from flex_dspy.libraries.library import ExperienceLibrary
+from flex_dspy.metrics.molecules import canonical_smiles
 from flex_dspy.models.lm import language_model
-from flex_dspy.molecules import canonical_smiles
 from flex_dspy.offline.engine import AsyncOfflineEngine, OfflineEngine
 from flex_dspy.programs import Actor, Critic, Updater, Verifier
-from flex_dspy.tasks import OFFLINE_RETRIEVAL, get_task
+from flex_dspy.tasks.task import OFFLINE_RETRIEVAL, get_task
 
 TASK = get_task("uspto50k")
 CASE = Precedent("e1", "CCC(=O)NCc1ccc(F)cc1", "CCC(=O)Cl.NCc1ccc(F)cc1")

@@ -8,18 +8,18 @@ from typing import Any
 import dspy
 import pytest
 
+from flex_dspy.evaluation.evaluate import evaluate
 from flex_dspy.libraries.experience import Experience, Precedent, Rule
 from flex_dspy.libraries.library import ExperienceLibrary
-from flex_dspy.measuring.evaluation import evaluate
 from flex_dspy.offline import worker_process
 from flex_dspy.offline.application import apply_template, read_template
 from flex_dspy.offline.chemist import _TEMPLATE
+from flex_dspy.offline.disconnections import NO_CANDIDATE, TOO_COSTLY, DisconnectionTool
 from flex_dspy.offline.engine import AsyncOfflineEngine, OfflineEngine
 from flex_dspy.offline.general import generalized
 from flex_dspy.offline.template_limits import MAX_ATOMS, MAX_LENGTH, is_bounded
-from flex_dspy.search.disconnections import NO_CANDIDATE, TOO_COSTLY, DisconnectionTool
 from flex_dspy.search.retrieval import ExperienceRetriever
-from flex_dspy.tasks import OFFLINE_RETRIEVAL, get_task
+from flex_dspy.tasks.task import OFFLINE_RETRIEVAL, get_task
 
 CHAIN = "C" * 60
 # A walk through a cage of fused rings has two ways on at each atom. No limit on the text can tell it from chemistry.

@@ -7,9 +7,10 @@ from pathlib import Path
 import dspy
 import pytest
 
+from flex_dspy.core.errors import ConfigurationError
+from flex_dspy.core.trajectory import Round, Trajectory
 from flex_dspy.data import aime as aime_data
-from flex_dspy.errors import ConfigurationError
-from flex_dspy.learning import ForwardLearning
+from flex_dspy.learning.forward import ForwardLearning
 from flex_dspy.libraries.experience import Commit, Experience, Insert, Precedent, Rule
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.metrics.aime import aime
@@ -20,7 +21,6 @@ from flex_dspy.programs import Actor, Critic, Updater, Verifier
 from flex_dspy.search.rendering import NONE, Hit, render
 from flex_dspy.search.retrieval import ExperienceRetriever
 from flex_dspy.signatures.actor import SolveCompetitionProblem
-from flex_dspy.trajectory import Round, Trajectory
 
 REAL = Path(__file__).parents[3].parent / "shared" / "data" / "aime" / "aime_2024.jsonl"
 PATHS = "In how many ways can one walk {} blocks east and {} blocks north?"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from rdkit import Chem
 
-from flex_dspy.molecules import canonical_smiles
+from flex_dspy.metrics.molecules import canonical_smiles
 from flex_dspy.offline.general import generalized
 from flex_dspy.offline.mapping import MolGraph, chemical_distance, map_atoms
 from flex_dspy.offline.reactions import (

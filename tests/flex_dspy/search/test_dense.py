@@ -14,7 +14,7 @@ import dspy
 import numpy as np
 import pytest
 
-from flex_dspy.errors import ConfigurationError, LibraryFormatError
+from flex_dspy.core.errors import ConfigurationError, LibraryFormatError
 from flex_dspy.libraries.experience import Commit, Edit, Experience, Insert, Merge, Precedent, Remove, Revise
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.search.dense import DenseIndex, Vectors

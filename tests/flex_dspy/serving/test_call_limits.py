@@ -11,12 +11,12 @@ from mcp import Client
 from mcp.shared.exceptions import MCPDeprecationWarning
 from rdkit import Chem
 
-from flex_dspy.errors import LimitError
+from flex_dspy.core.errors import LimitError
+from flex_dspy.evaluation.outcomes import OutcomeLog
 from flex_dspy.libraries.experience import Experience, Precedent
 from flex_dspy.libraries.followed import FollowedLibrary
 from flex_dspy.libraries.library import ExperienceLibrary
-from flex_dspy.measuring.outcomes import OutcomeLog
-from flex_dspy.molecules import MAX_ATOMS, MAX_LENGTH, canonical_smiles, fingerprint
+from flex_dspy.metrics.molecules import MAX_ATOMS, MAX_LENGTH, canonical_smiles, fingerprint
 from flex_dspy.serving.call_limits import THREADS, CallLimits, Calls, TokenBucket
 from flex_dspy.serving.library_tools import LibraryTools
 from flex_dspy.serving.mcp_server import mcp_server

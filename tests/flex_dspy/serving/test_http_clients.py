@@ -18,10 +18,10 @@ from mcp.shared._httpx_utils import create_mcp_http_client
 
 from flex_dspy.commands import serve
 from flex_dspy.commands.serve_options import add_serve
-from flex_dspy.errors import ConfigurationError
+from flex_dspy.core.errors import ConfigurationError
+from flex_dspy.evaluation.outcomes import OutcomeLog
 from flex_dspy.libraries.experience import Experience
 from flex_dspy.libraries.library import ExperienceLibrary
-from flex_dspy.measuring.outcomes import OutcomeLog
 from flex_dspy.serving.call_limits import CallLimits
 from flex_dspy.serving.mcp_server import listening, refuse_open_address
 from flex_dspy.serving.tokens import Clients

@@ -16,12 +16,12 @@ from mcp import Client, MCPError, StdioServerParameters
 
 from flex_dspy.commands import serve
 from flex_dspy.commands.serve_options import add_serve
-from flex_dspy.errors import ConfigurationError, LibraryError
+from flex_dspy.core.errors import ConfigurationError, LibraryError
+from flex_dspy.evaluation.outcomes import OutcomeLog, Use, uses
 from flex_dspy.libraries.experience import Commit, Experience, Insert, Precedent, Rule
 from flex_dspy.libraries.followed import FollowedLibrary
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.store import LibraryStore
-from flex_dspy.measuring.outcomes import OutcomeLog, Use, uses
 from flex_dspy.serving.library_tools import LibraryTools, outcome_log
 from flex_dspy.serving.mcp_server import mcp_server
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from flex_dspy.errors import ConfigurationError
+from flex_dspy.core.errors import ConfigurationError
 from flex_dspy.serving.tokens import read_clients
 
 ONE, TWO, THREE = "first-token-0123456789", "second_token_0123456789", "third~token+0123456789=="

@@ -6,8 +6,8 @@ from typing import Any
 import dspy
 import pytest
 
-from flex_dspy.errors import ConfigurationError, OverlapError
-from flex_dspy.examples import example_id
+from flex_dspy.core.errors import ConfigurationError, OverlapError
+from flex_dspy.core.examples import example_id
 from flex_dspy.libraries.experience import Experience, Precedent, Rule
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.programs import Actor

@@ -12,8 +12,8 @@ from typing import Any
 import dspy
 import pytest
 
-from flex_dspy.errors import ConfigurationError, OverlapError
-from flex_dspy.learning import ForwardLearning
+from flex_dspy.core.errors import ConfigurationError, OverlapError
+from flex_dspy.learning.forward import ForwardLearning
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.programs import Actor
 from flex_dspy.search.retrieval import ExperienceRetriever

@@ -1,0 +1,1 @@
+"""What everything stands on: errors, texts, examples, trajectories, scores, and running code."""

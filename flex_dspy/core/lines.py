@@ -1,0 +1,61 @@
+"""Reading files of lines in bounded memory: a file may be damaged, or have a hole of gigabytes behind its last line."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from flex_dspy.core.errors import LibraryFormatError
+
+# No writer makes a longer line. Reading one takes about twice its size.
+MAX_LINE = 64 << 20
+_PIECE = 1 << 20
+
+
+def read_lines(file: BinaryIO, path: Path, number: int = 0) -> Iterator[tuple[int, bytes]]:
+    """The lines of a file from where it stands, each with its number; only a last one may lack its end.
+
+    A power failure may leave a file longer than what was written to it. NUL bytes up to the end of the file, more
+    than a line may have, are left out of the last line.
+
+    Args:
+        file: An open file.
+        path: What errors should call it.
+        number: Number of the line before the first.
+
+    Raises:
+        LibraryFormatError: If a line is longer than ``MAX_LINE`` bytes.
+    """
+    while line := file.readline(MAX_LINE + 1):
+        number += 1
+        if len(line) > MAX_LINE and not line.endswith(b"\n"):
+            yield number, _before_hole(line, file, path, number)
+            return
+        yield number, line
+
+
+def _before_hole(line: bytes, file: BinaryIO, path: Path, number: int) -> bytes:
+    """The text of a line that has nothing but NUL bytes behind it."""
+    start = file.tell() - len(line)
+    written = line.rstrip(b"\0")
+    if len(written) == len(line) or not _is_nothing_left(file):
+        remedy = "Restore the file from a backup, or cut it off before that line"
+        problem = f"is longer than {MAX_LINE:,} bytes"
+        raise LibraryFormatError(path, f"line {number}, from byte {start}", problem, remedy)
+    return written
+
+
+def _is_nothing_left(file: BinaryIO) -> bool:
+    """Whether all that follows is NUL. Where the system knows holes, one is not read."""
+    if hasattr(os, "SEEK_DATA"):
+        place = os.lseek(file.fileno(), 0, os.SEEK_CUR)
+        try:
+            os.lseek(file.fileno(), file.tell(), os.SEEK_DATA)
+        except OSError as error:
+            if error.errno == errno.ENXIO:
+                return True
+        os.lseek(file.fileno(), place, os.SEEK_SET)
+    return not any(piece.strip(b"\0") for piece in iter(lambda: file.read(_PIECE), b""))

@@ -1,0 +1,262 @@
+"""Calling programs from wherever the caller stands: with or without an event loop, sync or async program."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import functools
+import inspect
+import logging
+import re
+import threading
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from typing import Any, TypeVar
+
+import dspy
+from dspy.clients.base_lm import BaseLM
+from dspy.utils.exceptions import (
+    AdapterParseError,
+    ContextWindowExceededError,
+    LMAuthError,
+    LMBillingError,
+    LMConfigurationError,
+    LMInvalidRequestError,
+    LMProviderError,
+    LMUnsupportedFeatureError,
+    LMUnsupportedModelError,
+)
+
+from flex_dspy.core.errors import BudgetError, ConfigurationError, LibraryError, ModelError
+from flex_dspy.models.adapter import reading_adapter
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+# asyncio's own threads are the processors plus four, and DSPy's cache needs them; threads are made as they are needed.
+_THREADS = ThreadPoolExecutor(256, thread_name_prefix="flex-dspy")
+
+# What no other example would survive either. Everything else that a model does wrong is one example's failure.
+_MODEL_FAULTS = (LMAuthError, LMBillingError, LMConfigurationError, LMUnsupportedModelError)
+_TOO_LONG = re.compile(r"context (length|window|size)|maximum (input|model) length|prompt is too long", re.IGNORECASE)
+_OUR_FAULTS = (BudgetError, ConfigurationError, LibraryError, ModelError)
+
+
+def raise_if_systemic(error: Exception) -> None:
+    """Let an error through that is not one example's own, as this project's error.
+
+    Raises:
+        ModelError: For a wrong key, an unpaid bill, an unknown model or a wrong setting of one.
+        FlexError: Whatever of these it was already.
+    """
+    if isinstance(error, _OUR_FAULTS):
+        raise error
+    missing = isinstance(error, LMProviderError) and error.status in (404, 405)  # DSPy names only some of them
+    if missing or isinstance(error, _MODEL_FAULTS):
+        raise ModelError(f"the model cannot be used as it is set up: {error}") from error
+
+
+def unreadable(error: BaseException) -> bool:
+    """Whether an answer came that could not be read.
+
+    That is what DSPy says; or its second request, for JSON, was turned down by a server that has no such mode.
+    """
+    if isinstance(error, AdapterParseError):
+        return True
+    turned_down = isinstance(error, LMInvalidRequestError | LMUnsupportedFeatureError)
+    other = isinstance(error, LMUnsupportedModelError) or overflows(error)
+    return turned_down and not other and any(isinstance(cause, AdapterParseError) for cause in _causes(error))
+
+
+def overflows(error: BaseException) -> bool:
+    """Whether a prompt was too long for the model.
+
+    DSPy knows it by the error's code, which many servers that speak OpenAI's protocol do not send.
+    """
+    if isinstance(error, ContextWindowExceededError):
+        return True
+    return isinstance(error, LMInvalidRequestError) and bool(_TOO_LONG.search(str(error)))
+
+
+def _causes(error: BaseException) -> Iterable[BaseException]:
+    """The errors that were being handled when this one was raised, latest first."""
+    seen: list[BaseException] = [error]
+    while (cause := seen[-1].__cause__ or seen[-1].__context__) is not None and cause not in seen:
+        seen.append(cause)
+    return seen[1:]
+
+
+def ask_shortening(
+    ask: Callable[..., dspy.Prediction], field: str, texts: Iterable[str], /, **inputs: Any
+) -> dspy.Prediction:
+    """Ask, with one input shorter each time that the prompt is too long for the model.
+
+    Args:
+        ask: A program.
+        field: Name of the input that can be shortened.
+        texts: That input, whole first; no form is tried twice.
+        **inputs: The other inputs.
+
+    Raises:
+        ContextWindowExceededError: If even the shortest is too long; see ``overflows``.
+    """
+    overflow: LMInvalidRequestError = ContextWindowExceededError()
+    for text in _distinct(texts):
+        try:
+            return ask(**{field: text}, **inputs)
+        except LMInvalidRequestError as error:
+            if not overflows(error):
+                raise
+            logger.info("a prompt is too long for the model; %s: %d characters", field, len(text))
+            overflow = error
+    raise overflow
+
+
+async def aask_shortening(
+    ask: Callable[..., Awaitable[dspy.Prediction]], field: str, texts: Iterable[str], /, **inputs: Any
+) -> dspy.Prediction:
+    """The same, asynchronously; ``ask`` is the program's ``acall``."""
+    overflow: LMInvalidRequestError = ContextWindowExceededError()
+    for text in _distinct(texts):
+        try:
+            return await ask(**{field: text}, **inputs)
+        except LMInvalidRequestError as error:
+            if not overflows(error):
+                raise
+            logger.info("a prompt is too long for the model; %s: %d characters", field, len(text))
+            overflow = error
+    raise overflow
+
+
+def _distinct(texts: Iterable[str]) -> Iterable[str]:
+    seen: set[str] = set()
+    for text in texts:
+        if text not in seen:
+            seen.add(text)
+            yield text
+
+
+def takes(program: dspy.Module, name: str) -> bool:
+    """Whether a program has an input of this name: an argument, or a field that its open arguments reach."""
+    open_ended = False
+    for method in ("forward", "aforward"):
+        function = inspect.getattr_static(program, method, None)
+        if callable(function):
+            parameters = inspect.signature(function).parameters
+            if name in parameters:
+                return True
+            open_ended |= any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
+    predictors = (predictor for _, predictor in program.named_sub_modules(dspy.Predict))
+    return open_ended and any(name in predictor.signature.input_fields for predictor in predictors)
+
+
+def known_to(role: dspy.Module, **inputs: Any) -> dict[str, Any]:
+    """Those of the inputs that a role takes: one that a user wrote may know fewer than the project's own."""
+    alone = not hasattr(role, "aforward") or _overrides_forward_alone(type(role))
+    parameters = inspect.signature(role.forward if alone else role.aforward).parameters.values()
+    if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters):
+        return inputs
+    return {parameter.name: inputs[parameter.name] for parameter in parameters if parameter.name in inputs}
+
+
+def run_sync(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine to its end; inside a running loop (a notebook) on a thread of its own."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(coroutine)
+    outcome: list[T] = []
+    failure: list[BaseException] = []
+    begun: list[tuple[asyncio.AbstractEventLoop, asyncio.Task[Any]]] = []
+
+    async def watched() -> T:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 (a coroutine that runs is some task's)
+        begun.append((asyncio.get_running_loop(), task))
+        return await coroutine
+
+    def run() -> None:
+        try:
+            outcome.append(asyncio.run(watched()))
+        except BaseException as error:  # re-raised in the caller's thread
+            failure.append(error)
+
+    # dspy keeps its settings in context variables, which a plain thread would not see.
+    thread = threading.Thread(target=contextvars.copy_context().run, args=(run,))
+    thread.start()
+    try:
+        thread.join()
+    except BaseException:  # a notebook's cell was interrupted: its work ends with it
+        for loop, task in begun:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: it ended meanwhile
+                loop.call_soon_threadsafe(task.cancel)
+        thread.join()
+        raise
+    if failure:
+        raise failure[0]
+    return outcome[0]
+
+
+def _overrides_forward_alone(kind: type) -> bool:
+    """Whether the class that comes first with either method defines ``forward``, and leaves ``aforward`` as it was."""
+    for base in kind.__mro__:
+        if {"forward", "aforward"} & vars(base).keys():
+            return "aforward" not in vars(base)
+    return False
+
+
+async def call(program: dspy.Module, **inputs: Any) -> dspy.Prediction:
+    """Call a program on the event loop if it and its models can, else on a thread.
+
+    Raises:
+        ConfigurationError: If a model can only be called synchronously, and the program only asynchronously.
+    """
+    model = _synchronous_model(program)
+    if hasattr(program, "aforward") and model is None and not _overrides_forward_alone(type(program)):
+        return await program.acall(**inputs)
+    if model is not None and not hasattr(type(program), "forward"):
+        raise ConfigurationError(
+            f"{type(program).__name__} has only aforward, and its model {type(model).__name__} only a synchronous "
+            "forward: give the program a forward, or the model an aforward (a dspy.LM with an engine: an async_engine)"
+        )
+    run = functools.partial(contextvars.copy_context().run, program, **inputs)
+    return await asyncio.get_running_loop().run_in_executor(_THREADS, run)
+
+
+def _synchronous_model(program: dspy.Module) -> Any | None:
+    """The first of a program's models that DSPy cannot call asynchronously, if there is one."""
+    models = (predictor.lm or dspy.settings.lm for _, predictor in program.named_sub_modules(dspy.Predict))
+    return next((model for model in models if is_synchronous(model)), None)
+
+
+def is_synchronous(model: Any) -> bool:
+    """Whether a model can be called synchronously alone.
+
+    Such is a subclass that has its own ``forward`` and no ``aforward`` of its own, and a ``dspy.LM`` with an engine and
+    no ``async_engine``.
+    """
+    if not isinstance(model, BaseLM):
+        return False
+    engine = getattr(model, "_engine_spec", "auto")
+    if not isinstance(engine, str) and getattr(model, "_async_engine_spec", None) is None:
+        return True
+    pairs = (("forward", "aforward"), ("__call__", "acall"))
+    return any(_has_own(model, plain) and not _has_own(model, asynchronous) for plain, asynchronous in pairs)
+
+
+def _has_own(model: BaseLM, method: str) -> bool:
+    """Whether a model has another method of this name than DSPy's base class."""
+    base = dspy.LM if isinstance(model, dspy.LM) else BaseLM
+    return method in vars(model) or getattr(type(model), method) is not getattr(base, method)
+
+
+def lean() -> AbstractContextManager[None]:
+    """DSPy settings for thousands of calls: no history, no trace, and each signature described once.
+
+    A history of prompts that hold hundreds of experiences would grow by megabytes a minute.
+    """
+    adapter = reading_adapter(dspy.settings.adapter)
+    context: AbstractContextManager[None] = dspy.context(disable_history=True, max_trace_size=0, adapter=adapter)
+    return context

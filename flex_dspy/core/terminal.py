@@ -1,0 +1,124 @@
+"""What commands print: nothing in it can move the cursor, hide text, turn it round, or give a secret away.
+
+A library, a model and a server may say anything, escape sequences of terminals too. So a command's standard streams
+are wrapped once, and whatever is written to them is shown as what it is.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import unicodedata
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
+from typing import Any
+
+from flex_dspy.core.secrets import mask_secrets
+
+# Control characters, invisible formats (zero width, right-to-left overrides), halves of surrogate pairs, and the line
+# ends that only Unicode knows.
+_UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+
+# A progress bar begins what it writes with a carriage return, or moves by whole lines and writes nothing else.
+_OF_PROGRESS = re.compile(r"\r|[\n\r]*(?:\x1b\[A)+\Z")
+
+
+class _Table(dict[int, str]):
+    """How each character is shown; filled as they come."""
+
+    def __missing__(self, code: int) -> str:
+        char = chr(code)
+        is_unseen = unicodedata.category(char) in _UNSEEN and char not in "\n\t"
+        # Written as in JSON, so that JSON that is printed stays what it was.
+        self[code] = json.dumps(char)[1:-1] if is_unseen else char
+        return self[code]
+
+
+_SHOWN = _Table()
+
+
+def visible(text: str) -> str:
+    r"""A text in which every character that would not be seen is written out; line ends and tabs stay.
+
+    Example:
+        >>> print(visible("\x1b[2J\u202eevil\u2066"))
+        \u001b[2J\u202eevil\u2066
+    """
+    return text if text.isprintable() else text.translate(_SHOWN)
+
+
+def shown(text: str) -> str:
+    """A text as it may be printed: visible, and without secrets."""
+    return visible(mask_secrets(text))
+
+
+class ReaderGoneError(BrokenPipeError):
+    """Whoever read the output, such as ``head``, has seen enough."""
+
+
+class SafeStream:
+    """A text stream that writes everything as ``shown`` makes it; else it is the stream that it wraps.
+
+    Args:
+        stream: The terminal's, or a file's.
+        has_progress: Whether progress bars are drawn on it: what they begin a line with then passes.
+    """
+
+    def __init__(self, stream: Any, *, has_progress: bool = False) -> None:
+        self.stream = stream
+        self._has_progress = has_progress
+
+    def write(self, text: str) -> int:
+        """Write a text, and say how long it was."""
+        own = _OF_PROGRESS.match(text) if self._has_progress else None
+        start = own.end() if own else 0
+        with _told_from_other_pipes():
+            self.stream.write(text[:start] + self._encodable(shown(text[start:])))
+        return len(text)
+
+    def flush(self) -> None:
+        """Hand on all that was written."""
+        with _told_from_other_pipes():
+            self.stream.flush()
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        """Write several texts."""
+        for line in lines:
+            self.write(line)
+
+    def _encodable(self, text: str) -> str:
+        """The text, with what the stream has no bytes for written out."""
+        encoding = getattr(self.stream, "encoding", None) or "utf-8"
+        return text.encode(encoding, "backslashreplace").decode(encoding)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
+@contextmanager
+def _told_from_other_pipes() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError as error:
+        raise ReaderGoneError(*error.args) from error
+
+
+def print_styled(text: str) -> None:
+    """Print a text whose colours are the program's own, and whose other parts are ``shown`` already."""
+    stream = sys.stdout
+    print(text, file=stream.stream if isinstance(stream, SafeStream) else stream)
+
+
+@contextmanager
+def safe_streams(*, is_protocol: bool = False) -> Iterator[None]:
+    """Within this block, standard output and error are safe to print anything to.
+
+    Args:
+        is_protocol: Standard output is read by a program, as an MCP server's is, and stays as it is.
+    """
+    with ExitStack() as stack:
+        if not is_protocol:
+            stack.enter_context(redirect_stdout(SafeStream(sys.stdout)))
+        stack.enter_context(redirect_stderr(SafeStream(sys.stderr, has_progress=True)))
+        yield

@@ -1,0 +1,105 @@
+"""The record of one rollout: its rounds, and how it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from flex_dspy.core.examples import value_text
+from flex_dspy.libraries.experience import Zone
+from flex_dspy.signatures.lessons import RELIED_ON
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One attempt and the verifier's feedback.
+
+    Attributes:
+        outputs: The actor's output fields.
+        score: The metric's score, or None where the verifier decided.
+        accepted: Whether the attempt was accepted.
+        feedback: What the actor is told.
+        redacted: The feedback held the reference answer, which was taken out.
+        steps: What the parts of a program of several steps were given and answered, a line each.
+    """
+
+    outputs: Mapping[str, Any]
+    score: float | None
+    accepted: bool
+    feedback: str
+    redacted: bool = False
+    steps: tuple[str, ...] = ()
+
+    def text(self, number: int) -> str:
+        """The round as the next round, or the critic, reads it."""
+        lines = [f"Attempt {number}:", *(f"  step {step}" for step in self.steps)]
+        lines += [
+            f"  {name}: {value_text(value)}" for name, value in self.outputs.items() if value not in (None, "", [])
+        ]
+        lines.append(f"  verdict: {'accepted' if self.accepted else 'rejected'}")
+        if self.score not in (None, 0.0, 1.0):  # a verdict says as much as those
+            lines.append(f"  score: {self.score:.4g}")
+        lines.append(f"  feedback: {self.feedback}")
+        if self.redacted:
+            lines.append("  (the right answer was taken out of this feedback)")
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True, slots=True)
+class Trajectory:
+    """One finished rollout.
+
+    Attributes:
+        rounds: Its rounds, in order.
+        error: What broke the rollout off, if anything did: a bad rollout is data, not a crash.
+        outage: Whether that was a model that could not be reached, and not the answer that it gave.
+    """
+
+    rounds: tuple[Round, ...] = ()
+    error: str = ""
+    outage: bool = False
+
+    @property
+    def solved(self) -> bool:
+        """Whether the last attempt was accepted."""
+        return bool(self.rounds) and self.rounds[-1].accepted
+
+    @property
+    def zone(self) -> Zone:
+        """What the rollout teaches: golden at once, mixed after failure, warning never."""
+        if not self.solved:
+            return "warning"
+        return "golden" if len(self.rounds) == 1 else "mixed"
+
+    @property
+    def relied_on(self) -> frozenset[str]:
+        """Ids of the lessons that its attempts say they relied on."""
+        named = (round_.outputs.get(RELIED_ON) for round_ in self.rounds)
+        return frozenset(str(entry_id) for ids in named if isinstance(ids, list | tuple) for entry_id in ids)
+
+    def text(self) -> str:
+        """All rounds."""
+        return "\n".join(round_.text(number) for number, round_ in enumerate(self.rounds, start=1))
+
+    def _repr_html_(self) -> str:
+        from flex_dspy.display.results import trajectory_cell
+
+        return trajectory_cell(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Feedback:
+    """A metric's verdict on one prediction.
+
+    Attributes:
+        score: The score; 0 where the metric failed.
+        text: What it says of the answer.
+        failed: The metric could not judge the answer, which then never counts as a success.
+        accepted: The metric's own word on success; None leaves it to the threshold.
+    """
+
+    score: float
+    text: str = ""
+    failed: bool = False
+    accepted: bool | None = None

@@ -1,0 +1,195 @@
+"""What edits of a library do to accuracy, measured on a few fixed examples."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+
+import dspy
+
+from flex_dspy.core.errors import ConfigurationError, ModelError
+from flex_dspy.core.scoring import Metric
+from flex_dspy.evaluation.evaluate import evaluate
+from flex_dspy.evaluation.overlap import Key, refuse_overlap
+from flex_dspy.evaluation.records import Record, by_example
+from flex_dspy.libraries.experience import COMMIT_JSON, Commit, Discard, Edit, Insert, Merge
+from flex_dspy.libraries.library import ExperienceLibrary
+from flex_dspy.models.spending import Ledger
+from flex_dspy.programs.equip import equip
+from flex_dspy.search.retrieval import retrievers
+
+Edits = tuple[Edit, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What one set of edits did, compared with another, on the same examples.
+
+    Attributes:
+        before: Mean score with the other edits, from 0 to 1.
+        after: Mean score with these.
+        n: Number of examples.
+        shown: Number of examples on which an edited entry was in the prompt, before or after.
+        won: Problems whose score rose.
+        lost: Problems whose score fell.
+    """
+
+    before: float
+    after: float
+    n: int
+    shown: int
+    won: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
+
+    @property
+    def score(self) -> float:
+        """The effect from 0 to 1: 0.5 changes nothing, 1 wins all that was missing, 0 loses all that was there."""
+        if self.after >= self.before:
+            missing = 1 - self.before
+            return 0.5 + 0.5 * (self.after - self.before) / missing if missing else 0.5
+        return 0.5 * self.after / self.before
+
+
+class EditEffects:
+    """Measures edits of one library by an actor's answers; each set of edits is measured once.
+
+    It may be called from several threads at once. The language model and the adapter that are configured when it is
+    made stay so, whatever an optimizer configures around a call.
+
+    Args:
+        actor: The program whose accuracy counts; one without experience is given it by ``equip``.
+        valset: The fixed examples.
+        metric: The task's metric, with scores from 0 to 1; what is beyond counts as 0 or 1.
+        library: What is edited; None is an empty one.
+        samples: Independent samples of each example.
+        concurrency: Most samples under way at once, of one measurement.
+        ledger: What tokens are charged to, as ``teaching``.
+        key: One form for all ways of writing a problem, to find examples that the library was learned from.
+        allow_overlap: Measure even on those.
+
+    Raises:
+        ConfigurationError: If there is no example.
+        OverlapError: If the library was learned from some of them.
+    """
+
+    def __init__(
+        self,
+        actor: dspy.Module,
+        valset: Sequence[dspy.Example],
+        metric: Metric,
+        *,
+        library: ExperienceLibrary | None = None,
+        samples: int = 1,
+        concurrency: int = 8,
+        ledger: Ledger | None = None,
+        key: Key | None = None,
+        allow_overlap: bool = False,
+    ) -> None:
+        if not valset:
+            raise ConfigurationError("the validation set is empty")
+        self.library = ExperienceLibrary() if library is None else library
+        if not allow_overlap:
+            refuse_overlap(self.library, valset, key=key)
+        self.actor = actor if retrievers(actor) else equip(actor)
+        self.valset = list(valset)
+        self.metric = metric
+        self.samples = samples
+        self.concurrency = concurrency
+        self.ledger = ledger or Ledger()
+        self.measurements = 0
+        self._settings = {"adapter": dspy.settings.adapter}
+        if dspy.settings.lm is not None:
+            self._settings["lm"] = dspy.settings.lm
+        self._known: dict[bytes, tuple[Record, ...]] = {}
+        self._gates: dict[bytes, threading.Lock] = {}
+        self._lock = threading.Lock()
+
+    def effect(self, edits: Edits, against: Edits = (), *, without: Collection[str] = ()) -> Effect:
+        """Compare two sets of edits.
+
+        Args:
+            edits: The ones to judge.
+            against: The others; by default none at all.
+            without: Ids of examples that do not count, as the edits were learned from them.
+
+        Raises:
+            ConfigurationError: If no example is left.
+            ModelError: If the actor fails on every one.
+            BudgetError: If the ledger's budget is spent.
+        """
+        before, after = by_example(self._records(against)), by_example(self._records(edits))
+        pairs = [(old, new) for old, new in zip(before, after, strict=True) if old[0].example_id not in without]
+        if not pairs:
+            raise ConfigurationError("every validation example is one that the lesson was learned from")
+        touched = _touched((*edits, *against))
+        return _compared(pairs, touched)
+
+    def _records(self, edits: Edits) -> tuple[Record, ...]:
+        """The records with these edits; of two threads that ask for the same, one waits for the other."""
+        edits = tuple(replace(edit, reason="") for edit in edits if not isinstance(edit, Discard))
+        key = COMMIT_JSON.dump_json(Commit("", 0, edits))
+        with self._lock:
+            gate = self._gates.setdefault(key, threading.Lock())
+        with gate:
+            if key not in self._known:
+                self._known[key] = self._measured(edits)
+            return self._known[key]
+
+    def _measured(self, edits: Edits) -> tuple[Record, ...]:
+        with self._lock:  # snapshots of one line share a log, which one thread at a time may extend
+            self.measurements += 1
+            library = self.library.apply(Commit("", 0, edits)) if edits else self.library
+        with dspy.context(**self._settings):
+            measured = evaluate(
+                self.actor,
+                self.valset,
+                self.metric,
+                samples=self.samples,
+                library=library,
+                ledger=self.ledger,
+                role="teaching",
+                concurrency=self.concurrency,
+                progress=False,
+                allow_overlap=True,  # refused already, and a lesson's own examples do not count
+            )
+        if all(record.error for record in measured.records):
+            raise ModelError(f"the actor fails on every validation example: {measured.records[-1].error}")
+        return measured.records
+
+
+def _touched(edits: Edits) -> set[str]:
+    ids: set[str] = set()
+    for edit in edits:
+        if isinstance(edit, Insert | Merge):
+            ids.add(edit.experience.id)  # a merge may end as an insert
+        if isinstance(edit, Merge):
+            ids.add(edit.target)
+    return ids
+
+
+def _compared(pairs: Sequence[tuple[Sequence[Record], Sequence[Record]]], touched: set[str]) -> Effect:
+    """Where no edited entry was shown and nothing else was either, a difference is the model's own unsteadiness."""
+    before = after = 0.0
+    shown = 0
+    won: list[str] = []
+    lost: list[str] = []
+    for old, new in pairs:
+        seen, sees = _shown(old), _shown(new)
+        was = is_now = _mean(old)
+        shown += bool(touched & (seen | sees))
+        if seen != sees or touched & sees:
+            is_now = _mean(new)
+        if is_now != was:
+            (won if is_now > was else lost).append(old[0].problem)
+        before, after = before + was, after + is_now
+    n = len(pairs)
+    return Effect(before / n, after / n, n, shown, tuple(won), tuple(lost))
+
+
+def _shown(records: Sequence[Record]) -> set[str]:
+    return {entry_id for record in records for entry_id in record.shown}
+
+
+def _mean(records: Sequence[Record]) -> float:
+    return sum(min(1.0, max(0.0, record.score)) for record in records) / len(records)

@@ -1,0 +1,130 @@
+"""Keeps a log of outcomes small: what is old is folded into totals, which count the same.
+
+    <name>.outcomes.jsonl             the newest outcomes
+    <name>.outcomes.4.jsonl           those before, as they were written
+    <name>.outcomes.totals-3.jsonl    all that stood in the parts up to that number, by entry and version
+
+A log that has grown to ``MOST_BYTES`` becomes a part, and the parts before it are folded. Processes append without a
+lock: one that opened the log before it was renamed still writes into that part, which is folded only when the next log
+is full. A crash at any moment counts nothing twice, as the totals' name says which parts they hold.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import os
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from filelock import FileLock, Timeout
+
+from flex_dspy.libraries.library_file import sync_folder
+
+if TYPE_CHECKING:
+    from flex_dspy.evaluation.outcomes import Outcome
+
+MOST_BYTES = 8_000_000  # 20,000 outcomes of 10 lessons each
+
+_NUMBER = re.compile(r"\.(totals-)?(\d+)\.jsonl$")
+
+
+def log_files(log: Path) -> list[Path]:
+    """The files that hold the outcomes of a log, oldest first; the log itself is the last, even if there is none.
+
+    Args:
+        log: Path of the log.
+    """
+    totals, parts = _numbered(log)
+    folded = max(totals, default=0)
+    return [*([totals[folded]] if totals else []), *(parts[n] for n in sorted(parts) if n > folded), log]
+
+
+def rotate(log: Path, read: Callable[[Path], list[Outcome]], write: Callable[[Iterable[Outcome]], bytes]) -> None:
+    """Fold the parts of a log and begin a new one, if it has grown too large and no other process does so already.
+
+    Args:
+        log: Path of the log.
+        read: Gives the outcomes in a file.
+        write: Gives the lines of outcomes.
+
+    Raises:
+        OSError: If a file cannot be written.
+        LibraryFormatError: If a part is damaged.
+    """
+    if not _is_large(log):
+        return
+    with contextlib.suppress(Timeout), FileLock(log.with_suffix(".lock"), timeout=0):
+        if not _is_large(log):
+            return
+        *old, current = log_files(log)
+        last = max((_number(path) for path in old), default=0)
+        if any("totals-" not in path.name for path in old):
+            outcomes = [outcome for path in old for outcome in read(path)]
+            _replace(log.with_suffix(f".totals-{last}.jsonl"), write(folded(outcomes)), old[-1].stat().st_mode)
+        _remove_folded(log, last)
+        current.rename(log.with_suffix(f".{last + 1}.jsonl"))
+        sync_folder(log.parent)
+
+
+def folded(outcomes: Iterable[Outcome]) -> list[Outcome]:
+    """Outcomes that count as much as these: one for each version, entry, score, and whether it was relied on.
+
+    Those with a source stay as they are: they count once for it, however often they come. There are as many of them as
+    there were examples.
+    """
+    kept: list[Outcome] = []
+    counts: Counter[Outcome] = Counter()
+    for outcome in outcomes:
+        if outcome.source:
+            kept.append(outcome)
+            continue
+        for entry_id in outcome.shown:
+            relied = (entry_id,) if entry_id in outcome.relied else ()
+            counts[replace(outcome, example="", shown=(entry_id,), relied=relied, count=1)] += outcome.count
+    return [*(replace(outcome, count=count) for outcome, count in counts.items()), *kept]
+
+
+def _is_large(log: Path) -> bool:
+    try:
+        return log.stat().st_size >= MOST_BYTES
+    except FileNotFoundError:
+        return False
+
+
+def _numbered(log: Path) -> tuple[dict[int, Path], dict[int, Path]]:
+    """The files with totals, and the parts, by number."""
+    totals: dict[int, Path] = {}
+    parts: dict[int, Path] = {}
+    for path in log.parent.glob(f"{glob.escape(log.stem)}.*.jsonl"):
+        if found := _NUMBER.fullmatch(path.name.removeprefix(log.stem)):
+            (totals if found[1] else parts)[int(found[2])] = path
+    return totals, parts
+
+
+def _number(path: Path) -> int:
+    found = _NUMBER.search(path.name)
+    return int(found[2]) if found else 0
+
+
+def _replace(path: Path, data: bytes, mode: int) -> None:
+    temporary = path.with_name(f".{path.name}.tmp")
+    with temporary.open("wb") as file:
+        if os.name != "nt":
+            os.fchmod(file.fileno(), mode & 0o777)
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    sync_folder(path.parent)
+
+
+def _remove_folded(log: Path, last: int) -> None:
+    totals, parts = _numbered(log)
+    newest = max(totals, default=0)
+    for path in (*(totals[n] for n in totals if n < newest), *(parts[n] for n in parts if n <= min(last, newest))):
+        path.unlink(missing_ok=True)

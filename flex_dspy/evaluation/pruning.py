@@ -1,0 +1,261 @@
+"""Taking entries out of a library: those that were measured to do harm, those out of use, those said twice.
+
+``prune`` says what it would do, and does it where it is told to; ``flex_dspy.evaluation.comparison.compare`` measures
+what came of it. Nothing that a person has pinned is removed.
+
+- *value*: entries whose effect is below ``min_value``, by the p-values of their estimates and the step-up procedure
+  of Benjamini and Hochberg: of the entries removed, no more than ``1 - confidence`` are expected to be innocent,
+  however many entries were measured. An entry without an interval is never removed for its value.
+- *stale*: entries neither shown nor changed within so many examples.
+- *redundant*: entries all of whose rules another entry of the same zone holds, in the same words or nearly so;
+  formulas and numbers must be the very same. The better one stays: pinned before not pinned, then by measured effect,
+  precedents and age. It takes over the other's precedents, so that it is found where the other was.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from flex_dspy.core.errors import ConfigurationError
+from flex_dspy.evaluation.contrasts import step_up
+from flex_dspy.evaluation.estimates import Estimate
+from flex_dspy.evaluation.outcomes import Outcome
+from flex_dspy.libraries.conflicts import normal_words
+from flex_dspy.libraries.experience import Commit, Edit, Experience, Merge, Remove
+from flex_dspy.libraries.library import ExperienceLibrary
+from flex_dspy.libraries.memory_store import MemoryStore
+from flex_dspy.libraries.store import LibraryStore
+from flex_dspy.search.indexes import LexicalIndex, RuleIndex, index_of
+
+Why = Literal["value", "stale", "redundant"]
+
+_FORMULA = re.compile(r"[\d=#@<>^_+*/\\\[\]{}|$%&~]")
+NEAREST = 20  # entries that one is compared with, to find it said twice
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """One entry to be taken out.
+
+    Attributes:
+        entry_id: The entry.
+        why: The rule that it falls under.
+        reason: What the rule found, for a reader.
+        kept: For a redundant entry, the id of the one that stays.
+    """
+
+    entry_id: str
+    why: Why
+    reason: str
+    kept: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What pruning takes out of a library.
+
+    Attributes:
+        before: The library as it was.
+        after: The library without what is taken out.
+        removals: What that is, and why.
+        pinned: What would be taken out if it were not pinned.
+        is_done: Whether it was done, and not only planned.
+    """
+
+    before: ExperienceLibrary
+    after: ExperienceLibrary = field(repr=False)
+    removals: tuple[Removal, ...]
+    pinned: tuple[Removal, ...] = ()
+    is_done: bool = False
+
+    def counts(self) -> dict[str, int]:
+        """Number of removals by rule."""
+        return {why: n for why in ("value", "stale", "redundant") if (n := sum(r.why == why for r in self.removals))}
+
+    def text(self) -> str:
+        """A line a removal, and a summary."""
+        lines = [f"{r.entry_id}  {r.why:<9}  {_brief(self.before[r.entry_id])}: {r.reason}" for r in self.removals]
+        lines += [
+            f"{r.entry_id}  pinned     {_brief(self.before[r.entry_id])}: it stays ({r.reason})" for r in self.pinned
+        ]
+        counts = ", ".join(f"{count} {why}" for why, count in self.counts().items()) or "nothing"
+        taken = "removed" if self.is_done else "to be removed"
+        return "\n".join([*lines, f"{taken}: {counts}; {len(self.before)} entries before, {len(self.after)} after"])
+
+
+def prune(
+    library: ExperienceLibrary | LibraryStore | MemoryStore,
+    estimates: Mapping[str, Estimate] | None = None,
+    *,
+    min_value: float = 0.0,
+    confidence: float = 0.95,
+    stale_after: int | None = None,
+    outcomes: Sequence[Outcome] = (),
+    redundancy: float | None = None,
+    keep_pinned: bool = True,
+    dry_run: bool = True,
+) -> Plan:
+    """Find what to take out of a library, and take it out if ``dry_run`` is not set.
+
+    Args:
+        library: A snapshot, which never changes (the pruned one is ``Plan.after``), or a store.
+        estimates: What entries were measured to be worth; None prunes nothing by value.
+        min_value: The effect below which an entry is not worth its place.
+        confidence: One less the share of innocent entries among those removed by value.
+        stale_after: Take out entries neither shown nor changed within so many examples; None takes out none.
+        outcomes: Where to see when entries were shown last, oldest first; without any, only entries that were never
+            shown count as out of use.
+        redundancy: Take out entries that another one says too: the share of words in common from which two texts say
+            the same, such as 0.8; None takes out none.
+        keep_pinned: Whether pinned entries stay. Only a person should say no.
+        dry_run: Only say what would be done.
+
+    Returns:
+        What was done, or would be.
+
+    Raises:
+        ConfigurationError: If a number is out of its range.
+        LibraryError: If the store cannot be written.
+    """
+    _check(confidence, stale_after, redundancy)
+    snapshot = library if isinstance(library, ExperienceLibrary) else library.library
+    known = {entry_id: e for entry_id, e in (estimates or {}).items() if entry_id in snapshot}
+    found: dict[str, Removal] = {}
+
+    def note(removals: Iterable[Removal]) -> None:
+        for removal in removals:
+            found.setdefault(removal.entry_id, removal)
+
+    note(_worthless(snapshot, known, min_value, 1 - confidence))
+    if stale_after is not None:
+        note(_stale(snapshot, stale_after, outcomes))
+    stays = {e for e, removal in found.items() if keep_pinned and snapshot[e].pinned}
+    if redundancy is not None:
+        note(_redundant(snapshot, known, redundancy, found.keys() - stays))
+    pinned = tuple(r for r in found.values() if keep_pinned and snapshot[r.entry_id].pinned)
+    removals = tuple(r for r in found.values() if r not in pinned)
+    after = snapshot.apply(_commit(snapshot, removals)) if removals else snapshot
+    plan = Plan(snapshot, after, removals, pinned)
+    return plan if dry_run else carry_out(plan, library)
+
+
+def carry_out(plan: Plan, library: ExperienceLibrary | LibraryStore | MemoryStore) -> Plan:
+    """Do what was planned. What others changed in the store meanwhile stays: an entry that is gone is passed over.
+
+    Args:
+        plan: The plan.
+        library: The store that it was made for, or its snapshot.
+
+    Raises:
+        LibraryError: If the store cannot be written.
+    """
+    if isinstance(library, ExperienceLibrary) or not plan.removals:
+        return replace(plan, is_done=True)
+    return replace(plan, after=library.commit([_commit(plan.before, plan.removals)]), is_done=True)
+
+
+def _commit(library: ExperienceLibrary, removals: Sequence[Removal]) -> Commit:
+    return Commit("", 0, tuple(_edits(library, removals)))
+
+
+def _check(confidence: float, stale_after: int | None, redundancy: float | None) -> None:
+    if not 0 < confidence < 1:
+        raise ConfigurationError(f"confidence must be between 0 and 1, got {confidence}")
+    if stale_after is not None and stale_after < 1:
+        raise ConfigurationError(f"stale_after must be at least 1, got {stale_after}")
+    if redundancy is not None and not 0 < redundancy <= 1:
+        raise ConfigurationError(f"redundancy must be above 0 and at most 1, got {redundancy}")
+
+
+def _edits(library: ExperienceLibrary, removals: Sequence[Removal]) -> Iterator[Edit]:
+    for removal in removals:
+        if removal.kept:  # what else it says is said already: only its solved cases pass on
+            lesson = library[removal.entry_id]
+            yield Merge(removal.kept, lesson, reason=f"pruned: it said what {removal.entry_id} said")
+        yield Remove(removal.entry_id, f"pruned: {removal.reason}", force=library[removal.entry_id].pinned)
+
+
+def _brief(entry: Experience) -> str:
+    words = " ".join(entry.method.split())
+    return f"{entry.zone} {words if len(words) <= 60 else words[:57] + '...'}"
+
+
+# -- the rules ---------------------------------------------------------------------------------------------
+
+
+def _worthless(
+    library: ExperienceLibrary, estimates: Mapping[str, Estimate], least: float, rate: float
+) -> Iterator[Removal]:
+    measured = [entry.id for entry in library if entry.id in estimates and estimates[entry.id].is_known]
+    rejected = step_up([estimates[entry_id].chance(least) for entry_id in measured], rate)
+    for entry_id, is_rejected in zip(measured, rejected, strict=True):
+        if is_rejected:
+            estimate = estimates[entry_id]
+            yield Removal(entry_id, "value", f"effect {estimate} on {estimate.examples} examples")
+
+
+def _stale(library: ExperienceLibrary, after: int, outcomes: Sequence[Outcome]) -> Iterator[Removal]:
+    lately = {entry_id for outcome in outcomes[-after:] for entry_id in outcome.shown}
+    for entry in library:
+        age = library.seen - entry.updated_at
+        in_use = entry.id in lately if outcomes else entry.shown > 0
+        if age >= after and not in_use:
+            yield Removal(entry.id, "stale", f"unchanged for {age:,} examples, and not shown")
+
+
+def _redundant(
+    library: ExperienceLibrary, estimates: Mapping[str, Estimate], alike: float, gone: set[str]
+) -> Iterator[Removal]:
+    """Entries that say no more than one that stays, looked at from the best to the worst."""
+    words = {entry.id: set(normal_words(entry.text())) for entry in library}
+    best_first = sorted((entry for entry in library if entry.id not in gone), key=_rank(estimates))
+    stays: set[str] = set()
+    for entry in best_first:
+        near = (other for other in _near(library, entry) if other.id in stays)
+        says_it = (o for o in near if _common(words[entry.id], words[o.id]) >= alike and _covers(o, entry, alike))
+        keeper = next(says_it, None)
+        if keeper is None:
+            stays.add(entry.id)
+            continue
+        common = _common(words[entry.id], words[keeper.id])
+        yield Removal(entry.id, "redundant", f"{keeper.id} says the same ({common:.0%} of the words)", keeper.id)
+
+
+def _near(library: ExperienceLibrary, entry: Experience) -> list[Experience]:
+    """The entries that may say what one says: those with a rule of it, and the closest by words."""
+    exact = index_of(library, "rules", RuleIndex).search(library, entry, NEAREST)
+    matches = index_of(library, "lexical", LexicalIndex).search(library, entry.text(), NEAREST)
+    return list({other.id: other for other in [*exact, *(library[match.entry_id] for match in matches)]}.values())
+
+
+def _rank(estimates: Mapping[str, Estimate]) -> Callable[[Experience], tuple[Any, ...]]:
+    def rank(entry: Experience) -> tuple[Any, ...]:
+        effect = estimates.get(entry.id, Estimate()).effect or 0.0
+        return not entry.pinned, -effect, -len(entry.precedents), entry.created_at, entry.id
+
+    return rank
+
+
+def _covers(keeper: Experience, entry: Experience, alike: float) -> bool:
+    """Whether one entry of the same zone holds every rule of another, and all its formulas."""
+    if keeper.zone != entry.zone or not _formulas(entry.text()) <= _formulas(keeper.text()):
+        return False
+    return all(any(_same(rule.text, other.text, alike) for other in keeper.rules) for rule in entry.rules)
+
+
+def _same(rule: str, other: str, alike: float) -> bool:
+    close = _common(set(normal_words(rule)), set(normal_words(other))) >= alike
+    return close and _formulas(rule) == _formulas(other)
+
+
+def _formulas(text: str) -> set[str]:
+    """The words that are formulas or numbers: one character more or less makes them say another thing."""
+    return {word for word in normal_words(text) if _FORMULA.search(word)}
+
+
+def _common(ours: set[str], theirs: set[str]) -> float:
+    """Share of common words (Jaccard)."""
+    return len(ours & theirs) / len(ours | theirs) if ours | theirs else 1.0

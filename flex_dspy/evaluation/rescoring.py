@@ -1,0 +1,132 @@
+"""Judging saved records again, under another metric, without asking a model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import dspy
+
+from flex_dspy.core.errors import DataError
+from flex_dspy.core.examples import example_id
+from flex_dspy.core.scoring import Metric, Normalize, score
+from flex_dspy.evaluation.evaluate import SOLVED, Evaluation, Measure
+from flex_dspy.evaluation.records import Record, read_records, records_file, vote_of, write_rescored
+
+
+@dataclass(frozen=True, slots=True)
+class Rescoring:
+    """An evaluation, and what it is under another metric.
+
+    Attributes:
+        path: The folder or the file that was read.
+        before: As it was saved.
+        after: Judged again.
+    """
+
+    path: Path
+    before: Evaluation
+    after: Evaluation
+
+    @property
+    def gained(self) -> int:
+        """How many samples have become right."""
+        return self._turned(False, True)
+
+    @property
+    def lost(self) -> int:
+        """How many samples have become wrong."""
+        return self._turned(True, False)
+
+    @property
+    def changed(self) -> int:
+        """How many samples have another score, whether that makes them right, wrong or neither."""
+        pairs = zip(self.before.records, self.after.records, strict=True)
+        return sum(before.score != after.score for before, after in pairs)
+
+    def _turned(self, was: bool, became: bool) -> int:
+        pairs = zip(self.before.records, self.after.records, strict=True)
+        return sum((b.score >= SOLVED, a.score >= SOLVED) == (was, became) for b, a in pairs)
+
+    def write(self) -> Path:
+        """Write the new records beside the old ones, which stay.
+
+        Returns:
+            The new file.
+        """
+        return write_rescored(self.path, self.after.records)
+
+
+def rescore(
+    path: str | Path,
+    metric: Metric,
+    measures: Mapping[str, Measure] | None = None,
+    *,
+    normalize: Normalize | None = None,
+    examples: Sequence[dspy.Example] | None = None,
+) -> Rescoring:
+    """Judge saved records under a metric. No model is asked, and nothing is written.
+
+    Args:
+        path: A folder with ``records.jsonl``, or such a file.
+        metric: See ``flex_dspy.core.scoring.score``.
+        measures: Further measures by name; they replace those on record.
+        normalize: One form for all ways of writing an answer, so that samples can vote; None keeps the votes.
+        examples: The examples that were measured, for records that do not hold them, as those written before
+            version 0.2.
+
+    Returns:
+        The evaluation before and after. A program's failure stays a failure.
+
+    Raises:
+        DataError: If the file cannot be read, a record does not hold its example, or the metric cannot judge it; the
+            error names the line.
+    """
+    path = Path(path)
+    records = read_records(path)
+    known = {example_id(example): example for example in examples or ()}
+    judged = []
+    for line, record in enumerate(records, start=1):
+        place = f"{records_file(path)}: line {line}"
+        example = _example(record, known, place)
+        try:
+            judged.append(_judged(record, example, metric, measures or {}, normalize))
+        except (AttributeError, KeyError, TypeError, ValueError, DataError) as error:
+            raise DataError(f"{place}: the metric cannot judge this record: {error}") from error
+    return Rescoring(path, Evaluation(records), Evaluation(tuple(judged)))
+
+
+def _example(record: Record, known: Mapping[str, dspy.Example], place: str) -> dspy.Example:
+    if record.inputs:
+        return record.example()
+    if record.example_id not in known:
+        raise DataError(
+            f"{place}: the record does not hold its example, as none written before version 0.2 does: give the "
+            "examples that were measured"
+        )
+    return known[record.example_id]
+
+
+def _judged(
+    record: Record,
+    example: dspy.Example,
+    metric: Metric,
+    measures: Mapping[str, Measure],
+    normalize: Normalize | None,
+) -> Record:
+    if record.error and not record.outputs:  # the program's; what a metric failed on may be judged by another
+        return replace(record, measures={})
+    prediction = dspy.Prediction(**record.outputs)
+    verdict = score(metric, example, prediction)
+    keep = record.vote and normalize is None
+    return replace(
+        record,
+        score=verdict.score,
+        feedback=verdict.text,
+        error="",
+        measures={name: float(measure(example, prediction)) for name, measure in measures.items()},
+        inputs=dict(example.inputs().items()),
+        labels=dict(example.labels().items()),
+        vote=record.vote if keep else vote_of(example, prediction, normalize),
+    )

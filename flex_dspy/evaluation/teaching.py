@@ -1,0 +1,275 @@
+"""Ready metrics for the roles that teach, so that DSPy's optimizers can tune them.
+
+::
+
+    rollouts = critic_examples(agent, train, metric)
+    optimizer = dspy.GEPA(
+        LessonMetric(agent, teaching, metric), auto="light", reflection_lm=lm, component_selector="all"
+    )
+    critic = optimizer.compile(Critic(), trainset=rollouts)
+    learned = ForwardLearning(metric, critic=critic).compile(agent, trainset=train, valset=val)
+
+``teaching`` is a small validation set of its own: its problems, without answers, are in the feedback that an optimizer
+reads, and what was tuned on them is not measured on them.
+
+A metric is called as every optimizer of DSPy calls one: with two, three or five arguments, from any thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import dspy
+
+from flex_dspy.core.errors import ConfigurationError
+from flex_dspy.core.scoring import Metric, Normalize, redact
+from flex_dspy.evaluation.edit_effects import EditEffects, Edits, Effect
+from flex_dspy.libraries.experience import Edit, Experience, Insert, Merge
+from flex_dspy.libraries.library import ExperienceLibrary
+
+MOST_NAMED = 5  # problems in a feedback
+_LONGEST = 200  # characters of one
+
+NO_ANSWER = "There was no answer that could be read."
+
+
+class Verdict(dspy.Prediction):
+    """``score``, ``feedback`` and ``good``; true where the answer is good enough to show as a demonstration.
+
+    ``BootstrapFewShot`` and ``MIPROv2`` keep as demonstrations what a metric calls true, as a plain
+    ``dspy.Prediction`` always is.
+    """
+
+    def __bool__(self) -> bool:
+        return bool(self.get("good"))
+
+
+class LessonMetric:
+    """For the critic: what its lesson does to accuracy.
+
+    The lesson is put into the library as it is; the actor answers the validation examples with it and without it.
+    The score is 0.5 where it changes nothing, 1 where all that was missing is won, 0 where all that was there is lost.
+    The feedback names the problems that were won and lost, never an answer. A lesson that wins is a demonstration.
+
+    What it costs: ``len(valset) * samples`` runs of the actor once, and as many for each new lesson; the same lesson
+    is never measured twice. An optimizer's threads times ``concurrency`` runs are under way at most. Validation
+    examples that the lesson was learned from do not count, and an example on which nothing of it was shown counts as
+    unchanged.
+
+    Args:
+        actor: The program whose accuracy counts; one without experience is given it by ``equip``.
+        valset: A small fixed set of examples, on some of which the actor fails: those are what can be won.
+        metric: The task's metric, with scores from 0 to 1.
+        library: What the lesson is added to; None is an empty one.
+        **settings: ``samples``, ``concurrency``, ``ledger``, ``key`` and ``allow_overlap`` of ``EditEffects``. Once a
+            ledger's budget is spent every call raises, which ``SIMBA`` and ``dspy.Evaluate`` take for a score of 0.
+
+    Raises:
+        ConfigurationError: If there is no example.
+        OverlapError: If the library was learned from some of them.
+    """
+
+    def __init__(
+        self,
+        actor: dspy.Module,
+        valset: Sequence[dspy.Example],
+        metric: Metric,
+        *,
+        library: ExperienceLibrary | None = None,
+        **settings: Any,
+    ) -> None:
+        self.effects = EditEffects(actor, valset, metric, library=library, **settings)
+
+    def __call__(
+        self,
+        gold: dspy.Example,
+        pred: dspy.Prediction | None,
+        trace: Any = None,
+        pred_name: Any = None,
+        pred_trace: Any = None,
+    ) -> Verdict:
+        """Judge one lesson.
+
+        Args:
+            gold: The critic's inputs, of which only the lesson's precedents count here.
+            pred: Its prediction, with ``experience``.
+            trace: Not read.
+            pred_name: Not read.
+            pred_trace: Not read.
+
+        Raises:
+            ConfigurationError: If every validation example is one that the lesson was learned from.
+            BudgetError: If the ledger's budget is spent.
+        """
+        lesson: Experience | None = None if pred is None else pred.get("experience")
+        if lesson is None:
+            return _verdict(0.0, NO_ANSWER, False)
+        effect = self.effects.effect((Insert(lesson),), without=_learned_from(lesson))
+        return _verdict(effect.score, _lesson_feedback(effect), effect.after > effect.before)
+
+
+class EditMetric:
+    """For the updater: what its edit does to accuracy, against the lesson simply inserted, and against it left out.
+
+    The score is 0.5 for an edit that does as well as the better of these two, more or less as it does better or
+    worse, up to 1 and down to 0; of edits that lose nothing, those that add no entry get ``thrift`` of what is left to
+    1. An edit that loses nothing, and wins or adds no entry, is a demonstration.
+
+    What it costs: as ``LessonMetric``, and for each new lesson up to two measurements: inserted, and as edited.
+
+    Args:
+        actor: See ``LessonMetric``.
+        valset: The fixed examples.
+        metric: The task's metric.
+        library: What is edited: it must hold the entries that the updater is shown.
+        thrift: How much a library that does not grow is worth, from 0 to 1.
+        **settings: See ``LessonMetric``.
+
+    Raises:
+        ConfigurationError: If there is no example, or ``thrift`` is out of range.
+        OverlapError: If the library was learned from some of the examples.
+    """
+
+    def __init__(
+        self,
+        actor: dspy.Module,
+        valset: Sequence[dspy.Example],
+        metric: Metric,
+        *,
+        library: ExperienceLibrary,
+        thrift: float = 0.1,
+        **settings: Any,
+    ) -> None:
+        if not 0 <= thrift <= 1:
+            raise ConfigurationError(f"thrift must be from 0 to 1, got {thrift}")
+        self.thrift = thrift
+        self.effects = EditEffects(actor, valset, metric, library=library, **settings)
+
+    def __call__(
+        self,
+        gold: dspy.Example,
+        pred: dspy.Prediction | None,
+        trace: Any = None,
+        pred_name: Any = None,
+        pred_trace: Any = None,
+    ) -> Verdict:
+        """Judge one edit.
+
+        Args:
+            gold: The updater's inputs: ``lesson``, and ``nearest``.
+            pred: Its prediction, with ``edit``.
+            trace: Not read.
+            pred_name: Not read.
+            pred_trace: Not read.
+
+        Raises:
+            ConfigurationError: If the library does not hold the entry that the lesson is merged into, or every
+                validation example is one that the lesson was learned from.
+            BudgetError: If the ledger's budget is spent.
+        """
+        edit: Edit | None = None if pred is None else pred.get("edit")
+        if edit is None:
+            return _verdict(0.0, NO_ANSWER, False)
+        if isinstance(edit, Merge) and edit.target not in self.effects.library:
+            raise ConfigurationError(
+                f"the metric's library does not hold the entry {edit.target}, into which a lesson is merged: make the "
+                "examples from the library that the metric is given"
+            )
+        own = _learned_from(gold.lesson)
+        inserted = self.effects.effect((Insert(gold.lesson),), without=own)
+        best: Edits = (Insert(gold.lesson),) if inserted.after > inserted.before else ()
+        effect = self.effects.effect((edit,), best, without=own)
+        grows, harmless = isinstance(edit, Insert), effect.after >= effect.before
+        points = effect.score
+        if harmless and not grows:
+            points += self.thrift * (1 - points)
+        wins = effect.after > inserted.before
+        return _verdict(points, _edit_feedback(edit, effect, inserted), harmless and (wins or not grows))
+
+
+class VerdictMetric:
+    """For the verifier: it agrees with what is known, and does not give the answer away.
+
+    1 for the right verdict; 0.5 where its feedback held the reference answer, or a rejection said nothing; 0 for the
+    wrong verdict. Only a 1 is a demonstration. No model is asked.
+
+    Args:
+        normalize: See ``flex_dspy.core.scoring.redact``.
+    """
+
+    def __init__(self, normalize: Normalize | None = None) -> None:
+        self.normalize = normalize
+
+    def __call__(
+        self,
+        gold: dspy.Example,
+        pred: dspy.Prediction | None,
+        trace: Any = None,
+        pred_name: Any = None,
+        pred_trace: Any = None,
+    ) -> Verdict:
+        """Judge one verdict.
+
+        Args:
+            gold: The verifier's inputs, with the labels ``verdict`` (what is known) and ``answer`` (the reference).
+            pred: Its prediction.
+            trace: Not read.
+            pred_name: Not read.
+            pred_trace: Not read.
+        """
+        if pred is None or pred.get("accepted") is None:
+            return _verdict(0.0, NO_ANSWER, False)
+        if bool(pred.accepted) != bool(gold.verdict):
+            right = "right, and was rejected" if gold.verdict else "wrong, and was accepted"
+            return _verdict(0.0, f"The attempt is {right}.", False)
+        text = str(pred.get("feedback") or "")
+        leaks = pred.get("redacted") or redact(text, str(gold.get("answer") or ""), gold.attempt, self.normalize)[1]
+        if leaks:
+            return _verdict(0.5, "The verdict is right, but the feedback gave the right answer away.", False)
+        if not gold.verdict and not text.strip():
+            return _verdict(0.5, "The verdict is right, but the author was not told what is wrong.", False)
+        return _verdict(1.0, "The verdict is right, and the feedback keeps the answer to itself.", True)
+
+
+def _verdict(score: float, feedback: str, good: bool) -> Verdict:
+    return Verdict(score=score, feedback=feedback, good=good)
+
+
+def _learned_from(lesson: Experience) -> frozenset[str]:
+    return frozenset(precedent.example_id for precedent in lesson.precedents)
+
+
+def _lesson_feedback(effect: Effect) -> str:
+    lines = [
+        f"With the lesson in the library, accuracy on {effect.n} other problems went from {effect.before:.0%} to "
+        f"{effect.after:.0%}.",
+        *_named(effect),
+    ]
+    if not effect.shown:
+        lines.append("It was shown on none of them: its words are not those in which such problems are put.")
+    elif effect.after == effect.before:
+        lines.append(f"It was shown on {effect.shown} of them, and changed no answer for better or worse on balance.")
+    return "\n".join(lines)
+
+
+def _edit_feedback(edit: Edit, effect: Effect, inserted: Effect) -> str:
+    lines = [
+        f"Accuracy on {effect.n} other problems: {inserted.before:.0%} with the lesson left out, {inserted.after:.0%} "
+        f"with it inserted as it is, {effect.after:.0%} after this {edit.action}.",
+        *_named(effect),
+    ]
+    if isinstance(edit, Insert) and inserted.after <= inserted.before:
+        lines.append("The library grew, and nothing was won by it: merge or discard such a lesson.")
+    return "\n".join(lines)
+
+
+def _named(effect: Effect) -> list[str]:
+    """The problems by name; an answer among them would find its way into the role's instructions."""
+    return [f"{word}: {_some(problems)}" for word, problems in (("Won", effect.won), ("Lost", effect.lost)) if problems]
+
+
+def _some(problems: Sequence[str]) -> str:
+    named = [repr(problem if len(problem) <= _LONGEST else f"{problem[:_LONGEST]}...") for problem in problems]
+    more = len(named) - MOST_NAMED
+    return "; ".join(named[:MOST_NAMED]) + (f"; and {more} more" if more > 0 else "")

@@ -1,0 +1,221 @@
+"""Ready training sets for the roles that teach: what they are given in forward learning, as examples.
+
+A critic's examples cost one pass of rejection sampling, the others no attempt at all; ``save_examples`` keeps them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import dspy
+from pydantic import TypeAdapter
+from tqdm.auto import tqdm
+
+from flex_dspy.core.errors import DataError, ModelError
+from flex_dspy.core.examples import example_id, problem_of, reference_of
+from flex_dspy.core.running import call, lean, raise_if_systemic, run_sync
+from flex_dspy.core.scoring import Metric
+from flex_dspy.core.secrets import error_text
+from flex_dspy.core.trajectory import Feedback, Trajectory
+from flex_dspy.libraries.experience import Experience, Precedent
+from flex_dspy.libraries.library import ExperienceLibrary
+from flex_dspy.libraries.library_file import write_atomically
+from flex_dspy.models.spending import Ledger
+from flex_dspy.programs.critic import Critic
+from flex_dspy.programs.lesson_writer import NEAREST
+from flex_dspy.programs.rejection_sampling import RejectionSampling
+from flex_dspy.search.retrieval import nearest_lessons, pinned, retrievers
+
+logger = logging.getLogger(__name__)
+
+_KINDS: Mapping[str, TypeAdapter[Any]] = {
+    "precedent": TypeAdapter(Precedent),
+    "trajectory": TypeAdapter(Trajectory | None),
+    "lesson": TypeAdapter(Experience),
+    "nearest": TypeAdapter(list[Experience]),
+    "measured": TypeAdapter(Feedback | None),
+}
+_CRITIC, _UPDATER = ("precedent", "trajectory"), ("lesson", "nearest")
+_VERIFIER = ("problem", "attempt", "measured", "reference")
+
+
+def critic_examples(
+    actor: dspy.Module,
+    trainset: Sequence[dspy.Example],
+    metric: Metric,
+    *,
+    max_rounds: int = 5,
+    max_rollouts: int = 3,
+    library: ExperienceLibrary | None = None,
+    ledger: Ledger | None = None,
+    concurrency: int = 16,
+    progress: bool = True,
+) -> list[dspy.Example]:
+    """The rollouts of a training set, as a critic meets them: inputs ``precedent`` and ``trajectory``.
+
+    Args:
+        actor: The program that makes the attempts; see ``RejectionSampling``.
+        trainset: Examples of the task, with reference answers.
+        metric: The task's metric.
+        max_rounds: Rounds a rollout.
+        max_rollouts: Rollouts a problem; each that finished is an example.
+        library: The snapshot that the attempts see; None leaves the actor its own.
+        ledger: What tokens are charged to, as ``actor`` and ``verifier``.
+        concurrency: Most problems under way at once.
+        progress: Whether to show a progress bar.
+
+    Raises:
+        ModelError: If no rollout finished.
+        BudgetError: If the ledger's budget is spent.
+    """
+    own = retrievers(actor)
+    seen = (own[0].library if own else ExperienceLibrary()) if library is None else library
+    sampling = RejectionSampling(actor, metric=metric, max_rounds=max_rounds, max_rollouts=max_rollouts)
+    gate, ledger = asyncio.Semaphore(concurrency), ledger or Ledger()
+
+    async def rollouts(example: dspy.Example, bar: tqdm[Any]) -> list[dspy.Example]:
+        async with gate:
+            try:
+                with pinned(seen, problem=problem_of(example)), ledger.role("actor"):
+                    found = await sampling.acall(example=example)
+            except Exception as error:
+                raise_if_systemic(error)
+                logger.warning("an example was passed over: %s", error_text(error))
+                return []
+            bar.update()
+            return _finished(example, found)
+
+    async def all_rollouts() -> list[list[dspy.Example]]:
+        with tqdm(total=len(trainset), desc="attempting", unit="ex", disable=not progress, leave=False) as bar:
+            return await asyncio.gather(*(rollouts(example, bar) for example in trainset))
+
+    with lean():
+        examples = [example for some in run_sync(all_rollouts()) for example in some]
+    if not examples:
+        raise ModelError(f"none of {len(trainset)} problems gave a rollout that finished")
+    return examples
+
+
+def _finished(example: dspy.Example, found: dspy.Prediction) -> list[dspy.Example]:
+    trajectories = [trajectory for trajectory in found.trajectories if not trajectory.error]
+    outputs = [name for trajectory in trajectories for round_ in trajectory.rounds for name in round_.outputs]
+    answer = reference_of(example, dict.fromkeys(outputs)) or found.answer
+    precedent = Precedent(example_id(example), problem_of(example), answer)
+    return [
+        dspy.Example(precedent=precedent, trajectory=trajectory).with_inputs(*_CRITIC) for trajectory in trajectories
+    ]
+
+
+def updater_examples(
+    examples: Sequence[dspy.Example],
+    library: ExperienceLibrary,
+    critic: Critic | None = None,
+    *,
+    concurrency: int = 16,
+    ledger: Ledger | None = None,
+) -> list[dspy.Example]:
+    """The lessons of a critic, as an updater meets them: inputs ``lesson`` and ``nearest``.
+
+    A lesson that nothing in the library is like is left out, as no model is asked about it.
+
+    Args:
+        examples: The critic's, see ``critic_examples``: one call of the critic each.
+        library: What the lessons are compared with; ``EditMetric`` must be given the same.
+        critic: Writes them; by default a new ``Critic``.
+        concurrency: Most calls under way at once.
+        ledger: What tokens are charged to, as ``critic``.
+
+    Raises:
+        BudgetError: If the ledger's budget is spent.
+    """
+    writer, gate, charged = critic or Critic(), asyncio.Semaphore(concurrency), ledger or Ledger()
+
+    async def lesson(example: dspy.Example) -> Experience | None:
+        async with gate:
+            try:
+                with charged.role("critic"):
+                    return (await call(writer, **example.inputs())).experience
+            except Exception as error:
+                raise_if_systemic(error)
+                logger.warning("a rollout was passed over: %s", error_text(error))
+                return None
+
+    async def all_lessons() -> list[Experience | None]:
+        return await asyncio.gather(*map(lesson, examples))
+
+    with lean():
+        lessons = [lesson for lesson in run_sync(all_lessons()) if lesson is not None]
+    compared = [(lesson, nearest_lessons(library, lesson, NEAREST)) for lesson in lessons]
+    return [
+        dspy.Example(lesson=lesson, nearest=nearest).with_inputs(*_UPDATER) for lesson, nearest in compared if nearest
+    ]
+
+
+def verifier_examples(examples: Sequence[dspy.Example], *, measured: bool = False) -> list[dspy.Example]:
+    """The attempts of rollouts that the task's metric judged, as a verifier meets them.
+
+    Inputs ``problem``, ``attempt``, ``measured`` and ``reference``; labels ``verdict``, what the metric said, and
+    ``answer``, the reference answer.
+
+    Args:
+        examples: The critic's, see ``critic_examples``.
+        measured: False: the verifier must judge alone, without the metric's verdict and the reference answer. True: it
+            is given both, and explains; of those only the rejected attempts are worth a model's call.
+    """
+    found: list[dspy.Example] = []
+    for example in examples:
+        rounds = example.trajectory.rounds if example.trajectory else ()
+        for round_ in rounds:
+            if round_.score is None or (measured and round_.accepted):
+                continue
+            given = dspy.Example(
+                problem=example.precedent.problem,
+                attempt="\n".join(f"{name}: {value}" for name, value in round_.outputs.items()),
+                measured=Feedback(round_.score) if measured else None,
+                reference=example.precedent.answer if measured else "",
+                verdict=round_.accepted,
+                answer=example.precedent.answer,
+            )
+            found.append(given.with_inputs(*_VERIFIER))
+    return found
+
+
+def save_examples(examples: Sequence[dspy.Example], path: str | Path) -> None:
+    """Write a role's examples, one JSON object a line.
+
+    Args:
+        examples: Of any one role.
+        path: The file; it is replaced.
+    """
+    lines = [json.dumps({name: _written(name, value) for name, value in example.items()}) for example in examples]
+    write_atomically(Path(path), "".join(f"{line}\n" for line in lines))
+
+
+def load_examples(path: str | Path) -> list[dspy.Example]:
+    """Read what ``save_examples`` wrote.
+
+    Raises:
+        DataError: If a line is not one of its examples.
+    """
+    examples: list[dspy.Example] = []
+    for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), start=1):
+        try:
+            fields = {name: _read(name, value) for name, value in json.loads(line).items()}
+            inputs = next(kind for kind in (_CRITIC, _UPDATER, _VERIFIER) if set(kind) <= fields.keys())
+        except (ValueError, AttributeError, StopIteration) as error:
+            raise DataError(f"{path}: line {number} is no example of a role") from error
+        examples.append(dspy.Example(**fields).with_inputs(*inputs))
+    return examples
+
+
+def _written(name: str, value: Any) -> Any:
+    return _KINDS[name].dump_python(value, mode="json", fallback=str) if name in _KINDS else value
+
+
+def _read(name: str, value: Any) -> Any:
+    return _KINDS[name].validate_python(value) if name in _KINDS else value

@@ -1,0 +1,1 @@
+"""Learning a library: from a training set, or from what a deployed program does."""

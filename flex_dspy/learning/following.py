@@ -1,0 +1,60 @@
+"""A program that reads what is learned while it runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dspy
+
+from flex_dspy.libraries.followed import FollowedLibrary
+from flex_dspy.libraries.library import ExperienceLibrary
+from flex_dspy.libraries.memory_store import MemoryStore
+from flex_dspy.libraries.store import LibraryStore
+from flex_dspy.models.rollouts import copied
+from flex_dspy.programs.equip import equip
+from flex_dspy.search.retrieval import retrievers
+
+
+class NewestSnapshot:
+    """The library of a store that this process learns into. A program and all copies of it read the same.
+
+    Args:
+        store: The store.
+        follow: Whether it is the newest at any time, or the one of the last ``refreshed``.
+    """
+
+    def __init__(self, store: LibraryStore | MemoryStore, follow: bool) -> None:
+        self._store = store
+        self._fixed = None if follow else store.library
+
+    def snapshot(self) -> ExperienceLibrary:
+        """The store's newest, or the one at the last refresh."""
+        return self._store.library if self._fixed is None else self._fixed
+
+    def refreshed(self, library: ExperienceLibrary) -> None:
+        """Read this one from now on, if it is not the store's newest anyway."""
+        self._fixed = None if self._fixed is None else library
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> NewestSnapshot:
+        return self
+
+    # In another process there is no learner: what is left to follow there is the file.
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self._fixed is None and self._store.path is not None:
+            return FollowedLibrary, (self._store.path,)
+        return self.snapshot().__reduce__()
+
+
+def following(program: dspy.Module, newest: NewestSnapshot, exclude_self: bool) -> dspy.Module:
+    """A copy of the program that reads the library.
+
+    Args:
+        program: Any program; one without experience is given it by ``equip``.
+        newest: The library.
+        exclude_self: See ``ExperienceRetriever``.
+    """
+    program = copied(program) if retrievers(program) else equip(program, newest)
+    for retriever in retrievers(program):
+        retriever.library = newest
+        retriever.exclude_self = exclude_self
+    return program

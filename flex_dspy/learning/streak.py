@@ -1,0 +1,45 @@
+"""Failures in a row: whether they are the examples' own, or nothing works."""
+
+from __future__ import annotations
+
+from flex_dspy.core.errors import ModelError
+from flex_dspy.evaluation.evaluate import HOPELESS
+
+
+class Streak:
+    """The failures since the last success.
+
+    Args:
+        has_worked: Whether an example has succeeded before.
+    """
+
+    def __init__(self, has_worked: bool) -> None:
+        self.has_worked = has_worked
+        self._failures = 0
+        self._outages = 0
+
+    def end(self) -> None:
+        """An example succeeded."""
+        self.has_worked, self._failures, self._outages = True, 0, 0
+
+    def add(self, error: str, *, outage: bool) -> None:
+        """An example failed.
+
+        Args:
+            error: What it ended with.
+            outage: Whether a model could not be reached. Answers that cannot be read never stop a run that has worked.
+
+        Raises:
+            ModelError: If ``HOPELESS`` failed in a row, and nothing worked before or no model could be reached.
+        """
+        self._failures += 1
+        self._outages = self._outages + 1 if outage else 0
+        if not self.has_worked and self._failures >= HOPELESS:
+            raise ModelError(
+                f"the first {HOPELESS} examples all failed; the last one said: {error}. The same call begins with them"
+            )
+        if self._outages >= HOPELESS:
+            raise ModelError(
+                f"{HOPELESS} attempts in a row met a model that does not work; the last one said: {error}. What was "
+                "learned is kept: the same call goes on where it stood"
+            )

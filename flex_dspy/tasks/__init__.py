@@ -1,0 +1,1 @@
+"""Task families: each ties a signature, a metric, a loader and an offline expert."""

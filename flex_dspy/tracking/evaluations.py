@@ -1,0 +1,133 @@
+"""Evaluations in MLflow: runs that are linked to the version and the data they measured."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from flex_dspy.core.errors import ConfigurationError
+from flex_dspy.libraries.library import ExperienceLibrary
+from flex_dspy.tracking.datasets import DatasetInfo
+from flex_dspy.tracking.logged import find_model
+from flex_dspy.tracking.mlflow_store import brief, check_sqlite, connect, open_experiment, resolve_uri
+from flex_dspy.tracking.model_page import MOST_ROWS, rows_of
+from flex_dspy.tracking.parameters import allowed_name, printable_params
+from flex_dspy.tracking.registry import is_reference, model_id_of
+from flex_dspy.tracking.version import code_version
+
+if TYPE_CHECKING:
+    from flex_dspy.evaluation.evaluate import Evaluation
+
+logger = logging.getLogger(__name__)
+
+
+def log_evaluation(
+    results: Mapping[str, Evaluation],
+    dataset: DatasetInfo,
+    *,
+    experiment: str,
+    library: ExperienceLibrary | None = None,
+    reference: str = "",
+    params: Mapping[str, Any] | None = None,
+    tracking_uri: str | None = None,
+) -> str | None:
+    """Log evaluations of the same examples as one run. A store that fails is said in a warning, and no error.
+
+    The run holds the numbers, a table of the examples for each evaluation, the data set as its input, and the
+    library's version as its input, where the store has one: that version's page then shows the numbers too.
+
+    Args:
+        results: Evaluations by name. The first is that of the library; names of further ones go before their numbers.
+        dataset: What was measured on.
+        experiment: Name of the MLflow experiment; made where it does not exist.
+        library: What was measured; None or an empty one for no library.
+        reference: How the user named it; one such as ``NAME@best`` says which version it is.
+        params: What it was measured with; whatever looks like a key is left out.
+        tracking_uri: The tracking store; None for MLflow's own choice.
+
+    Returns:
+        The run's id, or None where the store did not take it.
+    """
+    uri = ""
+    try:
+        uri = resolve_uri(tracking_uri)
+        check_sqlite(uri)
+        client = connect(uri)
+        experiment_id = open_experiment(client, uri, experiment)
+        model = _model(client, uri, experiment_id, reference, library) if library else None
+        named = reference if is_reference(reference) else (library.hash[:12] if library else "no library")
+        run = client.create_run(
+            experiment_id,
+            run_name=f"eval {named} on {dataset.name}"[:250],
+            tags={"flex_dspy.kind": "evaluation", "flex_dspy.version": code_version()},
+        )
+        _fill(client, run.info.run_id, results, dataset, model, {**_what(library, reference), **(params or {})})
+    except Exception as error:  # the numbers are printed and on record: a store is no reason to lose them
+        logger.warning("MLflow did not take the evaluation. %s", brief(error, uri))
+        return None
+    return str(run.info.run_id)
+
+
+def _what(library: ExperienceLibrary | None, reference: str) -> dict[str, Any]:
+    if not library:
+        return {"library": "none"}
+    return {"library": reference or library.hash[:12], "hash": library.hash, "library_size": len(library)}
+
+
+def _model(client: Any, uri: str, experiment_id: str, reference: str, library: ExperienceLibrary) -> Any | None:
+    """The logged model of a library: by its registered name, or by its content."""
+    try:
+        known = model_id_of(client, uri, reference)
+    except ConfigurationError:  # the name of a file that has the form of a reference
+        known = None
+    return client.get_logged_model(known) if known else find_model(client, experiment_id, library.hash)
+
+
+def _fill(
+    client: Any,
+    run_id: str,
+    results: Mapping[str, Evaluation],
+    dataset: DatasetInfo,
+    model: Any | None,
+    params: Mapping[str, Any],
+) -> None:
+    from mlflow.entities import LoggedModelInput, Param
+
+    printable = [Param(name, value) for name, value in printable_params(params).items()]
+    client.log_batch(run_id, params=printable[:100])
+    given = dataset.input("evaluation")
+    client.log_inputs(run_id, [given], [LoggedModelInput(model.model_id)] if model else None)
+    tables = []
+    for place, (name, evaluation) in enumerate(results.items()):
+        on = (model.model_id if model and not place else None, given.dataset.name, given.dataset.digest, run_id)
+        _log_numbers(client, run_id, evaluation, "" if not place else f"{_plain(name)}/", on)
+        tables.append(f"examples-{_plain(name)}.json")
+        client.log_text(run_id, _table(list(rows_of(evaluation.records[:MOST_ROWS]))), tables[-1])
+    # By this tag MLflow's pages know which files are tables. (Its own log_table leans on what pandas gives up.)
+    client.set_tag(run_id, "mlflow.loggedArtifacts", json.dumps([{"path": path, "type": "table"} for path in tables]))
+    client.set_terminated(run_id)
+
+
+def _log_numbers(client: Any, run_id: str, evaluation: Evaluation, prefix: str, on: tuple[Any, ...]) -> None:
+    from mlflow.entities import Metric
+
+    numbers, now = evaluation.metrics(), int(time.time() * 1000)
+    if evaluation.tokens:
+        numbers |= {"spend_tokens": float(evaluation.tokens), "spend_usd": evaluation.usd}
+    client.log_batch(
+        run_id, metrics=[Metric(f"{prefix}{allowed_name(key)}", value, now, 0, *on) for key, value in numbers.items()]
+    )
+
+
+def _table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows in the form in which MLflow keeps tables."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    return json.dumps({"columns": names, "data": [[row.get(name) for name in names] for row in rows]})
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"\W+", "_", name)

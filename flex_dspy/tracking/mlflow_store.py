@@ -1,0 +1,173 @@
+"""Reaching an MLflow store: quietly, without hanging, and without a login in any message."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import socket
+import sqlite3
+import ssl
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from flex_dspy.core.errors import ConfigurationError
+from flex_dspy.core.secrets import redact, redact_url, url_secrets
+
+# Read by MLflow when it is imported, or at each request. A store that does not answer is tried again with
+# the next version (see ``MLflowTracker``), so MLflow's own minutes of retries would only hold up learning.
+ENVIRONMENT = {
+    "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+}
+
+DEFAULT_STORE = "mlflow.db"  # MLflow's own choice, in the folder that it is started in
+
+
+def prepare() -> None:
+    """Import MLflow without its messages."""
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    import mlflow  # noqa: F401  (sets its loggers' levels, so ours come after)
+
+    if "MLFLOW_LOGGING_LEVEL" not in os.environ:
+        for name in ("mlflow", "alembic"):
+            logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def resolve_uri(tracking_uri: str | None) -> str:
+    """The store's address; MLflow's own choice where none is given."""
+    prepare()
+    import mlflow
+
+    return tracking_uri or str(mlflow.get_tracking_uri())
+
+
+def connect(uri: str) -> Any:
+    """A client of this store; nothing global is set."""
+    from mlflow import MlflowClient
+
+    return MlflowClient(tracking_uri=uri)
+
+
+def _sqlite_path(uri: str) -> Path | None:
+    """The database file of an SQLite store, None for other stores."""
+    if not uri.startswith("sqlite:///"):
+        return None
+    return Path(unquote(uri.removeprefix("sqlite:///").partition("?")[0])).absolute()
+
+
+def check_sqlite(uri: str, *, must_exist: bool = False) -> None:
+    """Fail at once on a file that is no database: MLflow would try it again for two minutes."""
+    path = _sqlite_path(uri)
+    if path is None:
+        return
+    if must_exist and not path.exists():
+        raise ConfigurationError(
+            f"There is no tracking store {path}. Go to the folder that holds it, or set MLFLOW_TRACKING_URI."
+        )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA schema_version")
+
+
+PATIENCE = 20.0  # seconds for a locked SQLite database, as long as MLflow waits itself
+IMPATIENCE = 1.0  # seconds for a store that has failed before
+_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
+
+
+def check_answers(uri: str, *, has_failed: bool) -> None:
+    """Fail soon where a store would keep its caller waiting.
+
+    MLflow waits 20 s for a locked SQLite database at each of its steps, of which one version takes dozens, and goes on
+    writing into a database that was deleted. A server is only asked once it has failed: until then MLflow's own bounds
+    hold, which are ``MLFLOW_HTTP_REQUEST_TIMEOUT`` and ``MLFLOW_HTTP_REQUEST_MAX_RETRIES``.
+
+    Args:
+        uri: The store.
+        has_failed: Whether it failed when it was last asked; then it is given a second.
+
+    Raises:
+        OSError: If it does not answer.
+        sqlite3.Error: If another process holds the database, or it is none.
+    """
+    path = _sqlite_path(uri)
+    if path is not None:
+        if not path.exists():
+            raise FileNotFoundError(f"the database {path} is gone")
+        wait = IMPATIENCE if has_failed else PATIENCE
+        with closing(sqlite3.connect(path, timeout=wait, isolation_level=None)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("ROLLBACK")
+    elif has_failed:
+        _check_server(redact_url(uri))
+
+
+def _check_server(address: str) -> None:
+    """Fail if nothing answers at an address. A refusal is an answer too."""
+    if address.startswith(("http://", "https://")):
+        try:
+            urllib.request.urlopen(address, timeout=IMPATIENCE).close()  # noqa: S310 (http, as was asked)
+        except urllib.error.HTTPError as refusal:
+            refusal.close()
+        except urllib.error.URLError as error:
+            if not isinstance(error.reason, ssl.SSLError):  # MLflow knows which certificates to trust
+                raise
+        return
+    parts = urlsplit(address)
+    port = parts.port or _PORTS.get(parts.scheme.partition("+")[0])
+    if parts.hostname and port:
+        socket.create_connection((parts.hostname, port), timeout=IMPATIENCE).close()
+
+
+def artifacts_beside(uri: str, experiment: str) -> str | None:
+    """Where the files of a new experiment go: beside the database, which MLflow would put into the cwd."""
+    path = _sqlite_path(uri)
+    if path is None or path.parent == Path.cwd():
+        return None
+    return (path.parent / "mlruns" / re.sub(r"[^\w-]", "_", experiment)).as_uri()
+
+
+def open_experiment(client: Any, uri: str, name: str) -> str:
+    """The id of the experiment with this name; made where it does not exist."""
+    found = client.get_experiment_by_name(name)
+    if found is not None:
+        return str(found.experiment_id)
+    return str(client.create_experiment(name, artifact_location=artifacts_beside(uri, name)))
+
+
+def is_in_reach(tracking_uri: str | None) -> bool:
+    """Whether a store is named, here or in the environment, or lies in this folder. Nothing heavy is imported."""
+    return bool(tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")) or Path(DEFAULT_STORE).exists()
+
+
+def brief(error: Exception, uri: str) -> str:
+    """The first line of an error, with no secret in it."""
+    line = next(iter(str(error).splitlines()), type(error).__name__)
+    return redact(line, url_secrets(uri)).rstrip(".")[:200].strip()
+
+
+def pages(search: Any, *args: Any, **kwargs: Any) -> Iterator[Any]:
+    """All results of a search, page by page.
+
+    Args:
+        search: A method of MLflow's client that takes a ``page_token``.
+        *args: Its arguments.
+        **kwargs: Its settings.
+    """
+    token = None
+    while True:
+        page = search(*args, **kwargs, page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return

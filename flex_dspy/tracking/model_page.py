@@ -1,0 +1,123 @@
+"""The files of a version's page in MLflow.
+
+``library.json`` is the version itself. Beside it: its entries to read, what changed since its parent, the learning
+curve up to it, and what happened on each example. All but the first are bounded, so that a page opens as fast at
+10,000 entries as at 10.
+"""
+
+from __future__ import annotations
+
+import csv
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from flex_dspy.core.secrets import error_text, withhold
+from flex_dspy.libraries.diffing import diff
+from flex_dspy.libraries.library import ExperienceLibrary
+from flex_dspy.tracking.plots import CurvePoint, learning_curve
+from flex_dspy.tracking.registry import LIBRARY_FILE
+from flex_dspy.tracking.version import Version
+
+logger = logging.getLogger(__name__)
+
+LIBRARY_PAGE, DIFF_PAGE, EXAMPLES_TABLE, CURVE = "library.html", "diff.html", "examples.csv", "learning_curve.png"
+MOST_ENTRIES = 100  # of the library that its page shows
+MOST_CHANGES = 25  # of each kind that the page of the difference shows
+MOST_POINTS = 50  # of the learning curve
+MOST_ROWS = 5_000
+MOST_CHARACTERS = 500  # of one cell
+
+
+def write_page(
+    folder: Path, version: Version, parent: ExperienceLibrary | None, curve: Sequence[CurvePoint], title: str
+) -> None:
+    """Write the files of a version's page into a folder.
+
+    Only the library's own file is needed: another that cannot be made is said, and left out.
+
+    Args:
+        folder: An empty folder.
+        version: The version.
+        parent: What it was made from; None where there is nothing to compare it with.
+        curve: The versions up to this one that were measured.
+        title: What was learned, by which model.
+    """
+    (folder / LIBRARY_FILE).write_text(version.library.to_json(), encoding="utf-8")
+    _attempt(_write_library, folder / LIBRARY_PAGE, version.library, title)
+    if parent is not None:
+        _attempt(_write_diff, folder / DIFF_PAGE, parent, version.library)
+    if any(each.examples for each in curve):
+        _attempt(_draw, folder / CURVE, curve, title)
+    if version.records:
+        _attempt(_write_examples, folder / EXAMPLES_TABLE, version)
+
+
+def _attempt(write: Callable[..., None], path: Path, *args: Any) -> None:
+    try:
+        write(path, *args)
+    except Exception as error:  # a picture is not worth the version
+        path.unlink(missing_ok=True)
+        logger.warning("a version's page in MLflow has no %s: %s", path.name, error_text(error))
+
+
+def _write_library(path: Path, library: ExperienceLibrary, title: str) -> None:
+    from flex_dspy.display.libraries import library_html
+
+    path.write_text(library_html(library, title=title, limit=MOST_ENTRIES), encoding="utf-8")
+
+
+def _write_diff(path: Path, parent: ExperienceLibrary, library: ExperienceLibrary) -> None:
+    from flex_dspy.display.libraries import diff_html
+
+    page = diff_html(diff(parent, library), limit=MOST_CHANGES)
+    path.write_text(f'<!doctype html>\n<meta charset="utf-8">\n{page}', encoding="utf-8")
+
+
+def _draw(path: Path, curve: Sequence[CurvePoint], title: str) -> None:
+    every = -(-len(curve) // MOST_POINTS)
+    learning_curve([*curve[:-1:every], curve[-1]], path, title=title)
+
+
+def _write_examples(path: Path, version: Version) -> None:
+    rows = list(rows_of(version.records[:MOST_ROWS]))
+    with path.open("w", encoding="utf-8", newline="") as file:
+        table = csv.DictWriter(file, fieldnames=list(dict.fromkeys(name for row in rows for name in row)))
+        table.writeheader()
+        table.writerows(rows)
+
+
+def rows_of(records: Sequence[Any]) -> Iterator[dict[str, str | float]]:
+    """Records as rows of a table: short cells, and nothing that looks like a key.
+
+    Args:
+        records: Records of an evaluation.
+
+    Yields:
+        A row a record: example, sample, score, reference, the outputs that answer, problem, the other outputs, what the
+        verdict said, how many entries were shown, seconds, tokens and money, and a column a further measure.
+    """
+    for record in records:
+        answers = {name: _cell(value) for name, value in record.outputs.items() if name in record.labels}
+        others = {name: _cell(value) for name, value in record.outputs.items() if name not in answers}
+        yield {
+            "example": record.example_id,
+            "sample": record.sample,
+            "score": record.score,
+            "reference": _cell(record.reference),
+            **{f"output: {name}": value for name, value in answers.items()},
+            "problem": _cell(record.problem),
+            **{f"output: {name}": value for name, value in others.items()},
+            "feedback": _cell(record.error or record.feedback),
+            "entries shown": len(record.shown),
+            "seconds": round(record.seconds, 3),
+            "tokens": record.tokens,
+            "usd": record.usd,
+            **{name: float(value) for name, value in record.measures.items()},
+        }
+
+
+def _cell(value: Any) -> str:
+    text = " ".join(withhold(str(value)).split())
+    return text if len(text) <= MOST_CHARACTERS else text[: MOST_CHARACTERS - 3] + "..."

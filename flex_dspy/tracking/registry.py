@@ -1,0 +1,220 @@
+"""Libraries by name: a file, a folder of files, or ``NAME@best`` or ``NAME/3`` in the MLflow registry."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flex_dspy.core.errors import ConfigurationError, LibraryError
+from flex_dspy.core.secrets import redact_url
+from flex_dspy.libraries.library import ExperienceLibrary
+from flex_dspy.libraries.library_file import load
+from flex_dspy.libraries.merging import merge
+from flex_dspy.libraries.paths import journal_of
+from flex_dspy.libraries.reading import LibraryReader
+from flex_dspy.tracking.mlflow_store import brief, check_sqlite, connect, resolve_uri
+
+LIBRARY_FILE = "library.json"
+_REFERENCE = re.compile(r"(?:models:/)?(?P<name>\w[\w .-]*)(?:@(?P<alias>[\w-]+)|/(?P<number>\d+))")
+
+
+def is_reference(text: str) -> bool:
+    """Whether a text has the form of a registered library, ``NAME@alias`` or ``NAME/version``.
+
+    The form is also that of some paths (``exps/1``), so ask first whether such a file exists.
+    """
+    return _REFERENCE.fullmatch(text) is not None
+
+
+def registered_name(text: str) -> str:
+    """The name alone in a reference such as ``NAME@alias``; any other text as it is."""
+    match = _REFERENCE.fullmatch(text)
+    return match["name"] if match else text
+
+
+def read_library(name: str | Path, tracking_uri: str | None = None) -> ExperienceLibrary:
+    """The library that a name stands for.
+
+    Args:
+        name: A file of this project, with the commits in its journal, or of the FLEX release, whose overlong entries
+            are split; a folder, which is its ``library.json`` or else the merge of its ``*.json`` files, backups
+            left out; or ``NAME@alias`` or ``NAME/version`` in MLflow.
+        tracking_uri: The tracking store; None for MLflow's own choice.
+
+    Raises:
+        ConfigurationError: If there is no such library in MLflow, or files of one folder are of different tasks.
+        LibraryError: If a file is not there, or cannot be used.
+    """
+    path = Path(name)
+    if path.is_dir():
+        return _read_folder(path)
+    if not path.exists() and not journal_of(path).exists() and is_reference(str(name)):
+        return load_library(str(name), tracking_uri)
+    return _read_file(path)
+
+
+def _read_file(path: Path) -> ExperienceLibrary:
+    return LibraryReader(path).library if journal_of(path).exists() else load(path, split=True)
+
+
+def _read_folder(folder: Path) -> ExperienceLibrary:
+    own = folder / f"library{_SUFFIX}"
+    if own.exists() or journal_of(own).exists():
+        return _read_file(own)
+    paths = sorted(path for path in folder.glob(f"*{_SUFFIX}") if not path.name.endswith(f".bak{_SUFFIX}"))
+    if not paths:
+        raise LibraryError(folder, "the folder", f"has no {_SUFFIX} file", "Name a library file, or a folder of them")
+    return merge(*map(_read_file, paths), names=[path.stem for path in paths]).library
+
+
+_SUFFIX = ".json"
+
+
+@dataclass(frozen=True, slots=True)
+class RegisteredVersion:
+    """A version in the MLflow registry.
+
+    Attributes:
+        number: Its number.
+        aliases: What it is called beside that, such as ``best``.
+        description: One line on it.
+        tags: What it is (``hash``, ``parent``, ``task``, ``step``) and how well it does (``accuracy``).
+    """
+
+    number: int
+    aliases: tuple[str, ...]
+    description: str
+    tags: Mapping[str, str]
+
+
+def registered_versions(name: str, tracking_uri: str | None = None) -> list[RegisteredVersion]:
+    """The versions of a registered library, oldest first.
+
+    Args:
+        name: The registered name, such as ``flex-uspto50k``.
+        tracking_uri: The tracking store; None for MLflow's own choice.
+
+    Raises:
+        ConfigurationError: If there is no such store or name; the message says what there is.
+    """
+    uri = resolve_uri(tracking_uri)
+    try:
+        check_sqlite(uri, must_exist=True)
+        client = connect(uri)
+        found = client.search_model_versions(f"name = '{name}'")
+        if not found:
+            raise ConfigurationError(f"There is no {name} in {redact_url(uri)}. {_what_there_is(client, name)}")
+        aliases = client.get_registered_model(name).aliases
+    except ConfigurationError:
+        raise
+    except Exception as error:  # Each kind of store fails with errors of its own driver.
+        raise ConfigurationError(f"MLflow cannot list {name} in {redact_url(uri)}: {brief(error, uri)}.") from error
+    by_number = sorted(found, key=lambda version: int(version.version))
+    return [
+        RegisteredVersion(
+            number=int(version.version),
+            aliases=tuple(sorted(alias for alias, number in aliases.items() if int(number) == int(version.version))),
+            description=version.description or "",
+            tags=dict(version.tags),
+        )
+        for version in by_number
+    ]
+
+
+def load_library(reference: str, tracking_uri: str | None = None, dst: str | Path | None = None) -> ExperienceLibrary:
+    """Load a library from the MLflow registry.
+
+    Args:
+        reference: ``NAME@alias``, such as ``chemist@best``, or ``NAME/version``, such as ``chemist/3``.
+        tracking_uri: The tracking store; None for MLflow's own choice.
+        dst: Where the library file is kept as well; None for nowhere.
+
+    Returns:
+        The library, equal to the one that was logged.
+
+    Raises:
+        ConfigurationError: If there is no such store, name, alias or version; the message says what there is.
+        LibraryError: If the file in the registry is damaged.
+    """
+    match = _REFERENCE.fullmatch(reference)
+    if match is None:
+        raise ConfigurationError(f"{reference!r} is no registered library. Write NAME@alias or NAME/version.")
+    uri = resolve_uri(tracking_uri)
+    try:
+        check_sqlite(uri, must_exist=True)
+        text = _download(connect(uri), uri, match)
+    except ConfigurationError:
+        raise
+    except Exception as error:  # Each kind of store fails with errors of its own driver.
+        raise ConfigurationError(
+            f"MLflow cannot read {reference} from {redact_url(uri)}: {brief(error, uri)}. "
+            "Start its server, or correct MLFLOW_TRACKING_URI."
+        ) from error
+    library = ExperienceLibrary.from_json(text, reference)
+    if dst is not None:
+        library.save(dst)
+    return library
+
+
+def model_id_of(client: Any, uri: str, reference: str) -> str | None:
+    """The id of the logged model that ``NAME@alias`` or ``NAME/version`` names; None for another kind of reference.
+
+    Raises:
+        ConfigurationError: If there is no such name, alias or version.
+    """
+    match = _REFERENCE.fullmatch(reference)
+    return _find_version(client, uri, match).tags.get("model_id") if match else None
+
+
+def _download(client: Any, uri: str, match: re.Match[str]) -> bytes:
+    """The bytes of the registered library file."""
+    from mlflow.artifacts import download_artifacts
+    from mlflow.exceptions import MlflowException
+
+    version = _find_version(client, uri, match)
+    # Not "models:/NAME/1": MLflow looks that up in the process's own store, which need not be this one.
+    source = client.get_model_version_download_uri(version.name, version.version)
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            path = download_artifacts(f"{source}/{LIBRARY_FILE}", dst_path=folder, tracking_uri=uri)
+        except (MlflowException, OSError) as error:
+            raise ConfigurationError(
+                f"{match[0]} has no {LIBRARY_FILE} at {redact_url(source)}: it is no library, or its files are gone."
+            ) from error
+        return Path(path).read_bytes()
+
+
+def _find_version(client: Any, uri: str, match: re.Match[str]) -> Any:
+    from mlflow.exceptions import MlflowException
+
+    name, alias, number = match["name"], match["alias"], match["number"]
+    try:
+        if alias:
+            return client.get_model_version_by_alias(name, alias)
+        return client.get_model_version(name, number)
+    except MlflowException as error:
+        if error.error_code not in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
+            raise
+        known = _what_there_is(client, name)
+        raise ConfigurationError(f"There is no {match[0]} in {redact_url(uri)}. {known}") from error
+
+
+_NOTHING = "Nothing is registered yet: learn with tracking first."
+
+
+def _what_there_is(client: Any, name: str) -> str:
+    """What a user who asked for something missing under ``name`` could ask for instead."""
+    names = [model.name for model in client.search_registered_models(max_results=100)]
+    if name not in names:
+        listed = difflib.get_close_matches(name, names, 20, 0.0)  # the likeliest first
+        more = f" and {len(names) - len(listed)} more" if len(names) > len(listed) else ""
+        return f"Registered: {', '.join(listed)}{more}." if names else _NOTHING
+    aliases = [f"{name}@{alias}" for alias in sorted(client.get_registered_model(name).aliases)]
+    newest = client.search_model_versions(f"name = '{name}'", max_results=1, order_by=["version_number DESC"])
+    numbers = [f"{name}/1 to {name}/{newest[0].version}"] if newest else []
+    return f"There are: {', '.join(aliases + numbers) or 'no versions'}."

@@ -1,0 +1,58 @@
+"""Instructions of a role, replaced by a user's own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import dspy
+
+from flex_dspy.core.errors import ConfigurationError
+from flex_dspy.programs.actor import Actor
+from flex_dspy.programs.strategies import FINISH
+from flex_dspy.signatures.actor import experience_guide
+
+
+def instruct(program: dspy.Module, text: str, predictor: str | None = None) -> None:
+    """Replace the instructions of a program's predictors.
+
+    What a program adds by itself stays: an actor's guide to experience, and of ``dspy.ReAct`` how its tools are
+    called. Fields and their descriptions are not touched.
+
+    Args:
+        program: A role, or any other program; changed in place.
+        text: The new instructions.
+        predictor: Name of the one predictor they are for (``golden``, ``warning``, ``mixed`` or ``study`` of a
+            critic; ``react`` or ``extract`` of an actor that calls tools), or its path in the program; None is all.
+
+    Raises:
+        ConfigurationError: If the text is empty, or there is no such predictor.
+    """
+    text = text.strip()
+    if not text:
+        raise ConfigurationError("instructions must not be empty")
+    named = program.named_predictors()
+    chosen = [p for name, p in named if predictor is None or f".{predictor}." in f".{name}."]
+    if not chosen:
+        known = ", ".join(name for name, _ in named) or "none"
+        raise ConfigurationError(f"there is no predictor {predictor!r} to instruct; predictors are {known}")
+    written = {id(p): text for p in chosen}
+    written |= dict(_guided(program, text))
+    written |= dict(_with_tools(program, written))
+    for each in chosen:
+        each.signature = each.signature.with_instructions(written[id(each)])
+
+
+def _guided(program: dspy.Module, text: str) -> Iterator[tuple[int, str]]:
+    """The text with the guide to experience, for the predictors of actors."""
+    for _, actor in program.named_sub_modules(Actor):
+        for each in actor.predictors():
+            yield id(each), text + experience_guide(actor.experience)
+
+
+def _with_tools(program: dspy.Module, written: dict[int, str]) -> Iterator[tuple[int, str]]:
+    """The text with what ``dspy.ReAct`` says about its tools, for the predictors that call them."""
+    for _, module in program.named_sub_modules(dspy.ReAct):
+        if id(module.react) in written:
+            signature = module.signature.with_instructions(written[id(module.react)])
+            tools = [tool for name, tool in module.tools.items() if name != FINISH]
+            yield id(module.react), dspy.ReAct(signature, tools).react.signature.instructions

@@ -1,0 +1,143 @@
+"""From a finished rollout to an edit of the library: the critic's lesson, the updater's decision.
+
+Lessons are written many at once, each against the snapshot that its rollout saw. They are settled one by one, in order,
+against the newest library: what was written meanwhile may teach the same.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import dspy
+
+from flex_dspy.core.running import call, known_to
+from flex_dspy.core.trajectory import Trajectory
+from flex_dspy.libraries.experience import Edit, Experience, Insert, Merge, Precedent
+from flex_dspy.libraries.library import ExperienceLibrary
+from flex_dspy.models.spending import Ledger
+from flex_dspy.programs.critic import Critic
+from flex_dspy.programs.task_description import describe_task
+from flex_dspy.programs.updater import Updater
+from flex_dspy.search.indexes import words_of
+from flex_dspy.search.retrieval import nearest_lessons
+
+NEAREST = 5  # entries that the updater compares a lesson with
+NEAR_DUPLICATE = 0.6  # share of common words from which two lessons are compared by the updater
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A lesson with the updater's edit, made against the snapshot that the example saw."""
+
+    lesson: Experience
+    edit: Edit
+
+
+class LessonWriter:
+    """Turns rollouts into edits.
+
+    Args:
+        critic: Distils.
+        updater: Decides.
+        ledger: What their tokens are charged to.
+        program: The program that makes the attempts: critic and updater are told what its task is.
+    """
+
+    def __init__(self, critic: Critic, updater: Updater, ledger: Ledger, program: dspy.Module) -> None:
+        self.critic = critic
+        self.updater = updater
+        self.ledger = ledger
+        self.program = program
+        self.steps = [name for name, _ in program.named_predictors()]
+
+    async def propose(
+        self,
+        precedent: Precedent,
+        trajectory: Trajectory | None,
+        library: ExperienceLibrary,
+        shown: Sequence[str] = (),
+    ) -> Proposal:
+        """A lesson, and what should become of it.
+
+        Args:
+            precedent: The example.
+            trajectory: The rollout; None to study the reference answer alone.
+            library: The snapshot that it is compared with.
+            shown: Ids of the entries that the actor had in its prompt.
+        """
+        entries = [library[entry_id] for entry_id in dict.fromkeys(shown) if entry_id in library]
+        with self.ledger.role("critic"):
+            told = known_to(self.critic, task=describe_task(self.program), shown=entries, steps=self.steps)
+            distilled = await call(self.critic, precedent=precedent, trajectory=trajectory, **told)
+        lesson: Experience = distilled.experience
+        named: str = distilled.get("corrects") or ""
+        corrects = named if named in library else ""
+        nearest = nearest_lessons(library, lesson, NEAREST)
+        if corrects:  # whatever else is near, this one must be seen
+            nearest = [library[corrects], *(entry for entry in nearest if entry.id != corrects)][:NEAREST]
+        return Proposal(lesson, await self._decide(lesson, nearest, corrects))
+
+    async def _decide(self, lesson: Experience, nearest: Sequence[Experience], corrects: str = "") -> Edit:
+        with self.ledger.role("updater"):
+            told = known_to(self.updater, task=describe_task(self.program), corrects=corrects)
+            edit: Edit = (await call(self.updater, lesson=lesson, nearest=nearest, **told)).edit
+        return edit
+
+    async def settle(
+        self, proposals: Sequence[Proposal], newest: ExperienceLibrary, seen: ExperienceLibrary
+    ) -> tuple[Edit, ...]:
+        """One example's proposals as edits of the newest library.
+
+        Args:
+            proposals: What was proposed, in order.
+            newest: The library that is edited.
+            seen: The snapshot that the proposals were made against.
+        """
+        fresh = _written_since(newest, seen)
+        edits: list[Edit] = []
+        for proposal in proposals:
+            edit = await self._settled(proposal, fresh)
+            edits.append(edit)
+            if isinstance(edit, Insert):  # the next rollout of the same example may teach the same
+                fresh.append(edit.experience)
+        return tuple(edits)
+
+    async def _settled(self, proposal: Proposal, fresh: Sequence[Experience]) -> Edit:
+        """The proposed edit, unless an entry written meanwhile teaches the same: then the updater is asked again."""
+        rivals = [entry for entry in fresh if _alike(entry, proposal.lesson)]
+        if not rivals or not isinstance(proposal.edit, Insert):
+            return proposal.edit
+        if _says_all(rivals[0], proposal.lesson):  # commits wait for each other, so each question here costs all
+            return Merge(rivals[0].id, proposal.lesson, reason="the entry says the same, word for word")
+        return await self._decide(proposal.lesson, rivals[:NEAREST])
+
+
+def _written_since(newest: ExperienceLibrary, seen: ExperienceLibrary) -> list[Experience]:
+    """Entries written or rewritten after a snapshot: at most a window's worth, however large the library."""
+    if newest.log is not seen.log:  # another process made a checkpoint, and the library was read anew
+        return [entry for entry in newest if entry.updated_at > seen.seen]
+    changes = newest.log.changes[seen.tip : newest.tip]
+    ids = dict.fromkeys(change.entry_id for change in changes if change.rewritten is not None)
+    return [newest[entry_id] for entry_id in ids if entry_id in newest]
+
+
+def _says_all(entry: Experience, lesson: Experience) -> bool:
+    """Whether an entry holds every rule of a lesson, word for word."""
+    return bool(lesson.rules) and {rule.text for rule in lesson.rules} <= {rule.text for rule in entry.rules}
+
+
+def _alike(entry: Experience, lesson: Experience) -> bool:
+    """Whether two lessons may be the same: a rule word for word, or most words in common."""
+    if (entry.zone, entry.step) != (lesson.zone, lesson.step):
+        return False
+    if {rule.text for rule in entry.rules} & {rule.text for rule in lesson.rules}:
+        return True
+    ours, theirs = _words(entry.text()), _words(lesson.text())
+    return len(ours & theirs) >= NEAR_DUPLICATE * len(ours | theirs)
+
+
+@functools.lru_cache(maxsize=4096)
+def _words(text: str) -> frozenset[str]:
+    return frozenset(words_of(text))

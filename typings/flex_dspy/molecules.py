@@ -1,1 +1,0 @@
-../../flex_dspy/molecules.py

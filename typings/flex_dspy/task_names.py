@@ -1,1 +1,0 @@
-../../flex_dspy/task_names.py
