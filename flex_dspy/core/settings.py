@@ -1,0 +1,124 @@
+"""Settings as frozen models: one place for the names, defaults, checks and help texts of a part of the project.
+
+A settings model feeds Python, the command line, configuration files and MLflow's parameters. A function takes either
+the model or its fields by name::
+
+    @accepts(LearningSettings)
+    def __init__(self, metric, *, settings=None, **options):
+        self.settings = LearningSettings.resolve(settings, options)
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import typing
+from collections.abc import Callable, Mapping
+from typing import Any, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails, PydanticUndefined
+
+from flex_dspy.core.errors import ConfigurationError
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+# What a bound says, by pydantic's name of the error and of the bound.
+_BOUNDS = {
+    "greater_than_equal": ("ge", "must be at least"),
+    "greater_than": ("gt", "must be greater than"),
+    "less_than_equal": ("le", "must be at most"),
+    "less_than": ("lt", "must be less than"),
+}
+
+
+class Settings(BaseModel):
+    """Base of all settings: immutable, and strict about names."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True)
+
+    def __init__(self, **values: Any) -> None:
+        """Check the values.
+
+        Raises:
+            ConfigurationError: If a name is unknown or a value cannot be used; it names each of them.
+        """
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise ConfigurationError("; ".join(_message(detail, type(self)) for detail in error.errors())) from None
+
+    @classmethod
+    def resolve(cls, settings: Self | None, options: Mapping[str, Any]) -> Self:
+        """The settings with some fields changed by name.
+
+        Args:
+            settings: The settings to start from; None starts from the defaults.
+            options: Fields to change.
+
+        Raises:
+            ConfigurationError: If a name is unknown or a value cannot be used.
+        """
+        return cls(**options) if settings is None else settings.changed(**options)
+
+    def changed(self, **options: Any) -> Self:
+        """A copy with some fields changed and all of them checked.
+
+        Raises:
+            ConfigurationError: If a name is unknown or a value cannot be used.
+        """
+        kept = {name: getattr(self, name) for name in type(self).model_fields}
+        return type(self)(**{**kept, **options}) if options else self
+
+
+def accepts(settings: type[Settings]) -> Callable[[Function], Function]:
+    """Decorator: shows the fields of the settings in the signature of a function that takes them as ``**options``.
+
+    Only ``inspect.signature``, ``help`` and completion in a notebook read it; the function itself is unchanged.
+
+    Args:
+        settings: The model of which the function takes the fields.
+    """
+
+    def decorate(function: Function) -> Function:
+        typing.cast("Any", function).__signature__ = _signature(function, settings)
+        return function
+
+    return decorate
+
+
+def _signature(function: Callable[..., Any], settings: type[Settings]) -> inspect.Signature:
+    own = inspect.signature(function)
+    named = [parameter for parameter in own.parameters.values() if parameter.kind is not parameter.VAR_KEYWORD]
+    fields = [
+        inspect.Parameter(
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=inspect.Parameter.empty if field.default is PydanticUndefined else field.default,
+            annotation=field.annotation,
+        )
+        for name, field in settings.model_fields.items()
+    ]
+    return own.replace(parameters=[*named, *fields])
+
+
+def _message(detail: ErrorDetails, settings: type[Settings]) -> str:
+    """One error of pydantic as one clause."""
+    name = ".".join(str(part) for part in detail["loc"])
+    if detail["type"] == "extra_forbidden":
+        return f"there is no setting {name!r}; there are {', '.join(sorted(settings.model_fields))}"
+    if detail["type"] == "value_error":  # a check of ours: its text says all
+        return str(detail["ctx"]["error"])
+    got = detail["input"]
+    if (bound := _BOUNDS.get(detail["type"])) is not None:
+        return f"{name} {bound[1]} {detail['ctx'][bound[0]]:g}, got {got}"
+    if detail["type"] == "literal_error":
+        return f"{name} must be {detail['ctx']['expected']}, got {got!r}"
+    said = detail["msg"].removeprefix("Input ")
+    return f"{name} {said}, got {got!r}"
+
+
+@functools.cache
+def descriptions(settings: type[Settings]) -> Mapping[str, str]:
+    """The help text of each field."""
+    return {name: field.description or "" for name, field in settings.model_fields.items()}
