@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from flex_dspy.core.examples import value_text
+from flex_dspy.core.representations import Representable
 from flex_dspy.libraries.experience import Zone
 from flex_dspy.signatures.lessons import RELIED_ON
 
@@ -47,7 +48,7 @@ class Round:
 
 
 @dataclass(frozen=True, slots=True)
-class Trajectory:
+class Trajectory(Representable):
     """One finished rollout.
 
     Attributes:
@@ -81,11 +82,6 @@ class Trajectory:
     def text(self) -> str:
         """All rounds."""
         return "\n".join(round_.text(number) for number, round_ in enumerate(self.rounds, start=1))
-
-    def _repr_html_(self) -> str:
-        from flex_dspy.display.results import trajectory_cell
-
-        return trajectory_cell(self)
 
 
 @dataclass(frozen=True, slots=True)

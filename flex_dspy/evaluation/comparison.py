@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import dspy
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from flex_dspy.core import representations
 from flex_dspy.core.errors import DataError
 from flex_dspy.core.scoring import Metric
 from flex_dspy.evaluation.differences import Change, Difference, Samples, Side, adjusted, difference, seconds
@@ -38,7 +39,7 @@ __all__ = ["Change", "Comparison", "Difference", "Side", "compare"]
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class Comparison(representations.Representable):
     """Evaluations of the same examples, side by side; each is set beside the first.
 
     Attributes:
@@ -225,14 +226,7 @@ class Comparison:
 
     def to_pandas(self) -> pd.DataFrame:
         """One row an example. See ``flex_dspy.display.comparisons.comparison_frame``."""
-        from flex_dspy.display.comparisons import comparison_frame
-
-        return comparison_frame(self)
-
-    def _repr_html_(self) -> str:
-        from flex_dspy.display.comparisons import comparison_cell
-
-        return comparison_cell(self)
+        return representations.frame(self)
 
 
 _JSON: TypeAdapter[Comparison] = TypeAdapter(Comparison)

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from tqdm.auto import tqdm
 
+from flex_dspy.core import representations
 from flex_dspy.core.errors import BudgetError, ConfigurationError, ModelError
 from flex_dspy.core.examples import example_id, problem_of
 from flex_dspy.core.running import call, lean, raise_if_systemic, run_sync
@@ -55,7 +56,7 @@ SOLVED = 1.0  # the score from which a sample counts as right for pass@k
 
 
 @dataclass(frozen=True, slots=True)
-class Evaluation:
+class Evaluation(representations.Representable):
     """A program's records on a set of examples, in the order of the examples; all samples of one together.
 
     Raises:
@@ -118,14 +119,7 @@ class Evaluation:
 
     def to_pandas(self) -> pd.DataFrame:
         """One row a record. See ``flex_dspy.display.frames.evaluation_frame``."""
-        from flex_dspy.display.frames import evaluation_frame
-
-        return evaluation_frame(self)
-
-    def _repr_html_(self) -> str:
-        from flex_dspy.display.results import evaluation_cell
-
-        return evaluation_cell(self)
+        return representations.frame(self)
 
     def _scores(self) -> npt.NDArray[np.float64]:
         """Shape ``(examples, samples)``."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from flex_dspy.core import representations
 from flex_dspy.core.terminal import shown
 from flex_dspy.libraries.experience import Experience, Rule
 from flex_dspy.libraries.library import ExperienceLibrary
@@ -65,7 +66,7 @@ class EntryChange:
 
 
 @dataclass(frozen=True, slots=True)
-class LibraryDiff:
+class LibraryDiff(representations.Representable):
     """The difference of two libraries; each list oldest entry first.
 
     Attributes:
@@ -120,14 +121,7 @@ class LibraryDiff:
 
     def to_pandas(self) -> pd.DataFrame:
         """One row an entry that differs. See ``flex_dspy.display.frames.diff_frame``."""
-        from flex_dspy.display.frames import diff_frame
-
-        return diff_frame(self)
-
-    def _repr_html_(self) -> str:
-        from flex_dspy.display.libraries import diff_cell
-
-        return diff_cell(self)
+        return representations.frame(self)
 
     def _summary(self) -> str:
         gathered = sum(change.precedents_gathered for change in self.changed)

@@ -25,6 +25,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field, TypeAdapter
 
+from flex_dspy.core.representations import Representable
+
 # A misspelt key in a file edited by hand must be an error, not a silently missing value.
 _CLOSED = ConfigDict(extra="forbid")
 
@@ -98,7 +100,7 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
-class Experience:
+class Experience(Representable):
     """One lesson with its provenance and its record of use.
 
     Attributes:
@@ -173,11 +175,6 @@ class Experience:
         """The same lesson with its texts cut to the caps."""
         rules = tuple(rule.capped() for rule in self.rules[:MAX_RULES])
         return replace(self, method=self.method[:MAX_METHOD], rules=rules, trajectory=self.trajectory[:MAX_TRAJECTORY])
-
-    def _repr_html_(self) -> str:
-        from flex_dspy.display.entries import entry_cell
-
-        return entry_cell(self)
 
 
 @dataclass(frozen=True, slots=True)

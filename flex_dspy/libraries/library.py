@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from rpds import HashTrieMap
 
+from flex_dspy.core import representations
 from flex_dspy.libraries.by_hand import ByHand
 from flex_dspy.libraries.experience import (
     EXPERIENCES_JSON,
@@ -84,7 +85,7 @@ class ChangeLog:
         return log
 
 
-class ExperienceLibrary(ByHand):
+class ExperienceLibrary(ByHand, representations.Representable):
     """An immutable set of experiences.
 
     Args:
@@ -299,14 +300,7 @@ class ExperienceLibrary(ByHand):
 
     def to_pandas(self) -> pd.DataFrame:
         """One row an entry. See ``flex_dspy.display.frames.library_frame``."""
-        from flex_dspy.display.frames import library_frame
-
-        return library_frame(self)
-
-    def _repr_html_(self) -> str:
-        from flex_dspy.display.libraries import library_cell
-
-        return library_cell(self)
+        return representations.frame(self)
 
     def search(self, query: str, k: int = 5, **settings: Any) -> Hits:
         """The entries that fit a query, best first, with the reasons.

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from flex_dspy.core.representations import Representable
 from flex_dspy.libraries.experience import Experience, Precedent, Zone
 
 OPEN = "<experiences>"
@@ -25,7 +26,7 @@ INDENT = "\n    "  # between the lines of a text
 
 
 @dataclass(frozen=True, slots=True)
-class Hit:
+class Hit(Representable):
     """An entry that was retrieved, and why.
 
     Attributes:
@@ -56,22 +57,12 @@ class Hit:
         own = "; its case of this very problem is left out" if self.own else ""
         return f"{found}; {self.experience.zone} x {self.weight:g}; score {self.score:.4f}{own}"
 
-    def _repr_html_(self) -> str:
-        from flex_dspy.display.entries import hit_cell
 
-        return hit_cell(self)
-
-
-class Hits(list[Hit]):
+class Hits(Representable, list[Hit]):
     """What was retrieved, best first; in a notebook each with its reasons and its solved cases."""
 
     def __repr__(self) -> str:
         return "\n".join(f"{hit.experience.id}: {hit.why()}" for hit in self) or "nothing was found"
-
-    def _repr_html_(self) -> str:
-        from flex_dspy.display.entries import hits_cell
-
-        return hits_cell(self)
 
 
 _LOWER = string.ascii_lowercase.encode()

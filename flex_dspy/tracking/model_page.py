@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from flex_dspy.core import representations
 from flex_dspy.core.secrets import error_text, withhold
 from flex_dspy.libraries.diffing import diff
 from flex_dspy.libraries.library import ExperienceLibrary
@@ -63,15 +64,11 @@ def _attempt(write: Callable[..., None], path: Path, *args: Any) -> None:
 
 
 def _write_library(path: Path, library: ExperienceLibrary, title: str) -> None:
-    from flex_dspy.display.libraries import library_html
-
-    path.write_text(library_html(library, title=title, limit=MOST_ENTRIES), encoding="utf-8")
+    path.write_text(representations.page(library, title=title, limit=MOST_ENTRIES), encoding="utf-8")
 
 
 def _write_diff(path: Path, parent: ExperienceLibrary, library: ExperienceLibrary) -> None:
-    from flex_dspy.display.libraries import diff_html
-
-    page = diff_html(diff(parent, library), limit=MOST_CHANGES)
+    page = representations.page(diff(parent, library), limit=MOST_CHANGES)
     path.write_text(f'<!doctype html>\n<meta charset="utf-8">\n{page}', encoding="utf-8")
 
 

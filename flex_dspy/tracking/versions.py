@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from flex_dspy.core import representations
 from flex_dspy.core.errors import LibraryError, LibraryFormatError
 from flex_dspy.core.lines import read_lines
 from flex_dspy.core.side_records import SideRecord
@@ -87,7 +88,7 @@ class VersionRecord:
         return f"{line}, held out {self.metrics[HELD_OUT]:.3f}" if HELD_OUT in self.metrics else line
 
 
-class Versions(list[VersionRecord]):
+class Versions(representations.Representable, list[VersionRecord]):
     """Versions in order; in a notebook a table, a row each."""
 
     def __repr__(self) -> str:
@@ -95,14 +96,7 @@ class Versions(list[VersionRecord]):
 
     def to_pandas(self) -> pd.DataFrame:
         """One row a version. See ``flex_dspy.display.frames.versions_frame``."""
-        from flex_dspy.display.frames import versions_frame
-
-        return versions_frame(self)
-
-    def _repr_html_(self) -> str:
-        from flex_dspy.display.libraries import versions_cell
-
-        return versions_cell(self)
+        return representations.frame(self)
 
 
 class VersionLog:

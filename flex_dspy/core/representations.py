@@ -1,0 +1,94 @@
+"""Registry of representations: packages above register how an object looks, so that the object never imports them.
+
+A package names a module under the entry point group ``flex_dspy.representations``. The module is imported when the
+first representation is asked for, and registers a function for each kind and type::
+
+    register("html", ExperienceLibrary, library_cell)
+
+A subclass is represented as its base, unless it has a registration of its own.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any, Literal
+
+from flex_dspy.core.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Kind = Literal["html", "page", "frame"]
+GROUP = "flex_dspy.representations"
+
+_REGISTRY: dict[tuple[Kind, type], Callable[..., Any]] = {}
+
+
+def register(kind: Kind, type_: type, represent: Callable[..., Any]) -> None:
+    """Register a representation of a type; it replaces an earlier one.
+
+    Args:
+        kind: ``"html"`` for a notebook's cell, ``"page"`` for a document of its own, ``"frame"`` for a pandas frame.
+        type_: The type of the object.
+        represent: Takes the object, and for a page also ``title`` and ``limit``; returns HTML or the frame.
+    """
+    _REGISTRY[kind, type_] = represent
+
+
+def html(value: object) -> str:
+    """An object as HTML for a notebook's cell.
+
+    Raises:
+        ConfigurationError: If no package registered one for its type.
+    """
+    return str(_find("html", type(value))(value))
+
+
+def page(value: object, *, title: str = "", limit: int = 100) -> str:
+    """An object as an HTML document of its own.
+
+    Args:
+        value: The object.
+        title: The document's title; by default the object's own.
+        limit: Most entries, or examples, of each kind.
+
+    Raises:
+        ConfigurationError: If no package registered one for its type.
+    """
+    return str(_find("page", type(value))(value, title=title, limit=limit))
+
+
+def frame(value: object) -> pd.DataFrame:
+    """An object as a pandas frame.
+
+    Raises:
+        ConfigurationError: If no package registered one for its type.
+    """
+    return _find("frame", type(value))(value)
+
+
+class Representable:
+    """Base of objects that a notebook shows as HTML."""
+
+    __slots__ = ()
+
+    def _repr_html_(self) -> str:
+        return html(self)
+
+
+def _find(kind: Kind, type_: type) -> Callable[..., Any]:
+    _load_registrations()
+    for base in type_.__mro__:
+        if (represent := _REGISTRY.get((kind, base))) is not None:
+            return represent
+    raise ConfigurationError(
+        f"no package registers {kind!r} for {type_.__name__}; if flex-dspy was updated in place, install it again"
+    )
+
+
+@functools.cache
+def _load_registrations() -> None:
+    for point in entry_points(group=GROUP):
+        point.load()
