@@ -26,8 +26,7 @@ from flex_dspy.evaluation.outcomes import Outcome
 from flex_dspy.libraries.conflicts import normal_words
 from flex_dspy.libraries.experience import Commit, Edit, Experience, Merge, Remove
 from flex_dspy.libraries.library import ExperienceLibrary
-from flex_dspy.libraries.memory_store import MemoryStore
-from flex_dspy.libraries.store import LibraryStore
+from flex_dspy.libraries.store import Store
 from flex_dspy.search.indexes import LexicalIndex, RuleIndex, index_of
 
 Why = Literal["value", "stale", "redundant"]
@@ -87,7 +86,7 @@ class Plan:
 
 
 def prune(
-    library: ExperienceLibrary | LibraryStore | MemoryStore,
+    library: ExperienceLibrary | Store,
     estimates: Mapping[str, Estimate] | None = None,
     *,
     min_value: float = 0.0,
@@ -142,7 +141,7 @@ def prune(
     return plan if dry_run else carry_out(plan, library)
 
 
-def carry_out(plan: Plan, library: ExperienceLibrary | LibraryStore | MemoryStore) -> Plan:
+def carry_out(plan: Plan, library: ExperienceLibrary | Store) -> Plan:
     """Do what was planned. What others changed in the store meanwhile stays: an entry that is gone is passed over.
 
     Args:

@@ -8,8 +8,7 @@ import dspy
 
 from flex_dspy.libraries.followed import FollowedLibrary
 from flex_dspy.libraries.library import ExperienceLibrary
-from flex_dspy.libraries.memory_store import MemoryStore
-from flex_dspy.libraries.store import LibraryStore
+from flex_dspy.libraries.store import Store
 from flex_dspy.models.rollouts import copied
 from flex_dspy.programs.equip import equip
 from flex_dspy.search.retrieval import retrievers
@@ -23,7 +22,7 @@ class NewestSnapshot:
         follow: Whether it is the newest at any time, or the one of the last ``refreshed``.
     """
 
-    def __init__(self, store: LibraryStore | MemoryStore, follow: bool) -> None:
+    def __init__(self, store: Store, follow: bool) -> None:
         self._store = store
         self._fixed = None if follow else store.library
 

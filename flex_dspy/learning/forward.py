@@ -43,9 +43,9 @@ from flex_dspy.learning.streak import Streak
 from flex_dspy.libraries.experience import Commit, Edit, Precedent, Tally
 from flex_dspy.libraries.failures import Failure, FailureLog
 from flex_dspy.libraries.library import ExperienceLibrary
-from flex_dspy.libraries.memory_store import MemoryStore, store_of
+from flex_dspy.libraries.memory_store import open_store
 from flex_dspy.libraries.paths import beside, mode_beside
-from flex_dspy.libraries.store import LibraryStore
+from flex_dspy.libraries.store import Store
 from flex_dspy.models.lm import is_offline, is_outage
 from flex_dspy.models.spending import Ledger
 from flex_dspy.programs.critic import Critic
@@ -156,7 +156,7 @@ class ForwardLearning(Teleprompter):
         concurrency: int = 16,
         window: int = 32,
         checkpoint_every: int | None = None,
-        library: LibraryStore | ExperienceLibrary | str | Path | None = None,
+        library: Store | ExperienceLibrary | str | Path | None = None,
         tracker: Tracker | None = None,
         study: bool = False,
         reference: bool = True,
@@ -316,7 +316,7 @@ class _Run:
         learned_from = trainset if settings.reference else [_without_labels(example) for example in trainset]
         self.order = list(_order(learned_from, settings.epochs, settings.seed))
         self.stops = stops(len(self.order), settings.checkpoint_every)
-        self.store = store_of(settings.library, retrievers(student)[0].library)
+        self.store = open_store(settings.library, retrievers(student)[0].library)
         self.valset = valset if settings.allow_overlap else _unseen(valset, trainset, self.store.library, settings.key)
         self.id = settings.run_id(actor, trainset)
         self.log = VersionLog(self.store.path, self.id)
@@ -325,7 +325,7 @@ class _Run:
         self.again = f"{self.id} again"  # commits of examples that failed at first: a run of their own
         self.failures = FailureLog(self.store.path, self.id)
         self.failures.reconcile(self.done, _step_of(runs.get(self.again, 0), len(self.order)))
-        replayed = _replayed(self.store)
+        replayed = self.store.replay()
         self.snapshots = {library.runs.get(self.id, 0): library for library in replayed}
         complete = (library for library in replayed if library.runs.get(self.id, 0) == len(self.order))
         self.complete = next(complete, None)  # the library after the last example, if that was reached before
@@ -707,13 +707,6 @@ def stops(total: int, every: int | None) -> list[int]:
     first = total if total <= 50 else min(50, total // 4)  # few examples are too few for a version on the way
     spread = np.geomspace(first, total, DEFAULT_VERSIONS)
     return sorted({0, *(round(float(value)) for value in spread), total})
-
-
-def _replayed(store: LibraryStore | MemoryStore) -> tuple[ExperienceLibrary, ...]:
-    """The snapshots since the last checkpoint; a store knows only those from before it was opened."""
-    if isinstance(store, MemoryStore) or (store.replayed and store.replayed[-1] is store.library):
-        return store.replayed
-    return LibraryStore(store.path).replayed
 
 
 async def _cancel(tasks: Collection[asyncio.Task[Any]]) -> None:

@@ -49,10 +49,10 @@ from flex_dspy.learning.online_writer import OnlineWriter, Pace
 from flex_dspy.libraries.failures import Failure
 from flex_dspy.libraries.known_ids import digest
 from flex_dspy.libraries.library import ExperienceLibrary
-from flex_dspy.libraries.memory_store import store_of
+from flex_dspy.libraries.memory_store import open_store
 from flex_dspy.libraries.observed import ObservationJournal, claim
 from flex_dspy.libraries.paths import PRIVATE
-from flex_dspy.libraries.store import LibraryStore
+from flex_dspy.libraries.store import Store
 from flex_dspy.models.spending import Ledger
 from flex_dspy.programs.critic import Critic
 from flex_dspy.programs.lesson_writer import LessonWriter
@@ -106,7 +106,7 @@ class OnlineLearner:
         self,
         program: dspy.Module,
         *,
-        library: LibraryStore | ExperienceLibrary | str | Path | None = None,
+        library: Store | ExperienceLibrary | str | Path | None = None,
         critic: Critic | None = None,
         updater: Updater | None = None,
         verifier: Verifier | None = None,
@@ -125,7 +125,7 @@ class OnlineLearner:
         own = retrievers(program)
         self.ledger = ledger or Ledger()
         self.tracker = tracker
-        self._store = store_of(library, own[0].library if own else ExperienceLibrary(), PRIVATE)
+        self._store = open_store(library, own[0].library if own else ExperienceLibrary(), PRIVATE)
         self._newest = NewestSnapshot(self._store, follow)
         self.program = following(program, self._newest, exclude_self)
         self._lessons = LessonWriter(critic or Critic(), updater or Updater(), self.ledger, self.program)
@@ -239,7 +239,7 @@ class OnlineLearner:
         Raises:
             LibraryError: If its file cannot be used.
         """
-        library = self._store.refresh() if isinstance(self._store, LibraryStore) else self._store.library
+        library = self._store.refresh()
         self._newest.refreshed(library)
         return library
 

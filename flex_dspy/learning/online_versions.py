@@ -5,8 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 
-from flex_dspy.libraries.memory_store import MemoryStore
-from flex_dspy.libraries.store import LibraryStore
+from flex_dspy.libraries.store import Store
 from flex_dspy.models.spending import Ledger
 from flex_dspy.tracking.tracker import Tracker, Version
 from flex_dspy.tracking.versions import VersionLog, Versions
@@ -27,9 +26,7 @@ class OnlineVersions:
         writing: Held for each change of the store.
     """
 
-    def __init__(
-        self, store: LibraryStore | MemoryStore, run: str, last: int, tracker: Tracker | None, ledger: Ledger
-    ) -> None:
+    def __init__(self, store: Store, run: str, last: int, tracker: Tracker | None, ledger: Ledger) -> None:
         self._log = VersionLog(store.path, run)
         self.records: Versions = self._log.records
         self.writing = threading.Lock()

@@ -27,9 +27,8 @@ from flex_dspy.learning.observing import judged, precedent_of, tally_of
 from flex_dspy.libraries.experience import Commit, Edit
 from flex_dspy.libraries.failures import Failure
 from flex_dspy.libraries.library import ExperienceLibrary
-from flex_dspy.libraries.memory_store import MemoryStore
 from flex_dspy.libraries.observed import Observation, ObservationJournal
-from flex_dspy.libraries.store import LibraryStore
+from flex_dspy.libraries.store import Store
 from flex_dspy.programs.lesson_writer import LessonWriter
 from flex_dspy.programs.task_description import describe_task
 from flex_dspy.programs.verifier import Verifier
@@ -89,7 +88,7 @@ class OnlineWriter:
     def __init__(
         self,
         journal: ObservationJournal,
-        store: LibraryStore | MemoryStore,
+        store: Store,
         lessons: LessonWriter,
         verifier: Verifier,
         pace: Pace,
@@ -231,7 +230,7 @@ class OnlineWriter:
 
     def _newest(self) -> ExperienceLibrary:
         """The library with the commits of other processes."""
-        return self.store.refresh() if isinstance(self.store, LibraryStore) else self.store.library
+        return self.store.refresh()
 
     def _commit(self, commit: Commit, seen: Observation) -> None:
         with self._writing:

@@ -9,26 +9,35 @@ from flex_dspy.libraries.by_hand import ByHand
 from flex_dspy.libraries.editing import EDITS, check_edits
 from flex_dspy.libraries.experience import Commit, PersonEdit
 from flex_dspy.libraries.library import ExperienceLibrary
-from flex_dspy.libraries.store import LibraryStore
+from flex_dspy.libraries.reading import holds
+from flex_dspy.libraries.store import LibraryStore, Store
 
 
 class MemoryStore(ByHand):
-    """Commits to a library in memory, with the interface of ``flex_dspy.libraries.store.LibraryStore``.
+    """A ``Store`` in memory.
 
     Args:
         library: Where to start.
     """
 
-    path = None
+    path: Path | None = None
 
     def __init__(self, library: ExperienceLibrary) -> None:
         self.library = library
         self.replayed: tuple[ExperienceLibrary, ...] = (library,)
 
+    def refresh(self) -> ExperienceLibrary:
+        """The newest snapshot; no other process can commit here."""
+        return self.library
+
+    def replay(self) -> tuple[ExperienceLibrary, ...]:
+        """The snapshot to start from; none after a checkpoint."""
+        return self.replayed
+
     def commit(self, commits: Sequence[Commit]) -> ExperienceLibrary:
         """Apply commits; those that are already in are skipped."""
         for commit in commits:
-            if not commit.run or commit.step > self.library.runs.get(commit.run, -1):
+            if not holds(self.library, commit):
                 self.library = self.library.apply(commit)
         return self.library
 
@@ -51,20 +60,20 @@ class MemoryStore(ByHand):
         return self.library
 
 
-def store_of(
-    library: LibraryStore | ExperienceLibrary | str | Path | None, own: ExperienceLibrary, mode: int | None = None
-) -> LibraryStore | MemoryStore:
-    """Where to learn.
+def open_store(
+    library: Store | ExperienceLibrary | str | Path | None, own: ExperienceLibrary, mode: int | None = None
+) -> Store:
+    """Open the store to learn into.
 
     Args:
         library: A store, or the path of its file, or a snapshot to start from in memory.
-        own: What a program has: where to start, unless told otherwise.
+        own: The program's library: None starts from it, and a new file takes its task.
         mode: Permissions of a library that is not there yet; None follows the umask.
     """
     if isinstance(library, str | Path):
         return LibraryStore(library, task=own.task, mode=mode)
-    if isinstance(library, LibraryStore):
-        if mode is not None:
-            library.start_with(mode)
-        return library
-    return MemoryStore(own if library is None else library)
+    if library is None or isinstance(library, ExperienceLibrary):
+        return MemoryStore(own if library is None else library)
+    if mode is not None and isinstance(library, LibraryStore):
+        library.start_with(mode)
+    return library

@@ -1,4 +1,4 @@
-"""The durable library: one JSON file, a journal beside it while learning, and a lock that processes share.
+"""The store that a library is learned into, and its durable form: a JSON file, a journal and a lock of processes.
 
     <name>.json            the snapshot of the last checkpoint
     <name>.journal.jsonl   a header that names the snapshot it continues, then a line for each commit since
@@ -29,6 +29,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Protocol
 
 from pydantic import ValidationError
 from pydantic_core import PydanticSerializationError
@@ -48,6 +49,43 @@ from flex_dspy.libraries.reading import LibraryReader, holds
 
 _PREFIX = 200  # more than a line has before its commit
 _UNREAD = (-1, -1, -1)  # the identity of no file
+
+
+class Store(Protocol):
+    """A place that commits to a library are made in: a file (``LibraryStore``) or memory (``MemoryStore``).
+
+    One thread commits at a time. What ``commit`` returned is as safe as the store can make it.
+    """
+
+    @property
+    def path(self) -> Path | None:
+        """The library file; None where the library is in memory alone."""
+
+    @property
+    def library(self) -> ExperienceLibrary:
+        """The newest snapshot that this process knows."""
+
+    @property
+    def replayed(self) -> tuple[ExperienceLibrary, ...]:
+        """The snapshots that opening went through; empty after the first checkpoint."""
+
+    def refresh(self) -> ExperienceLibrary:
+        """The newest snapshot, with the commits of other processes."""
+
+    def replay(self) -> tuple[ExperienceLibrary, ...]:
+        """The snapshots since the last checkpoint: that of the checkpoint, then the library after each commit."""
+
+    def commit(self, commits: Sequence[Commit]) -> ExperienceLibrary:
+        """Apply commits to the newest snapshot and return the library after them.
+
+        A commit of a named run is skipped if the library has passed its step, so that it can be made again.
+        """
+
+    def edit(self, edits: Sequence[PersonEdit]) -> ExperienceLibrary:
+        """Make a person's edits as one commit of a run of their own."""
+
+    def checkpoint(self, parent: str | None = None) -> ExperienceLibrary:
+        """Write the newest snapshot whole, as a version of ``parent`` if one is given."""
 
 
 class LibraryStore(LibraryReader, ByHand):
@@ -109,6 +147,11 @@ class LibraryStore(LibraryReader, ByHand):
         with self._locked():
             self._catch_up()
             return self._library
+
+    def replay(self) -> tuple[ExperienceLibrary, ...]:
+        """The snapshots since the last checkpoint, read again from the journal where this process added to it."""
+        is_whole = bool(self.replayed) and self.replayed[-1] is self.library
+        return self.replayed if is_whole else LibraryStore(self.path).replayed
 
     def commit(self, commits: Sequence[Commit]) -> ExperienceLibrary:
         """Apply commits on top of the newest library, durably: they are on the disk when this returns.
