@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from flex_dspy.learning.online import OnlineLearner
     from flex_dspy.libraries.diffing import diff
     from flex_dspy.libraries.experience import Experience, Precedent, Rule
-    from flex_dspy.libraries.followed import FollowedLibrary
     from flex_dspy.libraries.library import ExperienceLibrary
     from flex_dspy.libraries.merging import merge
     from flex_dspy.libraries.store import LibraryStore
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from flex_dspy.search.retrieval import ExperienceRetriever, pinned, retrievers
     from flex_dspy.studies import Snapshots, ablation, inheritance, measure_scaling, scaling
     from flex_dspy.tasks.task import Task, get_task, register
+    from flex_dspy.tracking.followed import FollowedLibrary
     from flex_dspy.tracking.registry import load_library
     from flex_dspy.tracking.tracker import MLflowTracker
 
@@ -80,7 +80,7 @@ __all__ = [
 # Importing dspy takes seconds, and `flex-dspy --help` must not: names are imported when they are first used.
 _HOME = {
     "libraries.diffing": ("diff",),
-    "libraries.followed": ("FollowedLibrary",),
+    "tracking.followed": ("FollowedLibrary",),
     "evaluation.comparison": ("Comparison", "compare"),
     "evaluation.evaluate": ("Evaluation", "evaluate"),
     "libraries.experience": ("Experience", "Precedent", "Rule"),

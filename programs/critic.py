@@ -12,8 +12,9 @@ from flex_dspy.core.shortening import shorter_attempts
 from flex_dspy.core.text import sound
 from flex_dspy.core.trajectory import Trajectory
 from flex_dspy.libraries.experience import Experience, Precedent, Rule, Zone
+from flex_dspy.libraries.hits import Hit
 from flex_dspy.programs.predict import RolePredict
-from flex_dspy.search.rendering import Hit, render
+from flex_dspy.search.rendering import render
 from flex_dspy.signatures.critic import (
     DistilFailure,
     DistilRecovery,

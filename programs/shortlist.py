@@ -11,8 +11,9 @@ from dspy.utils.exceptions import DSPyError
 
 from flex_dspy.core.errors import ConfigurationError
 from flex_dspy.core.running import overflows, unreadable
+from flex_dspy.libraries.hits import Hit
 from flex_dspy.programs.predict import RolePredict
-from flex_dspy.search.rendering import Hit, Level, render
+from flex_dspy.search.rendering import Level, render
 from flex_dspy.search.retrieval import ExperienceRetriever
 from flex_dspy.signatures.retriever import ChooseLessons
 

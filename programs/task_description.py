@@ -14,7 +14,7 @@ import dspy
 from dspy.adapters.utils import get_field_description_string
 
 from flex_dspy.core.shortening import elided
-from flex_dspy.search.rendering import tokens
+from flex_dspy.core.tokens import tokens
 from flex_dspy.signatures.actor import CANDIDATES, without_experience_guide
 from flex_dspy.signatures.lessons import EARLIER_ATTEMPTS, LESSONS, RELIED_ON, without
 

@@ -11,9 +11,11 @@ from dspy.utils.exceptions import DSPyError
 
 from flex_dspy.core.running import aask_shortening, ask_shortening, unreadable
 from flex_dspy.core.text import sound
+from flex_dspy.core.tokens import tokens
 from flex_dspy.libraries.experience import Discard, Edit, Experience, Insert, Merge, Revision, Rule
+from flex_dspy.libraries.hits import Hit
 from flex_dspy.programs.predict import RolePredict
-from flex_dspy.search.rendering import Hit, render, tokens
+from flex_dspy.search.rendering import render
 from flex_dspy.signatures.lessons import without
 from flex_dspy.signatures.updater import Decision, MergeLesson
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from flex_dspy.libraries.experience import Experience, Zone
+from flex_dspy.libraries.hits import Hit
 from flex_dspy.libraries.library import ExperienceLibrary
-from flex_dspy.search.rendering import Hit
 
 WIDTH = 110
 PRECEDENTS = 3  # of an entry in a list; one entry alone shows all

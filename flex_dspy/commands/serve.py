@@ -10,7 +10,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from flex_dspy.core.errors import ConfigurationError
-from flex_dspy.libraries.followed import FollowedLibrary
+from flex_dspy.tracking.followed import FollowedLibrary
 
 if TYPE_CHECKING:
     from mcp.server.mcpserver import MCPServer

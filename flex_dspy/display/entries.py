@@ -9,7 +9,7 @@ from markupsafe import Markup
 from flex_dspy.display import html
 from flex_dspy.display.molecules import case, found_in
 from flex_dspy.libraries.experience import MAX_EXAMPLES, MAX_RULES, Experience, Precedent, Rule
-from flex_dspy.search.rendering import Hit
+from flex_dspy.libraries.hits import Hit
 
 DRAWN = 2  # drawings of a rule or an instance: of a solved case there is one, which is the largest
 SHOWN = 8  # solved cases that are named

@@ -13,8 +13,8 @@ from flex_dspy.evaluation.comparison import Comparison
 from flex_dspy.evaluation.evaluate import Evaluation
 from flex_dspy.libraries.diffing import LibraryDiff
 from flex_dspy.libraries.experience import Experience
+from flex_dspy.libraries.hits import Hit, Hits
 from flex_dspy.libraries.library import ExperienceLibrary
-from flex_dspy.search.rendering import Hit, Hits
 from flex_dspy.tracking.versions import Versions
 
 register("html", Experience, entry_cell)

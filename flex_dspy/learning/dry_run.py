@@ -1,7 +1,7 @@
 """What a run would cost, before it is paid for: no model is asked.
 
 Prompts are written as they would be sent, for a sample of the examples, and counted by
-``flex_dspy.search.rendering.tokens``, which counts rather too many. What models would write is assumed. The low end:
+``flex_dspy.core.tokens.tokens``, which counts rather too many. What models would write is assumed. The low end:
 every example is solved at the first attempt, and no experience is shown. The high end: every round and rollout is
 used, the experiences fill their budget, and every lesson is decided on twice. Answers from a cache, retries and
 unreadable answers are in neither.
@@ -16,9 +16,9 @@ from typing import Any
 import dspy
 
 from flex_dspy.core.examples import problem_of, reference_of
+from flex_dspy.core.tokens import tokens
 from flex_dspy.learning.forward import ForwardLearning, stops
 from flex_dspy.models.spending import Ledger, Usage, columns
-from flex_dspy.search.rendering import tokens
 from flex_dspy.search.retrieval import retrievers
 
 SAMPLE = 20  # examples whose prompts are written

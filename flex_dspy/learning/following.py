@@ -6,7 +6,7 @@ from typing import Any
 
 import dspy
 
-from flex_dspy.libraries.followed import FollowedLibrary
+from flex_dspy.libraries.followed import FollowedFile
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.store import Store
 from flex_dspy.models.rollouts import copied
@@ -40,7 +40,7 @@ class NewestSnapshot:
     # In another process there is no learner: what is left to follow there is the file.
     def __reduce__(self) -> tuple[Any, ...]:
         if self._fixed is None and self._store.path is not None:
-            return FollowedLibrary, (self._store.path,)
+            return FollowedFile, (self._store.path,)
         return self.snapshot().__reduce__()
 
 

@@ -1,4 +1,4 @@
-"""A library that follows its source: whoever asks gets the newest snapshot, without a restart.
+"""A library that follows its files: a reader gets the newest snapshot, without a restart.
 
 While a learner keeps a journal beside the file, only the commits that are new are read, and the indexes that were
 built go on with them. Following takes no lock and writes nothing: leave to read the files is enough. A link is followed
@@ -12,7 +12,7 @@ Example:
     >>> path = Path(mkdtemp()) / "dice.json"
     >>> store = LibraryStore(path, task="dice")
     >>> _ = store.checkpoint()
-    >>> followed = FollowedLibrary(path, every=0)
+    >>> followed = FollowedFile(path, every=0)
     >>> len(followed.snapshot())
     0
     >>> _ = store.commit([Commit("run-1", 1, (Insert(Experience("golden", "Count the complement.")),))])
@@ -26,56 +26,52 @@ import threading
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from flex_dspy.core.errors import LibraryError
 from flex_dspy.libraries.library import ExperienceLibrary
+from flex_dspy.libraries.locations import LIBRARY_FILE, read_path
 from flex_dspy.libraries.paths import journal_of, library_path
 from flex_dspy.libraries.reading import LibraryReader
-from flex_dspy.tracking import registry
 
-_Stamp = tuple[Any, ...]
+Stamp = tuple[Any, ...]
 
 
-class FollowedLibrary:
-    """The newest snapshot of a library that others may change. Any number of threads may ask.
+class FollowedFile:
+    """The newest snapshot of a library file or folder that others may change. Any number of threads may ask.
 
     A deep copy is the same object: a program that is copied goes on with the one follower.
 
     Args:
-        source: What ``flex_dspy.tracking.registry.read_library`` takes: a file, a folder, or a name in MLflow.
-        every: Seconds between two looks at the source; 0 looks each time. A look at files takes microseconds, one at
-            MLflow a query. A name with a version number never changes, and is looked at once.
-        tracking_uri: The tracking store of a library in MLflow; None for MLflow's own choice.
+        source: A library file, or a folder: its ``library.json``, or the merge of its files.
+        every: Seconds between two looks at the source; 0 looks each time. A look takes microseconds.
     """
 
-    def __init__(self, source: str | Path, every: float = 1.0, tracking_uri: str | None = None) -> None:
+    def __init__(self, source: str | Path, every: float = 1.0) -> None:
         self.source = source
         self.every = every
-        self.tracking_uri = tracking_uri
         self._guard = threading.Lock()
         self._library: ExperienceLibrary | None = None
         self._reader: LibraryReader | None = None
         self._path = Path.cwd() / source  # the process may go to another folder
-        self._stamp: _Stamp = ()
+        self._stamp: Stamp = ()
         self._looked_at = 0.0
 
     def __repr__(self) -> str:
-        return f"FollowedLibrary({str(self.source)!r}, every={self.every:g})"
+        return f"{type(self).__name__}({str(self.source)!r}, every={self.every:g})"
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> FollowedLibrary:
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        source = self.source if self._is_registered() else self._path
-        return FollowedLibrary, (source, self.every, self.tracking_uri)
+        return type(self), (self._path, self.every)
 
     def snapshot(self) -> ExperienceLibrary:
         """The library as it is now, or was at the last look; the same object as long as nothing changed.
 
         Raises:
             LibraryError: If a file is gone or cannot be used; the next call looks again.
-            ConfigurationError: If MLflow has no such library, or files of one folder are of different tasks.
+            ConfigurationError: If files of one folder are of different tasks.
         """
         with self._guard:
             now = time.monotonic()
@@ -92,35 +88,19 @@ class FollowedLibrary:
         self._stamp = stamp
         return library
 
-    def _look(self) -> _Stamp:
+    def _look(self) -> Stamp:
         """What changes whenever the source does."""
-        if self._is_registered():
-            return self._registered_number()
         path = self._path
         if not path.is_dir():
             return _stamp([path, journal_of(path)])
         return _stamp(sorted([*path.glob("*.json"), *path.glob("*.journal.jsonl")]))
 
-    def _is_registered(self) -> bool:
-        there = self._path.exists() or journal_of(self._path).exists()
-        return not there and registry.is_reference(str(self.source))
-
-    def _registered_number(self) -> _Stamp:
-        """The number of the version that an alias is of; a number stands for itself."""
-        name, _, alias = str(self.source).partition("@")
-        if not alias:
-            return (name,)
-        versions = registry.registered_versions(registry.registered_name(str(self.source)), self.tracking_uri)
-        return tuple(version.number for version in versions if alias in version.aliases)
-
     def _read(self) -> ExperienceLibrary:
-        if self._is_registered():
-            return registry.read_library(self.source, self.tracking_uri)
         path = self._path
-        file = path / registry.LIBRARY_FILE if path.is_dir() else path
+        file = path / LIBRARY_FILE if path.is_dir() else path
         if not journal_of(file).exists():
             self._reader = None
-            return registry.read_library(path)
+            return read_path(path)
         if self._reader is not None and self._reader.path == library_path(file):
             try:
                 return self._reader.refresh()
@@ -130,7 +110,7 @@ class FollowedLibrary:
         return self._reader.library
 
 
-def _stamp(paths: Iterable[Path]) -> _Stamp:
+def _stamp(paths: Iterable[Path]) -> Stamp:
     found: list[tuple[Any, ...]] = []
     for path in paths:
         try:

@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from flex_dspy.libraries.diffing import LibraryDiff
-    from flex_dspy.search.rendering import Hits
+    from flex_dspy.libraries.hits import Hits
 
 FORMAT = "flex-dspy/1"
 # Entries that are serialised at once for the hash: one text of a large library would take as much memory as it does.
@@ -310,10 +311,9 @@ class ExperienceLibrary(ByHand, representations.Representable):
             k: Most entries.
             **settings: Those of ``ExperienceRetriever``.
         """
-        from flex_dspy.search.rendering import Hits
-        from flex_dspy.search.retrieval import ExperienceRetriever
-
-        return Hits(ExperienceRetriever(self, **settings).hits(query, k))
+        [point] = entry_points(group="flex_dspy.library", name="search")  # ``flex_dspy.search`` lies above this package
+        hits: Hits = point.load()(self, query, k, **settings)
+        return hits
 
     def export(self, path: str | Path) -> None:
         """Write the library in the FLEX release's format "2.0"; ``save`` writes its own."""

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from flex_dspy.core.tokens import tokens
 from flex_dspy.libraries.experience import Experience
 from flex_dspy.libraries.library import ExperienceLibrary
-from flex_dspy.search.rendering import tokens
 
 
 def statistics(library: ExperienceLibrary, most: int = 5) -> dict[str, Any]:

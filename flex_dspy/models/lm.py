@@ -35,11 +35,11 @@ from tenacity.retry import retry_if_exception
 
 from flex_dspy.core.errors import ConfigurationError
 from flex_dspy.core.secrets import redact_error, redact_url, url_secrets
+from flex_dspy.core.tokens import tokens
 from flex_dspy.models.dspy_internals import is_cached
 from flex_dspy.models.limits import Limits, Turn
 from flex_dspy.models.providers import address_of, check_name, is_native, key_variables
 from flex_dspy.models.spending import within_budget
-from flex_dspy.search.rendering import tokens
 
 logger = logging.getLogger(__name__)
 

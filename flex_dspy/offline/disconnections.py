@@ -23,8 +23,9 @@ import dspy
 from dspy import lm15
 from pydantic import TypeAdapter
 
+from flex_dspy.libraries.hits import Hit
 from flex_dspy.search.recall import Asked, asked
-from flex_dspy.search.rendering import Hit, render
+from flex_dspy.search.rendering import render
 from flex_dspy.search.retrieval import ExperienceRetriever
 
 if TYPE_CHECKING:

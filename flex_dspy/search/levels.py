@@ -15,7 +15,9 @@ from dataclasses import dataclass, field
 import dspy
 
 from flex_dspy.core.errors import ConfigurationError
-from flex_dspy.search.rendering import CLOSE, NONE, OPEN, Hit, Level, headline, render, tokens
+from flex_dspy.core.tokens import tokens
+from flex_dspy.libraries.hits import Hit
+from flex_dspy.search.rendering import CLOSE, NONE, OPEN, Level, headline, render
 from flex_dspy.search.retrieval import ExperienceRetriever, record
 
 CALLS = 12

@@ -10,78 +10,19 @@ from __future__ import annotations
 
 import functools
 import re
-import string
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from flex_dspy.core.representations import Representable
-from flex_dspy.libraries.experience import Experience, Precedent, Zone
+from flex_dspy.core.tokens import tokens
+from flex_dspy.libraries.experience import Experience, Zone
+from flex_dspy.libraries.hits import Hit
 
 OPEN = "<experiences>"
 CLOSE = "</experiences>"
 NONE = "(no experience yet)"
 INDENT = "\n    "  # between the lines of a text
-
-
-@dataclass(frozen=True, slots=True)
-class Hit(Representable):
-    """An entry that was retrieved, and why.
-
-    Attributes:
-        experience: The entry.
-        score: Its fused score.
-        precedents: Its solved cases that fit the query, each with its similarity in [0, 1], best first.
-        ranks: Its rank in each view that found it, from 1.
-        own: The query's own example is among the entry's precedents: what shows its solution is left out.
-        scores: The score that each of these views gave it: a similarity (structural), a cosine (dense), or BM25.
-        weight: The factor of its zone in the fused score.
-    """
-
-    experience: Experience
-    score: float
-    precedents: tuple[tuple[Precedent, float], ...] = ()
-    ranks: dict[str, int] = field(default_factory=dict)
-    own: bool = False
-    scores: dict[str, float] = field(default_factory=dict)
-    weight: float = 1.0
-
-    def why(self) -> str:
-        """Why it was retrieved, on one line: its rank and score in each view, its zone's weight, its fused score."""
-        views = [
-            f"{view} rank {rank}" + (f" ({self.scores[view]:.3f})" if view in self.scores else "")
-            for view, rank in self.ranks.items()
-        ]
-        found = ", ".join(views) or "by no view"
-        own = "; its case of this very problem is left out" if self.own else ""
-        return f"{found}; {self.experience.zone} x {self.weight:g}; score {self.score:.4f}{own}"
-
-
-class Hits(Representable, list[Hit]):
-    """What was retrieved, best first; in a notebook each with its reasons and its solved cases."""
-
-    def __repr__(self) -> str:
-        return "\n".join(f"{hit.experience.id}: {hit.why()}" for hit in self) or "nothing was found"
-
-
-_LOWER = string.ascii_lowercase.encode()
-_BEYOND_ASCII = bytes(range(128, 256))
-
-
-def tokens(text: str) -> int:
-    """A cautious estimate of the number of tokens in a text.
-
-    A capital, a digit, a mark and a line's end are a token each; three lower-case letters are one, and so are two
-    bytes of what is not ASCII. SMILES has 1.5 characters a token, LaTeX 1.9, English prose 4: no one number of
-    characters fits. Against the tokenizers of GPT-4 and of Claude 2 this gives 1.1 times the tokens of SMILES, 1.2
-    of LaTeX, 1.5 of prose and of code, 1.4 of Chinese.
-    """
-    data = text.encode("utf-8", "replace")
-    rest = data.translate(None, _LOWER)
-    marks = rest.translate(None, b" " + _BEYOND_ASCII)
-    beyond = 0 if text.isascii() else len(rest) - len(rest.translate(None, _BEYOND_ASCII))
-    return len(marks) - (len(rest) - len(data)) // 3 + (beyond + 1) // 2
 
 
 Level = Literal["method", "rules", "precedents", "trajectory"]

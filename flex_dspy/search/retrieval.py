@@ -15,12 +15,14 @@ from typing import Any, Protocol
 import dspy
 
 from flex_dspy.core.errors import ConfigurationError
+from flex_dspy.core.tokens import tokens
 from flex_dspy.libraries.experience import ZONES, Experience, Precedent, Zone
+from flex_dspy.libraries.hits import Hit, Hits
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.search.dense import DenseIndex, Vectors
 from flex_dspy.search.indexes import LexicalIndex, Match, ProblemIndex, RuleIndex, StructuralIndex, index_of
 from flex_dspy.search.ranking import RRF, ZONE_WEIGHTS, choose, fuse, until_enough
-from flex_dspy.search.rendering import LEVELS, NONE, Hit, Hits, Level, arrange, block, render, tokens
+from flex_dspy.search.rendering import LEVELS, NONE, Level, arrange, block, render
 from flex_dspy.search.retrieval_settings import ALWAYS_SAVED, DEFAULTS, View, checked
 
 __all__ = [
@@ -96,7 +98,7 @@ def pinned(
 
 
 class Followed(Protocol):
-    """A library that others change, such as ``flex_dspy.libraries.followed.FollowedLibrary``."""
+    """A library that others change, such as ``flex_dspy.FollowedLibrary``."""
 
     def snapshot(self) -> ExperienceLibrary:
         """The library as it is now; the same object as long as nothing changed."""
@@ -418,6 +420,11 @@ def _precedents_by_entry(matches: Sequence[Match]) -> dict[str, list[tuple[Prece
         if match.precedent is not None:
             by_entry.setdefault(match.entry_id, []).append((match.precedent, match.score))
     return by_entry
+
+
+def search_library(library: ExperienceLibrary, query: str, k: int = 5, **settings: Any) -> Hits:
+    """The entries that fit a query, best first: ``ExperienceLibrary.search``, which finds this by its entry point."""
+    return Hits(ExperienceRetriever(library, **settings).hits(query, k))
 
 
 def nearest_lessons(library: ExperienceLibrary, lesson: Experience, count: int) -> list[Experience]:

@@ -21,14 +21,17 @@ from typing import Annotated
 from pydantic import Field
 
 from flex_dspy.core.errors import ConfigurationError
+from flex_dspy.core.tokens import tokens
 from flex_dspy.evaluation.outcomes import Outcome, OutcomeLog
 from flex_dspy.libraries.experience import Experience
-from flex_dspy.libraries.followed import FollowedLibrary
+from flex_dspy.libraries.hits import Hit
 from flex_dspy.libraries.library import ExperienceLibrary
-from flex_dspy.search.rendering import CLOSE, OPEN, Hit, Level, arrange, block, headline, render, tokens
+from flex_dspy.libraries.locations import LIBRARY_FILE
+from flex_dspy.search.rendering import CLOSE, OPEN, Level, arrange, block, headline, render
 from flex_dspy.search.retrieval import ExperienceRetriever, View
 from flex_dspy.tasks.task import get_task
-from flex_dspy.tracking.registry import LIBRARY_FILE, is_reference
+from flex_dspy.tracking.followed import FollowedLibrary
+from flex_dspy.tracking.registry import is_reference
 
 MOST_IDS = 50
 # The entries whose solved cases may be shown beside their rules.

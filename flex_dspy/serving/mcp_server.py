@@ -1,7 +1,7 @@
 """An experience library as a server of the Model Context Protocol: over stdio, or over streamable HTTP.
 
 Example:
-    >>> from flex_dspy.libraries.followed import FollowedLibrary
+    >>> from flex_dspy.tracking.followed import FollowedLibrary
     >>> from flex_dspy.serving.library_tools import LibraryTools
     >>> server = mcp_server(LibraryTools(FollowedLibrary("exps/aime.json", every=0)))
     >>> server.name

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from flex_dspy.libraries.library import ExperienceLibrary
+from flex_dspy.libraries.locations import LIBRARY_FILE
 from flex_dspy.tracking.mlflow_store import pages
 from flex_dspy.tracking.plots import CurvePoint
-from flex_dspy.tracking.registry import LIBRARY_FILE
 from flex_dspy.tracking.version import Version, point
 
 

@@ -17,8 +17,8 @@ from flex_dspy.core import representations
 from flex_dspy.core.secrets import error_text, withhold
 from flex_dspy.libraries.diffing import diff
 from flex_dspy.libraries.library import ExperienceLibrary
+from flex_dspy.libraries.locations import LIBRARY_FILE
 from flex_dspy.tracking.plots import CurvePoint, learning_curve
-from flex_dspy.tracking.registry import LIBRARY_FILE
 from flex_dspy.tracking.version import Version
 
 logger = logging.getLogger(__name__)

@@ -10,16 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flex_dspy.core.errors import ConfigurationError, LibraryError
+from flex_dspy.core.errors import ConfigurationError
 from flex_dspy.core.secrets import redact_url
 from flex_dspy.libraries.library import ExperienceLibrary
-from flex_dspy.libraries.library_file import load
-from flex_dspy.libraries.merging import merge
+from flex_dspy.libraries.locations import LIBRARY_FILE, read_path
 from flex_dspy.libraries.paths import journal_of
-from flex_dspy.libraries.reading import LibraryReader
 from flex_dspy.tracking.mlflow_store import brief, check_sqlite, connect, resolve_uri
 
-LIBRARY_FILE = "library.json"
 _REFERENCE = re.compile(r"(?:models:/)?(?P<name>\w[\w .-]*)(?:@(?P<alias>[\w-]+)|/(?P<number>\d+))")
 
 
@@ -51,28 +48,14 @@ def read_library(name: str | Path, tracking_uri: str | None = None) -> Experienc
         LibraryError: If a file is not there, or cannot be used.
     """
     path = Path(name)
-    if path.is_dir():
-        return _read_folder(path)
-    if not path.exists() and not journal_of(path).exists() and is_reference(str(name)):
+    if is_registered(path, str(name)):
         return load_library(str(name), tracking_uri)
-    return _read_file(path)
+    return read_path(path)
 
 
-def _read_file(path: Path) -> ExperienceLibrary:
-    return LibraryReader(path).library if journal_of(path).exists() else load(path, split=True)
-
-
-def _read_folder(folder: Path) -> ExperienceLibrary:
-    own = folder / f"library{_SUFFIX}"
-    if own.exists() or journal_of(own).exists():
-        return _read_file(own)
-    paths = sorted(path for path in folder.glob(f"*{_SUFFIX}") if not path.name.endswith(f".bak{_SUFFIX}"))
-    if not paths:
-        raise LibraryError(folder, "the folder", f"has no {_SUFFIX} file", "Name a library file, or a folder of them")
-    return merge(*map(_read_file, paths), names=[path.stem for path in paths]).library
-
-
-_SUFFIX = ".json"
+def is_registered(path: Path, name: str) -> bool:
+    """Whether a name is of a library in MLflow: it has the form of one, and no file lies at ``path``."""
+    return not (path.exists() or journal_of(path).exists()) and is_reference(name)
 
 
 @dataclass(frozen=True, slots=True)

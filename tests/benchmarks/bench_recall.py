@@ -38,10 +38,10 @@ import numpy as np
 
 from flex_dspy.evaluation.intervals import normal, wilson
 from flex_dspy.libraries.experience import Commit, Experience, Insert
+from flex_dspy.libraries.hits import Hit
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.search.dense import Vectors
 from flex_dspy.search.indexes import words_of
-from flex_dspy.search.rendering import Hit
 from flex_dspy.search.retrieval import ExperienceRetriever, pinned
 
 DEPTHS = (1, 3, 5, 10)

@@ -20,11 +20,13 @@ from typing import Any
 import dspy
 from dspy.utils import DummyLM
 
+from flex_dspy.core.tokens import tokens
 from flex_dspy.libraries.experience import ZONES, Experience, Precedent, Rule
+from flex_dspy.libraries.hits import Hit
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.programs import Actor, Updater
 from flex_dspy.programs.lesson_writer import NEAREST
-from flex_dspy.search.rendering import Hit, render, tokens
+from flex_dspy.search.rendering import render
 from flex_dspy.search.retrieval import ExperienceRetriever, nearest_lessons, pinned
 
 SIZES = (10, 100, 1_000, 10_000)
@@ -96,7 +98,7 @@ def tokenizer() -> tuple[str, Callable[[str], int]]:
     """GPT-4o's tokenizer, of which litellm ships the vocabulary; without it, this project's own estimate."""
     litellm = importlib.util.find_spec("litellm")
     if importlib.util.find_spec("tiktoken") is None or litellm is None or litellm.origin is None:
-        return "flex_dspy.search.rendering.tokens (an estimate on the safe side)", tokens
+        return "flex_dspy.core.tokens (an estimate on the safe side)", tokens
     import tiktoken
 
     os.environ["TIKTOKEN_CACHE_DIR"] = str(Path(litellm.origin).parent / "litellm_core_utils" / "tokenizers")

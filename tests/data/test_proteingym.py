@@ -12,13 +12,13 @@ import pytest
 
 from flex_dspy.core.errors import DataError
 from flex_dspy.core.examples import example_id, problem_of, reference_of
+from flex_dspy.core.tokens import tokens
 from flex_dspy.data import generate_assays, proteingym
 from flex_dspy.data.assays import read_assays
 from flex_dspy.data.proteingym import HUB, load, shares_of
 from flex_dspy.data.reference_formula import reference_weights, weighted_ranks
 from flex_dspy.data.score_columns import family
 from flex_dspy.metrics.formula import parse
-from flex_dspy.search.rendering import tokens
 
 REAL = Path(__file__).parents[2].parent / "shared" / "data" / "proteingym"
 real = pytest.mark.skipif(not REAL.exists(), reason="needs the real assays")

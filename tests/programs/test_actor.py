@@ -7,10 +7,11 @@ import pytest
 from dspy.utils.exceptions import AdapterParseError, ContextWindowExceededError, LMInvalidRequestError
 
 from flex_dspy.core.errors import ConfigurationError
+from flex_dspy.core.tokens import tokens
 from flex_dspy.libraries.experience import Commit, Experience, Insert, Precedent, Rule
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.programs import Actor
-from flex_dspy.search.rendering import CLOSE, NONE, OPEN, tokens
+from flex_dspy.search.rendering import CLOSE, NONE, OPEN
 from flex_dspy.search.retrieval import ExperienceRetriever, pinned
 from tests.llm_server import Fault, LLMServer
 

@@ -5,13 +5,13 @@ from typing import Literal
 import dspy
 import pytest
 
+from flex_dspy.core.tokens import tokens
 from flex_dspy.core.trajectory import Feedback, Round, Trajectory
 from flex_dspy.libraries.experience import Commit, Experience, Insert, Precedent
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.programs import Actor, Critic, RejectionSampling, Updater, Verifier
 from flex_dspy.programs.equip import equip
 from flex_dspy.programs.task_description import TOKEN_LIMIT, describe_task
-from flex_dspy.search.rendering import tokens
 
 
 class NameIntent(dspy.Signature):

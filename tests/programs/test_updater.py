@@ -3,9 +3,9 @@
 import dspy
 import pytest
 
+from flex_dspy.core.tokens import tokens
 from flex_dspy.libraries.experience import Discard, Experience, Insert, Merge, Revision, Rule
 from flex_dspy.programs import Updater
-from flex_dspy.search.rendering import tokens
 from tests.llm_server import Fault, LLMServer
 
 TOO_LONG = Fault(400, "too many words", code="context_length_exceeded")

@@ -4,12 +4,12 @@ import dspy
 import pytest
 
 from flex_dspy.core.scoring import Metric
+from flex_dspy.core.tokens import tokens
 from flex_dspy.learning.dry_run import COMPLETIONS, Estimate, estimate
 from flex_dspy.learning.forward import ForwardLearning
 from flex_dspy.models.prices import Price
 from flex_dspy.models.spending import Ledger, Usage
 from flex_dspy.programs import Actor
-from flex_dspy.search.rendering import tokens
 from flex_dspy.search.retrieval import ExperienceRetriever
 
 BUDGET = 1_000

@@ -24,13 +24,13 @@ from flex_dspy.evaluation.outcomes import OutcomeLog
 from flex_dspy.learning.observing import judged, observation
 from flex_dspy.learning.online import OnlineLearner
 from flex_dspy.libraries.experience import Commit, Experience, Insert, Merge, Precedent, Rule
-from flex_dspy.libraries.followed import FollowedLibrary
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.store import LibraryStore
 from flex_dspy.models.spending import Ledger
 from flex_dspy.programs import Actor, Critic, Updater, Verifier
 from flex_dspy.programs.equip import equip
 from flex_dspy.search.retrieval import ExperienceRetriever, retrievers
+from flex_dspy.tracking.followed import FollowedLibrary
 from tests.llm_server import Fault, LLMServer
 from tests.scripted import FAMILIES, lesson, problems, student
 

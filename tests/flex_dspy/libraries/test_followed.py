@@ -8,10 +8,10 @@ import pytest
 
 from flex_dspy.core.errors import ConfigurationError, LibraryError
 from flex_dspy.libraries.experience import Commit, Experience, Insert
-from flex_dspy.libraries.followed import FollowedLibrary
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.store import LibraryStore
 from flex_dspy.tracking import registry
+from flex_dspy.tracking.followed import FollowedLibrary
 
 
 def library(*methods: str) -> ExperienceLibrary:

@@ -11,12 +11,12 @@ import pytest
 from flex_dspy.core.errors import LibraryError
 from flex_dspy.evaluation.outcomes import OutcomeLog
 from flex_dspy.libraries.experience import Commit, Experience, Insert
-from flex_dspy.libraries.followed import FollowedLibrary
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.observed import Observation, claim
 from flex_dspy.libraries.paths import beside, library_path
 from flex_dspy.libraries.reading import LibraryReader
 from flex_dspy.libraries.store import LibraryStore, journal_of
+from flex_dspy.tracking.followed import FollowedLibrary
 from flex_dspy.tracking.registry import read_library
 from flex_dspy.tracking.versions import VersionLog
 

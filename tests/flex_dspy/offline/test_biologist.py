@@ -7,6 +7,7 @@ from flex_dspy.data import proteingym as data
 from flex_dspy.evaluation.evaluate import evaluate
 from flex_dspy.learning.forward import ForwardLearning
 from flex_dspy.libraries.experience import Experience, Rule
+from flex_dspy.libraries.hits import Hit
 from flex_dspy.metrics.formula import parse
 from flex_dspy.metrics.proteingym import held_out, proteingym
 from flex_dspy.offline import biologist
@@ -14,7 +15,7 @@ from flex_dspy.offline.assay_lessons import weights_in
 from flex_dspy.offline.engine import AsyncOfflineEngine, OfflineEngine
 from flex_dspy.offline.experts import expert_named
 from flex_dspy.programs import Actor
-from flex_dspy.search.rendering import NONE, Hit, render
+from flex_dspy.search.rendering import NONE, render
 from flex_dspy.search.retrieval import ExperienceRetriever
 from flex_dspy.signatures.actor import PredictFitness
 from flex_dspy.tasks.task import OFFLINE_RETRIEVAL

@@ -3,9 +3,10 @@
 import pytest
 
 from flex_dspy.libraries.experience import Experience, Precedent, Rule
+from flex_dspy.libraries.hits import Hit
 from flex_dspy.metrics.molecules import canonical_smiles
 from flex_dspy.offline import chemist
-from flex_dspy.search.rendering import NONE, Hit, render
+from flex_dspy.search.rendering import NONE, render
 
 PRODUCT, REACTANTS = "CC(=O)NCc1ccccc1", "CC(=O)Cl.NCc1ccccc1"
 OTHER, OTHERS_REACTANTS = "CCC(=O)NCc1ccc(F)cc1", "CCC(=O)Cl.NCc1ccc(F)cc1"

@@ -12,13 +12,14 @@ from flex_dspy.core.trajectory import Round, Trajectory
 from flex_dspy.data import aime as aime_data
 from flex_dspy.learning.forward import ForwardLearning
 from flex_dspy.libraries.experience import Commit, Experience, Insert, Precedent, Rule
+from flex_dspy.libraries.hits import Hit
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.metrics.aime import aime
 from flex_dspy.models.lm import EXPERTS, close, language_model
 from flex_dspy.offline import experts, mathematician
 from flex_dspy.offline.engine import AsyncOfflineEngine, OfflineEngine
 from flex_dspy.programs import Actor, Critic, Updater, Verifier
-from flex_dspy.search.rendering import NONE, Hit, render
+from flex_dspy.search.rendering import NONE, render
 from flex_dspy.search.retrieval import ExperienceRetriever
 from flex_dspy.signatures.actor import SolveCompetitionProblem
 

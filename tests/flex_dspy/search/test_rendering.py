@@ -7,21 +7,11 @@ import dspy
 import pytest
 from dspy.adapters.baml_adapter import BAMLAdapter
 
+from flex_dspy.core.tokens import tokens
 from flex_dspy.libraries.experience import Experience, Precedent, Rule
+from flex_dspy.libraries.hits import Hit
 from flex_dspy.models.adapter import ReadingChatAdapter
-from flex_dspy.search.rendering import (
-    CLOSE,
-    LEVELS,
-    NONE,
-    OPEN,
-    Hit,
-    Rendered,
-    arrange,
-    headline,
-    parse,
-    render,
-    tokens,
-)
+from flex_dspy.search.rendering import CLOSE, LEVELS, NONE, OPEN, Rendered, arrange, headline, parse, render
 
 ZONES = ("golden", "warning", "mixed")
 PIECES = [

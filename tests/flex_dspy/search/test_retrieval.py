@@ -8,9 +8,10 @@ import dspy
 import pytest
 
 from flex_dspy.core.errors import ConfigurationError
+from flex_dspy.core.tokens import tokens
 from flex_dspy.libraries.experience import Commit, Experience, Insert, Precedent, Rule
 from flex_dspy.libraries.library import ExperienceLibrary
-from flex_dspy.search.rendering import NONE, parse, tokens
+from flex_dspy.search.rendering import NONE, parse
 from flex_dspy.search.retrieval import RRF, ExperienceRetriever, nearest_lessons, pinned, retrievers
 
 ALCOHOLS = ["CCO", "CCCO", "CCCCO", "CCCCCO", "CCCCCCO", "CC(C)O", "CC(C)CO", "OCCO"]

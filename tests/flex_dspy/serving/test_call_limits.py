@@ -14,12 +14,12 @@ from rdkit import Chem
 from flex_dspy.core.errors import LimitError
 from flex_dspy.evaluation.outcomes import OutcomeLog
 from flex_dspy.libraries.experience import Experience, Precedent
-from flex_dspy.libraries.followed import FollowedLibrary
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.metrics.molecules import MAX_ATOMS, MAX_LENGTH, canonical_smiles, fingerprint
 from flex_dspy.serving.call_limits import THREADS, CallLimits, Calls, TokenBucket
 from flex_dspy.serving.library_tools import LibraryTools
 from flex_dspy.serving.mcp_server import mcp_server
+from flex_dspy.tracking.followed import FollowedLibrary
 
 AMIDE = Experience("golden", "Cut the amide bond.", precedents=(Precedent("e1", "CC(=O)NC", "CC(=O)O.CN"),))
 LIBRARY = ExperienceLibrary([AMIDE], task="uspto50k")

@@ -19,11 +19,11 @@ from flex_dspy.commands.serve_options import add_serve
 from flex_dspy.core.errors import ConfigurationError, LibraryError
 from flex_dspy.evaluation.outcomes import OutcomeLog, Use, uses
 from flex_dspy.libraries.experience import Commit, Experience, Insert, Precedent, Rule
-from flex_dspy.libraries.followed import FollowedLibrary
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.store import LibraryStore
 from flex_dspy.serving.library_tools import LibraryTools, outcome_log
 from flex_dspy.serving.mcp_server import mcp_server
+from flex_dspy.tracking.followed import FollowedLibrary
 
 COMMAND = [sys.executable, "-m", "flex_dspy.cli", "serve", "--mcp"]
 T = TypeVar("T")
@@ -281,7 +281,7 @@ def request(number: int | None, method: str, **params: Any) -> bytes:
 NOISY = """
 import sys
 from flex_dspy.cli import main
-from flex_dspy.libraries.followed import FollowedLibrary
+from flex_dspy.tracking.followed import FollowedLibrary
 
 look = FollowedLibrary._look
 FollowedLibrary._look = lambda self: print("noise") or look(self)
