@@ -23,6 +23,7 @@ from flex_dspy.programs.actor import Actor
 from flex_dspy.programs.experienced import LESSONS, ExperiencedPredict, Key
 from flex_dspy.search.recall import RECALL, Recall, recall_tool
 from flex_dspy.search.retrieval import ExperienceRetriever, Followed, retrievers
+from flex_dspy.search.settings import RetrievalSettings
 from flex_dspy.signatures.lessons import with_lessons
 
 Program = TypeVar("Program", bound=dspy.Module)
@@ -39,6 +40,7 @@ def equip(
     access: Way = "prefetch",
     key: Key | None = None,
     field: str = LESSONS,
+    settings: RetrievalSettings | None = None,
     **retrieval: Any,
 ) -> Program:
     """The program, with experience.
@@ -57,7 +59,8 @@ def equip(
             program a tool with which it searches for itself; or ``both``.
         key: What is searched for: names of inputs, or a function of all inputs; by default all that are text.
         field: Name of the new input, where ``experiences`` is taken.
-        **retrieval: Settings of the ``ExperienceRetriever``; by default it compares words alone.
+        settings: Settings of the retriever; None compares words alone.
+        **retrieval: Arguments of the ``ExperienceRetriever``, such as fields of its settings.
 
     Returns:
         A copy of the same class. An ``Actor`` in it has experience already, and reads this library from now on.
@@ -76,7 +79,7 @@ def equip(
     if access not in get_args(Way):
         raise ConfigurationError(f"access must be one of {', '.join(get_args(Way))}: {access!r}")
     equipped = copied(program)
-    retriever = _retriever(library, retrieval)
+    retriever = _retriever(library, settings, retrieval)
     actors = [actor for _, actor in equipped.named_sub_modules(Actor)]
     chosen = _chosen(equipped, predictors, actors)
     agents = [each for kind in _ENDS for _, each in equipped.named_sub_modules(kind) if not _inside(each, actors)]
@@ -101,15 +104,19 @@ def equip(
 
 
 def _retriever(
-    library: ExperienceLibrary | ExperienceRetriever | Followed | str | Path | None, settings: dict[str, Any]
+    library: ExperienceLibrary | ExperienceRetriever | Followed | str | Path | None,
+    settings: RetrievalSettings | None,
+    options: dict[str, Any],
 ) -> ExperienceRetriever:
     if isinstance(library, ExperienceRetriever):
-        if settings:
-            raise ConfigurationError(f"the retriever has its own settings: {', '.join(settings)} cannot be given too")
+        if options or settings is not None:
+            names = ", ".join(options) or "settings"
+            raise ConfigurationError(f"the retriever has its own settings: {names} cannot be given too")
         return library
     if isinstance(library, str | Path):
         library = ExperienceLibrary.load(library)
-    return ExperienceRetriever(library, **{"views": ["lexical"], **settings})
+    defaults = {"views": ["lexical"]} if settings is None else {}
+    return ExperienceRetriever(library, settings=settings, **{**defaults, **options})
 
 
 def _chosen(program: dspy.Module, names: str | Sequence[str], actors: Sequence[Actor]) -> list[dspy.Predict]:

@@ -28,7 +28,8 @@ from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.metrics.pass_at_k import majority_score, pass_at_k, sizes
 from flex_dspy.models.rollouts import variant
 from flex_dspy.models.spending import Account, Ledger
-from flex_dspy.search.retrieval import pinned, retrievers
+from flex_dspy.search.reading import pinned
+from flex_dspy.search.retrieval import retrievers
 
 if TYPE_CHECKING:
     import pandas as pd

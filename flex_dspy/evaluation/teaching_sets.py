@@ -29,7 +29,9 @@ from flex_dspy.models.spending import Ledger
 from flex_dspy.programs.critic import Critic
 from flex_dspy.programs.lesson_writer import NEAREST
 from flex_dspy.programs.rejection_sampling import RejectionSampling
-from flex_dspy.search.retrieval import nearest_lessons, pinned, retrievers
+from flex_dspy.search.nearest import nearest_lessons
+from flex_dspy.search.reading import pinned
+from flex_dspy.search.retrieval import retrievers
 
 logger = logging.getLogger(__name__)
 

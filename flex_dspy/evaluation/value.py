@@ -40,7 +40,8 @@ from flex_dspy.evaluation.trial_design import LOOKS, Design, Pair
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.models.rollouts import variant
 from flex_dspy.models.spending import Ledger
-from flex_dspy.search.retrieval import pinned, retrievers
+from flex_dspy.search.reading import pinned
+from flex_dspy.search.retrieval import retrievers
 
 # At most so much of the budget goes to finding out what is shown on which example.
 REFERENCE_SHARE = 0.25

@@ -54,7 +54,8 @@ from flex_dspy.programs.lesson_writer import LessonWriter, Proposal
 from flex_dspy.programs.rejection_sampling import RejectionSampling
 from flex_dspy.programs.updater import Updater
 from flex_dspy.programs.verifier import Verifier
-from flex_dspy.search.retrieval import pinned, retrievers
+from flex_dspy.search.reading import pinned
+from flex_dspy.search.retrieval import retrievers
 from flex_dspy.tracking.plots import learning_curve
 from flex_dspy.tracking.tracker import Tracker, Version
 from flex_dspy.tracking.versions import VersionLog, VersionRecord, Versions

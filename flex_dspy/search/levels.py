@@ -17,8 +17,9 @@ import dspy
 from flex_dspy.core.errors import ConfigurationError
 from flex_dspy.core.tokens import tokens
 from flex_dspy.libraries.hits import Hit
+from flex_dspy.search.reading import record
 from flex_dspy.search.rendering import CLOSE, NONE, OPEN, Level, headline, render
-from flex_dspy.search.retrieval import ExperienceRetriever, record
+from flex_dspy.search.retrieval import ExperienceRetriever
 
 CALLS = 12
 _NOT_LISTED = "not listed, or no such lesson"

@@ -9,11 +9,10 @@ from functools import lru_cache
 from flex_dspy.libraries.experience import Experience, Zone
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.search.indexes import Match, words_of
+from flex_dspy.search.settings import ZONE_WEIGHTS
 
 # Cormack, Clarke and Buettcher, SIGIR 2009: the constant of reciprocal rank fusion.
 RRF = 60
-# As in the FLEX release.
-ZONE_WEIGHTS: Mapping[Zone, float] = {"golden": 1.0, "mixed": 0.9, "warning": 0.8}
 # Candidates that diversity chooses from, for each entry wanted.
 POOL = 4
 

@@ -3,98 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import copy
 import json
 import logging
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextvars import ContextVar
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import dspy
 
 from flex_dspy.core.errors import ConfigurationError
+from flex_dspy.core.settings import accepts
 from flex_dspy.core.tokens import tokens
-from flex_dspy.libraries.experience import ZONES, Experience, Precedent, Zone
+from flex_dspy.libraries.experience import ZONES, Experience, Precedent
 from flex_dspy.libraries.hits import Hit, Hits
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.search.dense import DenseIndex, Vectors
-from flex_dspy.search.indexes import LexicalIndex, Match, ProblemIndex, RuleIndex, StructuralIndex, index_of
-from flex_dspy.search.ranking import RRF, ZONE_WEIGHTS, choose, fuse, until_enough
-from flex_dspy.search.rendering import LEVELS, NONE, Level, arrange, block, render
-from flex_dspy.search.retrieval_settings import ALWAYS_SAVED, DEFAULTS, View, checked
-
-__all__ = [
-    "RRF",
-    "ExperienceRetriever",
-    "Followed",
-    "Reading",
-    "View",
-    "nearest_lessons",
-    "pinned",
-    "retrievers",
-    "shorter_blocks",
-]
-
+from flex_dspy.search.indexes import LexicalIndex, Match, ProblemIndex, StructuralIndex, index_of
+from flex_dspy.search.ranking import choose, fuse, until_enough
+from flex_dspy.search.reading import Reading, current_reading, record
+from flex_dspy.search.rendering import NONE, Level, arrange, block, render
+from flex_dspy.search.settings import ALWAYS_SAVED, ZONE_WEIGHTS, RetrievalSettings
 
 logger = logging.getLogger(__name__)
 
 _NO_SETTINGS = ("library", "library_hash", "embedder")  # of what is saved
-
-
-@dataclass
-class Reading:
-    """What one run of a program reads: the snapshot it is pinned to, and the entries it was shown.
-
-    Attributes:
-        library: The snapshot.
-        shown: Ids of the entries that were written into a prompt, in order, once for each time.
-        hidden: Ids of entries that no retriever finds, as if the snapshot did not hold them.
-        replace: Whether the next in the ranking take the places of hidden entries.
-        problem: The problem under way, whatever a step of the program asks for: it is not answered from itself.
-    """
-
-    library: ExperienceLibrary
-    shown: list[str] = field(default_factory=list)
-    hidden: frozenset[str] = frozenset()
-    replace: bool = True
-    problem: str | None = None
-
-
-_READING: ContextVar[Reading | None] = ContextVar("flex_dspy_reading", default=None)
-
-
-@contextlib.contextmanager
-def pinned(
-    library: ExperienceLibrary,
-    hidden: frozenset[str] = frozenset(),
-    *,
-    replace: bool = True,
-    problem: str | None = None,
-) -> Iterator[Reading]:
-    """Within this block every retriever reads this snapshot, and what it shows is recorded.
-
-    Args:
-        library: The snapshot.
-        hidden: Ids of entries that are not found in this block.
-        replace: Whether the next in the ranking take their places; otherwise these stay empty.
-        problem: The problem under way: no retriever that leaves out the query's own case shows what rests on it
-            alone, even where a step of a program asks in other words.
-
-    Example:
-        >>> from flex_dspy import ExperienceLibrary
-        >>> with pinned(ExperienceLibrary()) as reading:
-        ...     pass  # call a program here
-        >>> reading.shown
-        []
-    """
-    reading = Reading(library, hidden=frozenset(hidden), replace=replace, problem=problem)
-    token = _READING.set(reading)
-    try:
-        yield reading
-    finally:
-        _READING.reset(token)
 
 
 class Followed(Protocol):
@@ -121,22 +53,9 @@ class ExperienceRetriever(dspy.Retrieve):
         library: What to read when nothing is pinned: a snapshot, or a ``FollowedLibrary``, which is asked for its
             newest snapshot at each retrieval. A copy of the retriever follows too; saved state holds, or names by its
             hash, the snapshot of that moment.
-        k: Most entries to bring.
-        views: ``structural`` compares molecules, ``lexical`` compares words, ``dense`` compares embeddings.
-        depth: How many precedents (structural) or entries (lexical, dense) each view looks at.
-        token_budget: Most tokens that the rendered block may take.
-        exclude_self: Leave out solved cases of the very problem that is asked, and entries that rest on them
-            alone, so that no example is answered from its own solution. Switch it off in deployment, where a
-            known answer is welcome.
         embedder: For the dense view: an embedder, or its ``Vectors`` where they are kept. Saved state names it.
-        zone_weights: Factors of zones in place of those above.
-        quotas: Most entries of a zone in the result; a zone that is not named has no limit.
-        zones: The only zones to search, as if the library held no others.
-        categories: The only categories to search, whole and in any case of letters.
-        diversity: How much likeness to what is chosen already counts against an entry, from 0 to 1; see
-            ``flex_dspy.search.ranking.choose``.
-        levels: The levels that are written: ``method``, ``rules``, ``precedents``, ``trajectory``.
-        embed: Whether saved state holds the whole library, and not its hash alone.
+        settings: Settings; None starts from the defaults.
+        **options: Fields of ``RetrievalSettings`` by name.
 
     Raises:
         ConfigurationError: If a view, zone or level is unknown, a number is out of its range, or the dense view has no
@@ -145,50 +64,34 @@ class ExperienceRetriever(dspy.Retrieve):
 
     ZONE_WEIGHT = ZONE_WEIGHTS
 
+    @accepts(RetrievalSettings)
     def __init__(
         self,
         library: ExperienceLibrary | Followed | None = None,
         *,
-        k: int = 8,
-        views: Sequence[View] = ("structural", "lexical"),
-        depth: int = 50,
-        token_budget: int = 4_000,
-        exclude_self: bool = True,
         embedder: dspy.Embedder | Vectors | None = None,
-        zone_weights: Mapping[Zone, float] | None = None,
-        quotas: Mapping[Zone, int] | None = None,
-        zones: Sequence[Zone] | None = None,
-        categories: Sequence[str] | None = None,
-        diversity: float = 0.0,
-        levels: Sequence[Level] = LEVELS,
-        embed: bool = False,
+        settings: RetrievalSettings | None = None,
+        **options: Any,
     ) -> None:
-        super().__init__(k=k)
+        settings = RetrievalSettings.resolve(settings, options)
+        super().__init__(k=settings.k)
         # An empty library is false, and yet may be the first snapshot of a task.
         self.source: ExperienceLibrary | Followed = ExperienceLibrary() if library is None else library
         self.vectors: Vectors | None = (
             embedder if embedder is None or isinstance(embedder, Vectors) else Vectors.of(embedder)
         )
-        self._set(
-            k=k,
-            views=views,
-            depth=depth,
-            token_budget=token_budget,
-            exclude_self=exclude_self,
-            zone_weights=zone_weights,
-            quotas=quotas,
-            zones=zones,
-            categories=categories,
-            diversity=diversity,
-            levels=levels,
-            embed=embed,
-        )
+        self.settings = settings
 
-    def _set(self, **settings: Any) -> None:
-        usable = checked(settings)
-        if "dense" in usable["views"] and self.vectors is None:
+    @property
+    def settings(self) -> RetrievalSettings:
+        """The settings as they are now; each is an attribute too, such as ``retriever.k``."""
+        return RetrievalSettings(**{name: getattr(self, name) for name in RetrievalSettings.model_fields})
+
+    @settings.setter
+    def settings(self, settings: RetrievalSettings) -> None:
+        if "dense" in settings.views and self.vectors is None:
             raise ConfigurationError("the view 'dense' needs an embedder: ExperienceRetriever(..., embedder=...)")
-        self.__dict__.update(usable)
+        self.__dict__.update(settings.attributes())
 
     # An embedder may hold a model: a copy of the retriever shares it, with the vectors made so far.
     def __deepcopy__(self, memo: dict[int, Any]) -> ExperienceRetriever:
@@ -200,7 +103,7 @@ class ExperienceRetriever(dspy.Retrieve):
     @property
     def library(self) -> ExperienceLibrary:
         """The pinned snapshot where there is one, else the retriever's own; see ``source`` for what it is read from."""
-        reading = _READING.get()
+        reading = current_reading()
         return reading.library if reading is not None else self._own_library()
 
     @library.setter
@@ -270,7 +173,7 @@ class ExperienceRetriever(dspy.Retrieve):
         if k < 1:
             raise ConfigurationError(f"k must be at least 1, got {k}")
         library = self.library
-        reading = _READING.get() or Reading(library)
+        reading = current_reading() or Reading(library)
         own_problems = self._problems(query if exclude is None else exclude, reading)
         keep = self._keep(library, reading.hidden if reading.replace else frozenset(), elsewhere)
         rankings = {view: self._matches(view, library, query, own_problems, keep) for view in self.views}
@@ -344,17 +247,14 @@ class ExperienceRetriever(dspy.Retrieve):
 
     # -- as a DSPy parameter -------------------------------------------------------------------------------
 
-    def _settings(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in (*ALWAYS_SAVED, *DEFAULTS)}
-
     def dump_state(self, json_mode: bool = True) -> dict[str, Any]:
         """Settings, the library by hash or whole (``embed``), the embedder by name.
 
         Settings that a state of version 0.1 does not know are in it where they are not at their defaults.
         """
         state = {name: copy.copy(getattr(self, name)) for name in ALWAYS_SAVED}
-        for name, default in checked(DEFAULTS).items():
-            if getattr(self, name) != default:
+        for name, default in RetrievalSettings().attributes().items():
+            if name not in ALWAYS_SAVED and getattr(self, name) != default:
                 state[name] = copy.copy(getattr(self, name))
         if self.vectors is not None:
             state["embedder"] = self.vectors.name
@@ -379,9 +279,8 @@ class ExperienceRetriever(dspy.Retrieve):
         if embedder is not None and (self.vectors is None or self.vectors.name != embedder):
             raise ConfigurationError(f"the program was saved with embedder {embedder!r}: give the retriever that one")
         saved = {name: value for name, value in state.items() if name not in _NO_SETTINGS}
-        if unknown := sorted(saved.keys() - self._settings().keys()):
-            raise ConfigurationError(f"a retriever has no settings {', '.join(unknown)}")
-        self._set(**{**self._settings(), **DEFAULTS, **saved})
+        always = {name: getattr(self, name) for name in ALWAYS_SAVED}  # a state that lacks one leaves it as it is
+        self.settings = RetrievalSettings(**{**always, **saved})
         self.source = source
 
     def _restored(self, state: Mapping[str, Any]) -> ExperienceLibrary | Followed:
@@ -403,13 +302,6 @@ class ExperienceRetriever(dspy.Retrieve):
         return own
 
 
-def record(entry_ids: Iterable[str]) -> None:
-    """Note that these entries were written into a prompt; see ``pinned``."""
-    reading = _READING.get()
-    if reading is not None:
-        reading.shown.extend(entry_ids)
-
-
 def _rests_on_others(entry: Experience, problems: frozenset[str]) -> bool:
     return any(precedent.problem not in problems for precedent in entry.precedents)
 
@@ -425,18 +317,6 @@ def _precedents_by_entry(matches: Sequence[Match]) -> dict[str, list[tuple[Prece
 def search_library(library: ExperienceLibrary, query: str, k: int = 5, **settings: Any) -> Hits:
     """The entries that fit a query, best first: ``ExperienceLibrary.search``, which finds this by its entry point."""
     return Hits(ExperienceRetriever(library, **settings).hits(query, k))
-
-
-def nearest_lessons(library: ExperienceLibrary, lesson: Experience, count: int) -> list[Experience]:
-    """The few entries that a new lesson might belong to: what the updater compares it with.
-
-    An entry that holds one of its rules word for word is surely one of them; otherwise the closest by words.
-    """
-    exact = index_of(library, "rules", RuleIndex).search(library, lesson, count)
-    if exact:
-        return exact
-    matches = index_of(library, "lexical", LexicalIndex).search(library, lesson.text(), count)
-    return [library[match.entry_id] for match in matches]
 
 
 def retrievers(program: dspy.Module) -> list[ExperienceRetriever]:

@@ -37,7 +37,8 @@ from flex_dspy.models.lm import is_offline
 from flex_dspy.offline.disconnections import BREADTH, DisconnectionTool, suggested
 from flex_dspy.programs.actor import Access, Actor, Strategy
 from flex_dspy.programs.tools import calculate, check_molecule
-from flex_dspy.search.retrieval import ExperienceRetriever, View
+from flex_dspy.search.retrieval import ExperienceRetriever
+from flex_dspy.search.settings import View
 from flex_dspy.signatures.actor import PredictFitness, Retrosynthesis, SolveCompetitionProblem, SolveWordProblem
 from flex_dspy.tasks import names as task_names
 

@@ -107,7 +107,7 @@ async def _batches(model: Any, train: list[Any], folder: Path) -> None:
     from flex_dspy.core.examples import example_id, problem_of
     from flex_dspy.libraries.experience import Commit, Experience, Insert, Precedent
     from flex_dspy.libraries.store import LibraryStore
-    from flex_dspy.search.retrieval import pinned
+    from flex_dspy.search.reading import pinned
     from tests.scripted import right
 
     store, updater, critic = LibraryStore(folder / "library.json"), Updater(token_budget=10**7), Critic()

@@ -24,7 +24,7 @@ from flex_dspy import ExperienceLibrary, ForwardLearning, LibraryStore, evaluate
 from flex_dspy.models.lm import close
 from flex_dspy.offline import chemist
 from flex_dspy.offline.templates import extract_template
-from flex_dspy.search.retrieval import pinned
+from flex_dspy.search.reading import pinned
 
 TASK = get_task("uspto50k")
 

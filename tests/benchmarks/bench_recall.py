@@ -42,7 +42,8 @@ from flex_dspy.libraries.hits import Hit
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.search.dense import Vectors
 from flex_dspy.search.indexes import words_of
-from flex_dspy.search.retrieval import ExperienceRetriever, pinned
+from flex_dspy.search.reading import pinned
+from flex_dspy.search.retrieval import ExperienceRetriever
 
 DEPTHS = (1, 3, 5, 10)
 FIRST_QUERY_YEAR = 2014

@@ -42,7 +42,8 @@ from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.metrics.molecules import fingerprint
 from flex_dspy.search.dense import DenseIndex, Vectors
 from flex_dspy.search.indexes import LexicalIndex, ProblemIndex, RuleIndex, StructuralIndex, index_of, words_of
-from flex_dspy.search.retrieval import ExperienceRetriever, nearest_lessons
+from flex_dspy.search.nearest import nearest_lessons
+from flex_dspy.search.retrieval import ExperienceRetriever
 
 SIZES = (1_000, 10_000, 100_000)
 QUERIES = 200

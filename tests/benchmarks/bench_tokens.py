@@ -26,8 +26,10 @@ from flex_dspy.libraries.hits import Hit
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.programs import Actor, Updater
 from flex_dspy.programs.lesson_writer import NEAREST
+from flex_dspy.search.nearest import nearest_lessons
+from flex_dspy.search.reading import pinned
 from flex_dspy.search.rendering import render
-from flex_dspy.search.retrieval import ExperienceRetriever, nearest_lessons, pinned
+from flex_dspy.search.retrieval import ExperienceRetriever
 
 SIZES = (10, 100, 1_000, 10_000)
 WHOLE = 10**9  # tokens: everything fits

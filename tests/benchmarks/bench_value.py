@@ -25,7 +25,7 @@ from flex_dspy.evaluation.evaluate import evaluate
 from flex_dspy.evaluation.pruning import prune
 from flex_dspy.evaluation.value import value
 from flex_dspy.libraries.library import ExperienceLibrary
-from flex_dspy.search.retrieval import pinned
+from flex_dspy.search.reading import pinned
 from tests.planted import Quick, planted, problems, right
 
 BUDGETS = (600, 1_200, 2_500, 5_000, 10_000)

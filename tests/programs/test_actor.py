@@ -11,8 +11,9 @@ from flex_dspy.core.tokens import tokens
 from flex_dspy.libraries.experience import Commit, Experience, Insert, Precedent, Rule
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.programs import Actor
+from flex_dspy.search.reading import pinned
 from flex_dspy.search.rendering import CLOSE, NONE, OPEN
-from flex_dspy.search.retrieval import ExperienceRetriever, pinned
+from flex_dspy.search.retrieval import ExperienceRetriever
 from tests.llm_server import Fault, LLMServer
 
 RIGHT = {"reasoning": "six times seven", "answer": "42", "experiences_used": ["abc"]}

@@ -12,8 +12,9 @@ from flex_dspy.core.errors import ConfigurationError
 from flex_dspy.libraries.experience import Experience, Precedent, Rule
 from flex_dspy.programs import Actor
 from flex_dspy.programs.experienced import ExperiencedPredict, told
+from flex_dspy.search.reading import pinned
 from flex_dspy.search.rendering import CLOSE, NONE, OPEN
-from flex_dspy.search.retrieval import pinned, retrievers
+from flex_dspy.search.retrieval import retrievers
 from tests.llm_server import Fault, LLMServer
 
 APPLES = "How many apples are in two baskets of three?"

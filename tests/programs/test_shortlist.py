@@ -11,8 +11,9 @@ from flex_dspy.libraries.experience import Experience, Precedent, Rule
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.programs.actor import Actor
 from flex_dspy.programs.shortlist import Shortlist
+from flex_dspy.search.reading import pinned
 from flex_dspy.search.rendering import OPEN, parse
-from flex_dspy.search.retrieval import ExperienceRetriever, pinned, retrievers
+from flex_dspy.search.retrieval import ExperienceRetriever, retrievers
 from tests.llm_server import Fault, LLMServer
 
 

@@ -15,9 +15,10 @@ from flex_dspy.libraries.experience import Commit, Experience, Insert, Precedent
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.programs import Actor
 from flex_dspy.programs.tools import _try_sandbox, calculate
+from flex_dspy.search.reading import pinned
 from flex_dspy.search.recall import recall
 from flex_dspy.search.rendering import NONE, OPEN
-from flex_dspy.search.retrieval import ExperienceRetriever, pinned
+from flex_dspy.search.retrieval import ExperienceRetriever
 from tests.llm_server import Fault, LLMServer
 
 ANSWER = {"reasoning": "so", "answer": "42", "experiences_used": []}

@@ -19,7 +19,8 @@ from flex_dspy.libraries.experience import Commit, Edit, Experience, Insert, Mer
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.search.dense import DenseIndex, Vectors
 from flex_dspy.search.indexes import Match, index_of
-from flex_dspy.search.retrieval import ExperienceRetriever, pinned
+from flex_dspy.search.reading import pinned
+from flex_dspy.search.retrieval import ExperienceRetriever
 
 WORDS = ["count", "odd", "even", "prime", "ring", "amide", "ester", "path", "circle", "die", "root", "sum"]
 

@@ -10,8 +10,9 @@ from flex_dspy.core.errors import ConfigurationError
 from flex_dspy.libraries.experience import Experience, Precedent, Rule
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.search.levels import exploring, level_tools, list_methods, read_rules, read_trajectories
+from flex_dspy.search.reading import pinned
 from flex_dspy.search.rendering import CLOSE, NONE, OPEN
-from flex_dspy.search.retrieval import ExperienceRetriever, pinned
+from flex_dspy.search.retrieval import ExperienceRetriever
 
 
 def lesson(name: str, *problems: str, method: str = "count the odd ones", **fields: Any) -> Experience:

@@ -8,7 +8,8 @@ from flex_dspy.libraries.experience import Experience, Precedent
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.search import indexes
 from flex_dspy.search.indexes import LONGEST_QUERY
-from flex_dspy.search.retrieval import ExperienceRetriever, nearest_lessons
+from flex_dspy.search.nearest import nearest_lessons
+from flex_dspy.search.retrieval import ExperienceRetriever
 
 DICE = Experience("golden", "Count the complement.", precedents=(Precedent("e1", "CC(=O)NC", "CC(=O)O.CN"),))
 LIBRARY = ExperienceLibrary([DICE, Experience("golden", "Add the chances.")])

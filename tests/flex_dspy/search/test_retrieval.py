@@ -11,8 +11,11 @@ from flex_dspy.core.errors import ConfigurationError
 from flex_dspy.core.tokens import tokens
 from flex_dspy.libraries.experience import Commit, Experience, Insert, Precedent, Rule
 from flex_dspy.libraries.library import ExperienceLibrary
+from flex_dspy.search.nearest import nearest_lessons
+from flex_dspy.search.ranking import RRF
+from flex_dspy.search.reading import pinned
 from flex_dspy.search.rendering import NONE, parse
-from flex_dspy.search.retrieval import RRF, ExperienceRetriever, nearest_lessons, pinned, retrievers
+from flex_dspy.search.retrieval import ExperienceRetriever, retrievers
 
 ALCOHOLS = ["CCO", "CCCO", "CCCCO", "CCCCCO", "CCCCCCO", "CC(C)O", "CC(C)CO", "OCCO"]
 

@@ -1,0 +1,76 @@
+"""The snapshot that a program is pinned to while it runs, and a record of the entries it was shown."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+from flex_dspy.libraries.library import ExperienceLibrary
+
+
+@dataclass
+class Reading:
+    """What one run of a program reads: the snapshot it is pinned to, and the entries it was shown.
+
+    Attributes:
+        library: The snapshot.
+        shown: Ids of the entries that were written into a prompt, in order, once for each time.
+        hidden: Ids of entries that no retriever finds, as if the snapshot did not hold them.
+        replace: Whether the next in the ranking take the places of hidden entries.
+        problem: The problem under way, whatever a step of the program asks for: it is not answered from itself.
+    """
+
+    library: ExperienceLibrary
+    shown: list[str] = field(default_factory=list)
+    hidden: frozenset[str] = frozenset()
+    replace: bool = True
+    problem: str | None = None
+
+
+_CURRENT: ContextVar[Reading | None] = ContextVar("flex_dspy_reading", default=None)
+
+
+@contextlib.contextmanager
+def pinned(
+    library: ExperienceLibrary,
+    hidden: frozenset[str] = frozenset(),
+    *,
+    replace: bool = True,
+    problem: str | None = None,
+) -> Iterator[Reading]:
+    """Within this block every retriever reads this snapshot, and what it shows is recorded.
+
+    Args:
+        library: The snapshot.
+        hidden: Ids of entries that are not found in this block.
+        replace: Whether the next in the ranking take their places; otherwise these stay empty.
+        problem: The problem under way: no retriever that leaves out the query's own case shows what rests on it
+            alone, even where a step of a program asks in other words.
+
+    Example:
+        >>> from flex_dspy import ExperienceLibrary
+        >>> with pinned(ExperienceLibrary()) as reading:
+        ...     pass  # call a program here
+        >>> reading.shown
+        []
+    """
+    reading = Reading(library, hidden=frozenset(hidden), replace=replace, problem=problem)
+    token = _CURRENT.set(reading)
+    try:
+        yield reading
+    finally:
+        _CURRENT.reset(token)
+
+
+def current_reading() -> Reading | None:
+    """The reading of the innermost ``pinned`` block; None outside of one."""
+    return _CURRENT.get()
+
+
+def record(entry_ids: Iterable[str]) -> None:
+    """Note that these entries were written into a prompt; see ``pinned``."""
+    reading = _CURRENT.get()
+    if reading is not None:
+        reading.shown.extend(entry_ids)

@@ -1,0 +1,76 @@
+"""Settings of a retriever, and their checks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import AfterValidator, Field
+
+from flex_dspy.core.settings import Settings
+from flex_dspy.libraries.experience import Zone
+from flex_dspy.search.rendering import LEVELS, Level
+
+T = TypeVar("T")
+View = Literal["structural", "lexical", "dense"]
+ZONE_WEIGHTS: Mapping[Zone, float] = {"golden": 1.0, "mixed": 0.9, "warning": 0.8}  # as in the FLEX release
+# A saved state always holds these; the others only where they are not at their defaults, as in version 0.1.
+ALWAYS_SAVED = ("k", "views", "depth", "token_budget", "exclude_self")
+
+
+def _unique(values: tuple[T, ...]) -> tuple[T, ...]:
+    return tuple(dict.fromkeys(values))
+
+
+def _order(levels: tuple[Level, ...]) -> tuple[Level, ...]:
+    return tuple(sorted(set(levels), key=LEVELS.index))
+
+
+Number = Annotated[int | float, Field(ge=0, lt=float("inf"))]
+Views = Annotated[tuple[View, ...], Field(min_length=1), AfterValidator(_unique)]
+Zones = Annotated[tuple[Zone, ...], Field(min_length=1), AfterValidator(_unique)]
+Levels = Annotated[tuple[Level, ...], Field(min_length=1), AfterValidator(_order)]
+
+
+class RetrievalSettings(Settings):
+    """Settings of an ``ExperienceRetriever``.
+
+    Raises:
+        ConfigurationError: If a name, view, zone or level is unknown, or a number is out of its range.
+    """
+
+    k: int = Field(8, ge=1)
+    """Most entries to bring."""
+    views: Views = ("structural", "lexical")
+    """``structural`` compares molecules, ``lexical`` compares words, ``dense`` compares embeddings."""
+    depth: int = Field(50, ge=1)
+    """How many precedents (structural) or entries (lexical, dense) each view looks at."""
+    token_budget: int = Field(4_000, ge=1)
+    """Most tokens that the rendered block may take."""
+    exclude_self: bool = True
+    """Leave out precedents of the problem that is asked, and entries that rest on them alone. Switch it off in
+    deployment, where a known answer is welcome."""
+    zone_weights: Mapping[Zone, Number] | None = None
+    """Factors of zones in place of golden 1.0, mixed 0.9, warning 0.8."""
+    quotas: Mapping[Zone, Number] | None = None
+    """Most entries of a zone in the result; a zone that is not named has no limit."""
+    zones: Zones | None = None
+    """The only zones to search, as if the library held no others."""
+    categories: tuple[str, ...] | None = None
+    """The only categories to search, whole and in any case of letters."""
+    diversity: int | float = Field(0.0, ge=0, le=1)
+    """How much likeness to the entries chosen already counts against an entry, from 0 to 1."""
+    levels: Levels = LEVELS
+    """The levels that are written: ``method``, ``rules``, ``precedents``, ``trajectory``."""
+    embed: bool = False
+    """Whether saved state holds the whole library, and not its hash alone."""
+
+    def attributes(self) -> dict[str, Any]:
+        """The settings as a retriever holds them: lists for tuples, and a weight for each zone."""
+        values = {name: _list(getattr(self, name)) for name in type(self).model_fields}
+        weights = {**ZONE_WEIGHTS, **(self.zone_weights or {})}
+        return {**values, "zone_weights": weights, "quotas": dict(self.quotas or {}) or None}
+
+
+def _list(value: Any) -> Any:
+    return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
