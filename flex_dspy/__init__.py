@@ -13,98 +13,81 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+# For type checkers; a test keeps these equal to the table below.
 if TYPE_CHECKING:
-    from flex_dspy.evaluation.comparison import Comparison, compare
-    from flex_dspy.evaluation.evaluate import Evaluation, evaluate
-    from flex_dspy.learning.forward import ForwardLearning
-    from flex_dspy.learning.online import OnlineLearner
-    from flex_dspy.libraries.diffing import diff
-    from flex_dspy.libraries.experience import Experience, Precedent, Rule
-    from flex_dspy.libraries.library import ExperienceLibrary
-    from flex_dspy.libraries.merging import merge
-    from flex_dspy.libraries.store import LibraryStore
-    from flex_dspy.models.limits import Limits
-    from flex_dspy.models.lm import language_model
-    from flex_dspy.models.spending import Ledger
-    from flex_dspy.programs import Actor, Critic, RejectionSampling, Updater, Verifier
-    from flex_dspy.programs.equip import equip
-    from flex_dspy.programs.instructions import instruct
-    from flex_dspy.search.retrieval import ExperienceRetriever, pinned, retrievers
-    from flex_dspy.studies import Snapshots, ablation, inheritance, measure_scaling, scaling
-    from flex_dspy.tasks.task import Task, get_task, register
-    from flex_dspy.tracking.followed import FollowedLibrary
-    from flex_dspy.tracking.registry import load_library
-    from flex_dspy.tracking.tracker import MLflowTracker
+    from flex_dspy.evaluation.comparison import Comparison as Comparison
+    from flex_dspy.evaluation.comparison import compare as compare
+    from flex_dspy.evaluation.evaluate import Evaluation as Evaluation
+    from flex_dspy.evaluation.evaluate import evaluate as evaluate
+    from flex_dspy.learning.forward import ForwardLearning as ForwardLearning
+    from flex_dspy.learning.online import OnlineLearner as OnlineLearner
+    from flex_dspy.libraries.diffing import diff as diff
+    from flex_dspy.libraries.experience import Experience as Experience
+    from flex_dspy.libraries.experience import Precedent as Precedent
+    from flex_dspy.libraries.experience import Rule as Rule
+    from flex_dspy.libraries.library import ExperienceLibrary as ExperienceLibrary
+    from flex_dspy.libraries.merging import merge as merge
+    from flex_dspy.libraries.store import LibraryStore as LibraryStore
+    from flex_dspy.models.limits import Limits as Limits
+    from flex_dspy.models.lm import language_model as language_model
+    from flex_dspy.models.spending import Ledger as Ledger
+    from flex_dspy.programs import Actor as Actor
+    from flex_dspy.programs import Critic as Critic
+    from flex_dspy.programs import RejectionSampling as RejectionSampling
+    from flex_dspy.programs import Updater as Updater
+    from flex_dspy.programs import Verifier as Verifier
+    from flex_dspy.programs.equip import equip as equip
+    from flex_dspy.programs.instructions import instruct as instruct
+    from flex_dspy.search.reading import pinned as pinned
+    from flex_dspy.search.retrieval import ExperienceRetriever as ExperienceRetriever
+    from flex_dspy.search.retrieval import retrievers as retrievers
+    from flex_dspy.studies import Snapshots as Snapshots
+    from flex_dspy.studies import ablation as ablation
+    from flex_dspy.studies import inheritance as inheritance
+    from flex_dspy.studies import measure_scaling as measure_scaling
+    from flex_dspy.studies import scaling as scaling
+    from flex_dspy.tasks.task import Task as Task
+    from flex_dspy.tasks.task import get_task as get_task
+    from flex_dspy.tasks.task import register as register
+    from flex_dspy.tracking.followed import FollowedLibrary as FollowedLibrary
+    from flex_dspy.tracking.registry import load_library as load_library
+    from flex_dspy.tracking.registry import read_library as read_library
+    from flex_dspy.tracking.tracker import MLflowTracker as MLflowTracker
 
-__all__ = [
-    "Actor",
-    "Comparison",
-    "Critic",
-    "Evaluation",
-    "Experience",
-    "ExperienceLibrary",
-    "ExperienceRetriever",
-    "FollowedLibrary",
-    "ForwardLearning",
-    "Ledger",
-    "LibraryStore",
-    "Limits",
-    "MLflowTracker",
-    "OnlineLearner",
-    "Precedent",
-    "RejectionSampling",
-    "Rule",
-    "Snapshots",
-    "Task",
-    "Updater",
-    "Verifier",
-    "ablation",
-    "compare",
-    "diff",
-    "equip",
-    "evaluate",
-    "get_task",
-    "inheritance",
-    "instruct",
-    "language_model",
-    "load_library",
-    "measure_scaling",
-    "merge",
-    "pinned",
-    "read_library",
-    "register",
-    "retrievers",
-    "scaling",
-]
-
-# Importing dspy takes seconds, and `flex-dspy --help` must not: names are imported when they are first used.
-_HOME = {
-    "libraries.diffing": ("diff",),
-    "tracking.followed": ("FollowedLibrary",),
+# Importing dspy takes seconds, and `flex-dspy --help` must not: a name is imported when it is first used.
+_EXPORTS = {
     "evaluation.comparison": ("Comparison", "compare"),
     "evaluation.evaluate": ("Evaluation", "evaluate"),
-    "libraries.experience": ("Experience", "Precedent", "Rule"),
-    "programs.instructions": ("instruct",),
     "learning.forward": ("ForwardLearning",),
+    "learning.online": ("OnlineLearner",),
+    "libraries.diffing": ("diff",),
+    "libraries.experience": ("Experience", "Precedent", "Rule"),
     "libraries.library": ("ExperienceLibrary",),
+    "libraries.merging": ("merge",),
+    "libraries.store": ("LibraryStore",),
     "models.limits": ("Limits",),
     "models.lm": ("language_model",),
-    "libraries.merging": ("merge",),
+    "models.spending": ("Ledger",),
     "programs": ("Actor", "Critic", "RejectionSampling", "Updater", "Verifier"),
     "programs.equip": ("equip",),
-    "search.retrieval": ("ExperienceRetriever", "pinned", "retrievers"),
-    "libraries.store": ("LibraryStore",),
-    "tasks.task": ("Task", "get_task", "register"),
-    "tracking.registry": ("load_library", "read_library"),
-    "models.spending": ("Ledger",),
-    "learning.online": ("OnlineLearner",),
+    "programs.instructions": ("instruct",),
+    "search.reading": ("pinned",),
+    "search.retrieval": ("ExperienceRetriever", "retrievers"),
     "studies": ("Snapshots", "ablation", "inheritance", "measure_scaling", "scaling"),
+    "tasks.task": ("Task", "get_task", "register"),
+    "tracking.followed": ("FollowedLibrary",),
+    "tracking.registry": ("load_library", "read_library"),
     "tracking.tracker": ("MLflowTracker",),
 }
+_HOME = {name: module for module, names in _EXPORTS.items() for name in names}
+__all__ = sorted(_HOME)  # noqa: PLE0605
 
 
 def __getattr__(name: str) -> Any:
-    for module, names in _HOME.items():
-        if name in names:
-            return getattr(importlib.import_module(f"{__name__}.{module}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

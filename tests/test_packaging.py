@@ -1,5 +1,6 @@
 """The package as users import it."""
 
+import ast
 import importlib
 import subprocess
 import sys
@@ -15,9 +16,18 @@ MAPPED = ("signatures", "programs", "metrics", "data")
 
 
 def test_exported_names():
-    assert set(flex_dspy.__all__) == {name for names in flex_dspy._HOME.values() for name in names}
+    assert set(flex_dspy.__all__) == {name for names in flex_dspy._EXPORTS.values() for name in names}
+    assert set(flex_dspy.__all__) <= set(dir(flex_dspy))
     for name in flex_dspy.__all__:
         assert getattr(flex_dspy, name) is not None
+
+
+def test_type_checkers_see_the_exported_names():
+    tree = ast.parse((ROOT / "flex_dspy" / "__init__.py").read_text())
+    imports = next(node.body for node in tree.body if isinstance(node, ast.If))
+    found = {(node.module, name.name) for node in imports for name in node.names}
+    table = flex_dspy._EXPORTS.items()
+    assert found == {(f"flex_dspy.{module}", name) for module, names in table for name in names}
 
 
 def test_an_unknown_name_is_an_attribute_error():
