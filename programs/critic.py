@@ -170,6 +170,6 @@ def _distilled(
         priority=lesson.priority,
         precedents=(precedent,),
         step=step if step in steps else "",
-    ).capped()
+    ).within_caps()
     known = any(entry.id == corrects for entry in shown)
     return dspy.Prediction(experience=experience, corrects=corrects if known else "")

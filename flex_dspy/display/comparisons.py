@@ -153,18 +153,18 @@ def _change(change: Change, sides: tuple[Side, Side]) -> Markup:
         html.code(record.example_id), html.badge(scores, kind), html.short(record.problem, 140)
     )
     both = [_answers(side, samples) for side, samples in zip(sides, _both(change), strict=True)]
-    cells = [_named("reference", _value(record.reference)), *both]
+    cells = [_field("reference", _value(record.reference)), *both]
     problem = _drawing(record.problem) or html.prose(record.problem)
-    body = problem + _GRID.format(html.joined(Markup("<div>{}</div>").format(cell) for cell in cells))
-    return html.folded(summary, body, is_open=True)
+    body = problem + _GRID.format(html.join(Markup("<div>{}</div>").format(cell) for cell in cells))
+    return html.fold(summary, body, is_open=True)
 
 
 def _both(change: Change) -> tuple[Samples, Samples]:
     return change.first, change.second
 
 
-def _named(name: str, body: Markup, marks: Sequence[Markup] = ()) -> Markup:
-    return Markup('<div style="margin-top:.6em"><b>{}</b> {}</div>{}').format(name, html.joined(marks), body)
+def _field(name: str, body: Markup, marks: Sequence[Markup] = ()) -> Markup:
+    return Markup('<div style="margin-top:.6em"><b>{}</b> {}</div>{}').format(name, html.join(marks), body)
 
 
 def _value(text: str) -> Markup:
@@ -174,7 +174,7 @@ def _value(text: str) -> Markup:
 def _drawing(text: str) -> Markup | None:
     """A text that is molecules, drawn; most short words are molecules too."""
     drawing = molecule(text) if len(text) >= 3 else None
-    return None if drawing is None else html.drawn([drawing])
+    return None if drawing is None else html.drawings([drawing])
 
 
 def _answers(side: Side, samples: Samples) -> Markup:
@@ -184,14 +184,14 @@ def _answers(side: Side, samples: Samples) -> Markup:
     parts = [_value(text) if text else html.soft("no answer") for (text, _), _ in given]
     errors = dict.fromkeys(record.error for record in samples if record.error)
     parts += [html.soft(html.short(error, 300)) for error in list(errors)[:1]]
-    return _named(side.name, html.joined([*parts, _shown(side, samples)]), marks)
+    return _field(side.name, html.join([*parts, _entries(side, samples)]), marks)
 
 
 def _mark(score: float, text: str) -> Markup:
     return html.badge(text, "good" if score >= 1 else "mixed" if score > 0 else "bad")
 
 
-def _shown(side: Side, samples: Samples) -> Markup:
+def _entries(side: Side, samples: Samples) -> Markup:
     """The entries in the prompt: those that the answer relied on first."""
     shown = list(dict.fromkeys(entry_id for record in samples for entry_id in record.shown))
     if not shown:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from markupsafe import Markup
 
 from flex_dspy.display import html
-from flex_dspy.display.molecules import case, found_in
+from flex_dspy.display.molecules import case, drawings_in
 from flex_dspy.libraries.experience import MAX_EXAMPLES, MAX_RULES, Experience, Precedent, Rule
 from flex_dspy.libraries.hits import Hit
 
@@ -18,7 +18,7 @@ SHOWN = 8  # solved cases that are named
 def entry(experience: Experience, *, is_open: bool = False) -> Markup:
     """One entry: its head always, its levels by a click."""
     brief = Markup('<span class="fx-brief">{}</span>').format(html.short(experience.method, 150))
-    return html.folded(_head(experience) + brief, _levels(experience), experience.zone, is_open=is_open)
+    return html.fold(_head(experience) + brief, _levels(experience), experience.zone, is_open=is_open)
 
 
 def entry_cell(experience: Experience) -> str:
@@ -38,7 +38,7 @@ def _head(experience: Experience) -> Markup:
 def record(experience: Experience) -> Markup:
     """An entry's record of use, on one line."""
     return Markup('<span class="fx-facts">{}</span>').format(
-        html.joined(
+        html.join(
             Markup('<span class="fx-{}">{}</span>').format(kind, text)
             for kind, text, there in (
                 ("good", f"helped {experience.helped:,}", experience.helped),
@@ -63,8 +63,8 @@ def _levels(experience: Experience, told: Sequence[Precedent] = ()) -> Markup:
     if experience.trajectory:
         parts += [html.label("instance"), html.prose(experience.trajectory)]
         if not experience.precedents:  # which are drawn already
-            parts.append(html.drawn(found_in(experience.trajectory, DRAWN)))
-    return html.joined([*parts, _footer(experience)])
+            parts.append(html.drawings(drawings_in(experience.trajectory, DRAWN)))
+    return html.join([*parts, _footer(experience)])
 
 
 def _rule(rule: Rule) -> Markup:
@@ -72,7 +72,7 @@ def _rule(rule: Rule) -> Markup:
         Markup('<div class="fx-example">{}</div>').format(html.prose(text, before="e.g. "))
         for text in rule.examples[:MAX_EXAMPLES]
     ]
-    return html.joined([html.prose(rule.text), html.drawn(found_in(rule.text, DRAWN)), *examples])
+    return html.join([html.prose(rule.text), html.drawings(drawings_in(rule.text, DRAWN)), *examples])
 
 
 def cases(precedents: Sequence[tuple[Precedent, float | None]]) -> Markup:
@@ -88,7 +88,7 @@ def _case(precedent: Precedent, similarity: float | None, with_drawing: bool) ->
     drawing = case(precedent.problem, precedent.answer) if with_drawing else None
     if drawing is not None:
         line_html = Markup('{}<span class="fx-soft">{} ⇒ {}</span>').format(alike, *map(html.code, line))
-        return line_html + html.drawn([drawing])
+        return line_html + html.drawings([drawing])
     problem = line[0] if " " in line[0] else html.code(line[0])
     return Markup("{}{} ⇒ {}").format(alike, problem, html.code(line[1]))
 
@@ -113,7 +113,7 @@ def hit(found: Hit, rank: int | None = None) -> Markup:
     rest = _levels(lesson, [precedent for precedent, _ in found.precedents])
     place = Markup("<b>{}.</b> ").format(rank) if rank else Markup("")
     brief = Markup('<span class="fx-brief">{}<br>{}</span>').format(found.why(), html.short(lesson.method, 150))
-    return html.folded(place + _head(lesson) + brief, html.joined([*reasons, rest]), lesson.zone)
+    return html.fold(place + _head(lesson) + brief, html.join([*reasons, rest]), lesson.zone)
 
 
 def _why(found: Hit) -> Markup:

@@ -53,7 +53,7 @@ def diff_frame(diff: LibraryDiff) -> pd.DataFrame:
         {"id": gone.entry.id, "change": "removed", "category": gone.entry.category, "merged_into": gone.merged_into}
         for gone in diff.removed
     ]
-    rows += [_changed(change) for change in diff.changed]
+    rows += [_difference(change) for change in diff.changed]
     amounts = ["rules_added", "rules_removed", "rules_reworded", "precedents_gathered", "precedents_lost", *COUNTERS]
     frame = pd.DataFrame(rows, columns=["id", "change", "category", "fields", "merged_into", *amounts]).set_index("id")
     for name in ("fields", "merged_into"):
@@ -61,7 +61,7 @@ def diff_frame(diff: LibraryDiff) -> pd.DataFrame:
     return frame.astype(dict.fromkeys(amounts, "Int64")).fillna(dict.fromkeys(amounts, 0))
 
 
-def _changed(change: EntryChange) -> dict[str, Any]:
+def _difference(change: EntryChange) -> dict[str, Any]:
     return {
         "id": change.id,
         "change": "revised" if change.says_other else "record",

@@ -79,7 +79,7 @@ body{{margin:1.5rem auto;padding:0 1rem;max-width:62rem;background:#fff;color:#1
 
 def fragment(*parts: Markup) -> str:
     """The parts as HTML for a notebook's cell."""
-    body = _STYLE + Markup('<div class="flex-dspy">') + joined(parts) + Markup("</div>")
+    body = _STYLE + Markup('<div class="flex-dspy">') + join(parts) + Markup("</div>")
     # No text turns the page around, and half a surrogate pair cannot be sent to a browser.
     return visible(body.encode("utf-8", "replace").decode())
 
@@ -90,7 +90,7 @@ def page(title: str, *parts: Markup) -> str:
     return visible(whole.encode("utf-8", "replace").decode())
 
 
-def joined(parts: Iterable[Markup | str]) -> Markup:
+def join(parts: Iterable[Markup | str]) -> Markup:
     """Parts one after the other."""
     return Markup("").join(parts)
 
@@ -128,7 +128,7 @@ def badge(text: str, kind: str) -> Markup:
 def facts(*texts: str | Markup) -> Markup:
     """Short remarks on one line; empty ones are left out."""
     items = (Markup("<span>{}</span>").format(text) for text in texts if text)
-    return Markup('<span class="fx-facts fx-soft">{}</span>').format(joined(items))
+    return Markup('<span class="fx-facts fx-soft">{}</span>').format(join(items))
 
 
 def count(number: int, thing: str, plural: str = "") -> str:
@@ -155,7 +155,7 @@ def prose(text: str, most: int = MAX_TEXT, before: str = "") -> Markup:
         before: What stands before it on its first line.
     """
     parts = _CODE.split(text[:most])
-    body = joined(code(part[1:-1]) if index % 2 else _bold(part) for index, part in enumerate(parts))
+    body = join(code(part[1:-1]) if index % 2 else _bold(part) for index, part in enumerate(parts))
     cut = soft(f"… {len(text) - most:,} more characters") if len(text) > most else ""
     return Markup('<div class="fx-text">{}{}</div>{}').format(before, body, cut)
 
@@ -166,7 +166,7 @@ def _bold(text: str) -> Markup:
 
 def listing(items: Iterable[Markup]) -> Markup:
     """A list with a mark before each item."""
-    return Markup('<ul class="fx-list">{}</ul>').format(joined(Markup("<li>{}</li>").format(item) for item in items))
+    return Markup('<ul class="fx-list">{}</ul>').format(join(Markup("<li>{}</li>").format(item) for item in items))
 
 
 def value(text: str) -> Markup:
@@ -174,12 +174,12 @@ def value(text: str) -> Markup:
     return prose(text) if any(mark.isspace() for mark in text) else code(short(text, MAX_TEXT))
 
 
-def drawn(drawings: Iterable[Markup | None]) -> Markup:
+def drawings(drawings: Iterable[Markup | None]) -> Markup:
     """Drawings below each other."""
-    return joined(Markup('<div class="fx-drawn">{}</div>').format(each) for each in drawings if each is not None)
+    return join(Markup('<div class="fx-drawn">{}</div>').format(each) for each in drawings if each is not None)
 
 
-def folded(summary: Markup, body: Markup, kind: str = "", *, is_open: bool = False) -> Markup:
+def fold(summary: Markup, body: Markup, kind: str = "", *, is_open: bool = False) -> Markup:
     """What opens by a click; ``kind`` is a zone, or empty."""
     start = Markup('<details class="fx-entry fx-in-{}"{}><summary>{}</summary>{}</details>')
     return start.format(kind or "none", Markup(" open") if is_open else "", summary, body)
@@ -187,9 +187,9 @@ def folded(summary: Markup, body: Markup, kind: str = "", *, is_open: bool = Fal
 
 def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> Markup:
     """A table; numbers stand on the right."""
-    lines = [joined(Markup("<th>{}</th>").format(name) for name in head)]
-    lines += [joined(_cell(value) for value in row) for row in rows]
-    body = joined(Markup("<tr>{}</tr>").format(line) for line in lines)
+    lines = [join(Markup("<th>{}</th>").format(name) for name in head)]
+    lines += [join(_cell(value) for value in row) for row in rows]
+    body = join(Markup("<tr>{}</tr>").format(line) for line in lines)
     return Markup('<div class="fx-wide"><table class="fx-table">{}</table></div>').format(body)
 
 
@@ -208,14 +208,14 @@ def bar(shares: Iterable[tuple[str, float]]) -> Markup:
     """
     widths = ((kind, 100 * min(max(share, 0.0), 1.0)) for kind, share in shares)
     parts = (Markup('<span class="fx-{}" style="width:{:.2f}%"></span>').format(kind, width) for kind, width in widths)
-    return Markup('<div class="fx-bar">{}</div>').format(joined(parts))
+    return Markup('<div class="fx-bar">{}</div>').format(join(parts))
 
 
 def zone_bar(sizes: dict[str, int]) -> Markup:
     """How a library divides into zones, and its number of entries in each."""
     total = sum(sizes.values()) or 1
     names = [badge(f"{sizes.get(zone, 0):,} {zone}", zone) for zone in ZONES if sizes.get(zone)]
-    return bar((zone, sizes.get(zone, 0) / total) for zone in ZONES) + joined(names)
+    return bar((zone, sizes.get(zone, 0) / total) for zone in ZONES) + join(names)
 
 
 def some(items: Sequence[T], limit: int) -> tuple[Sequence[T], Markup]:

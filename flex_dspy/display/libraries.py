@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from flex_dspy.display import html
 from flex_dspy.display.entries import DRAWN, entry
-from flex_dspy.display.molecules import found_in
+from flex_dspy.display.molecules import drawings_in
 from flex_dspy.evaluation.answer_errors import errors_text
 from flex_dspy.evaluation.intervals import written
 from flex_dspy.libraries.diffing import EntryChange, LibraryDiff, Removed
@@ -97,10 +97,10 @@ def _diff(diff: LibraryDiff, limit: int) -> list[Markup]:
     ]
     gathered = sum(change.precedents_gathered for change in diff.changed)
     remark = html.facts(f"{len(used):,} say the same with another record", f"{gathered:,} solved cases gathered")
-    parts = [head, Markup("<div>{}</div>").format(html.joined(counts) + remark)]
+    parts = [head, Markup("<div>{}</div>").format(html.join(counts) + remark)]
     parts += _section("Added", diff.added, limit, entry)
-    parts += _section("Removed", diff.removed, limit, _removed)
-    parts += _section("Revised", revised, limit, _revised)
+    parts += _section("Removed", diff.removed, limit, _removal)
+    parts += _section("Revised", revised, limit, _revision)
     if used:
         shown, more = html.some(used, limit)
         parts += [html.heading("Same words, another record"), _records(shown), more]
@@ -112,35 +112,35 @@ def _section(name: str, items: Sequence[T], limit: int, written: Callable[[T], M
     return [html.heading(name), *map(written, shown), more] if items else []
 
 
-def _removed(gone: Removed) -> Markup:
-    homes = html.joined(html.code(entry_id) + Markup(" ") for entry_id in gone.merged_into[:5])
+def _removal(gone: Removed) -> Markup:
+    homes = html.join(html.code(entry_id) + Markup(" ") for entry_id in gone.merged_into[:5])
     return entry(gone.entry) + (html.soft(Markup("merged into {}").format(homes)) if homes else Markup(""))
 
 
-def _revised(change: EntryChange) -> Markup:
-    head = Markup("<b>{}</b> {}").format(html.short(change.category, 100) or "no category", html.facts(_moved(change)))
+def _revision(change: EntryChange) -> Markup:
+    head = Markup("<b>{}</b> {}").format(html.short(change.category, 100) or "no category", html.facts(_counts(change)))
     lines = [html.label(name) + _value(str(old), str(new)) for name, (old, new) in change.fields.items()]
-    lines += [html.label("rule reworded") + reworded(old, new) for old, new in change.rules_reworded]
-    lines += [html.label("rule removed") + reworded(text, "") for text in change.rules_removed]
-    lines += [html.label("rule added") + reworded("", text) + _drawn(text) for text in change.rules_added]
+    lines += [html.label("rule reworded") + word_changes(old, new) for old, new in change.rules_reworded]
+    lines += [html.label("rule removed") + word_changes(text, "") for text in change.rules_removed]
+    lines += [html.label("rule added") + word_changes("", text) + _drawings(text) for text in change.rules_added]
     if change.other:
         lines.append(html.soft(f"also changed: {', '.join(change.other)}"))
     summary = Markup('<span class="fx-id">{}</span>').format(html.code(change.id)) + head
-    return html.folded(summary, html.joined(lines), is_open=True)
+    return html.fold(summary, html.join(lines), is_open=True)
 
 
 def _value(old: str, new: str) -> Markup:
     """A field's old and new value: of a text, what changed in it."""
     if " " in old + new:
-        return reworded(old, new)
+        return word_changes(old, new)
     return Markup("<div><del>{}</del> → <ins>{}</ins></div>").format(old or "none", new or "none")
 
 
-def _drawn(text: str) -> Markup:
-    return html.drawn(found_in(text, DRAWN))
+def _drawings(text: str) -> Markup:
+    return html.drawings(drawings_in(text, DRAWN))
 
 
-def _moved(change: EntryChange) -> str:
+def _counts(change: EntryChange) -> str:
     parts = [f"{name} {by:+d}" for name, by in change.counters.items()]
     parts += [f"{change.precedents_gathered:+d} solved cases"] if change.precedents_gathered else []
     parts += [f"{-change.precedents_lost:+d} solved cases"] if change.precedents_lost else []
@@ -148,14 +148,14 @@ def _moved(change: EntryChange) -> str:
 
 
 def _records(changes: Sequence[EntryChange]) -> Markup:
-    rows = [(html.code(c.id), html.short(c.category, 80), _moved(c) or ", ".join(c.other)) for c in changes]
+    rows = [(html.code(c.id), html.short(c.category, 80), _counts(c) or ", ".join(c.other)) for c in changes]
     return html.table(["entry", "category", "change"], rows)
 
 
 _WORDS = re.compile(r"\s+|\w+|[^\w\s]")
 
 
-def reworded(old: str, new: str) -> Markup:
+def word_changes(old: str, new: str) -> Markup:
     """Two texts as one, with the words that went and those that came marked."""
     before, after = _WORDS.findall(old[: html.MAX_TEXT]), _WORDS.findall(new[: html.MAX_TEXT])
     parts: list[Markup | str] = []
@@ -166,7 +166,7 @@ def reworded(old: str, new: str) -> Markup:
             continue
         parts += [Markup("<del>{}</del>").format(went)] if went else []
         parts += [Markup("<ins>{}</ins>").format(came)] if came else []
-    return Markup('<div class="fx-text">{}</div>').format(html.joined(parts))
+    return Markup('<div class="fx-text">{}</div>').format(html.join(parts))
 
 
 # -- versions ----------------------------------------------------------------------------------------------

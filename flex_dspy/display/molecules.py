@@ -89,7 +89,7 @@ def case(problem: str, answer: str) -> Markup | None:
     return _ROW.format(left + _ARROW + right)
 
 
-def found_in(text: str, most: int) -> list[Markup]:
+def drawings_in(text: str, most: int) -> list[Markup]:
     """Drawings of the templates and molecules that a text names, each once, at most so many."""
     drawings: list[Markup] = []
     for word in dict.fromkeys(_candidates(text)):

@@ -38,15 +38,13 @@ def _round(round_: Round, number: int) -> Markup:
     if round_.redacted:
         body.append(html.soft("The right answer was taken out of this feedback."))
     head = Markup("<b>Round {}</b> {}{}").format(number, verdict, html.facts(score))
-    return html.folded(head, html.joined(body), is_open=True)
+    return html.fold(head, html.join(body), is_open=True)
 
 
 def outputs(values: Mapping[str, Any]) -> Markup:
     """Named values, those that are molecules drawn."""
     given = ((name, value) for name, value in values.items() if value not in (None, "", [], ()))
-    return html.joined(
-        _field(name, _list(value) if isinstance(value, list | tuple) else value) for name, value in given
-    )
+    return html.join(_field(name, _list(value) if isinstance(value, list | tuple) else value) for name, value in given)
 
 
 def _field(name: str, value: Any) -> Markup:
@@ -55,12 +53,12 @@ def _field(name: str, value: Any) -> Markup:
         return html.label(name.replace("_", " ")) + value
     text = str(value)
     drawing = molecule(text) if len(text) >= 3 else None  # most short words are molecules too
-    return html.label(name.replace("_", " ")) + html.value(text) + html.drawn([drawing])
+    return html.label(name.replace("_", " ")) + html.value(text) + html.drawings([drawing])
 
 
 def _list(values: Sequence[Any]) -> Markup:
     shown, more = html.some(values, LISTED)
-    return html.joined(html.code(html.short(str(value), 400)) + Markup(" ") for value in shown) + more
+    return html.join(html.code(html.short(str(value), 400)) + Markup(" ") for value in shown) + more
 
 
 # -- evaluations -------------------------------------------------------------------------------------------
@@ -117,4 +115,4 @@ def _record(record: Record) -> Markup:
     )
     told = {"feedback": record.feedback, "error": record.error, "experiences shown": record.shown}
     parts = [{"problem": record.problem}, record.outputs, {"reference": record.reference}, told]
-    return html.folded(summary, html.joined(map(outputs, parts)))
+    return html.fold(summary, html.join(map(outputs, parts)))

@@ -611,7 +611,7 @@ class _Run:
 
     async def _measure_again(self, record: VersionRecord, library: ExperienceLibrary) -> None:
         """Replace what was measured of a version with errors. Answers that are cached are not asked for again."""
-        library = library.published(record.parent)
+        library = library.as_version(record.parent)
         evaluation = await self._measured(library)
         numbers = {**record.metrics, **(evaluation.metrics() if evaluation else {})}
         version = replace(self._version(library, record.step, numbers, evaluation), is_again=True)

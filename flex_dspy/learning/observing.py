@@ -16,7 +16,7 @@ from flex_dspy.core.scoring import redact
 from flex_dspy.core.text import sound_text
 from flex_dspy.core.trajectory import Feedback, Round
 from flex_dspy.libraries.experience import Precedent, Tally
-from flex_dspy.libraries.observed import Observation
+from flex_dspy.libraries.observation import Observation
 from flex_dspy.programs.rejection_sampling import UNVERIFIED, WORKINGS
 from flex_dspy.programs.steps import readable
 from flex_dspy.programs.verifier import Verifier

@@ -27,7 +27,8 @@ from flex_dspy.learning.observing import judged, precedent_of, tally_of
 from flex_dspy.libraries.experience import Commit, Edit
 from flex_dspy.libraries.failures import Failure
 from flex_dspy.libraries.library import ExperienceLibrary
-from flex_dspy.libraries.observed import Observation, ObservationJournal
+from flex_dspy.libraries.observation import Observation
+from flex_dspy.libraries.observed import ObservationJournal
 from flex_dspy.libraries.store import Store
 from flex_dspy.programs.lesson_writer import LessonWriter
 from flex_dspy.programs.task_description import describe_task

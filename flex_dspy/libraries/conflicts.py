@@ -33,10 +33,10 @@ class Conflict:
         """One line for a terminal."""
         how = "recommended by {}, avoided by {}" if self.kind == "rule" else "answered by {}, otherwise by {}"
         about = self.about if len(self.about) <= 100 else self.about[:97] + "..."
-        return f"{self.kind}: {about}: " + how.format(_listed(self.entries), _listed(self.against))
+        return f"{self.kind}: {about}: " + how.format(_id_list(self.entries), _id_list(self.against))
 
 
-def _listed(ids: tuple[str, ...]) -> str:
+def _id_list(ids: tuple[str, ...]) -> str:
     return ", ".join(ids[:3]) + (f" and {len(ids) - 3} more" if len(ids) > 3 else "")
 
 

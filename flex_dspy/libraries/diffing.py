@@ -113,11 +113,11 @@ class LibraryDiff(representations.Representable):
         told = [change for change in self.changed if change.says_other]
         quiet = [change for change in self.changed if not change.says_other]
         lines = [self._summary()]
-        lines += _some(self.added, limit, _added_lines)
-        lines += _some(self.removed, limit, _removed_lines)
-        lines += _some(told, limit, _changed_lines)
-        lines += _some(quiet, limit, _changed_lines)
-        return "\n".join(_coloured(shown(line)) for line in lines) if colour else "\n".join(lines)
+        lines += _some(self.added, limit, _insertion_lines)
+        lines += _some(self.removed, limit, _removal_lines)
+        lines += _some(told, limit, _change_lines)
+        lines += _some(quiet, limit, _change_lines)
+        return "\n".join(_colour(shown(line)) for line in lines) if colour else "\n".join(lines)
 
     def to_pandas(self) -> pd.DataFrame:
         """One row an entry that differs. See ``flex_dspy.display.frames.diff_frame``."""
@@ -149,7 +149,7 @@ def diff(older: ExperienceLibrary, newer: ExperienceLibrary) -> LibraryDiff:
         older.hash,
         newer.hash,
         tuple(entry for entry in newer if entry.id not in older),
-        tuple(Removed(entry, _merged_into(entry, homes)) for entry in gone),
+        tuple(Removed(entry, _find_homes(entry, homes)) for entry in gone),
         tuple(_change(older[e.id], e) for e in newer if e.id in older and e != older[e.id]),
     )
 
@@ -163,7 +163,7 @@ def _homes(library: ExperienceLibrary) -> dict[str, list[str]]:
     return homes
 
 
-def _merged_into(entry: Experience, homes: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+def _find_homes(entry: Experience, homes: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
     made_of_it = homes.get(f"id {entry.id}", ())
     if made_of_it or not entry.rules:
         return tuple(made_of_it)
@@ -173,7 +173,7 @@ def _merged_into(entry: Experience, homes: Mapping[str, Sequence[str]]) -> tuple
 
 def _change(old: Experience, new: Experience) -> EntryChange:
     gone, came = _only_in(old.rules, new.rules), _only_in(new.rules, old.rules)
-    reworded = _reworded(gone, came)
+    reworded = _pair_reworded(gone, came)
     fresh, lost = Counter(new.precedents), Counter(old.precedents)
     return EntryChange(
         id=new.id,
@@ -194,7 +194,7 @@ def _only_in(rules: Sequence[Rule], others: Sequence[Rule]) -> list[str]:
     return [rule.text for rule in rules if rule.text not in known]
 
 
-def _reworded(gone: Sequence[str], came: Sequence[str]) -> list[tuple[str, str]]:
+def _pair_reworded(gone: Sequence[str], came: Sequence[str]) -> list[tuple[str, str]]:
     """Pairs of an old and a new text that say nearly the same, the most alike first to find each other."""
     alike = [
         (difflib.SequenceMatcher(None, old.split(), new.split(), autojunk=False).ratio(), old, new)
@@ -233,17 +233,17 @@ def _head(entry: Experience) -> str:
     return f"{entry.id} {entry.zone}, {_short(entry.category or 'no category', 60)}"
 
 
-def _added_lines(entry: Experience) -> list[str]:
+def _insertion_lines(entry: Experience) -> list[str]:
     rules = [f"      + {_short(rule.text)}" for rule in entry.rules]
     return [f"+ {_head(entry)}: {_short(entry.method)}", *rules]
 
 
-def _removed_lines(gone: Removed) -> list[str]:
+def _removal_lines(gone: Removed) -> list[str]:
     where = f", merged into {', '.join(gone.merged_into[:3])}" if gone.merged_into else ""
     return [f"- {_head(gone.entry)}: {_short(gone.entry.method)}{where}"]
 
 
-def _changed_lines(change: EntryChange) -> list[str]:
+def _change_lines(change: EntryChange) -> list[str]:
     parts = [f"{name} {by:+d}" for name, by in change.counters.items()]
     for count, what in ((change.precedents_gathered, "gathered"), (change.precedents_lost, "lost")):
         parts += [f"{count} precedent{'s' * (count > 1)} {what}"] if count else []
@@ -266,6 +266,6 @@ def _short(text: str, most: int = 160) -> str:
 _COLOURS = {"+": "\033[32m", "-": "\033[31m", "~": "\033[33m"}
 
 
-def _coloured(line: str) -> str:
+def _colour(line: str) -> str:
     colour = _COLOURS.get(line.lstrip()[:1])
     return f"{colour}{line}\033[0m" if colour else line

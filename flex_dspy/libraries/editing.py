@@ -36,13 +36,13 @@ def find_entry(library: ExperienceLibrary, wanted: str) -> Experience:
     if len(near) == 1:
         return library[near[0]]
     if near:
-        raise ConfigurationError(f"{len(near)} entries begin with {wanted!r}: {_listed(near)}")
+        raise ConfigurationError(f"{len(near)} entries begin with {wanted!r}: {_id_list(near)}")
     close = difflib.get_close_matches(wanted, ids, n=3)
-    hint = f"did you mean {_listed(close)}?" if close else f"the library has {len(ids)} others"
+    hint = f"did you mean {_id_list(close)}?" if close else f"the library has {len(ids)} others"
     raise ConfigurationError(f"there is no entry {wanted!r}: {hint}")
 
 
-def _listed(ids: Sequence[str]) -> str:
+def _id_list(ids: Sequence[str]) -> str:
     return ", ".join(ids[:5]) + (", ..." if len(ids) > 5 else "")
 
 
@@ -75,7 +75,7 @@ def _check_revision(entry: Experience, edit: Revise) -> None:
         revised = replace(entry, **fields)
     except ValueError as error:
         raise ConfigurationError(f"entry {entry.id}: {error}") from error
-    capped = revised.capped()
+    capped = revised.within_caps()
     for name in fields:
         if getattr(capped, name) != getattr(revised, name):
             raise ConfigurationError(f"the new {name} of entry {entry.id} is longer than an entry may hold")

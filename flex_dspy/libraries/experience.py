@@ -50,7 +50,7 @@ class Rule:
     text: str
     examples: tuple[str, ...] = ()
 
-    def capped(self) -> Rule:
+    def within_caps(self) -> Rule:
         """The same rule with its texts cut to the caps."""
         return Rule(self.text[:MAX_RULE], tuple(text[:MAX_RULE] for text in self.examples[:MAX_EXAMPLES]))
 
@@ -169,11 +169,11 @@ class Experience(Representable):
 
     def is_overlong(self) -> bool:
         """Whether the entry is beyond the caps; a release's may be (see ``flex_dspy.libraries.splitting``)."""
-        return self.capped() != self
+        return self.within_caps() != self
 
-    def capped(self) -> Experience:
+    def within_caps(self) -> Experience:
         """The same lesson with its texts cut to the caps."""
-        rules = tuple(rule.capped() for rule in self.rules[:MAX_RULES])
+        rules = tuple(rule.within_caps() for rule in self.rules[:MAX_RULES])
         return replace(self, method=self.method[:MAX_METHOD], rules=rules, trajectory=self.trajectory[:MAX_TRAJECTORY])
 
 

@@ -47,11 +47,11 @@ class LibraryFiles:
         return self.new_mode if known is None else known
 
     @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
+    def hold_lock(self) -> Iterator[None]:
         """Hold the lock, and name the library in whatever the system refuses meanwhile."""
         try:
             make_folder(self.snapshot.parent)
-            with self._lock.held(LOCK_SECONDS):
+            with self._lock.hold(LOCK_SECONDS):
                 yield
         except Timeout as error:
             problem = "is held by another process"

@@ -92,7 +92,7 @@ class Journal:
         self.first_line = self.read_first_line()
         if not self.first_line and not self.path.exists():
             return None
-        header = self._parsed_header(self.first_line)
+        header = self._parse_header(self.first_line)
         self.position = Position(len(self.first_line), 1)
         return header
 
@@ -115,7 +115,7 @@ class Journal:
             file.seek(end.offset)
             for number, line in read_lines(file, self.path, end.lines):
                 if line.endswith(b"\n"):
-                    commits.append(self._parsed(line, seen + len(commits) + 1, number))
+                    commits.append(self._parse(line, seen + len(commits) + 1, number))
                     end = Position(end.offset + len(line), number)
                 else:
                     self._check_torn(line, number)
@@ -138,7 +138,7 @@ class Journal:
         data = b"".join(lines)
         file = os.open(self.path, os.O_RDWR | BINARY)
         try:
-            self._cut_torn_line(file)
+            self._drop_torn_line(file)
             try:
                 if not self._safe_to:  # what is appended must not survive what it stands behind
                     os.fsync(file)
@@ -213,7 +213,7 @@ class Journal:
         with contextlib.suppress(OSError):
             os.fsync(file)
 
-    def _cut_torn_line(self, file: int) -> None:
+    def _drop_torn_line(self, file: int) -> None:
         excess = os.lseek(file, 0, os.SEEK_END) - self.position.offset
         if excess:
             logger.warning("%s: dropping %d bytes of a commit that a crash cut short", self.path, excess)
@@ -229,7 +229,7 @@ class Journal:
         except FileNotFoundError:
             return b""
 
-    def _parsed_header(self, line: bytes) -> Header:
+    def _parse_header(self, line: bytes) -> Header:
         newer = re.match(rb'\{"format":"flex-dspy-journal/(\d+)"', line)
         if newer and newer[1] != b"1":
             remedy = "Upgrade flex-dspy"
@@ -243,7 +243,7 @@ class Journal:
             raise LibraryFormatError(self.path, "line 1", "the journal's header is damaged", remedy)
         return header
 
-    def _parsed(self, line: bytes, seq: int, number: int) -> Commit:
+    def _parse(self, line: bytes, seq: int, number: int) -> Commit:
         prefix = _PREFIX.match(line)
         body = line[prefix.end() : -2] if prefix else b""
         if prefix is None or commit_line(int(prefix[1]), body) != line:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -19,24 +18,15 @@ from rpds import HashTrieMap
 
 from flex_dspy.core import representations
 from flex_dspy.libraries.by_hand import ByHand
+from flex_dspy.libraries.change_log import Change, ChangeLog
+from flex_dspy.libraries.draft import Draft
 from flex_dspy.libraries.experience import (
     EXPERIENCES_JSON,
-    MAX_EXAMPLES,
-    MAX_METHOD,
-    MAX_RULES,
     ZONES,
     Commit,
-    Discard,
     Edit,
     Experience,
-    Insert,
-    Merge,
     PersonEdit,
-    Pin,
-    Precedent,
-    Remove,
-    Rule,
-    Tally,
 )
 from flex_dspy.libraries.library_json import entry_json, value_json
 
@@ -49,41 +39,6 @@ if TYPE_CHECKING:
 FORMAT = "flex-dspy/1"
 # Entries that are serialised at once for the hash: one text of a large library would take as much memory as it does.
 _BATCH = 1_000
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """What one edit gave the indexes to read.
-
-    Attributes:
-        entry_id: The entry.
-        precedents: Its new precedents.
-        rewritten: The entry as it is now, where it is new or its text or zone changed.
-        removed: The entry is gone, with all that was read of it. Its id may come back later.
-    """
-
-    entry_id: str
-    precedents: tuple[Precedent, ...] = ()
-    rewritten: Experience | None = None
-    removed: bool = False
-
-
-class ChangeLog:
-    """The changes of a line of snapshots, oldest first, and the indexes built from them.
-
-    Snapshots of one line share one log; each knows how much of it is its own (``ExperienceLibrary.tip``).
-    Only the newest snapshot appends; an older one that is changed copies its part first.
-    """
-
-    def __init__(self, changes: list[Change]) -> None:
-        self.changes = changes
-        self.views: dict[Any, Any] = {}
-
-    def extended(self, tip: int, changes: list[Change]) -> ChangeLog:
-        """This log with ``changes`` after its first ``tip``, in place where nothing follows them yet."""
-        log = self if tip == len(self.changes) else ChangeLog(self.changes[:tip])
-        log.changes.extend(changes)
-        return log
 
 
 class ExperienceLibrary(ByHand, representations.Representable):
@@ -200,7 +155,7 @@ class ExperienceLibrary(ByHand, representations.Representable):
 
     def apply_with_report(self, commit: Commit) -> tuple[ExperienceLibrary, list[Edit]]:
         """The library after one commit, and the edits as they really went (a merge may become an insert)."""
-        draft = _Draft(self)
+        draft = Draft(self)
         done = [draft.edit(edit) for edit in commit.edits]
         draft.count(commit.tally)
         runs = {**self.runs, commit.run: commit.step} if commit.run else self.runs
@@ -223,7 +178,7 @@ class ExperienceLibrary(ByHand, representations.Representable):
     def _newest(self) -> ExperienceLibrary:
         return self
 
-    def published(self, parent: str | None) -> ExperienceLibrary:
+    def as_version(self, parent: str | None) -> ExperienceLibrary:
         """The same snapshot as a version with the parent given."""
         return self._with(parent=parent, hash=self.hash)
 
@@ -321,129 +276,3 @@ class ExperienceLibrary(ByHand, representations.Representable):
         from flex_dspy.libraries.release_format import write_release
 
         write_atomically(Path(path), write_release(self) + "\n")
-
-
-class _Draft:
-    """A library being changed: the one place where edits are interpreted."""
-
-    def __init__(self, base: ExperienceLibrary) -> None:
-        self.base = base
-        self.now = base.seen + 1
-        self.entries = base._entries
-        self.sizes = dict(base._sizes)
-        self.precedents = base._precedents
-        self.changes: list[Change] = []
-
-    def edit(self, edit: Edit) -> Edit:
-        match edit:
-            case Insert():
-                return self._insert(edit)
-            case Merge():
-                return self._merge(edit)
-            case Discard():
-                return edit
-            case _:
-                return self._by_person(edit)
-
-    def _by_person(self, edit: PersonEdit) -> Edit:
-        entry = self.entries.get(edit.entry_id)
-        if entry is None:
-            return Discard(edit.entry_id, "there is no such entry")
-        if isinstance(edit, Remove):
-            return self._remove(entry, edit)
-        if isinstance(edit, Pin):
-            self._put(replace(entry, pinned=edit.pinned, updated_at=self.now), (), rewritten=False)
-            return edit
-        capped = replace(entry, **edit.fields()).capped()
-        kept = {name: getattr(capped, name) for name in edit.fields()}  # what else is overlong stays whole
-        revised = replace(entry, **kept, updated_at=self.now)
-        self.sizes[entry.zone] -= 1
-        self.sizes[revised.zone] += 1
-        self._put(revised, (), rewritten=(revised.zone, revised.text()) != (entry.zone, entry.text()))
-        return edit
-
-    def _remove(self, entry: Experience, edit: Remove) -> Edit:
-        if entry.pinned and not edit.force:
-            return Discard(entry.id, "the entry is pinned")
-        self.entries = self.entries.remove(entry.id)
-        self.sizes[entry.zone] -= 1
-        self.precedents -= len(entry.precedents)
-        self.changes.append(Change(entry.id, removed=True))
-        return edit
-
-    def _insert(self, edit: Insert) -> Edit:
-        experience = edit.experience.capped()
-        if experience.id in self.entries:  # the very same lesson, from another writer
-            return self._merge(Merge(experience.id, experience, reason=edit.reason))
-        experience = replace(experience, created_at=self.now, updated_at=self.now)
-        self.sizes[experience.zone] += 1
-        self.precedents += len(experience.precedents)
-        self._put(experience, experience.precedents, rewritten=True)
-        return edit
-
-    def _merge(self, edit: Merge) -> Edit:
-        target = self.entries.get(edit.target)
-        rules = None if target is None else target.rules if target.pinned else _merged_rules(target, edit)
-        if target is None or rules is None:
-            return self._insert(Insert(edit.experience, reason=edit.reason))
-        known = {(p.example_id, p.answer) for p in target.precedents}
-        fresh = tuple(p for p in edit.experience.precedents if (p.example_id, p.answer) not in known)
-        merged = replace(
-            target,
-            method=edit.method[:MAX_METHOD] if edit.method and not target.pinned else target.method,
-            rules=rules,
-            precedents=target.precedents + fresh,
-            merged=target.merged + 1,
-            updated_at=self.now,
-        )
-        self.precedents += len(fresh)
-        self._put(merged, fresh, rewritten=merged.text() != target.text())
-        return edit
-
-    def _put(self, experience: Experience, fresh: tuple[Precedent, ...], *, rewritten: bool) -> None:
-        self.entries = self.entries.insert(experience.id, experience)
-        if fresh or rewritten:
-            self.changes.append(Change(experience.id, fresh, experience if rewritten else None))
-
-    def count(self, tally: Tally) -> None:
-        for entry_id in tally.shown:
-            entry = self.entries.get(entry_id)
-            if entry is not None:
-                counted = replace(
-                    entry,
-                    shown=entry.shown + 1,
-                    helped=entry.helped + (entry_id in tally.helped),
-                    hurt=entry.hurt + (entry_id in tally.hurt),
-                )
-                self.entries = self.entries.insert(entry_id, counted)
-
-    def finish(self, runs: Mapping[str, int]) -> ExperienceLibrary:
-        log = self.base.log.extended(self.base.tip, self.changes)
-        return self.base._with(
-            seen=self.now,
-            runs=runs,
-            log=log,
-            tip=self.base.tip + len(self.changes),
-            _entries=self.entries,
-            _sizes=self.sizes,
-            _precedents=self.precedents,
-        )
-
-
-def _united(examples: tuple[str, ...], more: tuple[str, ...]) -> tuple[str, ...]:
-    """Examples of a rule and as many of the others as it has room for."""
-    fresh = tuple(text for text in more if text not in examples)
-    return examples + fresh[: max(0, MAX_EXAMPLES - len(examples))]
-
-
-def _merged_rules(target: Experience, edit: Merge) -> tuple[Rule, ...] | None:
-    """The target's rules after the edit, or None where they would outgrow the cap.
-
-    Rules of equal text become one, with the examples of both.
-    """
-    revised = {revision.old: revision.rule.capped() for revision in edit.revise_rules}
-    rules: dict[str, Rule] = {}
-    for rule in [*(revised.get(rule.text, rule) for rule in target.rules), *map(Rule.capped, edit.add_rules)]:
-        known = rules.get(rule.text)
-        rules[rule.text] = rule if known is None else replace(known, examples=_united(known.examples, rule.examples))
-    return tuple(rules.values()) if len(rules) <= max(MAX_RULES, len(target.rules)) else None

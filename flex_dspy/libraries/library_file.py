@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import gc
 import json
-import math
 import os
 import re
 import secrets
@@ -18,7 +17,7 @@ import stat
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, NoReturn
+from typing import Any, ClassVar
 
 from pydantic import ConfigDict, NonNegativeInt, TypeAdapter, ValidationError
 
@@ -27,6 +26,7 @@ from flex_dspy.libraries.experience import Experience
 from flex_dspy.libraries.library import FORMAT, ExperienceLibrary
 from flex_dspy.libraries.paths import PRIVATE, library_path
 from flex_dspy.libraries.release_format import is_release, read_release
+from flex_dspy.libraries.strict_json import CORRECT, RESTORE, decode, read_json
 
 # Reading takes several times a file's size in memory; a file beyond this was not written by a learner.
 MAX_BYTES = 2 << 30
@@ -34,9 +34,6 @@ _PIECE = 16 << 20
 
 BINARY = getattr(os, "O_BINARY", 0)  # Windows would change the ends of lines
 CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | BINARY
-
-_RESTORE = "Restore the file from a backup, or from the version logged in MLflow"
-_CORRECT = "Correct it, or restore the file from a backup or from the version logged in MLflow"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +67,6 @@ class _Document:
 _DOCUMENT: TypeAdapter[_Document] = TypeAdapter(_Document)
 
 
-class _RefusedError(ValueError):
-    """JSON that the standard library would take, and that no library file holds."""
-
-    def __init__(self, place: str, problem: str) -> None:
-        self.place = place
-        super().__init__(problem)
-
-
 def load(path: str | Path, *, split: bool = False) -> ExperienceLibrary:
     """Read a library file of this project or of the FLEX release.
 
@@ -92,7 +81,7 @@ def load(path: str | Path, *, split: bool = False) -> ExperienceLibrary:
     """
     try:
         if Path(path).stat().st_size > MAX_BYTES:
-            raise LibraryFormatError(path, "the file", f"is larger than {MAX_BYTES:,} bytes", _RESTORE)
+            raise LibraryFormatError(path, "the file", f"is larger than {MAX_BYTES:,} bytes", RESTORE)
         raw = _read(Path(path))
     except OSError as error:
         raise LibraryError(path, "the file", f"cannot be read: {error.strerror}", "Check the path") from error
@@ -106,7 +95,7 @@ def _read(path: Path) -> bytes:
         for piece in iter(lambda: file.read(_PIECE), b""):
             if (at := piece.find(b"\0")) >= 0:
                 place = f"byte {sum(map(len, pieces)) + at}"
-                raise LibraryFormatError(path, place, "is NUL, which no text holds", _RESTORE)
+                raise LibraryFormatError(path, place, "is NUL, which no text holds", RESTORE)
             pieces.append(piece)
     return b"".join(pieces)
 
@@ -161,8 +150,8 @@ def _parse_intact(text: str | bytes) -> ExperienceLibrary | None:
 
 def _parse_with_care(text: str | bytes, path: str | Path, split: bool) -> ExperienceLibrary:
     if isinstance(text, bytes):
-        text = _decode(text, path)
-    plain = _read_json(text, path)
+        text = decode(text, path)
+    plain = read_json(text, path)
     if plain == []:
         problem = "is an empty list: no library of this project or of the FLEX release"
         raise LibraryFormatError(path, "the file", problem, 'Check the path; an empty library has a "format" too')
@@ -287,62 +276,6 @@ def _take_over(file: int, old: os.stat_result, mode: int) -> int:
     return mode & ~0o070  # that of the group would go to another group
 
 
-# -- JSON --------------------------------------------------------------------------------------------------
-
-
-def _decode(raw: bytes, path: str | Path) -> str:
-    try:
-        return raw.decode("utf-8-sig")  # some editors put a byte order mark in front
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        raise LibraryFormatError(path, f"line {line}", "is not UTF-8 text", _RESTORE) from error
-
-
-def _read_json(text: str, path: str | Path) -> Any:
-    """The document as plain objects: what pydantic's parser does not check is checked here."""
-    if not text.strip():
-        raise LibraryFormatError(path, "the file", "is empty", _RESTORE)
-    try:
-        return json.loads(
-            text,
-            object_pairs_hook=_unique_keys,
-            parse_constant=_refuse_constant,
-            parse_float=_finite_float,
-        )
-    except json.JSONDecodeError as error:
-        place = f"line {error.lineno}, column {error.colno}"
-        is_cut = error.msg.startswith("Unterminated") or not text[error.pos :].strip()
-        cut = " (the file ends too early)" if is_cut else ""
-        raise LibraryFormatError(path, place, f"is not JSON: {error.msg}{cut}", _RESTORE) from error
-    except RecursionError as error:
-        raise LibraryFormatError(path, "the file", "is nested too deeply", _RESTORE) from error
-    except _RefusedError as error:
-        raise LibraryFormatError(path, error.place, str(error), _CORRECT) from error
-    except ValueError as error:  # an integer of thousands of digits
-        raise LibraryFormatError(path, "a number", f"cannot be read: {error}", _CORRECT) from error
-
-
-def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    result = dict(pairs)
-    if len(result) != len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        place = f"entry {result['id']}" if "id" in result else "an object"
-        raise _RefusedError(place, f"the key {twice[:80]!r} is there twice")
-    return result
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise _RefusedError("a number", f"{name} is not JSON")
-
-
-def _finite_float(digits: str) -> float:
-    value = float(digits)
-    if math.isinf(value):
-        raise _RefusedError("a number", f"{digits[:80]} is too large")
-    return value
-
-
 # -- meaning -----------------------------------------------------------------------------------------------
 
 
@@ -364,7 +297,7 @@ def _read_document(text: str, path: str | Path) -> _Document:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         place = _place(first["loc"], json.loads(text)) or _line_in(first["msg"])
-        raise LibraryFormatError(path, place, first["msg"], _CORRECT) from error
+        raise LibraryFormatError(path, place, first["msg"], CORRECT) from error
 
 
 def _place(location: Sequence[int | str], plain: Any) -> str:
@@ -392,7 +325,7 @@ def _check_entries(document: _Document, path: str | Path) -> None:
         first[experience.id] = index
         if max(experience.created_at, experience.updated_at) > document.seen:
             problem = f'is dated later than the library\'s clock: "seen" is {document.seen}'
-            raise LibraryFormatError(path, f"experiences.{index} (entry {experience.id})", problem, _CORRECT)
+            raise LibraryFormatError(path, f"experiences.{index} (entry {experience.id})", problem, CORRECT)
 
 
 def _check_sums(document: _Document, library: ExperienceLibrary, path: str | Path) -> None:

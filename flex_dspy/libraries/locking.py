@@ -51,7 +51,7 @@ class NamedLock:
                 raise Timeout(str(self.path))
 
     @contextlib.contextmanager
-    def held(self, timeout: float) -> Iterator[None]:
+    def hold(self, timeout: float) -> Iterator[None]:
         """Hold the lock within this block. See ``acquire``."""
         self.acquire(timeout)
         try:

@@ -55,7 +55,7 @@ class MemoryStore(ByHand):
 
     def checkpoint(self, parent: str | None = None) -> ExperienceLibrary:
         """The library as a version."""
-        self.library = self.library if parent is None else self.library.published(parent)
+        self.library = self.library if parent is None else self.library.as_version(parent)
         self.replayed = ()
         return self.library
 

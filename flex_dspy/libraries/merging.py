@@ -74,12 +74,12 @@ def merge(*libraries: ExperienceLibrary, names: Sequence[str] = (), any_task: bo
     if len(distinct) < 2:
         library = next(iter(distinct.values()), named[0])[0]
         return Merged(library, {}, conflicts(library), ())
-    return _merged(list(distinct.values()), task)
+    return _merge(list(distinct.values()), task)
 
 
-def _merged(named: Sequence[tuple[ExperienceLibrary, str]], task: str) -> Merged:
-    groups = _groups([_sourced(entry, library, name) for library, name in named for entry in library])
-    entries = [_joined(group) for group in groups]
+def _merge(named: Sequence[tuple[ExperienceLibrary, str]], task: str) -> Merged:
+    groups = _groups([_with_sources(entry, library, name) for library, name in named for entry in library])
+    entries = [_join(group) for group in groups]
     libraries = [library for library, _ in named]
     merged = ExperienceLibrary(
         entries,
@@ -162,20 +162,20 @@ def _keys(entry: Experience) -> Iterator[str]:
 # -- where an entry comes from -----------------------------------------------------------------------------
 
 
-def _sourced(entry: Experience, library: ExperienceLibrary, name: str) -> Experience:
+def _with_sources(entry: Experience, library: ExperienceLibrary, name: str) -> Experience:
     """The entry with all that is known of its sources, this library among them where it adds something."""
     key = lesson_key(entry)
-    if not entry.sources or _counted(entry.sources) != _counts(entry):
+    if not entry.sources or _sum_counts(entry.sources) != _counts(entry):
         runs = tuple(sorted(run for run in library.runs if run != EDITS))
         own = Source(entry.id, name, runs, lesson_keys(entry) if not entry.sources else (key,), **_counts(entry))
     elif not any(key in source.lessons for source in entry.sources):  # a person gave it another lesson
         own = Source(entry.id, lessons=(key,))
     else:
         return entry
-    return replace(entry, sources=_united([*entry.sources, own]))
+    return replace(entry, sources=_union([*entry.sources, own]))
 
 
-def _united(sources: Iterable[Source]) -> tuple[Source, ...]:
+def _union(sources: Iterable[Source]) -> tuple[Source, ...]:
     """Each source once, with the greatest counts seen of it."""
     united: dict[tuple[Any, ...], Source] = {}
     for source in sources:
@@ -189,7 +189,7 @@ def _counts(entry: Experience | Source) -> dict[str, int]:
     return {counter: getattr(entry, counter) for counter in COUNTERS}
 
 
-def _counted(sources: Sequence[Source]) -> dict[str, int]:
+def _sum_counts(sources: Sequence[Source]) -> dict[str, int]:
     """What all sources counted together, and nothing of it twice."""
     by_runs: dict[frozenset[str], dict[str, dict[str, int]]] = defaultdict(dict)
     for source in sources:
@@ -206,16 +206,16 @@ def _counted(sources: Sequence[Source]) -> dict[str, int]:
 # -- one entry of several ----------------------------------------------------------------------------------
 
 
-def _joined(group: Sequence[Experience]) -> Experience:
+def _join(group: Sequence[Experience]) -> Experience:
     """The entry that the same entries of several libraries make together."""
     speaker = max(group, key=_precedence)
-    sources = _united(source for entry in group for source in entry.sources)
-    counted: dict[str, Any] = _counted(sources)
+    sources = _union(source for entry in group for source in entry.sources)
+    counted: dict[str, Any] = _sum_counts(sources)
     return replace(
         speaker,
         id=min(entry.id for entry in group),
-        rules=_joined_rules(speaker, group),
-        precedents=_joined_precedents(group),
+        rules=_join_rules(speaker, group),
+        precedents=_join_precedents(group),
         created_at=min(entry.created_at for entry in group),
         sources=sources,
         **counted,
@@ -230,7 +230,7 @@ def _precedence(entry: Experience) -> tuple[Any, ...]:
     return bool(entry.rules), entry.pinned, entry.updated_at, *words, foreign
 
 
-def _joined_rules(speaker: Experience, group: Sequence[Experience]) -> tuple[Rule, ...]:
+def _join_rules(speaker: Experience, group: Sequence[Experience]) -> tuple[Rule, ...]:
     """The rules as they are where all agree; else the speaker's first, then all others in alphabetical order."""
     if all(entry.rules == speaker.rules for entry in group):
         return speaker.rules
@@ -239,16 +239,16 @@ def _joined_rules(speaker: Experience, group: Sequence[Experience]) -> tuple[Rul
         examples[rule.text].append(rule.examples)
     first = [rule.text for rule in speaker.rules[:1]]
     texts = [*first, *sorted(examples.keys() - set(first))]
-    return tuple(Rule(text, _joined_examples(examples[text])) for text in texts)
+    return tuple(Rule(text, _join_examples(examples[text])) for text in texts)
 
 
-def _joined_examples(lists: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
+def _join_examples(lists: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
     if all(examples == lists[0] for examples in lists):
         return lists[0]
     return tuple(sorted({text for examples in lists for text in examples})[:MAX_EXAMPLES])
 
 
-def _joined_precedents(group: Sequence[Experience]) -> tuple[Precedent, ...]:
+def _join_precedents(group: Sequence[Experience]) -> tuple[Precedent, ...]:
     """The precedents as they are where all agree; else each once, in the order of the examples' ids."""
     if all(entry.precedents == group[0].precedents for entry in group):
         return group[0].precedents

@@ -16,65 +16,31 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import os
 import re
 import secrets
 import threading
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
-from typing import ClassVar
 
 from filelock import Timeout
-from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from flex_dspy.core.errors import LibraryError, LibraryFormatError
+from flex_dspy.core.errors import LibraryError
 from flex_dspy.core.lines import MAX_LINE, read_lines
 from flex_dspy.libraries.known_ids import KnownIds, ids_in
 from flex_dspy.libraries.library_file import BINARY, make_folder, sync_folder, sync_name, write_all
 from flex_dspy.libraries.locking import NamedLock
+from flex_dspy.libraries.observation import (
+    OBSERVATION_JSON,
+    Observation,
+    header_line,
+    observation_line,
+    read_header,
+    read_line,
+)
 from flex_dspy.libraries.paths import PRIVATE, beside, library_path
-
-FORMAT = "flex-dspy-observed/1"
-_HEADER = re.compile(rb'\{"format":"' + FORMAT.encode() + rb'","run":"(observed [0-9a-f]{12})"\}\n')
-_LINE = re.compile(rb'\{"step":(\d{1,18}),(?:"id":"([0-9a-f]{32})",)?"sum":"([0-9a-f]{16})","observation":(.*)\}\n')
-_MEND = "Delete this line to go on without that observation"
-
-
-@dataclass(frozen=True, slots=True)
-class Observation:
-    """One answer of a deployed program, and what was said of it, all as text.
-
-    Attributes:
-        example_id: The problem's id.
-        problem: The problem, as in a ``Precedent``.
-        outputs: The program's outputs.
-        reference: The right answer, "" where it is not known.
-        score: The score; None where there was only a remark.
-        feedback: The remark.
-        failed: The score says nothing of the answer: it could not be judged.
-        accepted: The metric's own word on success; None leaves it to the threshold.
-        shown: Ids of the entries in the prompt, as far as they are known.
-        relied: Ids of those that the program says it relied on.
-    """
-
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
-
-    example_id: str
-    problem: str
-    outputs: Mapping[str, str] = field(default_factory=dict)
-    reference: str = ""
-    score: float | None = None
-    feedback: str = ""
-    failed: bool = False
-    accepted: bool | None = None
-    shown: tuple[str, ...] = ()
-    relied: tuple[str, ...] = ()
-
-
-_JSON: TypeAdapter[Observation] = TypeAdapter(Observation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,26 +104,26 @@ class ObservationJournal:
         for known_as in ids_in(self.path):
             self.known.note(known_as)
         if header:
-            self.run = self._header(header)
-            self.last = self._parsed(last, number)[0] if number > 1 else 0
+            self.run = read_header(header, self.path)
+            self.last = read_line(last, self.path, number)[0] if number > 1 else 0
         else:
             header, end = self._begin()
         self._header_end = self._read_to = len(header)
-        self._cut(end)
+        self._shorten(end)
         self._written = self._forced = _End(end, self.last)
         if self._durable:  # whoever made it may have been killed before it was safe in its folder
             sync_folder(self.path.parent)
             sync_name(self.path.parent)
 
     def _begin(self) -> tuple[bytes, int]:
-        header = f'{{"format":"{FORMAT}","run":"{self.run}"}}\n'.encode()
-        self._cut(0)
+        header = header_line(self.run)
+        self._shorten(0)
         self._write(header, 0)
         if self._durable:
             os.fsync(self._file)
         return header, len(header)
 
-    def _cut(self, end: int) -> None:
+    def _shorten(self, end: int) -> None:
         """Shorten the file, for certain: what is written next could reach the disk first."""
         if os.fstat(self._file).st_size > end:
             os.ftruncate(self._file, end)
@@ -178,24 +144,24 @@ class ObservationJournal:
         Raises:
             LibraryError: If it cannot be written. It then does not count.
         """
-        body = _JSON.dump_json(observation)
+        body = OBSERVATION_JSON.dump_json(observation)
         with self._refusals():
             with self._writing:
                 self._check_usable()
                 losses = self._losses
-                step, end = self._put(body, known_as)
+                step, end = self._add(body, known_as)
             if end:
                 self._force(end, losses)
         return step
 
-    def _put(self, body: bytes, known_as: str) -> tuple[int, int]:
+    def _add(self, body: bytes, known_as: str) -> tuple[int, int]:
         """Write a line; its step, and where it ends. Of an id that is there already, only the latter."""
         if known_as and known_as in self._unforced:
             return 0, self._unforced[known_as]
         if known_as and known_as in self.known:
             return 0, 0
         step = self._written.step + 1
-        line = _line(step, known_as, body)
+        line = observation_line(step, known_as, body)
         if len(line) > MAX_LINE:
             raise OSError(errno.EFBIG, f"an observation may have {MAX_LINE:,} bytes")
         self._write(line, self._written.offset)
@@ -280,7 +246,7 @@ class ObservationJournal:
             line = file.readline(MAX_LINE)
         self._lines_read += 1
         self._read_to += len(line)
-        return self._parsed(line, self._lines_read)
+        return read_line(line, self.path, self._lines_read)
 
     def go_on_after(self, step: int) -> None:
         """Number what comes from here: the library holds all up to this step."""
@@ -293,7 +259,7 @@ class ObservationJournal:
         with self._refusals(), self._forcing, self._writing:
             if self._written.step == settled and self._read_to == self._written.offset > self._header_end:
                 self.known.keep()
-                self._cut(self._header_end)
+                self._shorten(self._header_end)
                 self._written = self._forced = _End(self._header_end, settled)
                 self._read_to = self._header_end
                 self._lines_read = 1
@@ -314,22 +280,6 @@ class ObservationJournal:
         if self._lock is not None:
             self._lock.release()
 
-    def _header(self, line: bytes) -> str:
-        found = _HEADER.fullmatch(line)
-        if found is None:
-            remedy = "Move the file away to go on without what it holds"
-            raise LibraryFormatError(self.path, "line 1", "is no header of a journal of observations", remedy)
-        return found[1].decode()
-
-    def _parsed(self, line: bytes, number: int) -> tuple[int, Observation]:
-        found = _LINE.fullmatch(line)
-        if found is None or _sum(int(found[1]), found[2] or b"", found[4]) != found[3]:
-            raise LibraryFormatError(self.path, f"line {number}", "does not match its checksum", _MEND)
-        try:
-            return int(found[1]), _JSON.validate_json(found[4])
-        except ValidationError as error:
-            raise LibraryFormatError(self.path, f"line {number}", "is no observation", _MEND) from error
-
     @contextlib.contextmanager
     def _refusals(self) -> Iterator[None]:
         try:
@@ -337,15 +287,6 @@ class ObservationJournal:
         except OSError as error:
             problem = f"cannot be used: {error.strerror or error}"
             raise LibraryError(self.path, "the observations", problem, "Make room or give leave, and go on") from error
-
-
-def _line(step: int, known_as: str, body: bytes) -> bytes:
-    named = b'"id":"%b",' % known_as.encode() if known_as else b""
-    return b'{"step":%d,%b"sum":"%b","observation":%b}\n' % (step, named, _sum(step, known_as.encode(), body), body)
-
-
-def _sum(step: int, known_as: bytes, body: bytes) -> bytes:
-    return hashlib.sha256(b" ".join(filter(None, (b"%d" % step, known_as, body)))).hexdigest()[:16].encode()
 
 
 def claim(library: Path) -> tuple[ObservationJournal, list[ObservationJournal]]:
@@ -365,16 +306,16 @@ def claim(library: Path) -> tuple[ObservationJournal, list[ObservationJournal]]:
         make_folder(folder)
     except OSError as error:
         raise LibraryError(folder, "the folder", f"cannot be made: {error.strerror}", "Choose another path") from error
-    own = next(journal for number in count(1) if (journal := _claimed(_path(library, number))) is not None)
+    own = next(journal for number in count(1) if (journal := _claim(_path(library, number))) is not None)
     stem = _path(library, 1).name.removesuffix(".jsonl")
     pattern = re.compile(re.escape(stem) + r"(\.\d+)?\.(jsonl|ids)")
     found = [path for path in sorted(folder.iterdir()) if pattern.fullmatch(path.name)]
     others = [path for path in found if path.suffix == ".jsonl" and path != own.path]
     own.known.take_in(path for path in found if path != own.path)
-    return own, [journal for path in others if (journal := _claimed(path)) is not None]
+    return own, [journal for path in others if (journal := _claim(path)) is not None]
 
 
-def _claimed(path: Path) -> ObservationJournal | None:
+def _claim(path: Path) -> ObservationJournal | None:
     lock = NamedLock(path.with_suffix(".lock"), PRIVATE)
     try:
         lock.acquire(0)

@@ -65,11 +65,11 @@ def read_release(document: Any, path: str | Path = "<document>", *, split: bool 
     """
     _check_text(document, path)
     if isinstance(document, list):
-        return ExperienceLibrary(_distinct(_parts(_listed(document, path), split)))
+        return ExperienceLibrary(_distinct(_parts(_read_list(document, path), split)))
     if document["version"] != VERSION:
         problem = f"the release's version {document['version']!r} is not known"
         raise LibraryVersionError(path, "version", problem, f"Convert the file to version {VERSION}")
-    experiences = _distinct(_parts(_zoned(document["library"], path), split))
+    experiences = _distinct(_parts(_read_zones(document["library"], path), split))
     return ExperienceLibrary(experiences, origin={**document, "library": list(document["library"])})
 
 
@@ -81,13 +81,13 @@ def _check_text(document: Any, path: str | Path) -> None:
         raise LibraryFormatError(path, "a text", problem, _REMEDY) from error
 
 
-def _listed(entries: list[Any], path: str | Path) -> Iterator[Experience]:
+def _read_list(entries: list[Any], path: str | Path) -> Iterator[Experience]:
     for index, entry in enumerate(entries):
-        plain = _tolerated(entry) if isinstance(entry, dict) else entry
+        plain = _rename_keys(entry) if isinstance(entry, dict) else entry
         yield _experience(plain, None, index + 1, path, str(index))
 
 
-def _zoned(library: Any, path: str | Path) -> Iterator[Experience]:
+def _read_zones(library: Any, path: str | Path) -> Iterator[Experience]:
     if not isinstance(library, dict):
         raise LibraryFormatError(path, "library", "should be an object of zones", _REMEDY)
     created = 0
@@ -118,7 +118,7 @@ def _distinct(experiences: Iterator[Experience]) -> list[Experience]:
     return list(result.values())
 
 
-def _tolerated(entry: dict[str, Any]) -> dict[str, Any]:
+def _rename_keys(entry: dict[str, Any]) -> dict[str, Any]:
     """An entry of an older list under the keys, and with the priority, that "2.0" gives it."""
     names = {"trajectory": "revised_trajectory", "zone": "memory_type", "category": "problem_category"}
     renamed = {names.get(key, key): value for key, value in entry.items()}
@@ -127,7 +127,7 @@ def _tolerated(entry: dict[str, Any]) -> dict[str, Any]:
 
 def _experience(entry: Any, zone: Zone | None, created: int, path: str | Path, place: str) -> Experience:
     try:
-        experience = _converted(entry, zone, created)
+        experience = _convert(entry, zone, created)
     except _WrongError as error:
         raise LibraryFormatError(path, f"{place}{error.key}", str(error), _REMEDY) from error
     except ValueError as error:  # from Experience: a priority or a count out of range
@@ -137,7 +137,7 @@ def _experience(entry: Any, zone: Zone | None, created: int, path: str | Path, p
     return replace(experience, origin=kept)
 
 
-def _converted(entry: Any, zone: Zone | None, created: int) -> Experience:
+def _convert(entry: Any, zone: Zone | None, created: int) -> Experience:
     if not isinstance(entry, dict):
         raise _WrongError("", "should be an object")
     if not entry.keys() & {"method", "rules", "revised_trajectory"}:

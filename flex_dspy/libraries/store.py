@@ -55,7 +55,12 @@ class Store(Protocol):
     """A place that commits to a library are made in: a file (``LibraryStore``) or memory (``MemoryStore``).
 
     One thread commits at a time. What ``commit`` returned is as safe as the store can make it.
+
+    Attributes:
+        replayed: The snapshots that opening went through; empty after the first checkpoint.
     """
+
+    replayed: tuple[ExperienceLibrary, ...]
 
     @property
     def path(self) -> Path | None:
@@ -64,10 +69,6 @@ class Store(Protocol):
     @property
     def library(self) -> ExperienceLibrary:
         """The newest snapshot that this process knows."""
-
-    @property
-    def replayed(self) -> tuple[ExperienceLibrary, ...]:
-        """The snapshots that opening went through; empty after the first checkpoint."""
 
     def refresh(self) -> ExperienceLibrary:
         """The newest snapshot, with the commits of other processes."""
@@ -115,7 +116,7 @@ class LibraryStore(LibraryReader, ByHand):
     def __init__(self, path: str | Path, *, task: str = "", mode: int | None = None) -> None:
         self.replayed: tuple[ExperienceLibrary, ...] = ()
         self._prepare(LibraryFiles(path, mode), ExperienceLibrary(task=task))
-        with self._locked():
+        with self._exclusive():
             self._files.remove_leftovers()
             self.replayed = tuple(self._load())
         if task and self._library.task != task:
@@ -130,7 +131,7 @@ class LibraryStore(LibraryReader, ByHand):
             LibraryError: If a file cannot be moved, or is locked for minutes.
         """
         files, mode = LibraryFiles(path), mode_beside(path)
-        with files.locked():
+        with files.hold_lock():
             files.move_aside()
         return cls(path, task=task, mode=mode)
 
@@ -144,7 +145,7 @@ class LibraryStore(LibraryReader, ByHand):
         Raises:
             LibraryError: If the files were damaged, or replaced by others, since they were opened.
         """
-        with self._locked():
+        with self._exclusive():
             self._catch_up()
             return self._library
 
@@ -169,7 +170,7 @@ class LibraryStore(LibraryReader, ByHand):
             LibraryFormatError: If a commit holds what could not be read back. None of them is made.
             LibraryError: If the files were damaged or replaced, or cannot be written. None of them is made.
         """
-        with self._locked():
+        with self._exclusive():
             self._catch_up()
             library, lines = self._with(commits)
             while not self._files.is_locked():
@@ -206,7 +207,7 @@ class LibraryStore(LibraryReader, ByHand):
                 made.
             LibraryError: As ``commit``.
         """
-        with self._locked():
+        with self._exclusive():
             self._catch_up()
             check_edits(self._library, edits)
             return self.commit([Commit(EDITS, self._library.runs.get(EDITS, 0) + 1, tuple(edits))])
@@ -229,9 +230,9 @@ class LibraryStore(LibraryReader, ByHand):
         Raises:
             LibraryError: If the files were damaged or replaced, or cannot be written. Nothing is lost then.
         """
-        with self._locked():
+        with self._exclusive():
             self._catch_up()
-            library = self._library if parent is None else self._library.published(parent)
+            library = self._library if parent is None else self._library.as_version(parent)
             write_atomically(self.path, library.to_json(), mode=self._files.mode(), check=self._files.check_lock)
             self._journal.remove()
             self._library, self._snapshot_identity = library, self._files.snapshot_identity()
@@ -239,8 +240,8 @@ class LibraryStore(LibraryReader, ByHand):
             return library
 
     @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        with self._guard, self._files.locked():
+    def _exclusive(self) -> Iterator[None]:
+        with self._guard, self._files.hold_lock():
             yield
 
     def _catch_up(self) -> None:

@@ -24,7 +24,7 @@ from dspy import lm15
 from pydantic import TypeAdapter
 
 from flex_dspy.libraries.hits import Hit
-from flex_dspy.search.recall import Asked, asked
+from flex_dspy.search.recall import Asked, current_question
 from flex_dspy.search.rendering import render
 from flex_dspy.search.retrieval import ExperienceRetriever
 
@@ -50,7 +50,7 @@ class DisconnectionTool(dspy.Tool):  # type: ignore[misc, unused-ignore]
 
     def __init__(self, retriever: ExperienceRetriever | None = None, count: int = 10) -> None:
         def propose_disconnections(product: str) -> str:
-            at_work = asked()
+            at_work = current_question()
             if retriever is None and at_work is None:
                 return NO_CANDIDATE
             source = retriever or cast("Asked", at_work).retriever
@@ -76,7 +76,7 @@ def suggested(count: int) -> Callable[[str], str]:
     """
 
     def suggest(problem: str) -> str:
-        at_work = asked()
+        at_work = current_question()
         return NO_CANDIDATE if at_work is None else propose(at_work.retriever, problem, count, exclude=problem)
 
     return suggest

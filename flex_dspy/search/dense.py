@@ -29,8 +29,9 @@ import numpy as np
 import numpy.typing as npt
 
 from flex_dspy.core.errors import ConfigurationError, LibraryFormatError
-from flex_dspy.libraries.library import Change, ExperienceLibrary
-from flex_dspy.search.indexes import LONGEST_QUERY, Match, _Deaths, _grown, _Rows, _top_rows
+from flex_dspy.libraries.change_log import Change
+from flex_dspy.libraries.library import ExperienceLibrary
+from flex_dspy.search.indexes import LONGEST_QUERY, Match, _Deaths, _grow, _Rows, _top_rows
 
 Floats = npt.NDArray[np.float32]
 # A product of a whole matrix may differ in its last digits with the place of a row in it.
@@ -85,7 +86,7 @@ class Vectors:
 
     def query(self, text: str) -> Floats:
         """The vector of one text, which is not kept; shape (dimensions,)."""
-        return self._embedded([text])[0]
+        return self._embed([text])[0]
 
     def number(self, text: str) -> int:
         """The row of a text's vector, or -1 where it has none yet."""
@@ -103,10 +104,10 @@ class Vectors:
             keys, fresh = list(missing), list(missing.values())
             for start in range(0, len(fresh), _AT_ONCE):
                 end = start + _AT_ONCE
-                self._append(keys[start:end], self._embedded(fresh[start:end]))
+                self._append(keys[start:end], self._embed(fresh[start:end]))
             return [self._number_of[digest] for digest in digests]
 
-    def _embedded(self, texts: list[str]) -> Floats:
+    def _embed(self, texts: list[str]) -> Floats:
         found = np.asarray(self._embedder(texts, caching=self._caching), np.float32)
         if found.ndim != 2 or len(found) != len(texts) or not np.isfinite(found).all():
             raise ConfigurationError(
@@ -156,11 +157,11 @@ class Vectors:
             with Path(path).open("rb") as raw, np.load(raw, allow_pickle=False) as file:
                 name, digests, rows = str(file["embedder"]), file["digests"], file["vectors"]
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            raise _damaged(path, f"it is no file of vectors: {error}") from error
+            raise _damage(path, f"it is no file of vectors: {error}") from error
         if name != vectors.name:
             raise ConfigurationError(f"{path}: made by embedder {name!r}, not by {vectors.name!r}")
         if rows.ndim != 2 or digests.shape != (len(rows), 16):
-            raise _damaged(path, f"it has keys of shape {digests.shape} for vectors of shape {rows.shape}")
+            raise _damage(path, f"it has keys of shape {digests.shape} for vectors of shape {rows.shape}")
         if len(rows):
             vectors._append([digest.tobytes() for digest in digests], rows.astype(np.float32))
         return vectors
@@ -169,7 +170,7 @@ class Vectors:
 _IN_USE: WeakValueDictionary[int, Vectors] = WeakValueDictionary()
 
 
-def _damaged(path: str | Path, problem: str) -> LibraryFormatError:
+def _damage(path: str | Path, problem: str) -> LibraryFormatError:
     return LibraryFormatError(path, "the file", problem, "Delete it: the vectors are then made anew")
 
 
@@ -200,7 +201,7 @@ class DenseIndex:
         self._known: dict[str, int] = {}  # precedents among them
         self._pending: list[str] = []  # texts of the newest rows, which are not embedded yet
         self._numbers: npt.NDArray[np.int64] = np.zeros(64, np.int64)  # of each row's vector
-        self._embedded = 0  # rows that have one
+        self._embedded_rows = 0  # rows that have one
         self._in_order = True  # whether each row's number is one more than the row's before
         self._lock = threading.Lock()
 
@@ -258,12 +259,12 @@ class DenseIndex:
             pending = self._pending[:]
             if not pending:
                 return
-            start, end = self._embedded, self._embedded + len(pending)
-            self._numbers = _grown(self._numbers, end)
+            start, end = self._embedded_rows, self._embedded_rows + len(pending)
+            self._numbers = _grow(self._numbers, end)
             self._numbers[start:end] = self._vectors.numbers(pending)
             fresh = self._numbers[max(start - 1, 0) : end]
             self._in_order = self._in_order and bool((np.diff(fresh) == 1).all())
-            self._embedded = end
+            self._embedded_rows = end
             del self._pending[: len(pending)]
 
     def _cosines(self, query: Floats, library: ExperienceLibrary) -> Any:

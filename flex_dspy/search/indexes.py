@@ -20,8 +20,9 @@ from typing import Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from flex_dspy.libraries.change_log import Change, ChangeLog
 from flex_dspy.libraries.experience import ZONES, Experience, Precedent, Zone
-from flex_dspy.libraries.library import Change, ChangeLog, ExperienceLibrary
+from flex_dspy.libraries.library import ExperienceLibrary
 
 NEVER = np.iinfo(np.int64).max
 
@@ -113,7 +114,7 @@ class _Deaths:
 ArrayT = TypeVar("ArrayT", bound=np.generic)
 
 
-def _grown(data: npt.NDArray[ArrayT], needed: int, fill: int = 0) -> npt.NDArray[ArrayT]:
+def _grow(data: npt.NDArray[ArrayT], needed: int, fill: int = 0) -> npt.NDArray[ArrayT]:
     """``data`` with room for ``needed`` items on its last axis; doubling keeps the cost of an item constant."""
     room = data.shape[-1]
     if needed <= room:
@@ -165,8 +166,8 @@ class StructuralIndex:
             if words is None:
                 continue
             row = self._rows.count
-            self._bits = _grown(self._bits, row + 1)
-            self._ones = _grown(self._ones, row + 1)
+            self._bits = _grow(self._bits, row + 1)
+            self._ones = _grow(self._ones, row + 1)
             self._bits[:, row] = words
             self._ones[row] = np.bitwise_count(words).sum()
             self._keys.append((change.entry_id, precedent))
@@ -330,8 +331,8 @@ class LexicalIndex:
 
     def _write(self, entry_id: str, words: Counter[str], number: int) -> int:
         row = self._rows.count
-        self._died = _grown(self._died, row + 1, NEVER)
-        self._length = _grown(self._length, row + 1)
+        self._died = _grow(self._died, row + 1, NEVER)
+        self._length = _grow(self._length, row + 1)
         self._length[row] = words.total()
         pairs = array("i")
         for word, count in words.items():

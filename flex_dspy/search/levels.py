@@ -64,8 +64,8 @@ class Exploration:
             self.listed[hit.experience.id] = hit
         record(hit.experience.id for hit in fresh[: len(lines)])
         if not lines:
-            return self._ended("no further lesson fits" if known else NONE)
-        return self._ended("\n".join([OPEN, *lines, CLOSE]))
+            return self._with_footer("no further lesson fits" if known else NONE)
+        return self._with_footer("\n".join([OPEN, *lines, CLOSE]))
 
     def read_level(self, ids: Sequence[str], level: Level, shown: Sequence[Level]) -> str:
         """A level of listed entries; what was read before, or was never listed, is named instead."""
@@ -79,9 +79,9 @@ class Exploration:
                 self.read[level].add(hit.experience.id)
             else:
                 notes.append(f"{hit.experience.id}: {_nothing(hit, level)}")
-        return self._ended("\n".join(([block] if block != NONE else []) + notes) or NONE)
+        return self._with_footer("\n".join(([block] if block != NONE else []) + notes) or NONE)
 
-    def _ended(self, text: str) -> str:
+    def _with_footer(self, text: str) -> str:
         unread = len(self.listed) - len(self.read["rules"])
         return f"{text}\n({self.calls_left} calls left; {len(self.listed)} lessons listed, rules of {unread} unread)"
 

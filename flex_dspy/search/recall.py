@@ -40,7 +40,7 @@ def recalling(retriever: ExperienceRetriever, problem: str) -> Iterator[None]:
         _ASKED.reset(token)
 
 
-def asked() -> Asked | None:
+def current_question() -> Asked | None:
     """What the actor at work is asked; None outside of one."""
     return _ASKED.get()
 
@@ -56,7 +56,7 @@ def recall(query: str) -> str:
     Returns:
         The lessons as one block, or a note that there are none.
     """
-    at_work = asked()
+    at_work = current_question()
     if at_work is None:
         return NONE
     return str(at_work.retriever(query, exclude=at_work.problem).experiences)

@@ -103,13 +103,13 @@ def _head(hit: Hit) -> Iterable[str]:
 
 
 def _method(hit: Hit) -> Iterable[str]:
-    yield f"{_head_line(hit.experience)}\nMethod: {_indented(hit.experience.method)}"
+    yield f"{_head_line(hit.experience)}\nMethod: {_indent(hit.experience.method)}"
 
 
 def _rules(hit: Hit) -> Iterable[str]:
     for rule in hit.experience.rules:
         examples = () if hit.own else rule.examples
-        yield "\n".join([f"Rule: {_indented(rule.text)}", *(f"  e.g. {_indented(text)}" for text in examples)])
+        yield "\n".join([f"Rule: {_indent(rule.text)}", *(f"  e.g. {_indent(text)}" for text in examples)])
 
 
 def _precedents(hit: Hit) -> Iterable[str]:
@@ -122,7 +122,7 @@ def _precedents(hit: Hit) -> Iterable[str]:
 
 def _trajectory(hit: Hit) -> Iterable[str]:
     if hit.experience.trajectory and not hit.own:
-        yield f"Instance: {_indented(hit.experience.trajectory)}"
+        yield f"Instance: {_indent(hit.experience.trajectory)}"
 
 
 _FIRST = ("head", "method")  # the levels that open an entry
@@ -177,7 +177,7 @@ def _cell(text: str) -> str:
 
 
 @functools.lru_cache(maxsize=20_000)
-def _indented(text: str) -> str:
+def _indent(text: str) -> str:
     written = INDENT.join(_safe(text).splitlines())
     return text if written == text else written
 
@@ -206,12 +206,12 @@ def parse(block: str) -> list[Rendered]:
         lines = [case.partition("\n") for case in cases]
         taught = _taught("\n".join([f"## {head}", *(rest for _, _, rest in lines if rest)]))
         if taught is not None:
-            solved = [case for line, _, _ in lines if (case := _solved(line))]
+            solved = [case for line, _, _ in lines if (case := _parse_case(line))]
             entries.append(replace(taught, rules=list(taught.rules), precedents=solved))
     return entries
 
 
-def _solved(line: str) -> tuple[str, str, float] | None:
+def _parse_case(line: str) -> tuple[str, str, float] | None:
     """Problem, answer and similarity of a line on a solved case, from its first figure on."""
     similarity, _, case = line.partition("): ")
     problem, arrow, answer = case.rpartition(" =>")
@@ -223,7 +223,7 @@ def _solved(line: str) -> tuple[str, str, float] | None:
 @functools.lru_cache(maxsize=20_000)
 def _taught(text: str) -> Rendered | None:
     """An entry without its solved cases; None for what is no entry."""
-    first, *lines = _joined(text) or [""]
+    first, *lines = _join_lines(text) or [""]
     head = _HEAD.fullmatch(first.partition("\n")[0])
     if head is None:
         return None
@@ -237,7 +237,7 @@ def _taught(text: str) -> Rendered | None:
     return entry
 
 
-def _joined(block: str) -> list[str]:
+def _join_lines(block: str) -> list[str]:
     """The lines of a block, each with its indented continuation."""
     lines: list[str] = []
     for line in block.splitlines():

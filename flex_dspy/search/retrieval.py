@@ -274,7 +274,7 @@ class ExperienceRetriever(dspy.Retrieve):
                 the saved one, or if the state holds what is no setting.
             LibraryError: If the state's library is damaged.
         """
-        source = self._restored(state)
+        source = self._restore(state)
         embedder = state.get("embedder")
         if embedder is not None and (self.vectors is None or self.vectors.name != embedder):
             raise ConfigurationError(f"the program was saved with embedder {embedder!r}: give the retriever that one")
@@ -283,7 +283,7 @@ class ExperienceRetriever(dspy.Retrieve):
         self.settings = RetrievalSettings(**{**always, **saved})
         self.source = source
 
-    def _restored(self, state: Mapping[str, Any]) -> ExperienceLibrary | Followed:
+    def _restore(self, state: Mapping[str, Any]) -> ExperienceLibrary | Followed:
         """The library that a state holds, or this retriever's own, if that is the one that the state names."""
         wanted, own = state.get("library_hash"), self.source
         if not isinstance(own, ExperienceLibrary):

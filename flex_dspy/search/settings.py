@@ -39,13 +39,13 @@ class RetrievalSettings(Settings):
         ConfigurationError: If a name, view, zone or level is unknown, or a number is out of its range.
     """
 
-    k: int = Field(8, ge=1)
+    k: int = Field(default=8, ge=1)
     """Most entries to bring."""
     views: Views = ("structural", "lexical")
     """``structural`` compares molecules, ``lexical`` compares words, ``dense`` compares embeddings."""
-    depth: int = Field(50, ge=1)
+    depth: int = Field(default=50, ge=1)
     """How many precedents (structural) or entries (lexical, dense) each view looks at."""
-    token_budget: int = Field(4_000, ge=1)
+    token_budget: int = Field(default=4_000, ge=1)
     """Most tokens that the rendered block may take."""
     exclude_self: bool = True
     """Leave out precedents of the problem that is asked, and entries that rest on them alone. Switch it off in
@@ -58,7 +58,7 @@ class RetrievalSettings(Settings):
     """The only zones to search, as if the library held no others."""
     categories: tuple[str, ...] | None = None
     """The only categories to search, whole and in any case of letters."""
-    diversity: int | float = Field(0.0, ge=0, le=1)
+    diversity: int | float = Field(default=0.0, ge=0, le=1)
     """How much likeness to the entries chosen already counts against an entry, from 0 to 1."""
     levels: Levels = LEVELS
     """The levels that are written: ``method``, ``rules``, ``precedents``, ``trajectory``."""

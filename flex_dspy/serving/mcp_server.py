@@ -70,10 +70,10 @@ def mcp_server(tools: LibraryTools, clients: Clients | None = None, limits: Call
     if tools.outcomes is not None:
         offered.append((tools.record_outcome, _RECORDS))
     for tool, hints in offered:
-        told = _limited(tool, calls, ToolError, records=tool == tools.record_outcome)
+        told = _limit(tool, calls, ToolError, records=tool == tools.record_outcome)
         server.add_tool(told, description=inspect.getdoc(tool), annotations=hints, structured_output=False)
-    server.resource(STATISTICS_URI, mime_type="application/json")(_limited(tools.statistics, calls, ResourceError))
-    server.resource(ENTRY_URI, mime_type="text/plain")(_limited(tools.entry, calls, ResourceError))
+    server.resource(STATISTICS_URI, mime_type="application/json")(_limit(tools.statistics, calls, ResourceError))
+    server.resource(ENTRY_URI, mime_type="text/plain")(_limit(tools.entry, calls, ResourceError))
     return server
 
 
@@ -81,7 +81,7 @@ def mcp_server(tools: LibraryTools, clients: Clients | None = None, limits: Call
 _BY_TOKEN = AuthSettings(issuer_url=AnyHttpUrl("http://localhost"), resource_server_url=None)
 
 
-def _limited(
+def _limit(
     tool: Callable[..., str], calls: Calls, told: type[Exception], *, records: bool = False
 ) -> Callable[..., Awaitable[str]]:
     """The same function within a client's limits.

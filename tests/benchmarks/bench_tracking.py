@@ -70,7 +70,7 @@ def log(folder: Path, versions: int, entries: int) -> None:
     for number in range(1, versions + 1):
         edits = tuple(Insert(lesson(entries + number * STEP + i)) for i in range(STEP))
         parent = library.hash if number > 1 else None
-        library = library.apply(Commit("run", number, edits)).published(parent)
+        library = library.apply(Commit("run", number, edits)).as_version(parent)
         took.append(timed(tracker, library, number))
         if number % fifth == 0:
             wall, processor, file = (statistics.median(column) for column in zip(*took, strict=True))

@@ -52,11 +52,11 @@ def records(right: int, n: int = 4) -> tuple[Record, ...]:
 
 def lineage() -> list[ExperienceLibrary]:
     """Libraries of 0, 1 and 2 entries, each the parent of the next."""
-    libraries = [ExperienceLibrary(task="sums").published(None)]
+    libraries = [ExperienceLibrary(task="sums").as_version(None)]
     for step, zone in ((1, "golden"), (2, "warning")):
         solved = Precedent(f"x{step}", "p", "a")
         lesson = Experience(zone, f"Method number {step}.", (Rule(f"Rule number {step}."),), precedents=(solved,))
-        libraries.append(libraries[-1].apply(Commit("run", step, (Insert(lesson),))).published(libraries[-1].hash))
+        libraries.append(libraries[-1].apply(Commit("run", step, (Insert(lesson),))).as_version(libraries[-1].hash))
     return libraries
 
 

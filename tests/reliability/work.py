@@ -7,7 +7,8 @@ from pathlib import Path
 
 from flex_dspy.libraries.experience import Commit, Experience, Insert, Merge, Precedent, Rule, Tally
 from flex_dspy.libraries.library import ExperienceLibrary
-from flex_dspy.libraries.observed import Observation, ObservationJournal
+from flex_dspy.libraries.observation import Observation
+from flex_dspy.libraries.observed import ObservationJournal
 
 
 def lesson(step: int) -> Experience:

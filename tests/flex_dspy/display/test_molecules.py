@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from flex_dspy.display.molecules import MAX_ATOMS, MAX_LENGTH, case, found_in, molecule, template
+from flex_dspy.display.molecules import MAX_ATOMS, MAX_LENGTH, case, drawings_in, molecule, template
 
 TEMPLATE = "[C:1]-[N;H1;D2;+0:2]-;!@[C;H0;D3;+0:3]=[O:4]>>[C:1]-[N:2].[C:3](=[O:4])-[Cl]"
 
@@ -66,16 +66,16 @@ def test_what_is_no_template_has_no_drawing(text):
 
 def test_what_a_text_names_is_found():
     text = f"Use `{TEMPLATE}`; **CC(=O)Nc1ccccc1** was made from <answer>CC(=O)Cl.Nc1ccccc1</answer>."
-    assert found_in(text, 9) == [template(TEMPLATE), molecule("CC(=O)Nc1ccccc1"), molecule("CC(=O)Cl.Nc1ccccc1")]
-    assert len(found_in(text, 2)) == 2
-    assert len(found_in(f"{text} {text}", 9)) == 3
+    assert drawings_in(text, 9) == [template(TEMPLATE), molecule("CC(=O)Nc1ccccc1"), molecule("CC(=O)Cl.Nc1ccccc1")]
+    assert len(drawings_in(text, 2)) == 2
+    assert len(drawings_in(f"{text} {text}", 9)) == 3
 
 
 @pytest.mark.parametrize(
     "text", ["SOS, a word", "f(n)=n^2+1 for (n+10)", "binomial(add(b, 1), a)", "Conclusion: no. [1], (a)", "`C1CC(`"]
 )
 def test_prose_and_formulas_are_not_drawn(text):
-    assert found_in(text, 9) == []
+    assert drawings_in(text, 9) == []
 
 
 def test_a_case_is_drawn_where_its_problem_is_a_molecule():

@@ -39,7 +39,7 @@ A, B, C = lesson("a"), lesson("b"), lesson("c")
 
 
 def test_equal_libraries_do_not_differ() -> None:
-    assert not diff(library(A, B), library(B, A).published("parent").apply(Commit("", 0)))
+    assert not diff(library(A, B), library(B, A).as_version("parent").apply(Commit("", 0)))
 
 
 def test_entries_that_only_differ_in_their_dates_are_said_to() -> None:

@@ -163,7 +163,7 @@ def test_the_hash_depends_on_content_not_on_order() -> None:
     assert library.to_json() == other.to_json()
     assert library != ExperienceLibrary(entries, task="u")
     assert library != ExperienceLibrary(entries[1:], task="t")
-    assert library == library.published("parent")
+    assert library == library.as_version("parent")
 
 
 def test_a_copy_is_the_snapshot_itself() -> None:

@@ -36,7 +36,7 @@ def library() -> ExperienceLibrary:
     library = ExperienceLibrary(task="t", origin={"config": {"weight": 0.5}})
     for i in range(1, 7):
         library = library.apply(Commit(f"run {i % 2}", i, (Insert(lesson(i)),), Tally(shown=(lesson(1).id,))))
-    return library.published("0123")
+    return library.as_version("0123")
 
 
 def facts(library: ExperienceLibrary) -> tuple[Any, ...]:

@@ -12,7 +12,8 @@ from flex_dspy.core.errors import LibraryError
 from flex_dspy.evaluation.outcomes import OutcomeLog
 from flex_dspy.libraries.experience import Commit, Experience, Insert
 from flex_dspy.libraries.library import ExperienceLibrary
-from flex_dspy.libraries.observed import Observation, claim
+from flex_dspy.libraries.observation import Observation
+from flex_dspy.libraries.observed import claim
 from flex_dspy.libraries.paths import beside, library_path
 from flex_dspy.libraries.reading import LibraryReader
 from flex_dspy.libraries.store import LibraryStore, journal_of

@@ -10,7 +10,8 @@ import pytest
 from flex_dspy.core.errors import LibraryError
 from flex_dspy.libraries import known_ids
 from flex_dspy.libraries.known_ids import KnownIds, digest
-from flex_dspy.libraries.observed import Observation, ObservationJournal, claim
+from flex_dspy.libraries.observation import Observation
+from flex_dspy.libraries.observed import ObservationJournal, claim
 from flex_dspy.libraries.paths import mode_beside
 from tests.reliability.work import observation, observed
 

@@ -89,10 +89,10 @@ def test_a_checkpoint_is_the_whole_library_and_ends_the_journal(path: Path, jour
     store = store_at(path, 5)
     assert store.checkpoint("parent").parent == "parent"
     assert not journal.exists()
-    assert facts(ExperienceLibrary.load(path)) == facts(learned(5).published("parent"))
+    assert facts(ExperienceLibrary.load(path)) == facts(learned(5).as_version("parent"))
     store.commit([commit(6)])
     assert store.checkpoint().parent == "parent"
-    assert facts(LibraryStore(path).library) == facts(learned(6).published("parent"))
+    assert facts(LibraryStore(path).library) == facts(learned(6).as_version("parent"))
 
 
 def test_a_commit_counts_once(path: Path) -> None:
@@ -198,7 +198,7 @@ def test_a_full_disk_loses_nothing(path: Path, monkeypatch: pytest.MonkeyPatch, 
 def test_a_lock_that_is_never_given_up_is_an_error(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store, other = store_at(path, 1), LibraryStore(path)
     monkeypatch.setattr("flex_dspy.libraries.files.LOCK_SECONDS", 0.02)
-    with other._locked(), pytest.raises(LibraryError, match="lock file: is held"):
+    with other._exclusive(), pytest.raises(LibraryError, match="lock file: is held"):
         store.commit([commit(2)])
 
 
@@ -248,8 +248,8 @@ def test_a_store_reads_only_what_is_new(path: Path, monkeypatch: pytest.MonkeyPa
         parsed.append(seq)
         return original(journal, line, seq, number)
 
-    original = Journal._parsed
-    monkeypatch.setattr(Journal, "_parsed", noted)
+    original = Journal._parse
+    monkeypatch.setattr(Journal, "_parse", noted)
     one.commit([commit(21)])
     two.refresh()
     two.refresh()
@@ -416,7 +416,7 @@ def test_no_damage_is_read_as_another_library(
 ) -> None:
     original, refused = contents(learned_folder), 0
     right = facts(LibraryStore(learned_folder / path.name).library)
-    shorter = [facts(learned(steps).published("parent")) for steps in range(6, 12)]
+    shorter = [facts(learned(steps).as_version("parent")) for steps in range(6, 12)]
     for seed in range(16):
         damaged = mutation(original[name], random.Random(f"{mutation.__name__} {name} {seed}"))
         for file, raw in {**original, name: damaged}.items():

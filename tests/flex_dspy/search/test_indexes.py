@@ -13,6 +13,7 @@ import pytest
 from rdkit import Chem, DataStructs
 from rdkit.Chem import rdFingerprintGenerator
 
+from flex_dspy.libraries.change_log import Change
 from flex_dspy.libraries.experience import (
     Commit,
     Edit,
@@ -27,7 +28,7 @@ from flex_dspy.libraries.experience import (
     Rule,
     Tally,
 )
-from flex_dspy.libraries.library import Change, ExperienceLibrary
+from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.search.indexes import LexicalIndex, Match, ProblemIndex, RuleIndex, StructuralIndex, index_of, words_of
 
 MORGAN = rdFingerprintGenerator.GetMorganGenerator(radius=2, fpSize=2048, includeChirality=True)

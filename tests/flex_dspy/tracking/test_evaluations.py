@@ -37,7 +37,7 @@ def test_a_store_that_cannot_be_used_costs_no_evaluation(tmp_path: Path, caplog:
 def test_what_is_measured_without_a_version_has_no_link(mlflow_uri: str) -> None:
     from mlflow import MlflowClient
 
-    library = ExperienceLibrary(task="sums").published("no such parent")
+    library = ExperienceLibrary(task="sums").as_version("no such parent")
     params = {"api_key": SECRET, "library": "exps/1", "lm actor": "m"}
     run_id = log_evaluation(
         {"with library": Evaluation((record(outputs={"answer": SECRET}),))}, DatasetInfo("d", "1", "d", 1),

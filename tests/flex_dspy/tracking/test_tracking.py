@@ -59,7 +59,7 @@ def line_of_libraries(steps: int) -> list[ExperienceLibrary]:
     library = ExperienceLibrary(task="sums")
     for step in range(1, steps + 1):
         parent = libraries[-1].hash if libraries else None
-        library = library.apply(Commit("run", step, (Insert(lesson(step)),))).published(parent)
+        library = library.apply(Commit("run", step, (Insert(lesson(step)),))).as_version(parent)
         libraries.append(library)
     return libraries
 

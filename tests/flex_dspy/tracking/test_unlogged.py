@@ -28,7 +28,7 @@ NOTES = RunNotes("an experiment", "a-name", {"actor": "m"}, {"validation": Datas
 def version(step: int, accuracy: float = 0.5) -> Version:
     library = ExperienceLibrary(task="sums").apply(Commit("run", step, (Insert(Experience("golden", f"{step}")),)))
     record = Record("e", "p", "12", {"answer": "12"}, 1.0, labels={"answer": "12"})
-    return Version(library.published(None), step, {"accuracy": accuracy, "n": 1.0}, "v", "d1", (record,))
+    return Version(library.as_version(None), step, {"accuracy": accuracy, "n": 1.0}, "v", "d1", (record,))
 
 
 # -- what is kept ------------------------------------------------------------------------------------------

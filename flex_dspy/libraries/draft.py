@@ -1,0 +1,161 @@
+"""A library being changed: the one place where edits are interpreted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from flex_dspy.libraries.change_log import Change
+from flex_dspy.libraries.experience import (
+    MAX_EXAMPLES,
+    MAX_METHOD,
+    MAX_RULES,
+    Discard,
+    Edit,
+    Experience,
+    Insert,
+    Merge,
+    PersonEdit,
+    Pin,
+    Precedent,
+    Remove,
+    Rule,
+    Tally,
+)
+
+if TYPE_CHECKING:
+    from flex_dspy.libraries.library import ExperienceLibrary
+
+
+class Draft:
+    """The next snapshot of a library, while a commit is applied to it."""
+
+    def __init__(self, base: ExperienceLibrary) -> None:
+        self.base = base
+        self.now = base.seen + 1
+        self.entries = base._entries
+        self.sizes = dict(base._sizes)
+        self.precedents = base._precedents
+        self.changes: list[Change] = []
+
+    def edit(self, edit: Edit) -> Edit:
+        """Apply an edit; returns it as it really went: a merge may become an insert."""
+        match edit:
+            case Insert():
+                return self._insert(edit)
+            case Merge():
+                return self._merge(edit)
+            case Discard():
+                return edit
+            case _:
+                return self._by_person(edit)
+
+    def _by_person(self, edit: PersonEdit) -> Edit:
+        entry = self.entries.get(edit.entry_id)
+        if entry is None:
+            return Discard(edit.entry_id, "there is no such entry")
+        if isinstance(edit, Remove):
+            return self._remove(entry, edit)
+        if isinstance(edit, Pin):
+            self._store(replace(entry, pinned=edit.pinned, updated_at=self.now), (), rewritten=False)
+            return edit
+        capped = replace(entry, **edit.fields()).within_caps()
+        kept = {name: getattr(capped, name) for name in edit.fields()}  # what else is overlong stays whole
+        revised = replace(entry, **kept, updated_at=self.now)
+        self.sizes[entry.zone] -= 1
+        self.sizes[revised.zone] += 1
+        self._store(revised, (), rewritten=(revised.zone, revised.text()) != (entry.zone, entry.text()))
+        return edit
+
+    def _remove(self, entry: Experience, edit: Remove) -> Edit:
+        if entry.pinned and not edit.force:
+            return Discard(entry.id, "the entry is pinned")
+        self.entries = self.entries.remove(entry.id)
+        self.sizes[entry.zone] -= 1
+        self.precedents -= len(entry.precedents)
+        self.changes.append(Change(entry.id, removed=True))
+        return edit
+
+    def _insert(self, edit: Insert) -> Edit:
+        experience = edit.experience.within_caps()
+        if experience.id in self.entries:  # the very same lesson, from another writer
+            return self._merge(Merge(experience.id, experience, reason=edit.reason))
+        experience = replace(experience, created_at=self.now, updated_at=self.now)
+        self.sizes[experience.zone] += 1
+        self.precedents += len(experience.precedents)
+        self._store(experience, experience.precedents, rewritten=True)
+        return edit
+
+    def _merge(self, edit: Merge) -> Edit:
+        target = self.entries.get(edit.target)
+        rules = None if target is None else target.rules if target.pinned else _merge_rules(target, edit)
+        if target is None or rules is None:
+            return self._insert(Insert(edit.experience, reason=edit.reason))
+        known = {(p.example_id, p.answer) for p in target.precedents}
+        fresh = tuple(p for p in edit.experience.precedents if (p.example_id, p.answer) not in known)
+        merged = replace(
+            target,
+            method=edit.method[:MAX_METHOD] if edit.method and not target.pinned else target.method,
+            rules=rules,
+            precedents=target.precedents + fresh,
+            merged=target.merged + 1,
+            updated_at=self.now,
+        )
+        self.precedents += len(fresh)
+        self._store(merged, fresh, rewritten=merged.text() != target.text())
+        return edit
+
+    def _store(self, experience: Experience, fresh: tuple[Precedent, ...], *, rewritten: bool) -> None:
+        self.entries = self.entries.insert(experience.id, experience)
+        if fresh or rewritten:
+            self.changes.append(Change(experience.id, fresh, experience if rewritten else None))
+
+    def count(self, tally: Tally) -> None:
+        """Add a tally to the usage records of its entries."""
+        for entry_id in tally.shown:
+            entry = self.entries.get(entry_id)
+            if entry is not None:
+                counted = replace(
+                    entry,
+                    shown=entry.shown + 1,
+                    helped=entry.helped + (entry_id in tally.helped),
+                    hurt=entry.hurt + (entry_id in tally.hurt),
+                )
+                self.entries = self.entries.insert(entry_id, counted)
+
+    def finish(self, runs: Mapping[str, int]) -> ExperienceLibrary:
+        """The next snapshot.
+
+        Args:
+            runs: For each learning run, the last step that is in.
+        """
+        log = self.base.log.extend(self.base.tip, self.changes)
+        return self.base._with(
+            seen=self.now,
+            runs=runs,
+            log=log,
+            tip=self.base.tip + len(self.changes),
+            _entries=self.entries,
+            _sizes=self.sizes,
+            _precedents=self.precedents,
+        )
+
+
+def _union(examples: tuple[str, ...], more: tuple[str, ...]) -> tuple[str, ...]:
+    """Examples of a rule and as many of the others as it has room for."""
+    fresh = tuple(text for text in more if text not in examples)
+    return examples + fresh[: max(0, MAX_EXAMPLES - len(examples))]
+
+
+def _merge_rules(target: Experience, edit: Merge) -> tuple[Rule, ...] | None:
+    """The target's rules after the edit, or None where they would outgrow the cap.
+
+    Rules of equal text become one, with the examples of both.
+    """
+    revised = {revision.old: revision.rule.within_caps() for revision in edit.revise_rules}
+    rules: dict[str, Rule] = {}
+    for rule in [*(revised.get(rule.text, rule) for rule in target.rules), *map(Rule.within_caps, edit.add_rules)]:
+        known = rules.get(rule.text)
+        rules[rule.text] = rule if known is None else replace(known, examples=_union(known.examples, rule.examples))
+    return tuple(rules.values()) if len(rules) <= max(MAX_RULES, len(target.rules)) else None
