@@ -27,15 +27,24 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from flex_dspy.core import representations
 from flex_dspy.core.errors import DataError
 from flex_dspy.core.scoring import Metric
-from flex_dspy.evaluation.differences import Change, Difference, Samples, Side, adjusted, difference, seconds
-from flex_dspy.evaluation.evaluate import SOLVED, Evaluation, evaluate
+from flex_dspy.evaluation.differences import (
+    Difference,
+    ExampleChange,
+    Samples,
+    Side,
+    correct_p_values,
+    difference,
+    seconds,
+)
+from flex_dspy.evaluation.evaluate import Evaluation, evaluate
 from flex_dspy.evaluation.records import by_example
+from flex_dspy.evaluation.settings import SOLVED
 from flex_dspy.libraries.library import ExperienceLibrary
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Change", "Comparison", "Difference", "Side", "compare"]
+__all__ = ["Comparison", "Difference", "ExampleChange", "Side", "compare"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +55,7 @@ class Comparison(representations.Representable):
         sides: At least two, with the same examples in the same order.
         solved: The score from which an answer counts as right.
         about: What they have in common, such as the task, the data and the model, by name.
-        left_out: Examples that not all of them had, where they were brought together by ``matched``.
+        left_out: Examples that not all of them had, where they were brought together by ``on_common_examples``.
 
     Raises:
         ValueError: If there are fewer than two, two of one name, or they are of other examples.
@@ -65,10 +74,10 @@ class Comparison(representations.Representable):
             raise ValueError(f"a comparison needs two or more, each with a name of its own, got {names}")
         first, *others = [[group[0].example_id for group in by_example(side.evaluation.records)] for side in self.sides]
         if any(other != first for other in others):
-            raise ValueError("the evaluations are of other examples, or in another order: see matched()")
+            raise ValueError("the evaluations are of other examples, or in another order: see on_common_examples()")
 
     @classmethod
-    def matched(cls, sides: Sequence[Side], **details: Any) -> Self:
+    def on_common_examples(cls, sides: Sequence[Side], **details: Any) -> Self:
         """Bring evaluations together that were made apart: only the examples that all of them have are compared.
 
         Args:
@@ -121,13 +130,13 @@ class Comparison(representations.Representable):
 
     def differences(self) -> tuple[Difference, ...]:
         """Each beside the first, in order."""
-        return adjusted([difference(self.sides[0], side) for side in self.sides[1:]])
+        return correct_p_values([difference(self.sides[0], side) for side in self.sides[1:]])
 
     def matrix(self) -> tuple[Difference, ...]:
         """Each beside each one before it; p-values are corrected for all of them."""
-        return adjusted([difference(first, second) for first, second in combinations(self.sides, 2)])
+        return correct_p_values([difference(first, second) for first, second in combinations(self.sides, 2)])
 
-    def changes(self, place: int = 1) -> tuple[tuple[Change, ...], tuple[Change, ...]]:
+    def changes(self, place: int = 1) -> tuple[tuple[ExampleChange, ...], tuple[ExampleChange, ...]]:
         """The examples that one does better on than the first, and those that it does worse on.
 
         Args:
@@ -137,7 +146,7 @@ class Comparison(representations.Representable):
             Wins and losses, each by the size of the difference, then in the order of the examples.
         """
         pairs = zip(*(by_example(self.sides[side].evaluation.records) for side in (0, place)), strict=True)
-        found = sorted((Change(*pair) for pair in pairs), key=lambda change: -abs(change.difference))
+        found = sorted((ExampleChange(*pair) for pair in pairs), key=lambda change: -abs(change.difference))
         return tuple(c for c in found if c.difference > 0), tuple(c for c in found if c.difference < 0)
 
     @property
@@ -233,7 +242,7 @@ _JSON: TypeAdapter[Comparison] = TypeAdapter(Comparison)
 _FORMAT = "flex-dspy-comparison/1"
 
 
-def _ids(changes: Sequence[Change]) -> list[str]:
+def _ids(changes: Sequence[ExampleChange]) -> list[str]:
     return [change.first[0].example_id for change in changes]
 
 

@@ -65,7 +65,7 @@ def contrasts(coins: Floats, differences: Floats, examples: npt.NDArray[np.int64
     counts = np.zeros((2, entries), dtype=np.int64)
     if len(differences):
         span = float(np.abs(differences).max()) or 1.0
-        signed = adjusted(coins, differences, examples)
+        signed = residual_contrasts(coins, differences, examples)
         for entry in np.flatnonzero(coins.any(axis=0)):
             shown = coins[:, entry] != 0
             values, (_, groups) = signed[shown, entry], np.unique(examples[shown], return_inverse=True)
@@ -75,7 +75,7 @@ def contrasts(coins: Floats, differences: Floats, examples: npt.NDArray[np.int64
     return Contrasts(effect, centre, error, counts[0], counts[1])
 
 
-def adjusted(coins: Floats, differences: Floats, examples: npt.NDArray[np.int64]) -> Floats:
+def residual_contrasts(coins: Floats, differences: Floats, examples: npt.NDArray[np.int64]) -> Floats:
     """Each pair's difference with each entry's sign, less what the other entries are predicted to add.
 
     Returns:
@@ -122,8 +122,8 @@ def chance_below(centre: float, error: float, examples: int, value: float) -> fl
     return 1.0 if math.isinf(error) else float(stdtr(examples - 1, (centre - value) / error))
 
 
-def step_up(chances: npt.ArrayLike, rate: float) -> npt.NDArray[np.bool_]:
-    """Which hypotheses to reject so that of those rejected at most ``rate`` are true, on average.
+def step_up(p_values: npt.ArrayLike, rate: float) -> npt.NDArray[np.bool_]:
+    """The hypotheses to reject so that of those rejected at most ``rate`` are true, on average.
 
     Source: Benjamini and Hochberg, J. R. Stat. Soc. B 1995, 57, 289.
 
@@ -131,8 +131,7 @@ def step_up(chances: npt.ArrayLike, rate: float) -> npt.NDArray[np.bool_]:
         >>> step_up([0.01, 0.04, 0.02, 0.9], 0.05).tolist()
         [True, False, True, False]
     """
-    p = np.asarray(chances, dtype=float)
-    ordered = np.sort(p)
-    below = np.flatnonzero(ordered <= rate * np.arange(1, len(p) + 1) / max(len(p), 1))
-    rejected: npt.NDArray[np.bool_] = p <= ordered[below[-1]] if len(below) else np.zeros(len(p), dtype=bool)
-    return rejected
+    from statsmodels.stats.multitest import multipletests  # takes a second to import
+
+    p = np.asarray(p_values, dtype=float)
+    return np.asarray(multipletests(p, alpha=rate, method="fdr_bh")[0]) if len(p) else np.zeros(0, dtype=bool)

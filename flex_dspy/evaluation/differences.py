@@ -99,7 +99,7 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class ExampleChange:
     """One example on which two have different scores.
 
     Attributes:
@@ -168,7 +168,7 @@ def difference(first: Side, second: Side) -> Difference:
     )
 
 
-def adjusted(found: Sequence[Difference]) -> tuple[Difference, ...]:
+def correct_p_values(found: Sequence[Difference]) -> tuple[Difference, ...]:
     """Differences with their p-values corrected for being several."""
     raised = holm([each.p_value for each in found])
     return tuple(replace(each, adjusted=float(p)) for each, p in zip(found, raised, strict=True))

@@ -154,12 +154,12 @@ def _form(problem: str, key: Key | None) -> str:
 # -- what was learned from ---------------------------------------------------------------------------------
 
 
-def learned_ids(library: ExperienceLibrary) -> set[str]:
+def precedent_ids(library: ExperienceLibrary) -> set[str]:
     """Ids of all examples that the library was learned from."""
     return {precedent.example_id for entry in library for precedent in entry.precedents}
 
 
-def learned_problems(library: ExperienceLibrary) -> set[str]:
+def precedent_problems(library: ExperienceLibrary) -> set[str]:
     """The problems of all examples that the library was learned from."""
     return {precedent.problem for entry in library for precedent in entry.precedents}
 
@@ -193,7 +193,7 @@ def refuse_overlap(library: ExperienceLibrary, examples: Sequence[dspy.Example],
     Raises:
         OverlapError: If there are any.
     """
-    _, shared = without_overlap(examples, learned_problems(library) | learned_ids(library), key=key)
+    _, shared = without_overlap(examples, precedent_problems(library) | precedent_ids(library), key=key)
     if shared:
         raise OverlapError(
             f"{len(shared)} of {len(examples)} examples were learned from, e.g. {problem_of(shared[0])[:120]!r}: "

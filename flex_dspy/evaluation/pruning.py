@@ -21,8 +21,8 @@ from typing import Any, Literal
 
 from flex_dspy.core.errors import ConfigurationError
 from flex_dspy.evaluation.contrasts import step_up
-from flex_dspy.evaluation.estimates import Estimate
-from flex_dspy.evaluation.outcomes import Outcome
+from flex_dspy.evaluation.entry_values import EntryValue
+from flex_dspy.evaluation.usage_log import UsageRecord
 from flex_dspy.libraries.conflicts import normal_words
 from flex_dspy.libraries.experience import Commit, Edit, Experience, Merge, Remove
 from flex_dspy.libraries.library import ExperienceLibrary
@@ -87,12 +87,12 @@ class Plan:
 
 def prune(
     library: ExperienceLibrary | Store,
-    estimates: Mapping[str, Estimate] | None = None,
+    estimates: Mapping[str, EntryValue] | None = None,
     *,
     min_value: float = 0.0,
     confidence: float = 0.95,
     stale_after: int | None = None,
-    outcomes: Sequence[Outcome] = (),
+    usage: Sequence[UsageRecord] = (),
     redundancy: float | None = None,
     keep_pinned: bool = True,
     dry_run: bool = True,
@@ -105,8 +105,8 @@ def prune(
         min_value: The effect below which an entry is not worth its place.
         confidence: One less the share of innocent entries among those removed by value.
         stale_after: Take out entries neither shown nor changed within so many examples; None takes out none.
-        outcomes: Where to see when entries were shown last, oldest first; without any, only entries that were never
-            shown count as out of use.
+        usage: Usage records, oldest first: they say when entries were shown last. Without any, only entries that were
+            never shown count as out of use.
         redundancy: Take out entries that another one says too: the share of words in common from which two texts say
             the same, such as 0.8; None takes out none.
         keep_pinned: Whether pinned entries stay. Only a person should say no.
@@ -130,7 +130,7 @@ def prune(
 
     note(_worthless(snapshot, known, min_value, 1 - confidence))
     if stale_after is not None:
-        note(_stale(snapshot, stale_after, outcomes))
+        note(_stale(snapshot, stale_after, usage))
     stays = {e for e, removal in found.items() if keep_pinned and snapshot[e].pinned}
     if redundancy is not None:
         note(_redundant(snapshot, known, redundancy, found.keys() - stays))
@@ -186,7 +186,7 @@ def _brief(entry: Experience) -> str:
 
 
 def _worthless(
-    library: ExperienceLibrary, estimates: Mapping[str, Estimate], least: float, rate: float
+    library: ExperienceLibrary, estimates: Mapping[str, EntryValue], least: float, rate: float
 ) -> Iterator[Removal]:
     measured = [entry.id for entry in library if entry.id in estimates and estimates[entry.id].is_known]
     rejected = step_up([estimates[entry_id].chance(least) for entry_id in measured], rate)
@@ -196,17 +196,17 @@ def _worthless(
             yield Removal(entry_id, "value", f"effect {estimate} on {estimate.examples} examples")
 
 
-def _stale(library: ExperienceLibrary, after: int, outcomes: Sequence[Outcome]) -> Iterator[Removal]:
-    lately = {entry_id for outcome in outcomes[-after:] for entry_id in outcome.shown}
+def _stale(library: ExperienceLibrary, after: int, usage: Sequence[UsageRecord]) -> Iterator[Removal]:
+    lately = {entry_id for record in usage[-after:] for entry_id in record.shown}
     for entry in library:
         age = library.seen - entry.updated_at
-        in_use = entry.id in lately if outcomes else entry.shown > 0
+        in_use = entry.id in lately if usage else entry.shown > 0
         if age >= after and not in_use:
             yield Removal(entry.id, "stale", f"unchanged for {age:,} examples, and not shown")
 
 
 def _redundant(
-    library: ExperienceLibrary, estimates: Mapping[str, Estimate], alike: float, gone: set[str]
+    library: ExperienceLibrary, estimates: Mapping[str, EntryValue], alike: float, gone: set[str]
 ) -> Iterator[Removal]:
     """Entries that say no more than one that stays, looked at from the best to the worst."""
     words = {entry.id: set(normal_words(entry.text())) for entry in library}
@@ -230,9 +230,9 @@ def _near(library: ExperienceLibrary, entry: Experience) -> list[Experience]:
     return list({other.id: other for other in [*exact, *(library[match.entry_id] for match in matches)]}.values())
 
 
-def _rank(estimates: Mapping[str, Estimate]) -> Callable[[Experience], tuple[Any, ...]]:
+def _rank(estimates: Mapping[str, EntryValue]) -> Callable[[Experience], tuple[Any, ...]]:
     def rank(entry: Experience) -> tuple[Any, ...]:
-        effect = estimates.get(entry.id, Estimate()).effect or 0.0
+        effect = estimates.get(entry.id, EntryValue()).effect or 0.0
         return not entry.pinned, -effect, -len(entry.precedents), entry.created_at, entry.id
 
     return rank

@@ -11,8 +11,9 @@ import dspy
 from flex_dspy.core.errors import DataError
 from flex_dspy.core.examples import example_id
 from flex_dspy.core.scoring import Metric, Normalize, score
-from flex_dspy.evaluation.evaluate import SOLVED, Evaluation, Measure
+from flex_dspy.evaluation.evaluate import Evaluation, Measure
 from flex_dspy.evaluation.records import Record, read_records, records_file, vote_of, write_rescored
+from flex_dspy.evaluation.settings import SOLVED
 
 
 @dataclass(frozen=True, slots=True)

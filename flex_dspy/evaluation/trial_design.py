@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flex_dspy.evaluation.contrasts import Contrasts, Floats, contrasts, half_width
-from flex_dspy.evaluation.estimates import EARLY
+from flex_dspy.evaluation.entry_values import EARLY
 from flex_dspy.evaluation.evaluate import Evaluation
 from flex_dspy.evaluation.records import by_example
 from flex_dspy.libraries.library import ExperienceLibrary

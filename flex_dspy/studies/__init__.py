@@ -6,7 +6,7 @@ from flex_dspy.studies.curve_fitting import Fit, Parameter
 from flex_dspy.studies.inheritance_matrix import Inheritance, inheritance
 from flex_dspy.studies.measured_scaling import measure_scaling
 from flex_dspy.studies.scaling_law import Curve, Scaling, scaling
-from flex_dspy.studies.snapshots import Snapshots, registered_libraries
+from flex_dspy.studies.snapshots import Snapshots, registry_libraries
 
 __all__ = [
     "Ablation",
@@ -20,6 +20,6 @@ __all__ = [
     "ablation",
     "inheritance",
     "measure_scaling",
-    "registered_libraries",
+    "registry_libraries",
     "scaling",
 ]

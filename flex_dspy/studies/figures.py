@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from flex_dspy.evaluation.intervals import written
+from flex_dspy.evaluation.intervals import score_text
 from flex_dspy.studies.ablation_study import NO_RETRIEVAL, WHOLE, Ablation
 from flex_dspy.studies.conditions import Condition, p_text, points
 from flex_dspy.studies.inheritance_matrix import NO_LIBRARY, Inheritance
@@ -158,7 +158,7 @@ def _draw_condition(axes: Any, name: str, condition: Condition, y: int) -> None:
     axes.errorbar([condition.accuracy], [y], xerr=ends, fmt="none", ecolor=colour, elinewidth=1.4, capsize=3)
     axes.plot([condition.accuracy], [y], "o", color=colour, markersize=6, clip_on=False, zorder=3)
     found = condition.compared
-    told = [(52, written(condition.accuracy, condition.low, condition.high))]
+    told = [(52, score_text(condition.accuracy, condition.low, condition.high))]
     if found:
         told += [(98, points(found.gain)), (158, p_text(found.adjusted))]
     for right, text in told:

@@ -18,7 +18,8 @@ from pydantic import TypeAdapter
 
 from flex_dspy.core.errors import ConfigurationError
 from flex_dspy.core.scoring import Metric
-from flex_dspy.evaluation.evaluate import Evaluation, evaluate, refuse_overlap
+from flex_dspy.evaluation.evaluate import Evaluation, evaluate
+from flex_dspy.evaluation.overlap import refuse_overlap
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.models.rollouts import copied
 from flex_dspy.programs.equip import equip

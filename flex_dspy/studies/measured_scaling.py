@@ -40,7 +40,7 @@ def measure_scaling(
 
     Args:
         program: Any program; one without experience gets it by ``equip``.
-        libraries: By the number of examples learned from: see ``Snapshots`` and ``registered_libraries``.
+        libraries: By the number of examples learned from: see ``Snapshots`` and ``registry_libraries``.
         metric: See ``flex_dspy.core.scoring.score``.
         validation: Examples that were not learned from.
         training: Examples that were, or a sample of them: no retriever shows an example its own solution.

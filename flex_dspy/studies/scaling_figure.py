@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from flex_dspy.evaluation.intervals import written
+from flex_dspy.evaluation.intervals import score_text
 from flex_dspy.studies.conditions import points
 from flex_dspy.studies.curve_fitting import Fit, Parameter
 from flex_dspy.studies.figures import LINE, label_top, percent
@@ -84,7 +84,7 @@ def _label_ends(axes: Any, curves: Sequence[tuple[Curve, str]]) -> None:
     for end, x, colour in sorted(ends, key=lambda each: each[0].accuracy):
         lowest = max(end.accuracy, lowest + gap)
         axes.annotate(
-            written(end.accuracy, end.low, end.high), (x, lowest), xytext=(12, 0), textcoords="offset points",
+            score_text(end.accuracy, end.low, end.high), (x, lowest), xytext=(12, 0), textcoords="offset points",
             color=colour, fontsize=11, fontweight="bold", va="center", annotation_clip=False,
         )  # fmt: skip
 
@@ -93,7 +93,7 @@ def _draw_baseline(axes: Any, baselines: Sequence[CurvePoint]) -> None:
     levels = sorted({point.accuracy for point in baselines})
     for level in levels:
         axes.axhline(level, color=BASELINE, linewidth=1.5, linestyle=(0, (5, 3)))
-    texts = " and ".join(dict.fromkeys(written(level) if 0 <= level <= 1 else f"{level:.4g}" for level in levels))
+    texts = " and ".join(dict.fromkeys(score_text(level) if 0 <= level <= 1 else f"{level:.4g}" for level in levels))
     axes.annotate(
         f"no library: {texts}", (1, levels[-1]), xycoords=axes.get_yaxis_transform(), xytext=(0, 5),
         textcoords="offset points", color=BASELINE, fontsize=10, ha="right", va="bottom",

@@ -23,7 +23,7 @@ import numpy as np
 from flex_dspy.core.errors import ConfigurationError
 from flex_dspy.evaluation.intervals import Z
 from flex_dspy.studies.curve_fitting import Fit, fit
-from flex_dspy.studies.snapshots import read_versions, registered_points
+from flex_dspy.studies.snapshots import read_versions, registry_points
 from flex_dspy.tracking.plots import CurvePoint
 from flex_dspy.tracking.versions import VersionRecord
 
@@ -227,7 +227,7 @@ def _points(source: Source, tracking_uri: str | None) -> tuple[CurvePoint, ...]:
     if isinstance(source, str | Path):
         path = Path(source)
         is_file = path.exists() or path.suffix in (".json", ".jsonl")
-        source = read_versions(path) if is_file else registered_points(str(source), tracking_uri)
+        source = read_versions(path) if is_file else registry_points(str(source), tracking_uri)
     points = [
         each.curve_point() if isinstance(each, VersionRecord) else each
         for each in source

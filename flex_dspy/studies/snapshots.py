@@ -68,7 +68,7 @@ def read_versions(path: Path) -> Versions:
     return VersionLog(library, run=json.loads(lines[-1])["run"] if lines else "").records
 
 
-def registered_libraries(name: str, tracking_uri: str | None = None) -> dict[int, ExperienceLibrary]:
+def registry_libraries(name: str, tracking_uri: str | None = None) -> dict[int, ExperienceLibrary]:
     """The libraries of the run that registered the newest version of a name, by the number of examples learned from.
 
     Args:
@@ -83,7 +83,7 @@ def registered_libraries(name: str, tracking_uri: str | None = None) -> dict[int
     return {step: registry.load_library(f"{name}/{number}", tracking_uri) for step, (number, _) in found.items()}
 
 
-def registered_points(name: str, tracking_uri: str | None = None) -> list[CurvePoint]:
+def registry_points(name: str, tracking_uri: str | None = None) -> list[CurvePoint]:
     """What was measured of these versions.
 
     Raises:

@@ -21,7 +21,7 @@ EARLY = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
+class EntryValue:
     """What an entry adds to the score of an example that it is shown on.
 
     Attributes:
@@ -89,7 +89,7 @@ class Valuation:
 
     library: str
     updated: Mapping[str, int]
-    estimates: Mapping[str, Estimate]
+    estimates: Mapping[str, EntryValue]
     confidence: float = 0.95
     task: str = ""
     data: str = ""
@@ -103,13 +103,13 @@ class Valuation:
             raise ValueError("updated and estimates must have the same entries")
 
     @classmethod
-    def of(cls, library: ExperienceLibrary, estimates: Mapping[str, Estimate], **details: str | float) -> Valuation:
+    def of(cls, library: ExperienceLibrary, estimates: Mapping[str, EntryValue], **details: str | float) -> Valuation:
         """The estimates of a library's entries, with the other attributes."""
         known = {entry_id: estimate for entry_id, estimate in estimates.items() if estimate.pairs}
         updated = {entry_id: library[entry_id].updated_at for entry_id in known}
         return cls(library.hash, updated, known, **details)  # type: ignore[arg-type]
 
-    def still_true(self, library: ExperienceLibrary) -> dict[str, Estimate]:
+    def still_true(self, library: ExperienceLibrary) -> dict[str, EntryValue]:
         """The estimates of those entries that are in a library as they were."""
         return {
             entry_id: estimate
