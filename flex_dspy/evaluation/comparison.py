@@ -54,8 +54,8 @@ class Comparison(representations.Representable):
     Attributes:
         sides: At least two, with the same examples in the same order.
         solved: The score from which an answer counts as right.
-        about: What they have in common, such as the task, the data and the model, by name.
-        left_out: Examples that not all of them had, where they were brought together by ``on_common_examples``.
+        about: Facts that they share, such as the task, the data and the model, by name.
+        left_out: Number of examples that ``on_common_examples`` left out, as not all sides had them.
 
     Raises:
         ValueError: If there are fewer than two, two of one name, or they are of other examples.
@@ -87,7 +87,7 @@ class Comparison(representations.Representable):
         Raises:
             DataError: If they have no example in common, or one was judged against another reference.
         """
-        groups = [_numbered(side) for side in sides]
+        groups = [_by_occurrence(side) for side in sides]
         common = [key for key in groups[0] if all(key in other for other in groups[1:])]
         if not common:
             raise DataError(f"{' and '.join(side.name for side in sides)} have no example in common")
@@ -151,7 +151,7 @@ class Comparison(representations.Representable):
 
     @property
     def title(self) -> str:
-        """What is compared, for a reader, after the task where that is known."""
+        """Title for a reader: the task where that is known, and the names of the sides."""
         names = [side.name for side in self.sides]
         told = f"{names[1]} beside {names[0]}" if len(names) == 2 else ", ".join(names)
         return f"{self.about['task']}: {told}" if "task" in self.about else told
@@ -187,7 +187,7 @@ class Comparison(representations.Representable):
     # -- elsewhere -----------------------------------------------------------------------------------------
 
     def summary(self) -> dict[str, Any]:
-        """What was found, as JSON knows it: ``accuracies`` by name, and ``differences``, with ids of the examples."""
+        """The findings as JSON values: ``accuracies`` by name, and ``differences``, with ids of the examples."""
         accuracies = {
             side.name: side.evaluation.metrics(solved=self.solved)
             | {"tokens": side.evaluation.tokens, "usd": side.evaluation.usd, "seconds": seconds(side.evaluation)}
@@ -204,10 +204,10 @@ class Comparison(representations.Representable):
         return found | ({"matrix": matrix} if len(self.sides) > 2 else {})
 
     def to_json(self) -> str:
-        """What was found and, under ``comparison``, all that it was found from."""
+        """The findings and, under ``comparison``, everything that they were computed from."""
         whole = _JSON.dump_python(self, mode="json", fallback=str)
         found = json.dumps({"format": _FORMAT, **self.summary()}, ensure_ascii=False, indent=1)
-        # What a person reads stands first, line by line; the records are for programs.
+        # The part for a person comes first, line by line; the records are for programs.
         return f'{found.removesuffix("}").rstrip()},\n "comparison": {json.dumps(whole, ensure_ascii=False)}\n}}\n'
 
     @classmethod
@@ -215,8 +215,8 @@ class Comparison(representations.Representable):
         """Read a comparison back.
 
         Args:
-            text: What ``to_json`` gave.
-            source: Where it is from, for errors.
+            text: Output of ``to_json``.
+            source: Name of the text's origin, for errors.
 
         Raises:
             DataError: If it is no comparison.
@@ -246,7 +246,7 @@ def _ids(changes: Sequence[ExampleChange]) -> list[str]:
     return [change.first[0].example_id for change in changes]
 
 
-def _numbered(side: Side) -> dict[tuple[str, int], Samples]:
+def _by_occurrence(side: Side) -> dict[tuple[str, int], Samples]:
     """The samples of each example; a set may hold one problem twice."""
     seen: Counter[str] = Counter()
     found = {}
@@ -278,7 +278,7 @@ def compare(
         examples: Validation examples.
         metric: See ``flex_dspy.core.scoring.score``.
         others: Further libraries by name.
-        names: What the first two are called.
+        names: Names of the first two.
         solved: The score from which an answer counts as right.
         **options: Further arguments of ``flex_dspy.evaluation.evaluate.evaluate``.
 

@@ -1,4 +1,4 @@
-"""What happened on each example of an evaluation, and the files that keep it.
+"""Records of an evaluation, one for each sample of each example, and the files that keep them.
 
 ``records.jsonl`` holds one line a record, with all that is needed to judge it again; ``logs/`` holds one readable page
 an example.
@@ -33,7 +33,7 @@ RESCORED = "records.rescored"
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What happened on one sample of one example.
+    """Result of one sample of one example.
 
     Attributes:
         example_id: Identity of the problem.
@@ -45,7 +45,7 @@ class Record:
         measures: Further measures.
         shown: Ids of the experiences in the prompt.
         seconds: Wall time.
-        error: What went wrong, if something did.
+        error: The failure, if there was one.
         inputs: The example's input fields.
         labels: Its other fields, the reference answer among them.
         sample: Which of the example's samples it is, from 0.
@@ -138,7 +138,7 @@ def by_example(records: Sequence[Record]) -> list[tuple[Record, ...]]:
     for place, record in enumerate(records, start=1):
         if record.sample == 0:
             groups.append([])
-        if not groups or record.sample != len(groups[-1]) or _another(record, groups[-1]):
+        if not groups or record.sample != len(groups[-1]) or _is_of_another_example(record, groups[-1]):
             raise ValueError(f"record {place} is sample {record.sample} of {record.example_id}: one before is missing")
         groups[-1].append(record)
     sizes = sorted({len(group) for group in groups})
@@ -147,7 +147,7 @@ def by_example(records: Sequence[Record]) -> list[tuple[Record, ...]]:
     return [tuple(group) for group in groups]
 
 
-def _another(record: Record, group: Sequence[Record]) -> bool:
+def _is_of_another_example(record: Record, group: Sequence[Record]) -> bool:
     """Whether a record is of another example than those before it."""
     return any(other.example_id != record.example_id for other in group[:1])
 
@@ -159,8 +159,8 @@ def write_records(folder: Path, evaluation: Evaluation) -> None:
     """Write ``records.jsonl``, ``metrics.json``, and a readable page an example in ``logs/``.
 
     Args:
-        folder: Made where it is missing; what an earlier evaluation left in it is replaced.
-        evaluation: What to write.
+        folder: Made where it is missing; the files of an earlier evaluation are replaced.
+        evaluation: The evaluation.
 
     Raises:
         LibraryError: If a file cannot be written.
@@ -181,7 +181,7 @@ def write_rescored(path: Path, records: Sequence[Record]) -> Path:
 
     Args:
         path: The folder or the file that was read.
-        records: What became of it.
+        records: The new records.
 
     Returns:
         The new file: with a number in its name where there was one already.
@@ -194,7 +194,7 @@ def write_rescored(path: Path, records: Sequence[Record]) -> Path:
 
 
 def as_lines(records: Sequence[Record]) -> str:
-    """Records as JSON lines; what JSON has no form for is written as text."""
+    """Records as JSON lines; values that JSON has no form for are written as text."""
     names = [each.name for each in fields(Record)]
     plain = ({name: to_jsonable_python(getattr(record, name), fallback=str) for name in names} for record in records)
     return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in plain)

@@ -18,7 +18,7 @@ from flex_dspy.evaluation.settings import SOLVED
 
 @dataclass(frozen=True, slots=True)
 class Rescoring:
-    """An evaluation, and what it is under another metric.
+    """An evaluation, before and after it was judged under another metric.
 
     Attributes:
         path: The folder or the file that was read.
@@ -33,12 +33,12 @@ class Rescoring:
     @property
     def gained(self) -> int:
         """How many samples have become right."""
-        return self._turned(False, True)
+        return self._count_turns(False, True)
 
     @property
     def lost(self) -> int:
         """How many samples have become wrong."""
-        return self._turned(True, False)
+        return self._count_turns(True, False)
 
     @property
     def changed(self) -> int:
@@ -46,7 +46,7 @@ class Rescoring:
         pairs = zip(self.before.records, self.after.records, strict=True)
         return sum(before.score != after.score for before, after in pairs)
 
-    def _turned(self, was: bool, became: bool) -> int:
+    def _count_turns(self, was: bool, became: bool) -> int:
         pairs = zip(self.before.records, self.after.records, strict=True)
         return sum((b.score >= SOLVED, a.score >= SOLVED) == (was, became) for b, a in pairs)
 
@@ -92,7 +92,7 @@ def rescore(
         place = f"{records_file(path)}: line {line}"
         example = _example(record, known, place)
         try:
-            judged.append(_judged(record, example, metric, measures or {}, normalize))
+            judged.append(_judge(record, example, metric, measures or {}, normalize))
         except (AttributeError, KeyError, TypeError, ValueError, DataError) as error:
             raise DataError(f"{place}: the metric cannot judge this record: {error}") from error
     return Rescoring(path, Evaluation(records), Evaluation(tuple(judged)))
@@ -109,7 +109,7 @@ def _example(record: Record, known: Mapping[str, dspy.Example], place: str) -> d
     return known[record.example_id]
 
 
-def _judged(
+def _judge(
     record: Record,
     example: dspy.Example,
     metric: Metric,

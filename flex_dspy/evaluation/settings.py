@@ -1,4 +1,4 @@
-"""Settings of evaluations and of valuing a library's entries."""
+"""Settings of evaluations, of valuing a library's entries, of pruning and of sets for the roles that teach."""
 
 from __future__ import annotations
 
@@ -63,3 +63,39 @@ class ValuationSettings(MeasuringSettings):
         if budget < LEAST_BUDGET:
             raise ValueError(f"a budget of {LEAST_BUDGET} calls is the least, got {budget}")
         return budget
+
+
+class PruningSettings(Settings):
+    """Rules by which entries are taken out of a library."""
+
+    min_value: float = 0.0
+    """The effect below which an entry is not worth its place."""
+
+    confidence: float = Field(default=0.95, gt=0, lt=1)
+    """One less the share of innocent entries among those removed by value."""
+
+    stale_after: int | None = Field(default=None, ge=1)
+    """Take out entries neither shown nor changed within so many examples; None takes out none."""
+
+    redundancy: float | None = Field(default=None, gt=0, le=1)
+    """Take out entries that another one repeats: the share of common words from which two texts say the same, such as
+    0.8; None takes out none."""
+
+    keep_pinned: bool = True
+    """Whether pinned entries stay. Only a person should say no."""
+
+
+class RolloutSettings(Settings):
+    """Settings of the rollouts that a critic's training set is made from."""
+
+    max_rounds: int = Field(default=5, ge=1)
+    """Most rounds of a rollout."""
+
+    max_rollouts: int = Field(default=3, ge=1)
+    """Most rollouts of a problem; each that finished is an example."""
+
+    concurrency: int = Field(default=16, ge=1)
+    """Most problems under way at once."""
+
+    progress: bool = True
+    """Whether to show a progress bar."""
