@@ -26,7 +26,8 @@ from flex_dspy.evaluation.comparison import Comparison
 from flex_dspy.evaluation.differences import Side
 from flex_dspy.evaluation.evaluate import Evaluation, evaluate
 from flex_dspy.evaluation.overlap import precedent_problems
-from flex_dspy.evaluation.records import RECORDS, by_example, read_records, write_records
+from flex_dspy.evaluation.record_files import RECORDS, read_records, write_records
+from flex_dspy.evaluation.records import by_example
 from flex_dspy.evaluation.settings import SOLVED
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.library_file import write_atomically

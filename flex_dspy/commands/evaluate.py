@@ -18,8 +18,9 @@ from flex_dspy.evaluation.equal_compute import equal_compute
 from flex_dspy.evaluation.evaluate import Evaluation
 from flex_dspy.evaluation.evaluate import evaluate as measure
 from flex_dspy.evaluation.overlap import precedent_problems
-from flex_dspy.evaluation.records import write_records
-from flex_dspy.evaluation.usage_log import UsageLog, UsageRecord, usage_of_evaluation
+from flex_dspy.evaluation.record_files import write_records
+from flex_dspy.evaluation.usage_log import UsageLog
+from flex_dspy.evaluation.usage_records import UsageRecord, usage_of_evaluation
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.models.spending import Ledger
 from flex_dspy.programs import Actor

@@ -23,7 +23,7 @@ from flex_dspy.core.settings import accepts
 from flex_dspy.evaluation.contrasts import step_up
 from flex_dspy.evaluation.entry_values import EntryValue
 from flex_dspy.evaluation.settings import PruningSettings
-from flex_dspy.evaluation.usage_log import UsageRecord
+from flex_dspy.evaluation.usage_records import UsageRecord
 from flex_dspy.libraries.conflicts import normal_words
 from flex_dspy.libraries.experience import Commit, Edit, Experience, Merge, Remove
 from flex_dspy.libraries.library import ExperienceLibrary

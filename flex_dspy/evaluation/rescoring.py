@@ -12,7 +12,8 @@ from flex_dspy.core.errors import DataError
 from flex_dspy.core.examples import example_id
 from flex_dspy.core.scoring import Metric, Normalize, score
 from flex_dspy.evaluation.evaluate import Evaluation, Measure
-from flex_dspy.evaluation.records import Record, read_records, records_file, vote_of, write_rescored
+from flex_dspy.evaluation.record_files import read_records, records_file, write_rescored
+from flex_dspy.evaluation.records import Record, vote_of
 from flex_dspy.evaluation.settings import SOLVED
 
 

@@ -19,14 +19,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
+from flex_dspy.evaluation.usage_records import UsageRecord
 from flex_dspy.libraries.library_file import sync_folder
-
-if TYPE_CHECKING:
-    from flex_dspy.evaluation.usage_log import UsageRecord
 
 MOST_BYTES = 8_000_000  # 20,000 records of 10 lessons each
 

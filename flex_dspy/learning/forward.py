@@ -38,7 +38,8 @@ from flex_dspy.core.trajectory import Trajectory
 from flex_dspy.data.loading import digest
 from flex_dspy.evaluation.evaluate import Evaluation, Measure, aevaluate
 from flex_dspy.evaluation.overlap import precedent_ids, precedent_problems, without_overlap
-from flex_dspy.evaluation.usage_log import UsageLog, usage_of_evaluation, usage_of_step
+from flex_dspy.evaluation.usage_log import UsageLog
+from flex_dspy.evaluation.usage_records import usage_of_evaluation, usage_of_step
 from flex_dspy.learning.streak import Streak
 from flex_dspy.libraries.experience import Commit, Edit, Precedent, Tally
 from flex_dspy.libraries.failures import Failure, FailureLog

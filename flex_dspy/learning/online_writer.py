@@ -21,7 +21,7 @@ from flex_dspy.core.secrets import error_text
 from flex_dspy.core.trajectory import Trajectory
 from flex_dspy.evaluation.settings import HOPELESS
 from flex_dspy.evaluation.usage_log import UsageLog
-from flex_dspy.evaluation.usage_log import UsageRecord as Use
+from flex_dspy.evaluation.usage_records import UsageRecord as Use
 from flex_dspy.learning.forward import Outcome
 from flex_dspy.learning.observing import judged, precedent_of, tally_of
 from flex_dspy.libraries.experience import Commit, Edit

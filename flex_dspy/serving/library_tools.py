@@ -21,7 +21,8 @@ from typing import Annotated
 from pydantic import Field
 
 from flex_dspy.core.errors import ConfigurationError
-from flex_dspy.evaluation.usage_log import UsageLog, UsageRecord
+from flex_dspy.evaluation.usage_log import UsageLog
+from flex_dspy.evaluation.usage_records import UsageRecord
 from flex_dspy.libraries.experience import Experience
 from flex_dspy.libraries.followed import FollowedLibrary
 from flex_dspy.libraries.library import ExperienceLibrary

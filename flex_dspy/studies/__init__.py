@@ -1,4 +1,4 @@
-"""What a library is good for, studied: how accuracy scales, who else a library helps, and which part of it does."""
+"""Studies of a library: how accuracy scales, which other actors it helps, and which of its parts help."""
 
 from flex_dspy.studies.ablation_study import Ablation, ablation
 from flex_dspy.studies.conditions import Condition

@@ -13,7 +13,7 @@ SIGNIFICANT = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """What was measured under one condition.
+    """The result under one condition.
 
     Attributes:
         accuracy: Mean score.
@@ -31,8 +31,8 @@ class Condition:
     compared: Difference | None = None
 
 
-def compared(groups: Sequence[Mapping[str, Evaluation]]) -> list[dict[str, Condition]]:
-    """The conditions of a study, in groups that have each a reference: the first of them.
+def compare_with_first(groups: Sequence[Mapping[str, Evaluation]]) -> list[dict[str, Condition]]:
+    """The conditions of a study, in groups; the first of a group is the reference that the others are compared with.
 
     Args:
         groups: Evaluations by the name of the condition, all of the same examples.

@@ -64,7 +64,7 @@ def inheritance_figure(study: Inheritance, path: Path, title: str) -> Path:
 
 
 def _scale(gains: Any) -> Any:
-    """Even on both sides of no gain, and wider than what is there, so that no cell is too dark to read."""
+    """Colour limits are symmetric about zero, and wider than the gains, so that no cell is too dark to read."""
     from matplotlib.colors import Normalize
 
     limit = 1.4 * max(0.01, float(np.nanmax(np.abs(gains))))
@@ -146,8 +146,8 @@ def ablation_figure(study: Ablation, path: Path, title: str) -> Path:
     if all(0 <= each.low <= each.high <= 1 for each in study.conditions.values()):
         axes.set_xlim(0, min(1.0, 1.08 * max(each.high for each in study.conditions.values())))
         percent(axes.xaxis)
-    what = f"accuracy with 95% interval, difference to the whole library in points, n = {whole.n:,}"
-    label_top(axes, title, what)
+    caption = f"accuracy with 95% interval, difference to the whole library in points, n = {whole.n:,}"
+    label_top(axes, title, caption)
     write_figure(figure, path)
     return path
 
@@ -180,7 +180,7 @@ def percent(axis: Any) -> None:
 
 
 def label_top(axes: Any, title: str, under: str, more: int = 0) -> None:
-    """The title, what the axes are, and room for more lines below that."""
+    """The title, a line on the axes, and room for more lines below that."""
     axes.set_title(title, loc="left", fontsize=13, fontweight="bold", pad=26 + LINE * more)
     axes.annotate(
         under, (0, 1), xycoords="axes fraction", xytext=(0, 9 + LINE * more), textcoords="offset points", color=MUTED,

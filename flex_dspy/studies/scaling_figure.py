@@ -14,7 +14,6 @@ from flex_dspy.studies.conditions import points
 from flex_dspy.studies.curve_fitting import Fit, Parameter
 from flex_dspy.studies.figures import LINE, label_top, percent
 from flex_dspy.studies.scaling_law import Curve, Scaling
-from flex_dspy.studies.tables import interval_text
 from flex_dspy.tracking.plots import BASELINE, CURVE, MUTED, TICK_GAP, CurvePoint, new_axes, sample_text, write_figure
 
 # Okabe and Ito's palette, as in the learning curve; vermilion is kept for what has no library.
@@ -101,7 +100,7 @@ def _draw_baseline(axes: Any, baselines: Sequence[CurvePoint]) -> None:
 
 
 def _label_x(axes: Any, curve: Curve) -> None:
-    """Ticks at what was measured: the axis, and below it experiences, where they are not the axis."""
+    """Ticks at measured sizes: the axis, and below it experiences, where they are not the axis."""
     from matplotlib.ticker import NullLocator
 
     shown = curve.learned
@@ -109,7 +108,7 @@ def _label_x(axes: Any, curve: Curve) -> None:
     pad = (places[-1] / places[0]) ** 0.05 if places[-1] > places[0] else 1.5
     axes.set_xlim(places[0] / pad, places[-1] * pad)
     axes.xaxis.set_minor_locator(NullLocator())
-    kept = _spaced(places, TICK_GAP * math.log(places[-1] / places[0] * pad**2))
+    kept = _places_apart(places, TICK_GAP * math.log(places[-1] / places[0] * pad**2))
     below = curve.against != "entries"
     labels = [f"{places[i]:,.4g}" if curve.against == "epochs" else f"{places[i]:,.0f}" for i in kept]
     if below:
@@ -121,7 +120,7 @@ def _label_x(axes: Any, curve: Curve) -> None:
     )  # fmt: skip
 
 
-def _spaced(places: Sequence[float], gap: float) -> list[int]:
+def _places_apart(places: Sequence[float], gap: float) -> list[int]:
     """Numbers of the first and the last place, and between them of those that leave ``gap`` between logarithms."""
     kept, last = [0], len(places) - 1
     for i in range(1, last):
@@ -131,7 +130,7 @@ def _spaced(places: Sequence[float], gap: float) -> list[int]:
 
 
 def _label_laws(axes: Any, curves: Sequence[tuple[Curve, str]]) -> None:
-    """What was measured and the law of each curve, above the axes: a legend that says something."""
+    """The sample and the law of each curve, above the axes, as a legend."""
     for number, (curve, colour) in enumerate(reversed(curves)):
         axes.annotate(
             f"{curve.name}, {sample_text(curve.learned)}: {_law(curve)}", (0, 1), xycoords="axes fraction",
@@ -140,7 +139,7 @@ def _label_laws(axes: Any, curves: Sequence[tuple[Curve, str]]) -> None:
 
 
 def _law(curve: Curve) -> str:
-    """What a fit says, for a reader."""
+    """A fit for a reader."""
     fit = curve.fit
     if fit is None:
         return curve.why_not
@@ -148,8 +147,8 @@ def _law(curve: Curve) -> str:
     if fit.form == "log-linear":
         return _slope(curve, fit)
     if fit.form == "power law":
-        return f"power law to {interval_text(values['a'])}, exponent {interval_text(values['c'])}"
-    return f"logistic, half at {interval_text(values['m'])} {curve.against}"
+        return f"power law to {values['a']}, exponent {values['c']}"
+    return f"logistic, half at {values['m']} {curve.against}"
 
 
 def _slope(curve: Curve, fit: Fit) -> str:
@@ -160,4 +159,4 @@ def _slope(curve: Curve, fit: Fit) -> str:
     value, low, high = (math.log10(times) * each for each in (b.value, b.low, b.high))
     if fit.bounded:
         return f"{points(value)} points ({points(low)} to {points(high)}) for {name} the {curve.against}"
-    return f"{interval_text(Parameter(value, low, high))} for {name} the {curve.against}"
+    return f"{Parameter(value, low, high)} for {name} the {curve.against}"

@@ -11,7 +11,8 @@ from collections import Counter
 from pathlib import Path
 
 from flex_dspy.core.errors import LibraryError
-from flex_dspy.evaluation.usage_log import UsageLog, UsageRecord
+from flex_dspy.evaluation.usage_log import UsageLog
+from flex_dspy.evaluation.usage_records import UsageRecord
 from flex_dspy.libraries.observed import ObservationJournal, claim
 from flex_dspy.libraries.reading import LibraryReader
 from flex_dspy.libraries.store import LibraryStore

@@ -14,7 +14,8 @@ from flex_dspy.core.examples import example_id
 from flex_dspy.core.scoring import Metric
 from flex_dspy.evaluation.evaluate import Evaluation, evaluate
 from flex_dspy.evaluation.intervals import score_text
-from flex_dspy.evaluation.records import Record, as_lines, read_records
+from flex_dspy.evaluation.record_files import as_lines, read_records
+from flex_dspy.evaluation.records import Record
 
 
 def measure(

@@ -7,7 +7,8 @@ import pytest
 
 from flex_dspy.core import lines
 from flex_dspy.core.errors import LibraryError, LibraryFormatError
-from flex_dspy.evaluation.usage_log import UsageLog, UsageRecord
+from flex_dspy.evaluation.usage_log import UsageLog
+from flex_dspy.evaluation.usage_records import UsageRecord
 from flex_dspy.libraries.library_file import load
 from flex_dspy.libraries.observed import claim
 from flex_dspy.libraries.reading import LibraryReader

@@ -8,7 +8,8 @@ import dspy
 import pytest
 
 from flex_dspy.core.errors import BudgetError, LibraryError
-from flex_dspy.evaluation.usage_log import UsageLog, UsageRecord
+from flex_dspy.evaluation.usage_log import UsageLog
+from flex_dspy.evaluation.usage_records import UsageRecord
 from flex_dspy.learning.forward import ForwardLearning
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.store import LibraryStore

@@ -9,7 +9,7 @@ from flex_dspy.core.errors import ConfigurationError
 from flex_dspy.evaluation.comparison import compare
 from flex_dspy.evaluation.entry_values import EntryValue
 from flex_dspy.evaluation.pruning import carry_out, prune
-from flex_dspy.evaluation.usage_log import UsageRecord
+from flex_dspy.evaluation.usage_records import UsageRecord
 from flex_dspy.libraries.experience import Commit, Experience, Insert, Pin, Precedent, Rule
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.memory_store import MemoryStore

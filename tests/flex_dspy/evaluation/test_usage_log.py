@@ -8,14 +8,8 @@ import pytest
 
 from flex_dspy.core.errors import LibraryError, LibraryFormatError
 from flex_dspy.evaluation.evaluate import evaluate
-from flex_dspy.evaluation.usage_log import (
-    UsageLog,
-    UsageRecord,
-    UsageTotal,
-    usage_of_evaluation,
-    usage_of_step,
-    usage_totals,
-)
+from flex_dspy.evaluation.usage_log import UsageLog
+from flex_dspy.evaluation.usage_records import UsageRecord, UsageTotal, usage_of_evaluation, usage_of_step, usage_totals
 from flex_dspy.libraries.experience import Tally
 from tests.planted import planted, problems, program, right
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from flex_dspy.evaluation import usage_rotation
-from flex_dspy.evaluation.usage_log import UsageLog, UsageRecord, usage_totals
+from flex_dspy.evaluation.usage_log import UsageLog
+from flex_dspy.evaluation.usage_records import UsageRecord, usage_totals
 from flex_dspy.evaluation.usage_rotation import fold, log_files
 from flex_dspy.libraries.experience import Experience
 from flex_dspy.libraries.library import ExperienceLibrary

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from flex_dspy.evaluation.usage_log import UsageLog, UsageRecord
+from flex_dspy.evaluation.usage_log import UsageLog
+from flex_dspy.evaluation.usage_records import UsageRecord
 from flex_dspy.libraries.experience import Commit, Experience, Insert
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.library_file import write_atomically

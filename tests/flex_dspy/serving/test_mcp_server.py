@@ -17,7 +17,8 @@ from mcp import Client, MCPError, StdioServerParameters
 from flex_dspy.commands import serve
 from flex_dspy.commands.serve_options import add_serve
 from flex_dspy.core.errors import ConfigurationError, LibraryError
-from flex_dspy.evaluation.usage_log import UsageLog, UsageTotal, usage_totals
+from flex_dspy.evaluation.usage_log import UsageLog
+from flex_dspy.evaluation.usage_records import UsageTotal, usage_totals
 from flex_dspy.libraries.experience import Commit, Experience, Insert, Precedent, Rule
 from flex_dspy.libraries.followed import FollowedLibrary
 from flex_dspy.libraries.library import ExperienceLibrary
