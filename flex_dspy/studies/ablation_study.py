@@ -49,9 +49,7 @@ class Ablation(representations.Representable):
 
     def figure(self, path: str | Path, *, title: str = "What the library's parts are good for") -> Path:
         """Draw the conditions with their intervals as a PNG. See ``flex_dspy.studies.figures.ablation_figure``."""
-        from flex_dspy.studies.figures import ablation_figure
-
-        return ablation_figure(self, Path(path), title)
+        return representations.figure(self, path, title=title)
 
     def __repr__(self) -> str:
         return str(self.to_pandas())

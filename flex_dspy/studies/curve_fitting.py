@@ -19,7 +19,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import OptimizeWarning, curve_fit
 from scipy.special import expit, logit
 
 Floats = npt.NDArray[np.float64]
@@ -257,6 +256,8 @@ def _covariance(error: Floats, correlation: Floats | None) -> Floats:
 
 def _solve(form: Form, t: Floats, y: Floats, covariance: Floats) -> tuple[Floats, Floats] | None:
     """The least squares and the covariance of the parameters; None where there are none."""
+    from scipy.optimize import OptimizeWarning, curve_fit  # only a fit needs it, and it takes its time to import
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", OptimizeWarning)  # a covariance that is not there is infinite
         try:

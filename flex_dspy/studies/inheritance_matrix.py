@@ -50,9 +50,7 @@ class Inheritance(representations.Representable):
 
     def figure(self, path: str | Path, *, title: str = "Who gains from whose library") -> Path:
         """Draw the matrix as a heat map, as a PNG. See ``flex_dspy.studies.figures.inheritance_figure``."""
-        from flex_dspy.studies.figures import inheritance_figure
-
-        return inheritance_figure(self, Path(path), title)
+        return representations.figure(self, path, title=title)
 
     def __repr__(self) -> str:
         return str(self.to_pandas())

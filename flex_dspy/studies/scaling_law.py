@@ -127,9 +127,7 @@ class Scaling(representations.Representable):
 
     def figure(self, path: str | Path) -> Path:
         """Draw points, curves and bands as a PNG. See ``flex_dspy.studies.scaling_figure.scaling_figure``."""
-        from flex_dspy.studies.scaling_figure import scaling_figure
-
-        return scaling_figure(self, Path(path))
+        return representations.figure(self, path)
 
     def __repr__(self) -> str:
         return self.text()
