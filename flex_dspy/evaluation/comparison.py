@@ -1,4 +1,4 @@
-"""Libraries measured on the same examples: how much better one is than another, how surely, and on which examples.
+"""Compares libraries on the same examples: gains with intervals and p-values, and the examples won and lost.
 
 Example:
     >>> from flex_dspy.evaluation.records import Record

@@ -1,14 +1,14 @@
-"""What each entry adds to the score, from pairs of trials that show complementary halves of the same entries.
+"""Estimates each entry's effect on the score, from pairs of trials that show complementary halves of the same entries.
 
-A pair asks one example twice: every entry that it is shown stands in one of the two prompts, in which one a fair coin
-decides for each entry on its own. The difference of the two scores, with the sign of the coin, is an unbiased estimate
-of what the entry adds, averaged over the company that it may find itself in: its Banzhaf value among the entries shown
-(Wang and Jia, Data Banzhaf, AISTATS 2023). One pair serves all entries that it shows. Halves of equal size would not
-do: the coins must be independent, or the entries' effects cancel each other.
+A pair asks one example twice. Every entry that the example is shown is in one of the two prompts; a fair coin for each
+entry decides in which. The difference of the two scores, with the sign of the coin, is an unbiased estimate of the
+entry's effect, averaged over the other entries that it may be shown with: its Banzhaf value among the entries shown
+(Wang and Jia, Data Banzhaf, AISTATS 2023). One pair serves all entries that it shows. The coins must be independent:
+with halves of equal size the entries' effects would cancel each other.
 
-What the other entries of a pair add is noise to one entry. It is predicted by ridge regression on the pairs of *other*
-examples, which know nothing of this pair's coins, and taken off: the estimate stays unbiased however bad the prediction
-(cross-fitting: Wager et al., PNAS 2016, 113, 12673).
+The effects of the other entries of a pair are noise to one entry. Ridge regression on the pairs of *other* examples,
+which know nothing of this pair's coins, predicts them, and the prediction is subtracted. The estimate stays unbiased
+however bad the prediction (cross-fitting: Wager et al., PNAS 2016, 113, 12673).
 
 Intervals are Student's, over examples: pairs of one example are not independent (Liang and Zeger, Biometrika 1986, 73,
 13). Two made-up pairs, one for and one against the entry by the whole range of the score, keep a few pairs that happen
@@ -26,8 +26,8 @@ from scipy.special import stdtr, stdtrit
 
 Floats = npt.NDArray[np.float64]
 
-# In units of the noise's variance over the effects' variance: effects of a fifth of the noise's deviation. It changes
-# how precise the estimates are, not what they estimate.
+# Variance of the noise over that of the effects: effects of a fifth of the noise's deviation. It changes the estimates'
+# precision, and biases none.
 RIDGE = 25.0
 FOLDS = 5
 
@@ -76,7 +76,7 @@ def contrasts(coins: Floats, differences: Floats, examples: npt.NDArray[np.int64
 
 
 def residual_contrasts(coins: Floats, differences: Floats, examples: npt.NDArray[np.int64]) -> Floats:
-    """Each pair's difference with each entry's sign, less what the other entries are predicted to add.
+    """Each pair's difference with each entry's sign, less the predicted effects of the other entries.
 
     Returns:
         Shape ``(pairs, entries)``; 0 where the entry was not shown.

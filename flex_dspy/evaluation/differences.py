@@ -1,4 +1,4 @@
-"""Two evaluations of the same examples side by side: what one gains on the other, how surely, and on which examples."""
+"""Compares two evaluations of the same examples: the gain of one on the other, its interval, and wins and losses."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ import dspy
 from flex_dspy.core.errors import ConfigurationError, ModelError
 from flex_dspy.core.scoring import Metric
 from flex_dspy.evaluation.evaluate import evaluate
-from flex_dspy.evaluation.overlap import Key, refuse_overlap
+from flex_dspy.evaluation.overlap import ProblemKey, refuse_overlap
 from flex_dspy.evaluation.records import Record, by_example
 from flex_dspy.evaluation.settings import EvaluationSettings
 from flex_dspy.libraries.experience import COMMIT_JSON, Commit, Discard, Edit, Insert, Merge
@@ -82,7 +82,7 @@ class EditEffects:
         *,
         library: ExperienceLibrary | None = None,
         ledger: Ledger | None = None,
-        key: Key | None = None,
+        key: ProblemKey | None = None,
         **options: Any,
     ) -> None:
         if not valset:

@@ -16,7 +16,7 @@ from flex_dspy.core.scoring import Metric, Normalize
 from flex_dspy.core.settings import accepts
 from flex_dspy.evaluation.concurrent_calls import gather_calls
 from flex_dspy.evaluation.evaluation import Evaluation
-from flex_dspy.evaluation.overlap import Key, refuse_overlap
+from flex_dspy.evaluation.overlap import ProblemKey, refuse_overlap
 from flex_dspy.evaluation.records import Record, by_example
 from flex_dspy.evaluation.sampling import Measure, Progress, Sampler
 from flex_dspy.evaluation.settings import EvaluationSettings
@@ -39,7 +39,7 @@ async def aevaluate(
     normalize: Normalize | None = None,
     ledger: Ledger | None = None,
     begun: Evaluation | None = None,
-    key: Key | None = None,
+    key: ProblemKey | None = None,
     settings: EvaluationSettings | None = None,
     **options: Any,
 ) -> Evaluation:

@@ -17,7 +17,7 @@ from flex_dspy.core.examples import example_id, problem_of
 from flex_dspy.libraries.library import ExperienceLibrary
 
 # One form for all ways of writing a problem; None where the text cannot be read: it then stands for itself.
-Key = Callable[[str], str | None]
+ProblemKey = Callable[[str], str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class FastKey:
         sketch: Takes microseconds, and is equal for any two problems whose keys are equal.
     """
 
-    key: Key
+    key: ProblemKey
     sketch: Callable[[str], str]
 
     def __call__(self, problem: str) -> str | None:
@@ -40,7 +40,7 @@ class FastKey:
         return self.key(problem)
 
 
-def common_problems(problems: Iterable[str], learned: Iterable[str], key: Key | None = None) -> set[str]:
+def common_problems(problems: Iterable[str], learned: Iterable[str], key: ProblemKey | None = None) -> set[str]:
     """The problems that are among the learned ones.
 
     Args:
@@ -60,13 +60,13 @@ def common_problems(problems: Iterable[str], learned: Iterable[str], key: Key | 
     return same | {problem for problem in asked - same if near[sketch(problem)] and _form(problem, key) in forms}
 
 
-def _sketch(key: Key | None) -> Callable[[str], str]:
+def _sketch(key: ProblemKey | None) -> Callable[[str], str]:
     if key is None:
         return _one_line
     return key.sketch if isinstance(key, FastKey) else lambda problem: ""
 
 
-def _form(problem: str, key: Key | None) -> str:
+def _form(problem: str, key: ProblemKey | None) -> str:
     return (key(problem) if key else None) or _one_line(problem)
 
 
@@ -86,7 +86,7 @@ def precedent_problems(library: ExperienceLibrary) -> set[str]:
 
 
 def without_overlap(
-    examples: Sequence[dspy.Example], learned: Iterable[str], *, key: Key | None = None
+    examples: Sequence[dspy.Example], learned: Iterable[str], *, key: ProblemKey | None = None
 ) -> tuple[list[dspy.Example], list[dspy.Example]]:
     """Split examples into those that were not learned from, and those that were.
 
@@ -108,7 +108,9 @@ def without_overlap(
     return clean, shared
 
 
-def refuse_overlap(library: ExperienceLibrary, examples: Sequence[dspy.Example], *, key: Key | None = None) -> None:
+def refuse_overlap(
+    library: ExperienceLibrary, examples: Sequence[dspy.Example], *, key: ProblemKey | None = None
+) -> None:
     """Refuse examples that the library was learned from.
 
     Raises:

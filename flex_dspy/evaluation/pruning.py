@@ -59,7 +59,7 @@ class Plan:
 
     Attributes:
         before: The library as it was.
-        after: The library without what is taken out.
+        after: The library without these entries.
         removals: The entries that are taken out, and why.
         pinned: Entries that would be taken out if they were not pinned.
         is_done: Whether it was done, and not only planned.
@@ -221,7 +221,7 @@ def _redundant(
 
 
 def _near(library: ExperienceLibrary, entry: Experience) -> list[Experience]:
-    """The entries that may say what one says: those with a rule of it, and the closest by words."""
+    """Entries that may repeat one: those that share a rule with it, and the closest by words."""
     exact = index_of(library, "rules", RuleIndex).search(library, entry, NEAREST)
     matches = index_of(library, "lexical", LexicalIndex).search(library, entry.text(), NEAREST)
     return list({other.id: other for other in [*exact, *(library[match.entry_id] for match in matches)]}.values())

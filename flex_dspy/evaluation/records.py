@@ -99,7 +99,7 @@ def vote_of(example: dspy.Example, prediction: dspy.Prediction, normalize: Norma
     Args:
         example: Says which outputs are the answer: those that it has a reference for.
         prediction: The prediction.
-        normalize: One form for all ways of writing an answer, None for what is no answer.
+        normalize: One form for all ways of writing an answer, None for a text that is no answer.
     """
     answers = [prediction[name] for name in prediction if name in example]
     if any(answer is None for answer in answers):

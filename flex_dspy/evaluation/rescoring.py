@@ -117,7 +117,7 @@ def _judge(
     measures: Mapping[str, Measure],
     normalize: Normalize | None,
 ) -> Record:
-    if record.error and not record.outputs:  # the program's; what a metric failed on may be judged by another
+    if record.error and not record.outputs:  # the program failed; where only a metric failed, another may judge
         return replace(record, measures={})
     prediction = dspy.Prediction(**record.outputs)
     verdict = score(metric, example, prediction)

@@ -124,7 +124,7 @@ class Progress:
 
     Args:
         bar: The progress bar.
-        ledger: Says what was spent.
+        ledger: Its total is shown.
         max_failures: Number of failures from the start, without one success, to give up after.
     """
 

@@ -9,8 +9,8 @@
     critic = optimizer.compile(Critic(), trainset=rollouts)
     learned = ForwardLearning(metric, critic=critic).compile(agent, trainset=train, valset=val)
 
-``teaching`` is a small validation set of its own: its problems, without answers, are in the feedback that an optimizer
-reads, and what was tuned on them is not measured on them.
+``teaching`` is a small validation set of its own. An optimizer reads its problems, without answers, in the feedback, so
+the tuned program must be measured on others.
 
 A metric is called as every optimizer of DSPy calls one: with two, three or five arguments, from any thread.
 """
@@ -37,8 +37,8 @@ NO_ANSWER = "There was no answer that could be read."
 class Verdict(dspy.Prediction):
     """``score``, ``feedback`` and ``good``; true where the answer is good enough to show as a demonstration.
 
-    ``BootstrapFewShot`` and ``MIPROv2`` keep as demonstrations what a metric calls true, as a plain
-    ``dspy.Prediction`` always is.
+    ``BootstrapFewShot`` and ``MIPROv2`` keep the demonstrations that a metric calls true. A plain ``dspy.Prediction``
+    is always true.
     """
 
     def __bool__(self) -> bool:
@@ -52,14 +52,14 @@ class LessonMetric:
     The score is 0.5 where it changes nothing, 1 where all that was missing is won, 0 where all that was there is lost.
     The feedback names the problems that were won and lost, never an answer. A lesson that wins is a demonstration.
 
-    What it costs: ``len(valset) * samples`` runs of the actor once, and as many for each new lesson; the same lesson
+    Cost: ``len(valset) * samples`` runs of the actor once, and as many for each new lesson; the same lesson
     is never measured twice. An optimizer's threads times ``concurrency`` runs are under way at most. Validation
     examples that the lesson was learned from do not count, and an example on which nothing of it was shown counts as
     unchanged.
 
     Args:
         actor: The program whose accuracy counts; one without experience is given it by ``equip``.
-        valset: A small fixed set of examples, on some of which the actor fails: those are what can be won.
+        valset: A small fixed set of examples, on some of which the actor fails: those can be won.
         metric: The task's metric, with scores from 0 to 1.
         library: The library that the lesson is added to; None is an empty one.
         **settings: ``samples``, ``concurrency``, ``ledger``, ``key`` and ``allow_overlap`` of ``EditEffects``. Once a
@@ -113,10 +113,10 @@ class EditMetric:
     """For the updater: the effect of its edit on accuracy, against the lesson simply inserted, and left out.
 
     The score is 0.5 for an edit that does as well as the better of these two, more or less as it does better or
-    worse, up to 1 and down to 0; of edits that lose nothing, those that add no entry get ``thrift`` of what is left to
-    1. An edit that loses nothing, and wins or adds no entry, is a demonstration.
+    worse, up to 1 and down to 0; an edit that loses nothing and adds no entry gets ``thrift`` of the distance to 1 on
+    top. An edit that loses nothing, and wins or adds no entry, is a demonstration.
 
-    What it costs: as ``LessonMetric``, and for each new lesson up to two measurements: inserted, and as edited.
+    Cost: as ``LessonMetric``, and for each new lesson up to two measurements: inserted, and as edited.
 
     Args:
         actor: See ``LessonMetric``.

@@ -170,8 +170,8 @@ def updater_examples(
 def verifier_examples(examples: Sequence[dspy.Example], *, measured: bool = False) -> list[dspy.Example]:
     """The attempts of rollouts that the task's metric judged, as a verifier meets them.
 
-    Inputs ``problem``, ``attempt``, ``measured`` and ``reference``; labels ``verdict``, what the metric said, and
-    ``answer``, the reference answer.
+    Inputs ``problem``, ``attempt``, ``measured`` and ``reference``; labels ``verdict``, the metric's,
+    and ``answer``, the reference answer.
 
     Args:
         examples: The critic's, see ``critic_examples``.

@@ -20,7 +20,7 @@ LOOKS = 4  # times that the estimates are looked at, the last one included
 
 @dataclass(slots=True)
 class Pair:
-    """Two trials of one example; each hides what the other shows.
+    """Two trials of one example; each hides the entries that the other shows.
 
     Attributes:
         example: Its place.

@@ -1,17 +1,17 @@
-"""What each entry of a library is worth: its effect on the score, from trials with it and without it.
+"""Measures the value of each entry of a library: its effect on the score, from trials with it and without it.
 
-    examples --reference pass--> what is shown --coins--> pairs of trials --contrasts--> estimates
+    examples --reference pass--> entries shown --coins--> pairs of trials --contrasts--> values
 
 No model is asked for an opinion. Each pair of trials asks one example twice, with complementary random halves of the
-entries that it is shown, so that one pair serves all of them (see ``flex_dspy.evaluation.contrasts``); leaving out one
-entry at a time would take a call an entry. A hidden entry leaves its place empty: the next in the ranking does not
-take it, so that the contrast is the entry's own. Where the token budget binds, its room goes to its neighbours; that
-is part of what showing it costs.
+entries that it is shown, so that one pair serves all of them (see ``flex_dspy.evaluation.contrasts``). Leaving out one
+entry at a time would take a call an entry. A hidden entry leaves its place empty: the next in the ranking does not take
+it, so that the contrast is the entry's own. Where the token budget binds, its room goes to its neighbours, as the room
+is part of the cost of showing it.
 
 The calls are spent in a few looks. After each, entries whose effect is clearly on one side of the threshold no longer
-count when examples are chosen, and what they leave goes to the others (as in successive rejects, Audibert and Bubeck,
-COLT 2010). Clear is what a tenth of the chance of error allows, shared among all entries and looks (Bonferroni); the
-intervals at the end use the other nine tenths, so that looking on the way costs next to nothing and is accounted for.
+count when examples are chosen, and their share of the calls goes to the others (as in successive rejects, Audibert and
+Bubeck, COLT 2010). "Clearly" uses a tenth of the chance of error, shared among all entries and looks (Bonferroni). The
+intervals at the end use the other nine tenths. So the early looks are accounted for and cost next to nothing.
 
 The coins depend on the seed alone, and a look begins when the one before has ended: the result does not depend on the
 order in which answers come back.
@@ -38,7 +38,7 @@ from flex_dspy.evaluation.concurrent_calls import gather_calls
 from flex_dspy.evaluation.contrasts import Contrasts, half_width
 from flex_dspy.evaluation.entry_values import EARLY, EntryValue
 from flex_dspy.evaluation.evaluate import Evaluation, aevaluate
-from flex_dspy.evaluation.overlap import Key
+from flex_dspy.evaluation.overlap import ProblemKey
 from flex_dspy.evaluation.settings import EvaluationSettings, ValuationSettings
 from flex_dspy.evaluation.trial_design import LOOKS, Design, Pair
 from flex_dspy.libraries.library import ExperienceLibrary
@@ -46,7 +46,7 @@ from flex_dspy.models.rollouts import variant
 from flex_dspy.models.spending import Ledger
 from flex_dspy.search.retrieval import pinned, retrievers
 
-# At most so much of the budget goes to finding out what is shown on which example.
+# Largest share of the budget for the reference pass, which finds the entries that each example is shown.
 REFERENCE_SHARE = 0.25
 
 
@@ -59,7 +59,7 @@ async def avalue(
     *,
     ledger: Ledger | None = None,
     begun: Evaluation | None = None,
-    key: Key | None = None,
+    key: ProblemKey | None = None,
     settings: ValuationSettings | None = None,
     **options: Any,
 ) -> dict[str, EntryValue]:
@@ -73,7 +73,7 @@ async def avalue(
         metric: See ``flex_dspy.core.scoring.score``.
         library: The snapshot whose entries are measured.
         ledger: Tokens are charged to it, as role ``actor``.
-        begun: An evaluation of the same program, examples and library: it says what is shown, for no call.
+        begun: An evaluation of the same program, examples and library: it says which entries are shown, for no call.
         key: One form for all ways of writing a problem, to find those that were learned from.
         settings: How to measure; ``budget`` has no default.
         **options: Fields of ``ValuationSettings`` to change, such as ``budget``.
@@ -161,7 +161,7 @@ def _effects(
 
 @dataclass(frozen=True, slots=True)
 class _Trials:
-    """Makes pairs of trials; its attributes are what they have in common."""
+    """Makes pairs of trials; its attributes are common to all."""
 
     program: dspy.Module
     examples: Sequence[dspy.Example]

@@ -41,7 +41,7 @@ class Form:
         start: First guess of these, from ``t`` and the accuracies.
         parameters: Those that are reported, from ``n0`` and the fitted ones.
         shares: Whether it is for scores from 0 to 1 alone.
-        holds: Whether fitted parameters make it what its name says, for scores from 0 to 1 or others.
+        holds: Whether fitted parameters give a curve of this form, for scores from 0 to 1 or others.
     """
 
     name: str
@@ -92,7 +92,7 @@ def _power_parameters(n0: float, p: Floats) -> dict[str, float]:
 
 
 def _has_ceiling(p: Floats, shares: bool) -> bool:
-    """Whether a power law levels off, and at what can be reached."""
+    """Whether a power law levels off, at a score that can be reached."""
     level, slope, c = p
     return bool(c > 0 and (not shares or 0 <= level + slope / c <= 1))
 
@@ -188,7 +188,7 @@ class Fit:
         """The curve, and the lower and upper end of its 95% band.
 
         Args:
-            n: Where. Beyond what was measured the band knows of the points' noise, and not of a change of form.
+            n: Amounts learned. Beyond the measured ones the band holds the points' noise, and no change of form.
         """
         form = next(form for form in FORMS if form.name == self.form)
         t = np.log(np.asarray(n, dtype=float) / self.scale)
@@ -223,14 +223,8 @@ def fit(
     """
     xs, y = np.asarray(x, dtype=float), np.asarray(accuracy, dtype=float)
     shares = bool(((y >= 0) & (y <= 1)).all())
-    forms = [each for each in FORMS if form in (None, each.name) and (shares or not each.shares)]
-    if not forms:
-        known = ", ".join(repr(each.name) for each in FORMS if shares or not each.shares)
-        raise ValueError(f"no form {form!r} for these scores; there are {known}")
     different = len(np.unique(xs))
-    if different <= min(each.size for each in forms):
-        least = min(each.size for each in forms) + 1
-        raise ValueError(f"a fit needs at least {least} different sizes above 0, and there are {different}")
+    forms = _forms(form, shares, different)
     scale = float(np.exp(np.log(xs).mean()))
     t, covariance = np.log(xs / scale), _covariance(np.asarray(error, dtype=float), correlation)
     solved = ((each, _solve(each, t, y, covariance)) for each in forms if different > each.size)
@@ -245,6 +239,24 @@ def fit(
     draws = np.random.default_rng(seed).multivariate_normal(estimate, spread * widened, size=DRAWS)
     parameters = _parameter_intervals(best, scale, estimate, draws)
     return Fit(best.name, best.equation, parameters, chi2[best.name], freedom, criteria, shares, scale, estimate, draws)
+
+
+def _forms(name: str | None, shares: bool, different: int) -> list[Form]:
+    """The forms that so many different sizes allow to try.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    usable = [each for each in FORMS if shares or not each.shares]
+    forms = [each for each in usable if name in (None, each.name)]
+    if not forms:
+        raise ValueError(
+            f"no form {name!r} for these scores; there are {', '.join(repr(each.name) for each in usable)}"
+        )
+    least = min(each.size for each in forms) + 1
+    if different < least:
+        raise ValueError(f"a fit needs at least {least} different sizes above 0, and there are {different}")
+    return forms
 
 
 def _covariance(error: Floats, correlation: Floats | None) -> Floats:

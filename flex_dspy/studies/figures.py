@@ -29,7 +29,7 @@ def inheritance_figure(study: Inheritance, path: Path, title: str) -> Path:
     Args:
         study: The study.
         path: The PNG file; its folder must exist.
-        title: What it shows.
+        title: Its title.
 
     Returns:
         ``path``.
@@ -72,7 +72,7 @@ def _scale(gains: Any) -> Any:
 
 
 def _colours(gains: Any, scale: Any) -> Any:
-    """Blue for a gain, white for none, red for a loss, told apart in any vision; what has no gain is grey."""
+    """Blue for a gain, white for none, red for a loss, told apart in any vision; a cell without a gain is grey."""
     import matplotlib
     from matplotlib.colors import to_rgba
 
@@ -125,7 +125,7 @@ def ablation_figure(study: Ablation, path: Path, title: str) -> Path:
     Args:
         study: The study.
         path: The PNG file; its folder must exist.
-        title: What it shows.
+        title: Its title.
 
     Returns:
         ``path``.
@@ -168,7 +168,7 @@ def _draw_condition(axes: Any, name: str, condition: Condition, y: int) -> None:
         )  # fmt: skip
 
 
-# -- what all share ------------------------------------------------------------------------------------------
+# -- shared by all -------------------------------------------------------------------------------------------
 
 
 def percent(axis: Any) -> None:

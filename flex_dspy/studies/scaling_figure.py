@@ -16,7 +16,7 @@ from flex_dspy.studies.figures import LINE, label_top, percent
 from flex_dspy.studies.scaling_law import Curve, Scaling
 from flex_dspy.tracking.plots import BASELINE, CURVE, MUTED, TICK_GAP, CurvePoint, new_axes, sample_text, write_figure
 
-# Okabe and Ito's palette, as in the learning curve; vermilion is kept for what has no library.
+# Okabe and Ito's palette, as in the learning curve; vermilion is kept for the baseline.
 _COLOURS = (CURVE, "#009E73", "#CC79A7", "#E69F00")
 _MARKS = "os^D"
 
@@ -50,8 +50,8 @@ def scaling_figure(study: Scaling, path: Path) -> Path:
     if shares:
         percent(axes.yaxis)
         axes.set_ylim(0, min(1.02, max(0.05, max(point.high for point in learned) * 1.12)))
-    what = "accuracy" if shares else "mean score"
-    label_top(axes, study.title, f"{what} with 95% interval, fitted curve with 95% band", more=len(curves))
+    measure = "accuracy" if shares else "mean score"
+    label_top(axes, study.title, f"{measure} with 95% interval, fitted curve with 95% band", more=len(curves))
     _label_laws(axes, curves)
     _label_ends(axes, curves)
     write_figure(figure, path)

@@ -6,7 +6,7 @@
     scaling("exps/aime-19a6903a5292")                        # the same from a run's folder; or "flex-aime" in MLflow
     measure_scaling(actor, snapshots.libraries, metric, validation=val, training=train)
 
-Accuracy on training examples is honest: an example never retrieves what rests on its own solution alone.
+Accuracy on training examples is honest: an example never retrieves an entry that rests on its own solution alone.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ class Scaling(representations.Representable):
 
     Attributes:
         curves: One a set of examples.
-        title: Says what was learned by which model.
+        title: Says which model learned from which data.
     """
 
     curves: tuple[Curve, ...]

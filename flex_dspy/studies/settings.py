@@ -25,7 +25,7 @@ class ScalingSettings(Settings):
     """``log-linear``, ``power law`` or ``logistic``; None takes the one with the least Akaike criterion."""
 
     title: str = "Accuracy against experience"
-    """Title that says what was learned by which model."""
+    """Title, such as the model and the data that it learned from."""
 
     @model_validator(mode="after")
     def _check_epoch(self) -> Self:
