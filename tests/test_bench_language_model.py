@@ -17,7 +17,7 @@ import dspy
 import pytest
 
 from flex_dspy.core.errors import ConfigurationError, DataError
-from flex_dspy.evaluation.records import read_records
+from flex_dspy.evaluation.record_files import read_records
 from flex_dspy.search.rendering import OPEN
 from tests.benchmarks.bench_language_model import ROOT, data_folder, main
 from tests.benchmarks.language_model import model as models

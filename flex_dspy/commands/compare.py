@@ -24,9 +24,11 @@ from flex_dspy.display.comparisons import comparison_html
 from flex_dspy.display.html import count
 from flex_dspy.evaluation.comparison import Comparison
 from flex_dspy.evaluation.differences import Side
-from flex_dspy.evaluation.evaluate import SOLVED, Evaluation, evaluate
-from flex_dspy.evaluation.overlap import learned_problems
-from flex_dspy.evaluation.records import RECORDS, by_example, read_records, write_records
+from flex_dspy.evaluation.evaluate import Evaluation, evaluate
+from flex_dspy.evaluation.overlap import precedent_problems
+from flex_dspy.evaluation.record_files import RECORDS, read_records, write_records
+from flex_dspy.evaluation.records import by_example
+from flex_dspy.evaluation.settings import SOLVED
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.library_file import write_atomically
 from flex_dspy.models.spending import Ledger
@@ -153,7 +155,7 @@ def _measured(arguments: argparse.Namespace, task: Task, candidates: dict[str, C
         sides = [_side(arguments, setting, name, candidate) for name, candidate in candidates.items()]
     roles.say_what_it_cost(ledger)
     about = {"task": task.name, "data": setting.data.source, "actor": str(model.model)}
-    return Comparison.matched(sides, solved=task.threshold, about=about), setting.folder
+    return Comparison.on_common_examples(sides, solved=task.threshold, about=about), setting.folder
 
 
 def _setting(
@@ -165,7 +167,7 @@ def _setting(
         shots = sources.shots(arguments, train)
     data = _data(arguments, task, model, candidates)
     libraries = [each for each in candidates.values() if isinstance(each, ExperienceLibrary)]
-    learned = set().union(*map(learned_problems, libraries)) | {problem_of(example) for example in shots}
+    learned = set().union(*map(precedent_problems, libraries)) | {problem_of(example) for example in shots}
     examples = _in_all(sources.measurable(arguments.overlap, task, data, learned), candidates)
     actor = roles.actor(arguments, task, model, shots)
     return _Setting(task, actor, data, examples, ledger, _folder(arguments, task.name, candidates, digest(examples)))
@@ -225,7 +227,7 @@ def _saved(
         raise ConfigurationError("--data and --samples are for libraries: a saved evaluation has its examples")
     sides = [Side(name, each) for name, each in candidates.items() if isinstance(each, Evaluation)]
     about = {"task": task.name} if task else {}
-    comparison = Comparison.matched(sides, solved=task.threshold if task else SOLVED, about=about)
+    comparison = Comparison.on_common_examples(sides, solved=task.threshold if task else SOLVED, about=about)
     ids = content_id(*(record.example_id for record in comparison.before.records))
     return comparison, _folder(arguments, task.name if task else "saved", candidates, ids)
 

@@ -17,9 +17,10 @@ from flex_dspy.data.loading import digest
 from flex_dspy.evaluation.equal_compute import equal_compute
 from flex_dspy.evaluation.evaluate import Evaluation
 from flex_dspy.evaluation.evaluate import evaluate as measure
-from flex_dspy.evaluation.outcomes import Outcome, OutcomeLog, outcomes_of
-from flex_dspy.evaluation.overlap import learned_problems
-from flex_dspy.evaluation.records import write_records
+from flex_dspy.evaluation.overlap import precedent_problems
+from flex_dspy.evaluation.record_files import write_records
+from flex_dspy.evaluation.usage_log import UsageLog
+from flex_dspy.evaluation.usage_records import UsageRecord, usage_of_evaluation
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.models.spending import Ledger
 from flex_dspy.programs import Actor
@@ -44,7 +45,7 @@ def run(arguments: argparse.Namespace) -> None:
     with dspy.context(lm=model):
         data = sources.examples(task, model, "test", arguments.val, arguments.samples, arguments.seed)
         shots = _shots(arguments, task, model)
-        learned = learned_problems(library) | {problem_of(example) for example in shots}
+        learned = precedent_problems(library) | {problem_of(example) for example in shots}
         examples = sources.measurable(arguments.overlap, task, data, learned)
         folder = arguments.out or Path("exps") / f"eval-{task.name}-{library.hash[:8]}-{data.digest[:8]}"
         results = _measured(arguments, task, roles.actor(arguments, task, model, shots), examples, library, ledger)
@@ -57,7 +58,7 @@ def run(arguments: argparse.Namespace) -> None:
     dataset = DatasetInfo.of(data.source, digest(examples)[:16], len(examples), task=task.name)
     _log(arguments, task, results, library, dataset, model.model)
     if "with library" in results and Path(arguments.library).is_file():
-        _note(arguments.library, outcomes_of(library.hash, results["with library"].records))
+        _note_usage(arguments.library, usage_of_evaluation(library.hash, results["with library"].records))
 
 
 def _log(
@@ -93,10 +94,10 @@ def _log(
         print(f"MLflow   experiment {experiment}, run {run}")
 
 
-def _note(library: str, outcomes: Iterable[Outcome]) -> None:
+def _note_usage(library: str, usage: Iterable[UsageRecord]) -> None:
     """Write down beside the library what came of showing its entries; a folder that takes no files is no error."""
     try:
-        OutcomeLog(library).add(outcomes)
+        UsageLog(library).add(usage)
     except LibraryError as error:
         logger.warning("the outcomes are not kept: %s", error)
 

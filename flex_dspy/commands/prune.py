@@ -12,10 +12,10 @@ from flex_dspy.commands.table import table
 from flex_dspy.core.errors import ConfigurationError, LibraryError
 from flex_dspy.data.loading import LoadedData
 from flex_dspy.evaluation.comparison import Comparison, compare
-from flex_dspy.evaluation.estimates import Estimate, read_valuation, value_file
-from flex_dspy.evaluation.outcomes import OutcomeLog
-from flex_dspy.evaluation.overlap import learned_problems
+from flex_dspy.evaluation.entry_values import EntryValue, read_valuation, value_file
+from flex_dspy.evaluation.overlap import precedent_problems
 from flex_dspy.evaluation.pruning import Plan, carry_out, prune
+from flex_dspy.evaluation.usage_log import UsageLog
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.store import LibraryStore, journal_of
 from flex_dspy.tasks.task import get_task
@@ -54,12 +54,12 @@ def _plan(arguments: argparse.Namespace, library: ExperienceLibrary) -> Plan:
         min_value=arguments.min_value,
         confidence=arguments.confidence,
         stale_after=arguments.stale_after if "stale" in by else None,
-        outcomes=OutcomeLog(arguments.library).read() if "stale" in by else (),
+        usage=UsageLog(arguments.library).read() if "stale" in by else (),
         redundancy=arguments.redundancy if "redundant" in by else None,
     )
 
 
-def _estimates(arguments: argparse.Namespace, library: ExperienceLibrary) -> dict[str, Estimate]:
+def _estimates(arguments: argparse.Namespace, library: ExperienceLibrary) -> dict[str, EntryValue]:
     valuation = read_valuation(arguments.estimates or value_file(arguments.library))
     estimates = valuation.still_true(library)
     changed = len(valuation.estimates) - len(estimates)
@@ -75,7 +75,7 @@ def _measured(arguments: argparse.Namespace, plan: Plan) -> tuple[Comparison, Lo
     ledger = roles.ledger(arguments, {"actor": model})
     with dspy.context(lm=model):
         data = sources.examples(task, model, "val", arguments.data, arguments.samples, arguments.seed)
-        examples = sources.measurable(arguments.overlap, task, data, learned_problems(plan.before))
+        examples = sources.measurable(arguments.overlap, task, data, precedent_problems(plan.before))
         comparison = compare(
             plan.before,
             plan.after,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from flex_dspy.evaluation.evaluate import SOLVED, Evaluation
-from flex_dspy.evaluation.intervals import written
+from flex_dspy.evaluation.evaluate import Evaluation
+from flex_dspy.evaluation.intervals import score_text
+from flex_dspy.evaluation.settings import SOLVED
 
 _COLUMNS = ("accuracy", "accuracy_low", "accuracy_high", "n", "samples", "errors")
 
@@ -24,8 +25,8 @@ def table(results: Mapping[str, Evaluation], *, solved: float = SOLVED) -> str:
     rows = [["", "n", "accuracy", "95% interval", *columns, "errors"]]
     for label, row in numbers.items():
         score = [row["accuracy"], row["accuracy_low"], row["accuracy_high"]]
-        mean, low, high = (written(number, *score) for number in score)
-        cells = [written(row[name]) if name in row else "-" for name in columns]
+        mean, low, high = (score_text(number, *score) for number in score)
+        cells = [score_text(row[name]) if name in row else "-" for name in columns]
         rows.append([label, f"{row['n']:.0f}", mean, f"{low} to {high}", *cells, f"{row['errors']:.0f}"])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)

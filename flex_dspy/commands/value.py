@@ -10,8 +10,8 @@ import dspy
 
 from flex_dspy.commands import outputs, roles, sources
 from flex_dspy.core.errors import ConfigurationError
-from flex_dspy.evaluation.estimates import Estimate, Valuation, value_file
-from flex_dspy.evaluation.overlap import learned_problems
+from flex_dspy.evaluation.entry_values import EntryValue, Valuation, value_file
+from flex_dspy.evaluation.overlap import precedent_problems
 from flex_dspy.evaluation.value import value
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.paths import mode_beside
@@ -31,7 +31,7 @@ def run(arguments: argparse.Namespace) -> None:
     ledger = roles.ledger(arguments, {"actor": model})
     with dspy.context(lm=model):
         data = sources.examples(task, model, "val", arguments.data, arguments.samples, arguments.seed)
-        examples = sources.measurable(arguments.overlap, task, data, learned_problems(library))
+        examples = sources.measurable(arguments.overlap, task, data, precedent_problems(library))
         try:
             estimates = value(
                 roles.actor(arguments, task, model),
@@ -70,7 +70,7 @@ def _out(arguments: argparse.Namespace) -> Path:
     return value_file(arguments.library)
 
 
-def table(library: ExperienceLibrary, estimates: Mapping[str, Estimate], top: int) -> str:
+def table(library: ExperienceLibrary, estimates: Mapping[str, EntryValue], top: int) -> str:
     """The entries that add least and those that add most, a row each, and how many were not measured.
 
     Args:

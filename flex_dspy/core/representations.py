@@ -13,6 +13,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from flex_dspy.core.errors import ConfigurationError
@@ -20,7 +21,7 @@ from flex_dspy.core.errors import ConfigurationError
 if TYPE_CHECKING:
     import pandas as pd
 
-Kind = Literal["html", "page", "frame"]
+Kind = Literal["html", "page", "frame", "figure"]
 GROUP = "flex_dspy.representations"
 
 _REGISTRY: dict[tuple[Kind, type], Callable[..., Any]] = {}
@@ -30,9 +31,11 @@ def register(kind: Kind, type_: type, represent: Callable[..., Any]) -> None:
     """Register a representation of a type; it replaces an earlier one.
 
     Args:
-        kind: ``"html"`` for a notebook's cell, ``"page"`` for a document of its own, ``"frame"`` for a pandas frame.
+        kind: ``"html"`` for a notebook's cell, ``"page"`` for a document of its own, ``"frame"`` for a pandas frame,
+            ``"figure"`` for a picture.
         type_: The type of the object.
-        represent: Takes the object, and for a page also ``title`` and ``limit``; returns HTML or the frame.
+        represent: Takes the object, for a page also ``title`` and ``limit``, for a figure its path and options; returns
+            HTML, the frame or the path.
     """
     _REGISTRY[kind, type_] = represent
 
@@ -67,6 +70,21 @@ def frame(value: object) -> pd.DataFrame:
         ConfigurationError: If no package registered one for its type.
     """
     return _find("frame", type(value))(value)
+
+
+def figure(value: object, path: str | Path, **options: Any) -> Path:
+    """Draw an object as a PNG, and return its path.
+
+    Args:
+        value: The object.
+        path: The file; its folder must exist.
+        **options: Options of the type's figure, such as ``title``.
+
+    Raises:
+        ConfigurationError: If no package registered one for its type.
+    """
+    file: Path = _find("figure", type(value))(value, Path(path), **options)
+    return file
 
 
 class Representable:

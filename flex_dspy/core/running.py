@@ -13,7 +13,7 @@ import threading
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import dspy
 from dspy.clients.base_lm import BaseLM
@@ -35,6 +35,7 @@ from flex_dspy.models.adapter import reading_adapter
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+P = ParamSpec("P")
 # asyncio's own threads are the processors plus four, and DSPy's cache needs them; threads are made as they are needed.
 _THREADS = ThreadPoolExecutor(256, thread_name_prefix="flex-dspy")
 
@@ -197,6 +198,21 @@ def run_sync(coroutine: Coroutine[Any, Any, T]) -> T:
     if failure:
         raise failure[0]
     return outcome[0]
+
+
+def synchronous(function: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
+    """The synchronous twin of an async function: the same parameters, the same documentation.
+
+    Args:
+        function: An async function whose name begins with ``a``; its twin's name has no ``a``.
+    """
+
+    @functools.wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> T:
+        return run_sync(function(*args, **kwargs))
+
+    run.__name__ = run.__qualname__ = function.__name__.removeprefix("a")
+    return run
 
 
 def _overrides_forward_alone(kind: type) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 from flex_dspy.display.html import short
 from flex_dspy.evaluation.comparison import Comparison
 from flex_dspy.evaluation.differences import Difference, Side
-from flex_dspy.evaluation.intervals import written
+from flex_dspy.evaluation.intervals import score_text
 
 # Okabe and Ito's blue, vermilion and a grey, as in the learning curves.
 _WON, _LOST, _MUTED = "#0072B2", "#D55E00", "#595959"
@@ -59,7 +59,7 @@ def _draw_accuracies(axes: Any, comparison: Comparison) -> None:
             marker="o", markersize=7, capsize=4, linewidth=2, clip_on=False,
         )  # fmt: skip
         axes.annotate(
-            written(mean, low, high), (mean, row), xytext=(0, 8), textcoords="offset points", ha="center",
+            score_text(mean, low, high), (mean, row), xytext=(0, 8), textcoords="offset points", ha="center",
             fontsize=10, fontweight="bold", color=_WON if row else _MUTED,
         )  # fmt: skip
     axes.set_yticks(range(len(comparison.sides)), [_label(side) for side in comparison.sides], fontsize=10)

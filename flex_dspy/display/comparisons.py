@@ -12,8 +12,8 @@ from flex_dspy.display import html
 from flex_dspy.display.libraries import with_interval
 from flex_dspy.display.molecules import molecule
 from flex_dspy.evaluation.comparison import Comparison
-from flex_dspy.evaluation.differences import Change, Difference, Samples, Side, answer_of, seconds
-from flex_dspy.evaluation.intervals import written
+from flex_dspy.evaluation.differences import Difference, ExampleChange, Samples, Side, answer_of, seconds
+from flex_dspy.evaluation.intervals import score_text
 from flex_dspy.evaluation.records import by_example
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def _side(side: Side) -> dict[str, Any]:
         "entries": side.size if side.library else None,
         "accuracy (95% interval)": _LINE.format(with_interval(evaluation.accuracy, *evaluation.interval)),
         "bar": Markup('<div style="width:7rem">{}</div>').format(html.bar([("good", evaluation.accuracy)])),
-        **{name: _LINE.format(written(numbers[name])) for name in measured},
+        **{name: _LINE.format(score_text(numbers[name])) for name in measured},
         "tokens": evaluation.tokens,
         "USD": evaluation.usd,
         "s a sample": seconds(evaluation),
@@ -139,13 +139,13 @@ def _cell(comparison: Comparison, found: Difference | None) -> Markup | None:
 # -- examples ----------------------------------------------------------------------------------------------
 
 
-def _changes(told: str, changes: Sequence[Change], sides: tuple[Side, Side], limit: int) -> list[Markup]:
+def _changes(told: str, changes: Sequence[ExampleChange], sides: tuple[Side, Side], limit: int) -> list[Markup]:
     shown, more = html.some(changes, limit)
     head = html.heading(f"{told} {html.count(len(changes), 'example')}")
     return [head, *(_change(change, sides) for change in shown), more] if changes else []
 
 
-def _change(change: Change, sides: tuple[Side, Side]) -> Markup:
+def _change(change: ExampleChange, sides: tuple[Side, Side]) -> Markup:
     record = change.first[0]
     kind = "good" if change.difference > 0 else "bad"
     scores = " → ".join(f"{sum(r.score for r in samples) / len(samples):.3g}" for samples in _both(change))
@@ -159,7 +159,7 @@ def _change(change: Change, sides: tuple[Side, Side]) -> Markup:
     return html.fold(summary, body, is_open=True)
 
 
-def _both(change: Change) -> tuple[Samples, Samples]:
+def _both(change: ExampleChange) -> tuple[Samples, Samples]:
     return change.first, change.second
 
 

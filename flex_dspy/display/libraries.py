@@ -14,7 +14,7 @@ from flex_dspy.display import html
 from flex_dspy.display.entries import DRAWN, entry
 from flex_dspy.display.molecules import drawings_in
 from flex_dspy.evaluation.answer_errors import errors_text
-from flex_dspy.evaluation.intervals import written
+from flex_dspy.evaluation.intervals import score_text
 from flex_dspy.libraries.diffing import EntryChange, LibraryDiff, Removed
 from flex_dspy.libraries.experience import Experience
 from flex_dspy.libraries.library import ExperienceLibrary
@@ -200,5 +200,5 @@ def _accuracy(metrics: Mapping[str, float]) -> tuple[Markup | None, Markup | Non
 
 def with_interval(mean: float, *bounds: float) -> str:
     """A mean score with its 95% interval, if that is known."""
-    low_to_high = " to ".join(written(bound, mean, *bounds) for bound in bounds)
-    return written(mean, *bounds) + (f" ({low_to_high})" if bounds else "")
+    low_to_high = " to ".join(score_text(bound, mean, *bounds) for bound in bounds)
+    return score_text(mean, *bounds) + (f" ({low_to_high})" if bounds else "")

@@ -1,1 +1,1 @@
-"""How well a program does, how sure that is, and what each entry adds to it."""
+"""Measures programs, compares them, and measures the value of each entry of a library."""

@@ -1,4 +1,4 @@
-"""Libraries measured on the same examples: how much better one is than another, how surely, and on which examples.
+"""Compares libraries on the same examples: gains with intervals and p-values, and the examples won and lost.
 
 Example:
     >>> from flex_dspy.evaluation.records import Record
@@ -27,15 +27,24 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from flex_dspy.core import representations
 from flex_dspy.core.errors import DataError
 from flex_dspy.core.scoring import Metric
-from flex_dspy.evaluation.differences import Change, Difference, Samples, Side, adjusted, difference, seconds
-from flex_dspy.evaluation.evaluate import SOLVED, Evaluation, evaluate
+from flex_dspy.evaluation.differences import (
+    Difference,
+    ExampleChange,
+    Samples,
+    Side,
+    correct_p_values,
+    difference,
+    seconds,
+)
+from flex_dspy.evaluation.evaluate import Evaluation, evaluate
 from flex_dspy.evaluation.records import by_example
+from flex_dspy.evaluation.settings import SOLVED
 from flex_dspy.libraries.library import ExperienceLibrary
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Change", "Comparison", "Difference", "Side", "compare"]
+__all__ = ["Comparison", "Difference", "ExampleChange", "Side", "compare"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +54,8 @@ class Comparison(representations.Representable):
     Attributes:
         sides: At least two, with the same examples in the same order.
         solved: The score from which an answer counts as right.
-        about: What they have in common, such as the task, the data and the model, by name.
-        left_out: Examples that not all of them had, where they were brought together by ``matched``.
+        about: Facts that they share, such as the task, the data and the model, by name.
+        left_out: Number of examples that ``on_common_examples`` left out, as not all sides had them.
 
     Raises:
         ValueError: If there are fewer than two, two of one name, or they are of other examples.
@@ -65,10 +74,10 @@ class Comparison(representations.Representable):
             raise ValueError(f"a comparison needs two or more, each with a name of its own, got {names}")
         first, *others = [[group[0].example_id for group in by_example(side.evaluation.records)] for side in self.sides]
         if any(other != first for other in others):
-            raise ValueError("the evaluations are of other examples, or in another order: see matched()")
+            raise ValueError("the evaluations are of other examples, or in another order: see on_common_examples()")
 
     @classmethod
-    def matched(cls, sides: Sequence[Side], **details: Any) -> Self:
+    def on_common_examples(cls, sides: Sequence[Side], **details: Any) -> Self:
         """Bring evaluations together that were made apart: only the examples that all of them have are compared.
 
         Args:
@@ -78,7 +87,7 @@ class Comparison(representations.Representable):
         Raises:
             DataError: If they have no example in common, or one was judged against another reference.
         """
-        groups = [_numbered(side) for side in sides]
+        groups = [_by_occurrence(side) for side in sides]
         common = [key for key in groups[0] if all(key in other for other in groups[1:])]
         if not common:
             raise DataError(f"{' and '.join(side.name for side in sides)} have no example in common")
@@ -121,13 +130,13 @@ class Comparison(representations.Representable):
 
     def differences(self) -> tuple[Difference, ...]:
         """Each beside the first, in order."""
-        return adjusted([difference(self.sides[0], side) for side in self.sides[1:]])
+        return correct_p_values([difference(self.sides[0], side) for side in self.sides[1:]])
 
     def matrix(self) -> tuple[Difference, ...]:
         """Each beside each one before it; p-values are corrected for all of them."""
-        return adjusted([difference(first, second) for first, second in combinations(self.sides, 2)])
+        return correct_p_values([difference(first, second) for first, second in combinations(self.sides, 2)])
 
-    def changes(self, place: int = 1) -> tuple[tuple[Change, ...], tuple[Change, ...]]:
+    def changes(self, place: int = 1) -> tuple[tuple[ExampleChange, ...], tuple[ExampleChange, ...]]:
         """The examples that one does better on than the first, and those that it does worse on.
 
         Args:
@@ -137,12 +146,12 @@ class Comparison(representations.Representable):
             Wins and losses, each by the size of the difference, then in the order of the examples.
         """
         pairs = zip(*(by_example(self.sides[side].evaluation.records) for side in (0, place)), strict=True)
-        found = sorted((Change(*pair) for pair in pairs), key=lambda change: -abs(change.difference))
+        found = sorted((ExampleChange(*pair) for pair in pairs), key=lambda change: -abs(change.difference))
         return tuple(c for c in found if c.difference > 0), tuple(c for c in found if c.difference < 0)
 
     @property
     def title(self) -> str:
-        """What is compared, for a reader, after the task where that is known."""
+        """Title for a reader: the task where that is known, and the names of the sides."""
         names = [side.name for side in self.sides]
         told = f"{names[1]} beside {names[0]}" if len(names) == 2 else ", ".join(names)
         return f"{self.about['task']}: {told}" if "task" in self.about else told
@@ -178,7 +187,7 @@ class Comparison(representations.Representable):
     # -- elsewhere -----------------------------------------------------------------------------------------
 
     def summary(self) -> dict[str, Any]:
-        """What was found, as JSON knows it: ``accuracies`` by name, and ``differences``, with ids of the examples."""
+        """The findings as JSON values: ``accuracies`` by name, and ``differences``, with ids of the examples."""
         accuracies = {
             side.name: side.evaluation.metrics(solved=self.solved)
             | {"tokens": side.evaluation.tokens, "usd": side.evaluation.usd, "seconds": seconds(side.evaluation)}
@@ -195,10 +204,10 @@ class Comparison(representations.Representable):
         return found | ({"matrix": matrix} if len(self.sides) > 2 else {})
 
     def to_json(self) -> str:
-        """What was found and, under ``comparison``, all that it was found from."""
+        """The findings and, under ``comparison``, everything that they were computed from."""
         whole = _JSON.dump_python(self, mode="json", fallback=str)
         found = json.dumps({"format": _FORMAT, **self.summary()}, ensure_ascii=False, indent=1)
-        # What a person reads stands first, line by line; the records are for programs.
+        # The part for a person comes first, line by line; the records are for programs.
         return f'{found.removesuffix("}").rstrip()},\n "comparison": {json.dumps(whole, ensure_ascii=False)}\n}}\n'
 
     @classmethod
@@ -206,8 +215,8 @@ class Comparison(representations.Representable):
         """Read a comparison back.
 
         Args:
-            text: What ``to_json`` gave.
-            source: Where it is from, for errors.
+            text: Output of ``to_json``.
+            source: Name of the text's origin, for errors.
 
         Raises:
             DataError: If it is no comparison.
@@ -233,11 +242,11 @@ _JSON: TypeAdapter[Comparison] = TypeAdapter(Comparison)
 _FORMAT = "flex-dspy-comparison/1"
 
 
-def _ids(changes: Sequence[Change]) -> list[str]:
+def _ids(changes: Sequence[ExampleChange]) -> list[str]:
     return [change.first[0].example_id for change in changes]
 
 
-def _numbered(side: Side) -> dict[tuple[str, int], Samples]:
+def _by_occurrence(side: Side) -> dict[tuple[str, int], Samples]:
     """The samples of each example; a set may hold one problem twice."""
     seen: Counter[str] = Counter()
     found = {}
@@ -269,7 +278,7 @@ def compare(
         examples: Validation examples.
         metric: See ``flex_dspy.core.scoring.score``.
         others: Further libraries by name.
-        names: What the first two are called.
+        names: Names of the first two.
         solved: The score from which an answer counts as right.
         **options: Further arguments of ``flex_dspy.evaluation.evaluate.evaluate``.
 

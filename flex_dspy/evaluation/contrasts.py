@@ -1,14 +1,14 @@
-"""What each entry adds to the score, from pairs of trials that show complementary halves of the same entries.
+"""Estimates each entry's effect on the score, from pairs of trials that show complementary halves of the same entries.
 
-A pair asks one example twice: every entry that it is shown stands in one of the two prompts, in which one a fair coin
-decides for each entry on its own. The difference of the two scores, with the sign of the coin, is an unbiased estimate
-of what the entry adds, averaged over the company that it may find itself in: its Banzhaf value among the entries shown
-(Wang and Jia, Data Banzhaf, AISTATS 2023). One pair serves all entries that it shows. Halves of equal size would not
-do: the coins must be independent, or the entries' effects cancel each other.
+A pair asks one example twice. Every entry that the example is shown is in one of the two prompts; a fair coin for each
+entry decides in which. The difference of the two scores, with the sign of the coin, is an unbiased estimate of the
+entry's effect, averaged over the other entries that it may be shown with: its Banzhaf value among the entries shown
+(Wang and Jia, Data Banzhaf, AISTATS 2023). One pair serves all entries that it shows. The coins must be independent:
+with halves of equal size the entries' effects would cancel each other.
 
-What the other entries of a pair add is noise to one entry. It is predicted by ridge regression on the pairs of *other*
-examples, which know nothing of this pair's coins, and taken off: the estimate stays unbiased however bad the prediction
-(cross-fitting: Wager et al., PNAS 2016, 113, 12673).
+The effects of the other entries of a pair are noise to one entry. Ridge regression on the pairs of *other* examples,
+which know nothing of this pair's coins, predicts them, and the prediction is subtracted. The estimate stays unbiased
+however bad the prediction (cross-fitting: Wager et al., PNAS 2016, 113, 12673).
 
 Intervals are Student's, over examples: pairs of one example are not independent (Liang and Zeger, Biometrika 1986, 73,
 13). Two made-up pairs, one for and one against the entry by the whole range of the score, keep a few pairs that happen
@@ -26,8 +26,8 @@ from scipy.special import stdtr, stdtrit
 
 Floats = npt.NDArray[np.float64]
 
-# In units of the noise's variance over the effects' variance: effects of a fifth of the noise's deviation. It changes
-# how precise the estimates are, not what they estimate.
+# Variance of the noise over that of the effects: effects of a fifth of the noise's deviation. It changes the estimates'
+# precision, and biases none.
 RIDGE = 25.0
 FOLDS = 5
 
@@ -65,7 +65,7 @@ def contrasts(coins: Floats, differences: Floats, examples: npt.NDArray[np.int64
     counts = np.zeros((2, entries), dtype=np.int64)
     if len(differences):
         span = float(np.abs(differences).max()) or 1.0
-        signed = adjusted(coins, differences, examples)
+        signed = residual_contrasts(coins, differences, examples)
         for entry in np.flatnonzero(coins.any(axis=0)):
             shown = coins[:, entry] != 0
             values, (_, groups) = signed[shown, entry], np.unique(examples[shown], return_inverse=True)
@@ -75,8 +75,8 @@ def contrasts(coins: Floats, differences: Floats, examples: npt.NDArray[np.int64
     return Contrasts(effect, centre, error, counts[0], counts[1])
 
 
-def adjusted(coins: Floats, differences: Floats, examples: npt.NDArray[np.int64]) -> Floats:
-    """Each pair's difference with each entry's sign, less what the other entries are predicted to add.
+def residual_contrasts(coins: Floats, differences: Floats, examples: npt.NDArray[np.int64]) -> Floats:
+    """Each pair's difference with each entry's sign, less the predicted effects of the other entries.
 
     Returns:
         Shape ``(pairs, entries)``; 0 where the entry was not shown.
@@ -122,8 +122,8 @@ def chance_below(centre: float, error: float, examples: int, value: float) -> fl
     return 1.0 if math.isinf(error) else float(stdtr(examples - 1, (centre - value) / error))
 
 
-def step_up(chances: npt.ArrayLike, rate: float) -> npt.NDArray[np.bool_]:
-    """Which hypotheses to reject so that of those rejected at most ``rate`` are true, on average.
+def step_up(p_values: npt.ArrayLike, rate: float) -> npt.NDArray[np.bool_]:
+    """The hypotheses to reject so that of those rejected at most ``rate`` are true, on average.
 
     Source: Benjamini and Hochberg, J. R. Stat. Soc. B 1995, 57, 289.
 
@@ -131,8 +131,7 @@ def step_up(chances: npt.ArrayLike, rate: float) -> npt.NDArray[np.bool_]:
         >>> step_up([0.01, 0.04, 0.02, 0.9], 0.05).tolist()
         [True, False, True, False]
     """
-    p = np.asarray(chances, dtype=float)
-    ordered = np.sort(p)
-    below = np.flatnonzero(ordered <= rate * np.arange(1, len(p) + 1) / max(len(p), 1))
-    rejected: npt.NDArray[np.bool_] = p <= ordered[below[-1]] if len(below) else np.zeros(len(p), dtype=bool)
-    return rejected
+    from statsmodels.stats.multitest import multipletests  # takes a second to import
+
+    p = np.asarray(p_values, dtype=float)
+    return np.asarray(multipletests(p, alpha=rate, method="fdr_bh")[0]) if len(p) else np.zeros(0, dtype=bool)

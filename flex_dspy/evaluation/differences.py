@@ -1,4 +1,4 @@
-"""Two evaluations of the same examples side by side: what one gains on the other, how surely, and on which examples."""
+"""Compares two evaluations of the same examples: the gain of one on the other, its interval, and wins and losses."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ Samples = tuple[Record, ...]
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One of those that are compared.
+    """One side of a comparison.
 
     Attributes:
-        name: What it is called.
-        evaluation: What was measured of it.
+        name: Its name.
+        evaluation: Its evaluation.
         library: Content hash of the library; empty where there is none, or it is not known.
         size: Number of its entries.
         entries: A few words on each entry that was shown, by its id, as far as the library was at hand.
@@ -41,7 +41,7 @@ class Side:
 
     @classmethod
     def of(cls, name: str, evaluation: Evaluation, library: ExperienceLibrary | None = None) -> Self:
-        """What was measured of a library."""
+        """The side of a library that was measured."""
         if not library:
             return cls(name, evaluation)
         shown = dict.fromkeys(entry_id for record in evaluation.records for entry_id in record.shown)
@@ -61,7 +61,7 @@ class Difference:
         gain: The second's accuracy less the first's.
         low: Lower end of the gain's 95% interval; None with a single example, which has none.
         high: Upper end.
-        test: What gave the p-value: McNemar's test where every example is right or wrong, else sign flips.
+        test: Test behind the p-value: McNemar's test where every example is right or wrong, else sign flips.
         p_value: Chance of a gain at least as large, either way, if both were equally good.
         adjusted: The same by Holm's correction for all that is compared with the first.
         wins: Examples on which the second's score is higher.
@@ -92,14 +92,14 @@ class Difference:
         return self.n - self.wins - self.losses
 
     def cost(self) -> str:
-        """What the second takes more than the first, for a reader: money is left out where no price is known."""
+        """Extra cost of the second, for a reader. Money is left out where no price is known."""
         tokens = f"{self.tokens:+,} tokens, " if self.tokens else ""
         usd = f"{self.usd:+.4f} USD, " if self.usd else ""
         return f"{tokens}{usd}{self.seconds:+.3f} s a sample"
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class ExampleChange:
     """One example on which two have different scores.
 
     Attributes:
@@ -117,7 +117,7 @@ class Change:
 
 
 def answer_of(record: Record) -> str:
-    """What a sample answered, of its outputs those that there is a reference for; "" where it failed."""
+    """A sample's answer: its outputs that there is a reference for; "" where it failed."""
     wanted = {name: value for name, value in record.outputs.items() if name in record.labels}
     rest = {name: value for name, value in record.outputs.items() if name not in WORKINGS}
     return problem_text(wanted or rest) if wanted or rest else ""
@@ -137,7 +137,7 @@ def _means(evaluation: Evaluation) -> Floats:
 
 
 def difference(first: Side, second: Side) -> Difference:
-    """What the second of two gains on the first, both of the same examples.
+    """Compare two sides of the same examples: the gain of the second on the first, its interval and its p-value.
 
     Like an entry's effect (see ``flex_dspy.evaluation.contrasts``), the interval is of the differences on each example.
     """
@@ -168,7 +168,7 @@ def difference(first: Side, second: Side) -> Difference:
     )
 
 
-def adjusted(found: Sequence[Difference]) -> tuple[Difference, ...]:
+def correct_p_values(found: Sequence[Difference]) -> tuple[Difference, ...]:
     """Differences with their p-values corrected for being several."""
     raised = holm([each.p_value for each in found])
     return tuple(replace(each, adjusted=float(p)) for each, p in zip(found, raised, strict=True))

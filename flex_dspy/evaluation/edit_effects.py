@@ -1,18 +1,20 @@
-"""What edits of a library do to accuracy, measured on a few fixed examples."""
+"""Measures the effect of edits of a library on accuracy, on a few fixed examples."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import dspy
 
 from flex_dspy.core.errors import ConfigurationError, ModelError
 from flex_dspy.core.scoring import Metric
 from flex_dspy.evaluation.evaluate import evaluate
-from flex_dspy.evaluation.overlap import Key, refuse_overlap
+from flex_dspy.evaluation.overlap import ProblemKey, refuse_overlap
 from flex_dspy.evaluation.records import Record, by_example
+from flex_dspy.evaluation.settings import EvaluationSettings
 from flex_dspy.libraries.experience import COMMIT_JSON, Commit, Discard, Edit, Insert, Merge
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.models.spending import Ledger
@@ -24,7 +26,7 @@ Edits = tuple[Edit, ...]
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """What one set of edits did, compared with another, on the same examples.
+    """Effect of one set of edits, compared with another, on the same examples.
 
     Attributes:
         before: Mean score with the other edits, from 0 to 1.
@@ -60,13 +62,12 @@ class EditEffects:
     Args:
         actor: The program whose accuracy counts; one without experience is given it by ``equip``.
         valset: The fixed examples.
-        metric: The task's metric, with scores from 0 to 1; what is beyond counts as 0 or 1.
-        library: What is edited; None is an empty one.
-        samples: Independent samples of each example.
-        concurrency: Most samples under way at once, of one measurement.
-        ledger: What tokens are charged to, as ``teaching``.
+        metric: The task's metric, with scores from 0 to 1; scores beyond count as 0 or 1.
+        library: The library that is edited; None is an empty one.
+        ledger: Tokens are charged to it, as ``teaching``.
         key: One form for all ways of writing a problem, to find examples that the library was learned from.
-        allow_overlap: Measure even on those.
+        **options: Fields of ``EvaluationSettings``, such as ``samples`` or ``allow_overlap``. ``concurrency`` is that
+            of one measurement, by default 8.
 
     Raises:
         ConfigurationError: If there is no example.
@@ -80,27 +81,26 @@ class EditEffects:
         metric: Metric,
         *,
         library: ExperienceLibrary | None = None,
-        samples: int = 1,
-        concurrency: int = 8,
         ledger: Ledger | None = None,
-        key: Key | None = None,
-        allow_overlap: bool = False,
+        key: ProblemKey | None = None,
+        **options: Any,
     ) -> None:
         if not valset:
             raise ConfigurationError("the validation set is empty")
         self.library = ExperienceLibrary() if library is None else library
-        if not allow_overlap:
+        settings = EvaluationSettings(**{"concurrency": 8, "progress": False, "role": "teaching", **options})
+        if not settings.allow_overlap:
             refuse_overlap(self.library, valset, key=key)
         self.actor = actor if retrievers(actor) else equip(actor)
         self.valset = list(valset)
         self.metric = metric
-        self.samples = samples
-        self.concurrency = concurrency
+        # Overlap is refused here already, and a lesson's own examples do not count.
+        self.settings = settings.changed(allow_overlap=True)
         self.ledger = ledger or Ledger()
         self.measurements = 0
-        self._settings = {"adapter": dspy.settings.adapter}
+        self._dspy_settings = {"adapter": dspy.settings.adapter}
         if dspy.settings.lm is not None:
-            self._settings["lm"] = dspy.settings.lm
+            self._dspy_settings["lm"] = dspy.settings.lm
         self._known: dict[bytes, tuple[Record, ...]] = {}
         self._gates: dict[bytes, threading.Lock] = {}
         self._lock = threading.Lock()
@@ -122,8 +122,8 @@ class EditEffects:
         pairs = [(old, new) for old, new in zip(before, after, strict=True) if old[0].example_id not in without]
         if not pairs:
             raise ConfigurationError("every validation example is one that the lesson was learned from")
-        touched = _touched((*edits, *against))
-        return _compared(pairs, touched)
+        edited = _ids_of_edits((*edits, *against))
+        return _sum_effect(pairs, edited)
 
     def _records(self, edits: Edits) -> tuple[Record, ...]:
         """The records with these edits; of two threads that ask for the same, one waits for the other."""
@@ -133,32 +133,23 @@ class EditEffects:
             gate = self._gates.setdefault(key, threading.Lock())
         with gate:
             if key not in self._known:
-                self._known[key] = self._measured(edits)
+                self._known[key] = self._measure(edits)
             return self._known[key]
 
-    def _measured(self, edits: Edits) -> tuple[Record, ...]:
+    def _measure(self, edits: Edits) -> tuple[Record, ...]:
         with self._lock:  # snapshots of one line share a log, which one thread at a time may extend
             self.measurements += 1
             library = self.library.apply(Commit("", 0, edits)) if edits else self.library
-        with dspy.context(**self._settings):
-            measured = evaluate(
-                self.actor,
-                self.valset,
-                self.metric,
-                samples=self.samples,
-                library=library,
-                ledger=self.ledger,
-                role="teaching",
-                concurrency=self.concurrency,
-                progress=False,
-                allow_overlap=True,  # refused already, and a lesson's own examples do not count
+        with dspy.context(**self._dspy_settings):
+            evaluation = evaluate(
+                self.actor, self.valset, self.metric, library=library, ledger=self.ledger, settings=self.settings
             )
-        if all(record.error for record in measured.records):
-            raise ModelError(f"the actor fails on every validation example: {measured.records[-1].error}")
-        return measured.records
+        if all(record.error for record in evaluation.records):
+            raise ModelError(f"the actor fails on every validation example: {evaluation.records[-1].error}")
+        return evaluation.records
 
 
-def _touched(edits: Edits) -> set[str]:
+def _ids_of_edits(edits: Edits) -> set[str]:
     ids: set[str] = set()
     for edit in edits:
         if isinstance(edit, Insert | Merge):
@@ -168,17 +159,20 @@ def _touched(edits: Edits) -> set[str]:
     return ids
 
 
-def _compared(pairs: Sequence[tuple[Sequence[Record], Sequence[Record]]], touched: set[str]) -> Effect:
-    """Where no edited entry was shown and nothing else was either, a difference is the model's own unsteadiness."""
+def _sum_effect(pairs: Sequence[tuple[Sequence[Record], Sequence[Record]]], edited: set[str]) -> Effect:
+    """Compare scores example by example.
+
+    Where both prompts showed the same entries, and none of them is edited, a difference is the model's own noise.
+    """
     before = after = 0.0
     shown = 0
     won: list[str] = []
     lost: list[str] = []
     for old, new in pairs:
-        seen, sees = _shown(old), _shown(new)
+        seen, sees = _entries_in_prompt(old), _entries_in_prompt(new)
         was = is_now = _mean(old)
-        shown += bool(touched & (seen | sees))
-        if seen != sees or touched & sees:
+        shown += bool(edited & (seen | sees))
+        if seen != sees or edited & sees:
             is_now = _mean(new)
         if is_now != was:
             (won if is_now > was else lost).append(old[0].problem)
@@ -187,7 +181,7 @@ def _compared(pairs: Sequence[tuple[Sequence[Record], Sequence[Record]]], touche
     return Effect(before / n, after / n, n, shown, tuple(won), tuple(lost))
 
 
-def _shown(records: Sequence[Record]) -> set[str]:
+def _entries_in_prompt(records: Sequence[Record]) -> set[str]:
     return {entry_id for record in records for entry_id in record.shown}
 
 

@@ -1,4 +1,4 @@
-"""How sure one can be of a mean: 95% intervals."""
+"""95% confidence intervals of a mean score, and scores as text."""
 
 from __future__ import annotations
 
@@ -6,15 +6,17 @@ import math
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import stdtrit
+from scipy.special import ndtri, stdtrit
 
-Z = 1.959963984540054  # the normal distribution's 97.5% quantile
+Z = float(ndtri(0.975))  # the normal distribution's 97.5% quantile
 
 
 def wilson(successes: float, n: float) -> tuple[float, float]:
     """Wilson's 95% interval of a proportion.
 
-    Source: Wilson, J. Am. Stat. Assoc. 1927, 22, 209.
+    Args:
+        successes: Number of successes; a fraction where trials are not independent (see ``cluster_interval``).
+        n: Number of trials, likewise. None at all gives 0 to 1.
 
     Example:
         >>> [round(bound, 3) for bound in wilson(45, 100)]
@@ -22,10 +24,10 @@ def wilson(successes: float, n: float) -> tuple[float, float]:
     """
     if n == 0:
         return 0.0, 1.0
-    z, share = Z, successes / n
-    centre = share + z * z / (2 * n)
-    spread = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return max(0.0, (centre - spread) / (1 + z * z / n)), min(1.0, (centre + spread) / (1 + z * z / n))
+    from statsmodels.stats.proportion import proportion_confint  # takes a second to import
+
+    low, high = proportion_confint(successes, n, method="wilson")
+    return max(0.0, float(low)), min(1.0, float(high))
 
 
 def student(values: npt.NDArray[np.float64]) -> tuple[float, float]:
@@ -35,36 +37,26 @@ def student(values: npt.NDArray[np.float64]) -> tuple[float, float]:
     widest that such values can need.
     """
     n, mean = len(values), float(values.mean())
-    share = _shares(values)
+    are_shares = _are_shares(values)
     deviation = float(values.std(ddof=1)) if n > 1 else math.inf
-    if share and (n == 1 or deviation == 0):
+    if are_shares and (n == 1 or deviation == 0):
         return wilson(mean * n, n)
     half = float(stdtrit(n - 1, 0.975)) * deviation / math.sqrt(n) if n > 1 else math.inf
-    return (max(0.0, mean - half), min(1.0, mean + half)) if share else (mean - half, mean + half)
+    return (max(0.0, mean - half), min(1.0, mean + half)) if are_shares else (mean - half, mean + half)
 
 
-def written(value: float, *bounds: float) -> str:
-    """A mean score for a reader: a percentage where it and its bounds are from 0 to 1, else a plain number.
-
-    Example:
-        >>> written(0.5), written(0.5, 0.4, 0.6), written(0.5, -0.1, 1.1), written(12.25)
-        ('50.0%', '50.0%', '0.5', '12.25')
-    """
-    return f"{value:.1%}" if all(0 <= number <= 1 for number in (value, *bounds)) else f"{value:.4g}"
-
-
-def clustered(means: npt.NDArray[np.float64], samples: int) -> tuple[float, float]:
+def cluster_interval(means: npt.NDArray[np.float64], samples: int) -> tuple[float, float]:
     """The 95% interval of a mean over examples, each with a mean over its samples, each right or wrong.
 
-    Wilson's interval for as many independent trials as would vary as much as the examples' means do: no fewer than
-    there are examples, no more than there are samples. The normal interval has no width where all examples agree, and
-    is too narrow near 0 and 1.
+    It is Wilson's interval for as many independent trials as would vary as much as the examples' means do: no fewer
+    than there are examples, no more than there are samples. The normal interval has no width where all examples agree,
+    and is too narrow near 0 and 1.
 
     Source: Korn and Graubard, Survey Methodology 1998, 24, 193 (effective sample size); Franco et al., J. Surv. Stat.
     Methodol. 2019, 7, 334 (with Wilson's interval).
     """
     n, mean = len(means), float(means.mean())
-    if not _shares(means):
+    if not _are_shares(means):
         return student(means)
     variance = float(means.var(ddof=1)) if n > 1 else 0.0
     most, spread = n * samples, mean * (1 - mean)
@@ -74,5 +66,15 @@ def clustered(means: npt.NDArray[np.float64], samples: int) -> tuple[float, floa
     return wilson(mean * trials, trials)
 
 
-def _shares(values: npt.NDArray[np.float64]) -> bool:
+def score_text(value: float, *bounds: float) -> str:
+    """A mean score for a reader: a percentage where it and its bounds are from 0 to 1, else a plain number.
+
+    Example:
+        >>> score_text(0.5), score_text(0.5, 0.4, 0.6), score_text(0.5, -0.1, 1.1), score_text(12.25)
+        ('50.0%', '50.0%', '0.5', '12.25')
+    """
+    return f"{value:.1%}" if all(0 <= number <= 1 for number in (value, *bounds)) else f"{value:.4g}"
+
+
+def _are_shares(values: npt.NDArray[np.float64]) -> bool:
     return bool(values.min() >= 0 and values.max() <= 1)

@@ -1,10 +1,12 @@
-"""Whether two programs differ on the same examples: paired tests, and what several of them are worth together."""
+"""Paired tests of two programs on the same examples, and the correction for several tests.
+
+statsmodels takes a second to import, so functions import it when they are called.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import bdtr
 
 Floats = npt.NDArray[np.float64]
 
@@ -16,8 +18,6 @@ _BLOCK = 1_000_000  # signs drawn at once
 def mcnemar(wins: int, losses: int) -> float:
     """The exact two-sided p-value of McNemar's test.
 
-    Source: McNemar, Psychometrika 1947, 12, 153, with the binomial distribution in place of its approximation.
-
     Args:
         wins: Examples that only the second solves.
         losses: Examples that only the first solves.
@@ -26,7 +26,9 @@ def mcnemar(wins: int, losses: int) -> float:
         >>> round(mcnemar(10, 2), 4), mcnemar(0, 0)
         (0.0386, 1.0)
     """
-    return min(1.0, 2 * float(bdtr(min(wins, losses), wins + losses, 0.5)))
+    from statsmodels.stats.contingency_tables import mcnemar as test
+
+    return float(test([[0, wins], [losses, 0]], exact=True).pvalue)
 
 
 def sign_flips(differences: Floats, *, seed: int = 0) -> float:
@@ -37,35 +39,34 @@ def sign_flips(differences: Floats, *, seed: int = 0) -> float:
     McNemar's test. With more than a few, a random sample of flips is drawn.
 
     Source: Fisher, The Design of Experiments, 1935, section 21; Phipson and Smyth, Stat. Appl. Genet. Mol. Biol. 2010,
-    9, 39 (the flip that was observed counts as drawn).
+    9, 39 (the observed flip counts as drawn).
 
     Args:
         differences: Of each example, the second's mean score less the first's.
         seed: Seed of the flips that are drawn.
     """
-    told = differences[differences != 0]
-    observed = abs(told.sum()) * (1 - 1e-12)  # equal sums may differ in their last digit
-    if len(told) <= MOST_EXACT:
-        bits = np.arange(2 ** len(told))[:, None] >> np.arange(len(told)) & 1
-        return float((np.abs((2 * bits - 1) @ told) >= observed).mean())
+    # scipy.stats.permutation_test draws other flips, so published p-values would change; and it flips zeros too, which
+    # makes small samples inexact.
+    nonzero = differences[differences != 0]
+    observed = abs(nonzero.sum()) * (1 - 1e-12)  # equal sums may differ in their last digit
+    if len(nonzero) <= MOST_EXACT:
+        bits = np.arange(2 ** len(nonzero))[:, None] >> np.arange(len(nonzero)) & 1
+        return float((np.abs((2 * bits - 1) @ nonzero) >= observed).mean())
     draw = np.random.default_rng(seed)
-    rows = max(1, _BLOCK // len(told))
+    rows = max(1, _BLOCK // len(nonzero))
     sizes = [min(rows, FLIPS - start) for start in range(0, FLIPS, rows)]
-    flipped = (np.abs((2 * draw.integers(0, 2, (size, len(told))) - 1) @ told) for size in sizes)
-    return float(1 + sum(int((sums >= observed).sum()) for sums in flipped)) / (1 + FLIPS)
+    sums = (np.abs((2 * draw.integers(0, 2, (size, len(nonzero))) - 1) @ nonzero) for size in sizes)
+    return float(1 + sum(int((block >= observed).sum()) for block in sums)) / (1 + FLIPS)
 
 
-def holm(chances: npt.ArrayLike) -> Floats:
-    """The p-values of several tests, raised so that the chance of even one false alarm among them stays what it says.
-
-    Source: Holm, Scand. J. Stat. 1979, 6, 65.
+def holm(p_values: npt.ArrayLike) -> Floats:
+    """Holm's correction: raised p-values, so that the chance of even one false alarm stays as stated.
 
     Example:
         >>> holm([0.01, 0.04, 0.03]).tolist()
         [0.03, 0.06, 0.06]
     """
-    p = np.asarray(chances, dtype=float)
-    order = np.argsort(p, kind="stable")
-    raised = np.empty_like(p)
-    raised[order] = np.minimum(1.0, np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)))
-    return raised
+    from statsmodels.stats.multitest import multipletests
+
+    p = np.asarray(p_values, dtype=float)
+    return np.asarray(multipletests(p, method="holm")[1]) if len(p) else p

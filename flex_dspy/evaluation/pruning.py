@@ -1,7 +1,7 @@
-"""Taking entries out of a library: those that were measured to do harm, those out of use, those said twice.
+"""Takes entries out of a library: those that were measured to do harm, those out of use, those said twice.
 
-``prune`` says what it would do, and does it where it is told to; ``flex_dspy.evaluation.comparison.compare`` measures
-what came of it. Nothing that a person has pinned is removed.
+``prune`` plans removals, and carries them out on request; ``flex_dspy.evaluation.comparison.compare`` measures their
+effect. Nothing that a person has pinned is removed.
 
 - *value*: entries whose effect is below ``min_value``, by the p-values of their estimates and the step-up procedure
   of Benjamini and Hochberg: of the entries removed, no more than ``1 - confidence`` are expected to be innocent,
@@ -19,10 +19,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from flex_dspy.core.errors import ConfigurationError
+from flex_dspy.core.settings import accepts
 from flex_dspy.evaluation.contrasts import step_up
-from flex_dspy.evaluation.estimates import Estimate
-from flex_dspy.evaluation.outcomes import Outcome
+from flex_dspy.evaluation.entry_values import EntryValue
+from flex_dspy.evaluation.settings import PruningSettings
+from flex_dspy.evaluation.usage_records import UsageRecord
 from flex_dspy.libraries.conflicts import normal_words
 from flex_dspy.libraries.experience import Commit, Edit, Experience, Merge, Remove
 from flex_dspy.libraries.library import ExperienceLibrary
@@ -42,7 +43,7 @@ class Removal:
     Attributes:
         entry_id: The entry.
         why: The rule that it falls under.
-        reason: What the rule found, for a reader.
+        reason: The finding, for a reader.
         kept: For a redundant entry, the id of the one that stays.
     """
 
@@ -54,13 +55,13 @@ class Removal:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What pruning takes out of a library.
+    """The removals that pruning a library takes.
 
     Attributes:
         before: The library as it was.
-        after: The library without what is taken out.
-        removals: What that is, and why.
-        pinned: What would be taken out if it were not pinned.
+        after: The library without these entries.
+        removals: The entries that are taken out, and why.
+        pinned: Entries that would be taken out if they were not pinned.
         is_done: Whether it was done, and not only planned.
     """
 
@@ -85,64 +86,69 @@ class Plan:
         return "\n".join([*lines, f"{taken}: {counts}; {len(self.before)} entries before, {len(self.after)} after"])
 
 
+@accepts(PruningSettings)
 def prune(
     library: ExperienceLibrary | Store,
-    estimates: Mapping[str, Estimate] | None = None,
+    estimates: Mapping[str, EntryValue] | None = None,
     *,
-    min_value: float = 0.0,
-    confidence: float = 0.95,
-    stale_after: int | None = None,
-    outcomes: Sequence[Outcome] = (),
-    redundancy: float | None = None,
-    keep_pinned: bool = True,
+    usage: Sequence[UsageRecord] = (),
     dry_run: bool = True,
+    settings: PruningSettings | None = None,
+    **options: Any,
 ) -> Plan:
-    """Find what to take out of a library, and take it out if ``dry_run`` is not set.
+    """Find entries to take out of a library, and take them out unless ``dry_run`` is set.
 
     Args:
         library: A snapshot, which never changes (the pruned one is ``Plan.after``), or a store.
-        estimates: What entries were measured to be worth; None prunes nothing by value.
-        min_value: The effect below which an entry is not worth its place.
-        confidence: One less the share of innocent entries among those removed by value.
-        stale_after: Take out entries neither shown nor changed within so many examples; None takes out none.
-        outcomes: Where to see when entries were shown last, oldest first; without any, only entries that were never
-            shown count as out of use.
-        redundancy: Take out entries that another one says too: the share of words in common from which two texts say
-            the same, such as 0.8; None takes out none.
-        keep_pinned: Whether pinned entries stay. Only a person should say no.
-        dry_run: Only say what would be done.
+        estimates: Measured values of the entries; None prunes nothing by value.
+        usage: Usage records, oldest first: they say when entries were shown last. Without any, only entries that were
+            never shown count as out of use.
+        dry_run: Only plan.
+        settings: The rules.
+        **options: Fields of ``PruningSettings`` to change, such as ``min_value``.
 
     Returns:
-        What was done, or would be.
+        The plan, and whether it was carried out.
 
     Raises:
         ConfigurationError: If a number is out of its range.
         LibraryError: If the store cannot be written.
     """
-    _check(confidence, stale_after, redundancy)
+    settings = PruningSettings.resolve(settings, options)
     snapshot = library if isinstance(library, ExperienceLibrary) else library.library
-    known = {entry_id: e for entry_id, e in (estimates or {}).items() if entry_id in snapshot}
+    known = {entry_id: value for entry_id, value in (estimates or {}).items() if entry_id in snapshot}
+    found = _find_removals(snapshot, known, usage, settings)
+    pinned = tuple(r for r in found if settings.keep_pinned and snapshot[r.entry_id].pinned)
+    removals = tuple(r for r in found if r not in pinned)
+    after = snapshot.apply(_commit(snapshot, removals)) if removals else snapshot
+    plan = Plan(snapshot, after, removals, pinned)
+    return plan if dry_run else carry_out(plan, library)
+
+
+def _find_removals(
+    library: ExperienceLibrary,
+    estimates: Mapping[str, EntryValue],
+    usage: Sequence[UsageRecord],
+    settings: PruningSettings,
+) -> list[Removal]:
+    """The entries that fall under a rule, each under the first one."""
     found: dict[str, Removal] = {}
 
     def note(removals: Iterable[Removal]) -> None:
         for removal in removals:
             found.setdefault(removal.entry_id, removal)
 
-    note(_worthless(snapshot, known, min_value, 1 - confidence))
-    if stale_after is not None:
-        note(_stale(snapshot, stale_after, outcomes))
-    stays = {e for e, removal in found.items() if keep_pinned and snapshot[e].pinned}
-    if redundancy is not None:
-        note(_redundant(snapshot, known, redundancy, found.keys() - stays))
-    pinned = tuple(r for r in found.values() if keep_pinned and snapshot[r.entry_id].pinned)
-    removals = tuple(r for r in found.values() if r not in pinned)
-    after = snapshot.apply(_commit(snapshot, removals)) if removals else snapshot
-    plan = Plan(snapshot, after, removals, pinned)
-    return plan if dry_run else carry_out(plan, library)
+    note(_worthless(library, estimates, settings.min_value, 1 - settings.confidence))
+    if settings.stale_after is not None:
+        note(_stale(library, settings.stale_after, usage))
+    stays = {entry_id for entry_id in found if settings.keep_pinned and library[entry_id].pinned}
+    if settings.redundancy is not None:
+        note(_redundant(library, estimates, settings.redundancy, found.keys() - stays))
+    return list(found.values())
 
 
 def carry_out(plan: Plan, library: ExperienceLibrary | Store) -> Plan:
-    """Do what was planned. What others changed in the store meanwhile stays: an entry that is gone is passed over.
+    """Carry out a plan. Changes that others made to the store meanwhile stay: an entry that is gone is passed over.
 
     Args:
         plan: The plan.
@@ -160,18 +166,9 @@ def _commit(library: ExperienceLibrary, removals: Sequence[Removal]) -> Commit:
     return Commit("", 0, tuple(_edits(library, removals)))
 
 
-def _check(confidence: float, stale_after: int | None, redundancy: float | None) -> None:
-    if not 0 < confidence < 1:
-        raise ConfigurationError(f"confidence must be between 0 and 1, got {confidence}")
-    if stale_after is not None and stale_after < 1:
-        raise ConfigurationError(f"stale_after must be at least 1, got {stale_after}")
-    if redundancy is not None and not 0 < redundancy <= 1:
-        raise ConfigurationError(f"redundancy must be above 0 and at most 1, got {redundancy}")
-
-
 def _edits(library: ExperienceLibrary, removals: Sequence[Removal]) -> Iterator[Edit]:
     for removal in removals:
-        if removal.kept:  # what else it says is said already: only its solved cases pass on
+        if removal.kept:  # its rules are there already: only its precedents pass on
             lesson = library[removal.entry_id]
             yield Merge(removal.kept, lesson, reason=f"pruned: it said what {removal.entry_id} said")
         yield Remove(removal.entry_id, f"pruned: {removal.reason}", force=library[removal.entry_id].pinned)
@@ -186,7 +183,7 @@ def _brief(entry: Experience) -> str:
 
 
 def _worthless(
-    library: ExperienceLibrary, estimates: Mapping[str, Estimate], least: float, rate: float
+    library: ExperienceLibrary, estimates: Mapping[str, EntryValue], least: float, rate: float
 ) -> Iterator[Removal]:
     measured = [entry.id for entry in library if entry.id in estimates and estimates[entry.id].is_known]
     rejected = step_up([estimates[entry_id].chance(least) for entry_id in measured], rate)
@@ -196,17 +193,17 @@ def _worthless(
             yield Removal(entry_id, "value", f"effect {estimate} on {estimate.examples} examples")
 
 
-def _stale(library: ExperienceLibrary, after: int, outcomes: Sequence[Outcome]) -> Iterator[Removal]:
-    lately = {entry_id for outcome in outcomes[-after:] for entry_id in outcome.shown}
+def _stale(library: ExperienceLibrary, after: int, usage: Sequence[UsageRecord]) -> Iterator[Removal]:
+    lately = {entry_id for record in usage[-after:] for entry_id in record.shown}
     for entry in library:
         age = library.seen - entry.updated_at
-        in_use = entry.id in lately if outcomes else entry.shown > 0
+        in_use = entry.id in lately if usage else entry.shown > 0
         if age >= after and not in_use:
             yield Removal(entry.id, "stale", f"unchanged for {age:,} examples, and not shown")
 
 
 def _redundant(
-    library: ExperienceLibrary, estimates: Mapping[str, Estimate], alike: float, gone: set[str]
+    library: ExperienceLibrary, estimates: Mapping[str, EntryValue], alike: float, gone: set[str]
 ) -> Iterator[Removal]:
     """Entries that say no more than one that stays, looked at from the best to the worst."""
     words = {entry.id: set(normal_words(entry.text())) for entry in library}
@@ -224,15 +221,15 @@ def _redundant(
 
 
 def _near(library: ExperienceLibrary, entry: Experience) -> list[Experience]:
-    """The entries that may say what one says: those with a rule of it, and the closest by words."""
+    """Entries that may repeat one: those that share a rule with it, and the closest by words."""
     exact = index_of(library, "rules", RuleIndex).search(library, entry, NEAREST)
     matches = index_of(library, "lexical", LexicalIndex).search(library, entry.text(), NEAREST)
     return list({other.id: other for other in [*exact, *(library[match.entry_id] for match in matches)]}.values())
 
 
-def _rank(estimates: Mapping[str, Estimate]) -> Callable[[Experience], tuple[Any, ...]]:
+def _rank(estimates: Mapping[str, EntryValue]) -> Callable[[Experience], tuple[Any, ...]]:
     def rank(entry: Experience) -> tuple[Any, ...]:
-        effect = estimates.get(entry.id, Estimate()).effect or 0.0
+        effect = estimates.get(entry.id, EntryValue()).effect or 0.0
         return not entry.pinned, -effect, -len(entry.precedents), entry.created_at, entry.id
 
     return rank

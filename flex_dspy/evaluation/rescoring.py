@@ -11,13 +11,15 @@ import dspy
 from flex_dspy.core.errors import DataError
 from flex_dspy.core.examples import example_id
 from flex_dspy.core.scoring import Metric, Normalize, score
-from flex_dspy.evaluation.evaluate import SOLVED, Evaluation, Measure
-from flex_dspy.evaluation.records import Record, read_records, records_file, vote_of, write_rescored
+from flex_dspy.evaluation.evaluate import Evaluation, Measure
+from flex_dspy.evaluation.record_files import read_records, records_file, write_rescored
+from flex_dspy.evaluation.records import Record, vote_of
+from flex_dspy.evaluation.settings import SOLVED
 
 
 @dataclass(frozen=True, slots=True)
 class Rescoring:
-    """An evaluation, and what it is under another metric.
+    """An evaluation, before and after it was judged under another metric.
 
     Attributes:
         path: The folder or the file that was read.
@@ -32,12 +34,12 @@ class Rescoring:
     @property
     def gained(self) -> int:
         """How many samples have become right."""
-        return self._turned(False, True)
+        return self._count_turns(False, True)
 
     @property
     def lost(self) -> int:
         """How many samples have become wrong."""
-        return self._turned(True, False)
+        return self._count_turns(True, False)
 
     @property
     def changed(self) -> int:
@@ -45,7 +47,7 @@ class Rescoring:
         pairs = zip(self.before.records, self.after.records, strict=True)
         return sum(before.score != after.score for before, after in pairs)
 
-    def _turned(self, was: bool, became: bool) -> int:
+    def _count_turns(self, was: bool, became: bool) -> int:
         pairs = zip(self.before.records, self.after.records, strict=True)
         return sum((b.score >= SOLVED, a.score >= SOLVED) == (was, became) for b, a in pairs)
 
@@ -91,7 +93,7 @@ def rescore(
         place = f"{records_file(path)}: line {line}"
         example = _example(record, known, place)
         try:
-            judged.append(_judged(record, example, metric, measures or {}, normalize))
+            judged.append(_judge(record, example, metric, measures or {}, normalize))
         except (AttributeError, KeyError, TypeError, ValueError, DataError) as error:
             raise DataError(f"{place}: the metric cannot judge this record: {error}") from error
     return Rescoring(path, Evaluation(records), Evaluation(tuple(judged)))
@@ -108,14 +110,14 @@ def _example(record: Record, known: Mapping[str, dspy.Example], place: str) -> d
     return known[record.example_id]
 
 
-def _judged(
+def _judge(
     record: Record,
     example: dspy.Example,
     metric: Metric,
     measures: Mapping[str, Measure],
     normalize: Normalize | None,
 ) -> Record:
-    if record.error and not record.outputs:  # the program's; what a metric failed on may be judged by another
+    if record.error and not record.outputs:  # the program failed; where only a metric failed, another may judge
         return replace(record, measures={})
     prediction = dspy.Prediction(**record.outputs)
     verdict = score(metric, example, prediction)

@@ -9,8 +9,8 @@
     critic = optimizer.compile(Critic(), trainset=rollouts)
     learned = ForwardLearning(metric, critic=critic).compile(agent, trainset=train, valset=val)
 
-``teaching`` is a small validation set of its own: its problems, without answers, are in the feedback that an optimizer
-reads, and what was tuned on them is not measured on them.
+``teaching`` is a small validation set of its own. An optimizer reads its problems, without answers, in the feedback, so
+the tuned program must be measured on others.
 
 A metric is called as every optimizer of DSPy calls one: with two, three or five arguments, from any thread.
 """
@@ -37,8 +37,8 @@ NO_ANSWER = "There was no answer that could be read."
 class Verdict(dspy.Prediction):
     """``score``, ``feedback`` and ``good``; true where the answer is good enough to show as a demonstration.
 
-    ``BootstrapFewShot`` and ``MIPROv2`` keep as demonstrations what a metric calls true, as a plain
-    ``dspy.Prediction`` always is.
+    ``BootstrapFewShot`` and ``MIPROv2`` keep the demonstrations that a metric calls true. A plain ``dspy.Prediction``
+    is always true.
     """
 
     def __bool__(self) -> bool:
@@ -46,22 +46,22 @@ class Verdict(dspy.Prediction):
 
 
 class LessonMetric:
-    """For the critic: what its lesson does to accuracy.
+    """For the critic: the effect of its lesson on accuracy.
 
     The lesson is put into the library as it is; the actor answers the validation examples with it and without it.
     The score is 0.5 where it changes nothing, 1 where all that was missing is won, 0 where all that was there is lost.
     The feedback names the problems that were won and lost, never an answer. A lesson that wins is a demonstration.
 
-    What it costs: ``len(valset) * samples`` runs of the actor once, and as many for each new lesson; the same lesson
+    Cost: ``len(valset) * samples`` runs of the actor once, and as many for each new lesson; the same lesson
     is never measured twice. An optimizer's threads times ``concurrency`` runs are under way at most. Validation
     examples that the lesson was learned from do not count, and an example on which nothing of it was shown counts as
     unchanged.
 
     Args:
         actor: The program whose accuracy counts; one without experience is given it by ``equip``.
-        valset: A small fixed set of examples, on some of which the actor fails: those are what can be won.
+        valset: A small fixed set of examples, on some of which the actor fails: those can be won.
         metric: The task's metric, with scores from 0 to 1.
-        library: What the lesson is added to; None is an empty one.
+        library: The library that the lesson is added to; None is an empty one.
         **settings: ``samples``, ``concurrency``, ``ledger``, ``key`` and ``allow_overlap`` of ``EditEffects``. Once a
             ledger's budget is spent every call raises, which ``SIMBA`` and ``dspy.Evaluate`` take for a score of 0.
 
@@ -105,24 +105,24 @@ class LessonMetric:
         lesson: Experience | None = None if pred is None else pred.get("experience")
         if lesson is None:
             return _verdict(0.0, NO_ANSWER, False)
-        effect = self.effects.effect((Insert(lesson),), without=_learned_from(lesson))
+        effect = self.effects.effect((Insert(lesson),), without=_precedent_ids(lesson))
         return _verdict(effect.score, _lesson_feedback(effect), effect.after > effect.before)
 
 
 class EditMetric:
-    """For the updater: what its edit does to accuracy, against the lesson simply inserted, and against it left out.
+    """For the updater: the effect of its edit on accuracy, against the lesson simply inserted, and left out.
 
     The score is 0.5 for an edit that does as well as the better of these two, more or less as it does better or
-    worse, up to 1 and down to 0; of edits that lose nothing, those that add no entry get ``thrift`` of what is left to
-    1. An edit that loses nothing, and wins or adds no entry, is a demonstration.
+    worse, up to 1 and down to 0; an edit that loses nothing and adds no entry gets ``thrift`` of the distance to 1 on
+    top. An edit that loses nothing, and wins or adds no entry, is a demonstration.
 
-    What it costs: as ``LessonMetric``, and for each new lesson up to two measurements: inserted, and as edited.
+    Cost: as ``LessonMetric``, and for each new lesson up to two measurements: inserted, and as edited.
 
     Args:
         actor: See ``LessonMetric``.
         valset: The fixed examples.
         metric: The task's metric.
-        library: What is edited: it must hold the entries that the updater is shown.
+        library: The library that is edited: it must hold the entries that the updater is shown.
         thrift: How much a library that does not grow is worth, from 0 to 1.
         **settings: See ``LessonMetric``.
 
@@ -176,7 +176,7 @@ class EditMetric:
                 f"the metric's library does not hold the entry {edit.target}, into which a lesson is merged: make the "
                 "examples from the library that the metric is given"
             )
-        own = _learned_from(gold.lesson)
+        own = _precedent_ids(gold.lesson)
         inserted = self.effects.effect((Insert(gold.lesson),), without=own)
         best: Edits = (Insert(gold.lesson),) if inserted.after > inserted.before else ()
         effect = self.effects.effect((edit,), best, without=own)
@@ -189,7 +189,7 @@ class EditMetric:
 
 
 class VerdictMetric:
-    """For the verifier: it agrees with what is known, and does not give the answer away.
+    """For the verifier: whether its verdict is right, and its feedback keeps the answer to itself.
 
     1 for the right verdict; 0.5 where its feedback held the reference answer, or a rejection said nothing; 0 for the
     wrong verdict. Only a 1 is a demonstration. No model is asked.
@@ -212,7 +212,7 @@ class VerdictMetric:
         """Judge one verdict.
 
         Args:
-            gold: The verifier's inputs, with the labels ``verdict`` (what is known) and ``answer`` (the reference).
+            gold: The verifier's inputs, with the labels ``verdict`` (the right one) and ``answer`` (the reference).
             pred: Its prediction.
             trace: Not read.
             pred_name: Not read.
@@ -236,7 +236,7 @@ def _verdict(score: float, feedback: str, good: bool) -> Verdict:
     return Verdict(score=score, feedback=feedback, good=good)
 
 
-def _learned_from(lesson: Experience) -> frozenset[str]:
+def _precedent_ids(lesson: Experience) -> frozenset[str]:
     return frozenset(precedent.example_id for precedent in lesson.precedents)
 
 
@@ -244,7 +244,7 @@ def _lesson_feedback(effect: Effect) -> str:
     lines = [
         f"With the lesson in the library, accuracy on {effect.n} other problems went from {effect.before:.0%} to "
         f"{effect.after:.0%}.",
-        *_named(effect),
+        *_problem_lines(effect),
     ]
     if not effect.shown:
         lines.append("It was shown on none of them: its words are not those in which such problems are put.")
@@ -257,14 +257,14 @@ def _edit_feedback(edit: Edit, effect: Effect, inserted: Effect) -> str:
     lines = [
         f"Accuracy on {effect.n} other problems: {inserted.before:.0%} with the lesson left out, {inserted.after:.0%} "
         f"with it inserted as it is, {effect.after:.0%} after this {edit.action}.",
-        *_named(effect),
+        *_problem_lines(effect),
     ]
     if isinstance(edit, Insert) and inserted.after <= inserted.before:
         lines.append("The library grew, and nothing was won by it: merge or discard such a lesson.")
     return "\n".join(lines)
 
 
-def _named(effect: Effect) -> list[str]:
+def _problem_lines(effect: Effect) -> list[str]:
     """The problems by name; an answer among them would find its way into the role's instructions."""
     return [f"{word}: {_some(problems)}" for word, problems in (("Won", effect.won), ("Lost", effect.lost)) if problems]
 

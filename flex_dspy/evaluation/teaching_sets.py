@@ -1,4 +1,4 @@
-"""Ready training sets for the roles that teach: what they are given in forward learning, as examples.
+"""Ready training sets for the roles that teach: the inputs that they get in forward learning, as examples.
 
 A critic's examples cost one pass of rejection sampling, the others no attempt at all; ``save_examples`` keeps them.
 """
@@ -6,11 +6,12 @@ A critic's examples cost one pass of rejection sampling, the others no attempt a
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import dspy
 from pydantic import TypeAdapter
@@ -21,7 +22,10 @@ from flex_dspy.core.examples import example_id, problem_of, reference_of
 from flex_dspy.core.running import call, lean, raise_if_systemic, run_sync
 from flex_dspy.core.scoring import Metric
 from flex_dspy.core.secrets import error_text
+from flex_dspy.core.settings import accepts
 from flex_dspy.core.trajectory import Feedback, Trajectory
+from flex_dspy.evaluation.concurrent_calls import gather_calls
+from flex_dspy.evaluation.settings import RolloutSettings
 from flex_dspy.libraries.experience import Experience, Precedent
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.library_file import write_atomically
@@ -35,6 +39,8 @@ from flex_dspy.search.retrieval import retrievers
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 _KINDS: Mapping[str, TypeAdapter[Any]] = {
     "precedent": TypeAdapter(Precedent),
     "trajectory": TypeAdapter(Trajectory | None),
@@ -46,17 +52,16 @@ _CRITIC, _UPDATER = ("precedent", "trajectory"), ("lesson", "nearest")
 _VERIFIER = ("problem", "attempt", "measured", "reference")
 
 
+@accepts(RolloutSettings)
 def critic_examples(
     actor: dspy.Module,
     trainset: Sequence[dspy.Example],
     metric: Metric,
     *,
-    max_rounds: int = 5,
-    max_rollouts: int = 3,
     library: ExperienceLibrary | None = None,
     ledger: Ledger | None = None,
-    concurrency: int = 16,
-    progress: bool = True,
+    settings: RolloutSettings | None = None,
+    **options: Any,
 ) -> list[dspy.Example]:
     """The rollouts of a training set, as a critic meets them: inputs ``precedent`` and ``trajectory``.
 
@@ -64,46 +69,63 @@ def critic_examples(
         actor: The program that makes the attempts; see ``RejectionSampling``.
         trainset: Examples of the task, with reference answers.
         metric: The task's metric.
-        max_rounds: Rounds a rollout.
-        max_rollouts: Rollouts a problem; each that finished is an example.
         library: The snapshot that the attempts see; None leaves the actor its own.
-        ledger: What tokens are charged to, as ``actor`` and ``verifier``.
-        concurrency: Most problems under way at once.
-        progress: Whether to show a progress bar.
+        ledger: Tokens are charged to it, as ``actor`` and ``verifier``.
+        settings: How to make rollouts.
+        **options: Fields of ``RolloutSettings`` to change, such as ``max_rounds``.
 
     Raises:
         ModelError: If no rollout finished.
         BudgetError: If the ledger's budget is spent.
     """
+    settings = RolloutSettings.resolve(settings, options)
     own = retrievers(actor)
-    seen = (own[0].library if own else ExperienceLibrary()) if library is None else library
-    sampling = RejectionSampling(actor, metric=metric, max_rounds=max_rounds, max_rollouts=max_rollouts)
-    gate, ledger = asyncio.Semaphore(concurrency), ledger or Ledger()
+    snapshot = (own[0].library if own else ExperienceLibrary()) if library is None else library
+    rounds, rollouts = settings.max_rounds, settings.max_rollouts
+    sampling = RejectionSampling(actor, metric=metric, max_rounds=rounds, max_rollouts=rollouts)
+    ledger = ledger or Ledger()
 
-    async def rollouts(example: dspy.Example, bar: tqdm[Any]) -> list[dspy.Example]:
-        async with gate:
-            try:
-                with pinned(seen, problem=problem_of(example)), ledger.role("actor"):
-                    found = await sampling.acall(example=example)
-            except Exception as error:
-                raise_if_systemic(error)
-                logger.warning("an example was passed over: %s", error_text(error))
-                return []
-            bar.update()
-            return _finished(example, found)
+    async def roll_out(example: dspy.Example) -> list[dspy.Example]:
+        with pinned(snapshot, problem=problem_of(example)), ledger.role("actor"):
+            return _trajectory_examples(example, await sampling.acall(example=example))
 
-    async def all_rollouts() -> list[list[dspy.Example]]:
-        with tqdm(total=len(trainset), desc="attempting", unit="ex", disable=not progress, leave=False) as bar:
-            return await asyncio.gather(*(rollouts(example, bar) for example in trainset))
-
-    with lean():
-        examples = [example for some in run_sync(all_rollouts()) for example in some]
+    calls = [functools.partial(roll_out, example) for example in trainset]
+    with tqdm(total=len(trainset), desc="attempting", unit="ex", disable=not settings.progress, leave=False) as bar:
+        groups = _run_tolerantly(calls, "an example was passed over: %s", settings.concurrency, bar)
+    examples = [example for group in groups for example in group]
     if not examples:
         raise ModelError(f"none of {len(trainset)} problems gave a rollout that finished")
     return examples
 
 
-def _finished(example: dspy.Example, found: dspy.Prediction) -> list[dspy.Example]:
+def _run_tolerantly(
+    calls: Sequence[Callable[[], Awaitable[T]]], warning: str, concurrency: int, bar: tqdm[Any] | None = None
+) -> list[T]:
+    """The results of the calls that succeed, in order. A call that fails is only a warning.
+
+    Raises:
+        FlexError: If an error would make every other call fail too.
+    """
+
+    async def attempt(call: Callable[[], Awaitable[T]]) -> list[T]:
+        try:
+            result = [await call()]
+        except Exception as error:
+            raise_if_systemic(error)
+            logger.warning(warning, error_text(error))
+            return []
+        if bar is not None:
+            bar.update()
+        return result
+
+    attempts = [functools.partial(attempt, call) for call in calls]
+    with lean():
+        results = run_sync(gather_calls(attempts, asyncio.Semaphore(concurrency)))
+    return [value for result in results for value in result]
+
+
+def _trajectory_examples(example: dspy.Example, found: dspy.Prediction) -> list[dspy.Example]:
+    """One example for each trajectory without an error."""
     trajectories = [trajectory for trajectory in found.trajectories if not trajectory.error]
     outputs = [name for trajectory in trajectories for round_ in trajectory.rounds for name in round_.outputs]
     answer = reference_of(example, dict.fromkeys(outputs)) or found.answer
@@ -123,46 +145,35 @@ def updater_examples(
 ) -> list[dspy.Example]:
     """The lessons of a critic, as an updater meets them: inputs ``lesson`` and ``nearest``.
 
-    A lesson that nothing in the library is like is left out, as no model is asked about it.
+    A lesson that nothing in the library resembles is left out, as no model is asked about it.
 
     Args:
         examples: The critic's, see ``critic_examples``: one call of the critic each.
-        library: What the lessons are compared with; ``EditMetric`` must be given the same.
-        critic: Writes them; by default a new ``Critic``.
+        library: The lessons are compared with its entries; ``EditMetric`` must be given the same.
+        critic: Writes the lessons; by default a new ``Critic``.
         concurrency: Most calls under way at once.
-        ledger: What tokens are charged to, as ``critic``.
+        ledger: Tokens are charged to it, as ``critic``.
 
     Raises:
         BudgetError: If the ledger's budget is spent.
     """
-    writer, gate, charged = critic or Critic(), asyncio.Semaphore(concurrency), ledger or Ledger()
+    writer, charged = critic or Critic(), ledger or Ledger()
 
-    async def lesson(example: dspy.Example) -> Experience | None:
-        async with gate:
-            try:
-                with charged.role("critic"):
-                    return (await call(writer, **example.inputs())).experience
-            except Exception as error:
-                raise_if_systemic(error)
-                logger.warning("a rollout was passed over: %s", error_text(error))
-                return None
+    async def write_lesson(example: dspy.Example) -> Experience | None:
+        with charged.role("critic"):
+            return (await call(writer, **example.inputs())).experience
 
-    async def all_lessons() -> list[Experience | None]:
-        return await asyncio.gather(*map(lesson, examples))
-
-    with lean():
-        lessons = [lesson for lesson in run_sync(all_lessons()) if lesson is not None]
-    compared = [(lesson, nearest_lessons(library, lesson, NEAREST)) for lesson in lessons]
-    return [
-        dspy.Example(lesson=lesson, nearest=nearest).with_inputs(*_UPDATER) for lesson, nearest in compared if nearest
-    ]
+    calls = [functools.partial(write_lesson, example) for example in examples]
+    lessons = _run_tolerantly(calls, "a rollout was passed over: %s", concurrency)
+    pairs = [(lesson, nearest_lessons(library, lesson, NEAREST)) for lesson in lessons if lesson is not None]
+    return [dspy.Example(lesson=lesson, nearest=near).with_inputs(*_UPDATER) for lesson, near in pairs if near]
 
 
 def verifier_examples(examples: Sequence[dspy.Example], *, measured: bool = False) -> list[dspy.Example]:
     """The attempts of rollouts that the task's metric judged, as a verifier meets them.
 
-    Inputs ``problem``, ``attempt``, ``measured`` and ``reference``; labels ``verdict``, what the metric said, and
-    ``answer``, the reference answer.
+    Inputs ``problem``, ``attempt``, ``measured`` and ``reference``; labels ``verdict``, the metric's,
+    and ``answer``, the reference answer.
 
     Args:
         examples: The critic's, see ``critic_examples``.
@@ -194,12 +205,12 @@ def save_examples(examples: Sequence[dspy.Example], path: str | Path) -> None:
         examples: Of any one role.
         path: The file; it is replaced.
     """
-    lines = [json.dumps({name: _written(name, value) for name, value in example.items()}) for example in examples]
+    lines = [json.dumps({name: _to_json(name, value) for name, value in example.items()}) for example in examples]
     write_atomically(Path(path), "".join(f"{line}\n" for line in lines))
 
 
 def load_examples(path: str | Path) -> list[dspy.Example]:
-    """Read what ``save_examples`` wrote.
+    """Read the file that ``save_examples`` wrote.
 
     Raises:
         DataError: If a line is not one of its examples.
@@ -207,7 +218,7 @@ def load_examples(path: str | Path) -> list[dspy.Example]:
     examples: list[dspy.Example] = []
     for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), start=1):
         try:
-            fields = {name: _read(name, value) for name, value in json.loads(line).items()}
+            fields = {name: _from_json(name, value) for name, value in json.loads(line).items()}
             inputs = next(kind for kind in (_CRITIC, _UPDATER, _VERIFIER) if set(kind) <= fields.keys())
         except (ValueError, AttributeError, StopIteration) as error:
             raise DataError(f"{path}: line {number} is no example of a role") from error
@@ -215,9 +226,9 @@ def load_examples(path: str | Path) -> list[dspy.Example]:
     return examples
 
 
-def _written(name: str, value: Any) -> Any:
+def _to_json(name: str, value: Any) -> Any:
     return _KINDS[name].dump_python(value, mode="json", fallback=str) if name in _KINDS else value
 
 
-def _read(name: str, value: Any) -> Any:
+def _from_json(name: str, value: Any) -> Any:
     return _KINDS[name].validate_python(value) if name in _KINDS else value

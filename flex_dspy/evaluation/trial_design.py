@@ -1,4 +1,4 @@
-"""Which trials to make, so that a few calls tell most about the value of a library's entries."""
+"""Chooses trials, so that a few calls tell most about the value of a library's entries."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flex_dspy.evaluation.contrasts import Contrasts, Floats, contrasts, half_width
-from flex_dspy.evaluation.estimates import EARLY
+from flex_dspy.evaluation.entry_values import EARLY
 from flex_dspy.evaluation.evaluate import Evaluation
 from flex_dspy.evaluation.records import by_example
 from flex_dspy.libraries.library import ExperienceLibrary
@@ -20,7 +20,7 @@ LOOKS = 4  # times that the estimates are looked at, the last one included
 
 @dataclass(slots=True)
 class Pair:
-    """Two trials of one example; each hides what the other shows.
+    """Two trials of one example; each hides the entries that the other shows.
 
     Attributes:
         example: Its place.
@@ -58,7 +58,7 @@ class Design:
 
     @classmethod
     def of(cls, reference: Evaluation, library: ExperienceLibrary, coins: np.random.Generator) -> Design:
-        """The design for what a reference evaluation showed."""
+        """The design for the entries that a reference evaluation showed."""
         sets = [
             {entry_id for record in samples for entry_id in record.shown if entry_id in library}
             for samples in by_example(reference.records)
@@ -72,7 +72,7 @@ class Design:
         gain = self.shown @ (self.open / (1 + self.counts)) / (1 + self.asked)
         if not gain.any():
             return None
-        example = int(gain.round(9).argmax())  # a tie must not hang on how a sum was rounded
+        example = int(gain.round(9).argmax())  # rounding of a sum must not decide a tie
         signs = self.shown[example] * self.coins.choice((-1.0, 1.0), size=len(self.entries))
         first, second = frozenset(self.ids[signs > 0]), frozenset(self.ids[signs < 0])
         self.counts += self.shown[example]
@@ -85,7 +85,7 @@ class Design:
         return pair
 
     def contrasts(self) -> Contrasts:
-        """What is known after the pairs so far."""
+        """The contrasts after the pairs so far."""
         signs = np.array(self._signs, dtype=float).reshape(len(self.pairs), len(self.entries))
         differences = np.array([pair.difference for pair in self.pairs], dtype=float)
         return contrasts(signs, differences, np.array([pair.example for pair in self.pairs], dtype=np.int64))

@@ -37,8 +37,9 @@ from flex_dspy.core.side_records import SideRecord
 from flex_dspy.core.trajectory import Trajectory
 from flex_dspy.data.loading import digest
 from flex_dspy.evaluation.evaluate import Evaluation, Measure, aevaluate
-from flex_dspy.evaluation.outcomes import OutcomeLog, outcome_of, outcomes_of
-from flex_dspy.evaluation.overlap import learned_ids, learned_problems, without_overlap
+from flex_dspy.evaluation.overlap import precedent_ids, precedent_problems, without_overlap
+from flex_dspy.evaluation.usage_log import UsageLog
+from flex_dspy.evaluation.usage_records import usage_of_evaluation, usage_of_step
 from flex_dspy.learning.streak import Streak
 from flex_dspy.libraries.experience import Commit, Edit, Precedent, Tally
 from flex_dspy.libraries.failures import Failure, FailureLog
@@ -335,7 +336,7 @@ class _Run:
         self.attempted = 0
         self.solved = 0
         # Study shows nothing while it learns.
-        self.outcomes = OutcomeLog(self.store.path) if self.store.path and not settings.study else None
+        self.outcomes = UsageLog(self.store.path) if self.store.path and not settings.study else None
 
     # -- the loop ------------------------------------------------------------------------------------------
 
@@ -477,7 +478,7 @@ class _Run:
             example, source = example_id(self.order[step - 1]), f"learn {self.id} {step}"
             # The last one published: hashing each snapshot costs its size. Unknown where its log was removed.
             version = self.log.records[-1].hash if self.log.records else ""
-            self.outcomes.note([outcome_of(version, example, commit.tally, commit.solved, source)])
+            self.outcomes.note([usage_of_step(version, example, commit.tally, commit.solved, source)])
 
     def _forget_before(self, step: int) -> None:
         """Let go of snapshots that no example sees any more."""
@@ -639,7 +640,7 @@ class _Run:
             role="validation",
         )
         if self.outcomes is not None:
-            self.outcomes.note(outcomes_of(library.hash, evaluation.records, f"val {self.id}"))
+            self.outcomes.note(usage_of_evaluation(library.hash, evaluation.records, f"val {self.id}"))
         return evaluation
 
     def _pictures(self) -> list[Path]:
@@ -694,7 +695,7 @@ def _unseen(
     key: Callable[[str], str | None] | None,
 ) -> list[dspy.Example]:
     """The validation examples that nothing was or will be learned from."""
-    learned = learned_problems(library) | learned_ids(library) | {problem_of(example) for example in trainset}
+    learned = precedent_problems(library) | precedent_ids(library) | {problem_of(example) for example in trainset}
     clean, shared = without_overlap(valset, learned, key=key)
     if shared:
         logger.warning("%d of %d validation examples are learned from: set aside", len(shared), len(valset))

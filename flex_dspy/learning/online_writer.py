@@ -19,9 +19,9 @@ from flex_dspy.core.errors import BudgetError, ModelError
 from flex_dspy.core.running import raise_if_systemic
 from flex_dspy.core.secrets import error_text
 from flex_dspy.core.trajectory import Trajectory
-from flex_dspy.evaluation.evaluate import HOPELESS
-from flex_dspy.evaluation.outcomes import Outcome as Use
-from flex_dspy.evaluation.outcomes import OutcomeLog
+from flex_dspy.evaluation.settings import HOPELESS
+from flex_dspy.evaluation.usage_log import UsageLog
+from flex_dspy.evaluation.usage_records import UsageRecord as Use
 from flex_dspy.learning.forward import Outcome
 from flex_dspy.learning.observing import judged, precedent_of, tally_of
 from flex_dspy.libraries.experience import Commit, Edit
@@ -118,7 +118,7 @@ class OnlineWriter:
         known[self.settled] = store.library
         self._snapshots = {step: known[step] for step in sorted(known)[-pace.window - 1 :]}
         self._version = ""  # not known until one is published: hashing a library costs its size
-        self._uses = OutcomeLog(store.path) if store.path else None
+        self._uses = UsageLog(store.path) if store.path else None
 
     async def run(self, wake: asyncio.Event, stopping: Callable[[], bool], every: float | None = None) -> None:
         """Learn until told to stop; then finish what was begun.

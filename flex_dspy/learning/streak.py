@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flex_dspy.core.errors import ModelError
-from flex_dspy.evaluation.evaluate import HOPELESS
+from flex_dspy.evaluation.settings import HOPELESS
 
 
 class Streak:

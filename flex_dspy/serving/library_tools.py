@@ -3,7 +3,7 @@
 The levels are those of ``flex_dspy.search.levels``: methods first, then the rules of what looks right, then an instance
 worked through. Unlike there nothing is remembered between calls, so that any number of agents share one server.
 
-An outcome goes into the log beside the library (``flex_dspy.evaluation.outcomes``) and not into the entries' own
+An outcome goes into the log beside the library (``flex_dspy.evaluation.usage_log``) and not into the entries' own
 counters: these are part of a version's hash, and only learning makes versions.
 """
 
@@ -22,7 +22,8 @@ from pydantic import Field
 
 from flex_dspy.core.errors import ConfigurationError
 from flex_dspy.core.tokens import tokens
-from flex_dspy.evaluation.outcomes import Outcome, OutcomeLog
+from flex_dspy.evaluation.usage_log import UsageLog
+from flex_dspy.evaluation.usage_records import UsageRecord
 from flex_dspy.libraries.experience import Experience
 from flex_dspy.libraries.hits import Hit
 from flex_dspy.libraries.library import ExperienceLibrary
@@ -65,7 +66,7 @@ class LibraryTools:
     """
 
     followed: FollowedLibrary
-    outcomes: OutcomeLog | None = None
+    outcomes: UsageLog | None = None
     k: int = 8
     token_budget: int = 4_000
 
@@ -119,7 +120,7 @@ class LibraryTools:
         relied = [entry.id for entry in _entries(library, relied_on)] if relied_on else []
         shown = [entry.id for entry in _entries(library, [*relied_on, *read])]
         example = hashlib.sha256(problem.encode()).hexdigest()[:12] if problem else ""
-        self.outcomes.add([Outcome(library.hash, example, tuple(shown), float(solved), tuple(relied))])
+        self.outcomes.add([UsageRecord(library.hash, example, tuple(shown), float(solved), tuple(relied))])
         return f"recorded: {'helped' if solved else 'hurt'} {len(relied)}, shown {len(shown)}"
 
     def statistics(self) -> str:
@@ -174,12 +175,12 @@ def views_of(task: str) -> Sequence[View]:
         return ("lexical",)
 
 
-def outcome_log(library: str | Path) -> OutcomeLog | None:
+def outcome_log(library: str | Path) -> UsageLog | None:
     """The log beside a library of the name given; None for one in MLflow, which has no place beside it."""
     path = Path(library)
     if path.is_dir():
-        return OutcomeLog(path / LIBRARY_FILE)
-    return OutcomeLog(path) if path.exists() or not is_reference(str(library)) else None
+        return UsageLog(path / LIBRARY_FILE)
+    return UsageLog(path) if path.exists() or not is_reference(str(library)) else None
 
 
 def _entries(library: ExperienceLibrary, ids: Sequence[str]) -> list[Experience]:

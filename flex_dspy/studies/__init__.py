@@ -1,4 +1,4 @@
-"""What a library is good for, studied: how accuracy scales, who else a library helps, and which part of it does."""
+"""Studies of a library: how accuracy scales, which other actors it helps, and which of its parts help."""
 
 from flex_dspy.studies.ablation_study import Ablation, ablation
 from flex_dspy.studies.conditions import Condition
@@ -6,7 +6,7 @@ from flex_dspy.studies.curve_fitting import Fit, Parameter
 from flex_dspy.studies.inheritance_matrix import Inheritance, inheritance
 from flex_dspy.studies.measured_scaling import measure_scaling
 from flex_dspy.studies.scaling_law import Curve, Scaling, scaling
-from flex_dspy.studies.snapshots import Snapshots, registered_libraries
+from flex_dspy.studies.snapshots import Snapshots, registry_libraries
 
 __all__ = [
     "Ablation",
@@ -20,6 +20,6 @@ __all__ = [
     "ablation",
     "inheritance",
     "measure_scaling",
-    "registered_libraries",
+    "registry_libraries",
     "scaling",
 ]

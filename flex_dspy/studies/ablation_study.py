@@ -1,7 +1,7 @@
 """Ablation: which part of a library does the work.
 
 The same examples are answered with the whole library, without any, with entries of one zone alone, and with one level
-of each entry alone. What is left out is left out of retrieval: the places of its entries go to the next in the ranking.
+of each entry alone. Entries that are left out leave their places to the next in the ranking.
 
 Source: FLEX, arXiv 2511.06449, whose ablations take away retrieval and the zones.
 """
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import dspy
 from pydantic import TypeAdapter
 
+from flex_dspy.core import representations
 from flex_dspy.core.errors import ConfigurationError
 from flex_dspy.core.scoring import Metric
 from flex_dspy.evaluation.evaluate import Evaluation, evaluate
@@ -25,21 +26,21 @@ from flex_dspy.models.rollouts import copied
 from flex_dspy.programs.equip import equip
 from flex_dspy.search.rendering import LEVELS
 from flex_dspy.search.retrieval import retrievers
-from flex_dspy.studies.conditions import Condition, compared
+from flex_dspy.studies.conditions import Condition, compare_with_first
 
 if TYPE_CHECKING:
     import pandas as pd
 
 WHOLE, NO_RETRIEVAL = "whole library", "no retrieval"
-Settings = Mapping[str, Any]
+RetrieverOptions = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Ablation:
+class Ablation(representations.Representable):
     """A library and its parts, measured on the same examples. In a notebook a table.
 
     Attributes:
-        conditions: By name, in the order of measuring; ``whole library`` is what the others are compared with.
+        conditions: By name, in the order of measuring; the others are compared with ``whole library``.
         evaluations: The records behind them; not part of the JSON.
     """
 
@@ -48,18 +49,14 @@ class Ablation:
 
     def figure(self, path: str | Path, *, title: str = "What the library's parts are good for") -> Path:
         """Draw the conditions with their intervals as a PNG. See ``flex_dspy.studies.figures.ablation_figure``."""
-        from flex_dspy.studies.figures import ablation_figure
-
-        return ablation_figure(self, Path(path), title)
+        return representations.figure(self, path, title=title)
 
     def __repr__(self) -> str:
         return str(self.to_pandas())
 
     def to_pandas(self) -> pd.DataFrame:
         """One row a condition: accuracy and its difference to the whole library's, as in ``Inheritance``."""
-        from flex_dspy.studies.tables import ablation_frame
-
-        return ablation_frame(self)
+        return representations.frame(self)
 
     def to_json(self) -> str:
         """The conditions as JSON."""
@@ -77,11 +74,6 @@ class Ablation:
         except (TypeError, KeyError) as error:
             raise ValueError(f"this is no ablation study: {error}") from error
 
-    def _repr_html_(self) -> str:
-        from flex_dspy.studies.tables import ablation_cell
-
-        return ablation_cell(self)
-
 
 _CONDITIONS = TypeAdapter(dict[str, Condition])
 
@@ -92,7 +84,7 @@ def ablation(
     examples: Sequence[dspy.Example],
     metric: Metric,
     *,
-    conditions: Mapping[str, Settings] | None = None,
+    conditions: Mapping[str, RetrieverOptions] | None = None,
     **options: Any,
 ) -> Ablation:
     """Measure a library and its parts.
@@ -124,18 +116,18 @@ def ablation(
     evaluations = {WHOLE: under(WHOLE, program, library)}
     evaluations[NO_RETRIEVAL] = under(NO_RETRIEVAL, program, ExperienceLibrary(task=library.task))
     evaluations |= {name: under(name, with_settings(program, each), library) for name, each in chosen.items()}
-    return Ablation(compared([evaluations])[0], evaluations)
+    return Ablation(compare_with_first([evaluations])[0], evaluations)
 
 
-def parts(program: dspy.Module, library: ExperienceLibrary) -> dict[str, Settings]:
+def parts(program: dspy.Module, library: ExperienceLibrary) -> dict[str, RetrieverOptions]:
     """One zone alone, for each that the library has entries of; one level alone, for each that the program can show."""
     zones = [zone for zone, count in library.sizes().items() if count]
-    settings: dict[str, Settings] = {f"{zone} only": {"zones": [zone]} for zone in zones if len(zones) > 1}
+    settings: dict[str, RetrieverOptions] = {f"{zone} only": {"zones": [zone]} for zone in zones if len(zones) > 1}
     readers = retrievers(program)
     held = {
         "method": True,
         "rules": any(entry.rules for entry in library),
-        # The lexical view finds entries by their words, and names no solved case.
+        # The lexical view finds entries by their words, and names no precedent.
         "precedents": library.precedent_count > 0 and any("structural" in reader.views for reader in readers),
         "trajectory": any(entry.trajectory for entry in library),
     }
@@ -143,7 +135,7 @@ def parts(program: dspy.Module, library: ExperienceLibrary) -> dict[str, Setting
     return settings | {f"{level} only": {"levels": [level]} for level in LEVELS if held[level] and level in shown}
 
 
-def with_settings(program: dspy.Module, settings: Settings) -> dspy.Module:
+def with_settings(program: dspy.Module, settings: RetrieverOptions) -> dspy.Module:
     """A copy of the program whose retrievers have other settings.
 
     Raises:

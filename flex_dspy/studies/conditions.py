@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from flex_dspy.evaluation.differences import Difference, Side, adjusted, difference
+from flex_dspy.evaluation.differences import Difference, Side, correct_p_values, difference
 from flex_dspy.evaluation.evaluate import Evaluation
 
 SIGNIFICANT = 0.05
@@ -13,7 +13,7 @@ SIGNIFICANT = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """What was measured under one condition.
+    """The result under one condition.
 
     Attributes:
         accuracy: Mean score.
@@ -31,14 +31,14 @@ class Condition:
     compared: Difference | None = None
 
 
-def compared(groups: Sequence[Mapping[str, Evaluation]]) -> list[dict[str, Condition]]:
-    """The conditions of a study, in groups that have each a reference: the first of them.
+def compare_with_first(groups: Sequence[Mapping[str, Evaluation]]) -> list[dict[str, Condition]]:
+    """The conditions of a study, in groups; the first of a group is the reference that the others are compared with.
 
     Args:
         groups: Evaluations by the name of the condition, all of the same examples.
     """
     sides = [[Side(name, evaluation) for name, evaluation in group.items()] for group in groups]
-    found = iter(adjusted([difference(group[0], side) for group in sides for side in group[1:]]))
+    found = iter(correct_p_values([difference(group[0], side) for group in sides for side in group[1:]]))
     return [
         {side.name: _condition(side.evaluation, next(found) if place else None) for place, side in enumerate(group)}
         for group in sides

@@ -1,4 +1,4 @@
-"""Accuracy as a function of what was learned: which form it has, and how sure one can be of it.
+"""Fits accuracy as a function of the amount learned, chooses its form, and says how sure that is.
 
 Three forms are fitted by weighted least squares (``scipy.optimize.curve_fit``), the weights from each point's 95%
 interval, and the one with the least Akaike information criterion is kept. Intervals and bands are percentiles over
@@ -19,7 +19,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import OptimizeWarning, curve_fit
 from scipy.special import expit, logit
 
 Floats = npt.NDArray[np.float64]
@@ -35,14 +34,14 @@ class Form:
     """A form of the curve.
 
     Attributes:
-        name: What it is called.
+        name: Its name.
         equation: Accuracy as a function of ``n``.
         curve: The same, of ``t = ln(n / n0)`` and the parameters that it is fitted in; ``n0`` is the geometric mean of
-            what was measured, which keeps the fit well conditioned.
+            the measured sizes, which keeps the fit well conditioned.
         start: First guess of these, from ``t`` and the accuracies.
         parameters: Those that are reported, from ``n0`` and the fitted ones.
         shares: Whether it is for scores from 0 to 1 alone.
-        holds: Whether fitted parameters make it what its name says, for scores from 0 to 1 or others.
+        holds: Whether fitted parameters give a curve of this form, for scores from 0 to 1 or others.
     """
 
     name: str
@@ -93,7 +92,7 @@ def _power_parameters(n0: float, p: Floats) -> dict[str, float]:
 
 
 def _has_ceiling(p: Floats, shares: bool) -> bool:
-    """Whether a power law levels off, and at what can be reached."""
+    """Whether a power law levels off, at a score that can be reached."""
     level, slope, c = p
     return bool(c > 0 and (not shares or 0 <= level + slope / c <= 1))
 
@@ -127,6 +126,17 @@ class Parameter:
     low: float
     high: float
 
+    def __str__(self) -> str:
+        """The value with its interval; an infinite bound is called open."""
+        value, low, high = map(_number_text, (self.value, self.low, self.high))
+        return f"{value} ({low} to {high})"
+
+
+def _number_text(value: float) -> str:
+    if not math.isfinite(value):
+        return "open"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
 
 @dataclass(frozen=True, slots=True)
 class Fit:
@@ -140,9 +150,9 @@ class Fit:
         freedom: Number of points less number of parameters.
         criteria: Akaike's information criterion of each form that could be fitted.
         bounded: Whether scores are from 0 to 1.
-        scale: n0, the geometric mean of what was measured.
-        estimate: What the form was fitted in.
-        draws: What else it may be, shape ``(draws, parameters)``.
+        scale: n0, the geometric mean of the measured sizes.
+        estimate: The parameters in which the form was fitted.
+        draws: Other values that they may have, shape ``(draws, parameters)``.
     """
 
     form: str
@@ -162,11 +172,23 @@ class Fit:
         best = self.criteria[self.form]
         return [name for name, aic in self.criteria.items() if name != self.form and aic < best + TOLD_APART]
 
+    def text(self, unit: str) -> str:
+        """The parameters on one line, with their 95% intervals.
+
+        Args:
+            unit: Unit of ``n``.
+        """
+        numbers = ", ".join(f"{name} = {value}" for name, value in self.parameters.items())
+        rivals = f"; {' and '.join(self.rivals)} fit about as well" if self.rivals else ""
+        return (
+            f"{self.form}, {self.equation} with n in {unit}: {numbers}; chi2 {self.chi2:.1f} on {self.freedom}{rivals}"
+        )
+
     def at(self, n: npt.ArrayLike) -> tuple[Floats, Floats, Floats]:
         """The curve, and the lower and upper end of its 95% band.
 
         Args:
-            n: Where. Beyond what was measured the band knows of the points' noise, and not of a change of form.
+            n: Amounts learned. Beyond the measured ones the band holds the points' noise, and no change of form.
         """
         form = next(form for form in FORMS if form.name == self.form)
         t = np.log(np.asarray(n, dtype=float) / self.scale)
@@ -188,7 +210,7 @@ def fit(
     """Fit the curve.
 
     Args:
-        x: What was learned, positive: examples, entries or epochs.
+        x: Amount learned, positive: in examples, entries or epochs.
         accuracy: Mean score of each point.
         error: Standard error of each.
         correlation: Correlation of the points' errors, as of points that were measured on the same examples; None for
@@ -201,14 +223,8 @@ def fit(
     """
     xs, y = np.asarray(x, dtype=float), np.asarray(accuracy, dtype=float)
     shares = bool(((y >= 0) & (y <= 1)).all())
-    forms = [each for each in FORMS if form in (None, each.name) and (shares or not each.shares)]
-    if not forms:
-        known = ", ".join(repr(each.name) for each in FORMS if shares or not each.shares)
-        raise ValueError(f"no form {form!r} for these scores; there are {known}")
     different = len(np.unique(xs))
-    if different <= min(each.size for each in forms):
-        least = min(each.size for each in forms) + 1
-        raise ValueError(f"a fit needs at least {least} different sizes above 0, and there are {different}")
+    forms = _forms(form, shares, different)
     scale = float(np.exp(np.log(xs).mean()))
     t, covariance = np.log(xs / scale), _covariance(np.asarray(error, dtype=float), correlation)
     solved = ((each, _solve(each, t, y, covariance)) for each in forms if different > each.size)
@@ -221,8 +237,26 @@ def fit(
     freedom = len(y) - best.size
     widened = max(1.0, chi2[best.name] / freedom)
     draws = np.random.default_rng(seed).multivariate_normal(estimate, spread * widened, size=DRAWS)
-    parameters = _with_intervals(best, scale, estimate, draws)
+    parameters = _parameter_intervals(best, scale, estimate, draws)
     return Fit(best.name, best.equation, parameters, chi2[best.name], freedom, criteria, shares, scale, estimate, draws)
+
+
+def _forms(name: str | None, shares: bool, different: int) -> list[Form]:
+    """The forms that so many different sizes allow to try.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    usable = [each for each in FORMS if shares or not each.shares]
+    forms = [each for each in usable if name in (None, each.name)]
+    if not forms:
+        raise ValueError(
+            f"no form {name!r} for these scores; there are {', '.join(repr(each.name) for each in usable)}"
+        )
+    least = min(each.size for each in forms) + 1
+    if different < least:
+        raise ValueError(f"a fit needs at least {least} different sizes above 0, and there are {different}")
+    return forms
 
 
 def _covariance(error: Floats, correlation: Floats | None) -> Floats:
@@ -234,6 +268,8 @@ def _covariance(error: Floats, correlation: Floats | None) -> Floats:
 
 def _solve(form: Form, t: Floats, y: Floats, covariance: Floats) -> tuple[Floats, Floats] | None:
     """The least squares and the covariance of the parameters; None where there are none."""
+    from scipy.optimize import OptimizeWarning, curve_fit  # only a fit needs it, and it takes its time to import
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", OptimizeWarning)  # a covariance that is not there is infinite
         try:
@@ -250,12 +286,12 @@ def _chi2(residuals: Floats, covariance: Floats) -> float:
     return float(residuals @ np.linalg.solve(covariance, residuals))
 
 
-def _with_intervals(form: Form, scale: float, estimate: Floats, draws: Floats) -> dict[str, Parameter]:
+def _parameter_intervals(form: Form, scale: float, estimate: Floats, draws: Floats) -> dict[str, Parameter]:
     values = form.parameters(scale, estimate)
-    drawn = [form.parameters(scale, draw) for draw in draws]
+    samples = [form.parameters(scale, draw) for draw in draws]
     intervals = {}
     for name, value in values.items():
         # Not interpolated: some draws may be infinite.
-        low, high = np.percentile([each[name] for each in drawn], (2.5, 97.5), method="nearest")
+        low, high = np.percentile([each[name] for each in samples], (2.5, 97.5), method="nearest")
         intervals[name] = Parameter(float(value), float(low), float(high))
     return intervals

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from flex_dspy.evaluation.intervals import written
+from flex_dspy.evaluation.intervals import score_text
 from flex_dspy.studies.ablation_study import NO_RETRIEVAL, WHOLE, Ablation
 from flex_dspy.studies.conditions import Condition, p_text, points
 from flex_dspy.studies.inheritance_matrix import NO_LIBRARY, Inheritance
@@ -29,7 +29,7 @@ def inheritance_figure(study: Inheritance, path: Path, title: str) -> Path:
     Args:
         study: The study.
         path: The PNG file; its folder must exist.
-        title: What it shows.
+        title: Its title.
 
     Returns:
         ``path``.
@@ -64,7 +64,7 @@ def inheritance_figure(study: Inheritance, path: Path, title: str) -> Path:
 
 
 def _scale(gains: Any) -> Any:
-    """Even on both sides of no gain, and wider than what is there, so that no cell is too dark to read."""
+    """Colour limits are symmetric about zero, and wider than the gains, so that no cell is too dark to read."""
     from matplotlib.colors import Normalize
 
     limit = 1.4 * max(0.01, float(np.nanmax(np.abs(gains))))
@@ -72,7 +72,7 @@ def _scale(gains: Any) -> Any:
 
 
 def _colours(gains: Any, scale: Any) -> Any:
-    """Blue for a gain, white for none, red for a loss, told apart in any vision; what has no gain is grey."""
+    """Blue for a gain, white for none, red for a loss, told apart in any vision; a cell without a gain is grey."""
     import matplotlib
     from matplotlib.colors import to_rgba
 
@@ -125,7 +125,7 @@ def ablation_figure(study: Ablation, path: Path, title: str) -> Path:
     Args:
         study: The study.
         path: The PNG file; its folder must exist.
-        title: What it shows.
+        title: Its title.
 
     Returns:
         ``path``.
@@ -146,8 +146,8 @@ def ablation_figure(study: Ablation, path: Path, title: str) -> Path:
     if all(0 <= each.low <= each.high <= 1 for each in study.conditions.values()):
         axes.set_xlim(0, min(1.0, 1.08 * max(each.high for each in study.conditions.values())))
         percent(axes.xaxis)
-    what = f"accuracy with 95% interval, difference to the whole library in points, n = {whole.n:,}"
-    label_top(axes, title, what)
+    caption = f"accuracy with 95% interval, difference to the whole library in points, n = {whole.n:,}"
+    label_top(axes, title, caption)
     write_figure(figure, path)
     return path
 
@@ -158,7 +158,7 @@ def _draw_condition(axes: Any, name: str, condition: Condition, y: int) -> None:
     axes.errorbar([condition.accuracy], [y], xerr=ends, fmt="none", ecolor=colour, elinewidth=1.4, capsize=3)
     axes.plot([condition.accuracy], [y], "o", color=colour, markersize=6, clip_on=False, zorder=3)
     found = condition.compared
-    told = [(52, written(condition.accuracy, condition.low, condition.high))]
+    told = [(52, score_text(condition.accuracy, condition.low, condition.high))]
     if found:
         told += [(98, points(found.gain)), (158, p_text(found.adjusted))]
     for right, text in told:
@@ -168,7 +168,7 @@ def _draw_condition(axes: Any, name: str, condition: Condition, y: int) -> None:
         )  # fmt: skip
 
 
-# -- what all share ------------------------------------------------------------------------------------------
+# -- shared by all -------------------------------------------------------------------------------------------
 
 
 def percent(axis: Any) -> None:
@@ -180,7 +180,7 @@ def percent(axis: Any) -> None:
 
 
 def label_top(axes: Any, title: str, under: str, more: int = 0) -> None:
-    """The title, what the axes are, and room for more lines below that."""
+    """The title, a line on the axes, and room for more lines below that."""
     axes.set_title(title, loc="left", fontsize=13, fontweight="bold", pad=26 + LINE * more)
     axes.annotate(
         under, (0, 1), xycoords="axes fraction", xytext=(0, 9 + LINE * more), textcoords="offset points", color=MUTED,

@@ -1,4 +1,4 @@
-"""Inheritance: what a library that one actor learned does for others.
+"""Inheritance: the gain of other actors from a library that one actor learned.
 
 Each actor answers the same examples without a library and with each of the libraries.
 
@@ -16,14 +16,16 @@ from typing import TYPE_CHECKING, Any
 import dspy
 from pydantic import TypeAdapter
 
+from flex_dspy.core import representations
 from flex_dspy.core.errors import ConfigurationError
 from flex_dspy.core.scoring import Metric
-from flex_dspy.evaluation.evaluate import Evaluation, evaluate, refuse_overlap
+from flex_dspy.evaluation.evaluate import Evaluation, evaluate
+from flex_dspy.evaluation.overlap import refuse_overlap
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.models.rollouts import copied
 from flex_dspy.programs.equip import equip
 from flex_dspy.search.retrieval import retrievers
-from flex_dspy.studies.conditions import Condition, compared
+from flex_dspy.studies.conditions import Condition, compare_with_first
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,12 +35,11 @@ Cells = dict[str, dict[str, Condition]]
 
 
 @dataclass(frozen=True)
-class Inheritance:
+class Inheritance(representations.Representable):
     """A matrix of libraries and actors. In a notebook a table.
 
     Attributes:
-        cells: What was measured, by actor and library; ``no library`` comes first, and is what the others are compared
-            with.
+        cells: Conditions by actor and library; ``no library`` comes first, and the others are compared with it.
         entries: Number of entries of each library.
         evaluations: The records behind the cells; not part of the JSON.
     """
@@ -49,18 +50,14 @@ class Inheritance:
 
     def figure(self, path: str | Path, *, title: str = "Who gains from whose library") -> Path:
         """Draw the matrix as a heat map, as a PNG. See ``flex_dspy.studies.figures.inheritance_figure``."""
-        from flex_dspy.studies.figures import inheritance_figure
-
-        return inheritance_figure(self, Path(path), title)
+        return representations.figure(self, path, title=title)
 
     def __repr__(self) -> str:
         return str(self.to_pandas())
 
     def to_pandas(self) -> pd.DataFrame:
         """One row a cell: accuracy with its interval; gain over no library likewise, wins, losses, p-values."""
-        from flex_dspy.studies.tables import inheritance_frame
-
-        return inheritance_frame(self)
+        return representations.frame(self)
 
     def to_json(self) -> str:
         """The matrix as JSON."""
@@ -80,11 +77,6 @@ class Inheritance:
             return cls(_CELLS.validate_python(data["cells"]), data["entries"])
         except (TypeError, KeyError) as error:
             raise ValueError(f"this is no inheritance study: {error}") from error
-
-    def _repr_html_(self) -> str:
-        from flex_dspy.studies.tables import inheritance_cell
-
-        return inheritance_cell(self)
 
 
 _CELLS = TypeAdapter(Cells)
@@ -107,7 +99,7 @@ def inheritance(
             ``equip``.
         examples: Examples that none of the libraries was learned from.
         metric: See ``flex_dspy.core.scoring.score``.
-        program: What a language model among the actors runs.
+        program: The program that a language model among the actors runs.
         **options: Further arguments of ``flex_dspy.evaluation.evaluate.evaluate``.
 
     Raises:
@@ -128,7 +120,7 @@ def inheritance(
         }
         for actor, each in programs.items()
     }
-    cells = dict(zip(evaluations, compared(list(evaluations.values())), strict=True))
+    cells = dict(zip(evaluations, compare_with_first(list(evaluations.values())), strict=True))
     return Inheritance(cells, {name: len(each) for name, each in libraries.items()}, evaluations)
 
 

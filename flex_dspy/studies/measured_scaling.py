@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import dspy
@@ -16,7 +17,8 @@ from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.programs.equip import equip
 from flex_dspy.search.retrieval import retrievers
 from flex_dspy.studies.curve_fitting import Floats
-from flex_dspy.studies.scaling_law import TRAINING, VALIDATION, Axis, Curve, Scaling
+from flex_dspy.studies.scaling_law import TRAINING, VALIDATION, Curve, Scaling
+from flex_dspy.studies.settings import ScalingSettings
 from flex_dspy.tracking.plots import CurvePoint
 
 # Two versions that solve the very same examples would make the points' covariance singular.
@@ -30,25 +32,17 @@ def measure_scaling(
     *,
     validation: Sequence[dspy.Example] = (),
     training: Sequence[dspy.Example] = (),
-    against: Axis = "examples",
-    epoch: int | None = None,
-    form: str | None = None,
-    title: str = "Accuracy against experience",
     **options: Any,
 ) -> Scaling:
     """Measure a run's versions on validation examples, on training examples, or on both.
 
     Args:
         program: Any program; one without experience gets it by ``equip``.
-        libraries: By the number of examples learned from: see ``Snapshots`` and ``registered_libraries``.
+        libraries: By the number of examples learned from: see ``Snapshots`` and ``registry_libraries``.
         metric: See ``flex_dspy.core.scoring.score``.
         validation: Examples that were not learned from.
         training: Examples that were, or a sample of them: no retriever shows an example its own solution.
-        against: See ``scaling``.
-        epoch: See ``scaling``.
-        form: See ``scaling``.
-        title: What was learned by which model.
-        **options: Further arguments of ``flex_dspy.evaluation.evaluate.evaluate``.
+        **options: Fields of ``ScalingSettings``, and further arguments of ``flex_dspy.evaluation.evaluate.evaluate``.
 
     Raises:
         ConfigurationError: If there is nothing to measure, or a retriever shows an example its own solution.
@@ -56,6 +50,7 @@ def measure_scaling(
     """
     if not libraries or not (validation or training):
         raise ConfigurationError("there is nothing to measure: give libraries, and validation or training examples")
+    settings = ScalingSettings(**{name: options.pop(name) for name in ScalingSettings.model_fields if name in options})
     program = program if retrievers(program) else equip(program)
     if training and not all(retriever.exclude_self for retriever in retrievers(program)):
         raise ConfigurationError("with exclude_self=False training examples would be answered from their own solutions")
@@ -67,22 +62,23 @@ def measure_scaling(
                 step: evaluate(program, examples, metric, library=library, **{**options, **allowed})
                 for step, library in sorted(libraries.items())
             }
-            curves.append(_measured_curve(Curve(name, (), against, epoch, form), evaluations, libraries))
-    return Scaling(tuple(curves), title)
+            curves.append(_curve(name, evaluations, libraries, settings))
+    return Scaling(tuple(curves), settings.title)
 
 
-def _measured_curve(
-    empty: Curve, evaluations: Mapping[int, Evaluation], libraries: Mapping[int, ExperienceLibrary]
+def _curve(
+    name: str,
+    evaluations: Mapping[int, Evaluation],
+    libraries: Mapping[int, ExperienceLibrary],
+    settings: ScalingSettings,
 ) -> Curve:
     points = {
         step: CurvePoint(step, each.accuracy, *each.interval, len(libraries[step]), each.n)
         for step, each in evaluations.items()
     }
-    fitted = [evaluations[step] for step, point in points.items() if empty.at(point) > 0]
-    return Curve(
-        empty.name, tuple(points.values()), empty.against, empty.epoch, empty.form,
-        tuple(map(tuple, _correlation(fitted).tolist())) if fitted else None,
-    )  # fmt: skip
+    curve = Curve(name, tuple(points.values()), settings.against, settings.epoch, settings.form)
+    fitted = [evaluations[step] for step, point in points.items() if curve.at(point) > 0]
+    return replace(curve, correlation=tuple(map(tuple, _correlation(fitted).tolist())) if fitted else None)
 
 
 def _correlation(evaluations: Sequence[Evaluation]) -> Floats:

@@ -9,15 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from flex_dspy.evaluation.intervals import written
+from flex_dspy.evaluation.intervals import score_text
 from flex_dspy.studies.conditions import points
 from flex_dspy.studies.curve_fitting import Fit, Parameter
 from flex_dspy.studies.figures import LINE, label_top, percent
 from flex_dspy.studies.scaling_law import Curve, Scaling
-from flex_dspy.studies.tables import interval_text
 from flex_dspy.tracking.plots import BASELINE, CURVE, MUTED, TICK_GAP, CurvePoint, new_axes, sample_text, write_figure
 
-# Okabe and Ito's palette, as in the learning curve; vermilion is kept for what has no library.
+# Okabe and Ito's palette, as in the learning curve; vermilion is kept for the baseline.
 _COLOURS = (CURVE, "#009E73", "#CC79A7", "#E69F00")
 _MARKS = "os^D"
 
@@ -51,8 +50,8 @@ def scaling_figure(study: Scaling, path: Path) -> Path:
     if shares:
         percent(axes.yaxis)
         axes.set_ylim(0, min(1.02, max(0.05, max(point.high for point in learned) * 1.12)))
-    what = "accuracy" if shares else "mean score"
-    label_top(axes, study.title, f"{what} with 95% interval, fitted curve with 95% band", more=len(curves))
+    measure = "accuracy" if shares else "mean score"
+    label_top(axes, study.title, f"{measure} with 95% interval, fitted curve with 95% band", more=len(curves))
     _label_laws(axes, curves)
     _label_ends(axes, curves)
     write_figure(figure, path)
@@ -84,7 +83,7 @@ def _label_ends(axes: Any, curves: Sequence[tuple[Curve, str]]) -> None:
     for end, x, colour in sorted(ends, key=lambda each: each[0].accuracy):
         lowest = max(end.accuracy, lowest + gap)
         axes.annotate(
-            written(end.accuracy, end.low, end.high), (x, lowest), xytext=(12, 0), textcoords="offset points",
+            score_text(end.accuracy, end.low, end.high), (x, lowest), xytext=(12, 0), textcoords="offset points",
             color=colour, fontsize=11, fontweight="bold", va="center", annotation_clip=False,
         )  # fmt: skip
 
@@ -93,7 +92,7 @@ def _draw_baseline(axes: Any, baselines: Sequence[CurvePoint]) -> None:
     levels = sorted({point.accuracy for point in baselines})
     for level in levels:
         axes.axhline(level, color=BASELINE, linewidth=1.5, linestyle=(0, (5, 3)))
-    texts = " and ".join(dict.fromkeys(written(level) if 0 <= level <= 1 else f"{level:.4g}" for level in levels))
+    texts = " and ".join(dict.fromkeys(score_text(level) if 0 <= level <= 1 else f"{level:.4g}" for level in levels))
     axes.annotate(
         f"no library: {texts}", (1, levels[-1]), xycoords=axes.get_yaxis_transform(), xytext=(0, 5),
         textcoords="offset points", color=BASELINE, fontsize=10, ha="right", va="bottom",
@@ -101,7 +100,7 @@ def _draw_baseline(axes: Any, baselines: Sequence[CurvePoint]) -> None:
 
 
 def _label_x(axes: Any, curve: Curve) -> None:
-    """Ticks at what was measured: the axis, and below it experiences, where they are not the axis."""
+    """Ticks at measured sizes: the axis, and below it experiences, where they are not the axis."""
     from matplotlib.ticker import NullLocator
 
     shown = curve.learned
@@ -109,7 +108,7 @@ def _label_x(axes: Any, curve: Curve) -> None:
     pad = (places[-1] / places[0]) ** 0.05 if places[-1] > places[0] else 1.5
     axes.set_xlim(places[0] / pad, places[-1] * pad)
     axes.xaxis.set_minor_locator(NullLocator())
-    kept = _spaced(places, TICK_GAP * math.log(places[-1] / places[0] * pad**2))
+    kept = _places_apart(places, TICK_GAP * math.log(places[-1] / places[0] * pad**2))
     below = curve.against != "entries"
     labels = [f"{places[i]:,.4g}" if curve.against == "epochs" else f"{places[i]:,.0f}" for i in kept]
     if below:
@@ -121,7 +120,7 @@ def _label_x(axes: Any, curve: Curve) -> None:
     )  # fmt: skip
 
 
-def _spaced(places: Sequence[float], gap: float) -> list[int]:
+def _places_apart(places: Sequence[float], gap: float) -> list[int]:
     """Numbers of the first and the last place, and between them of those that leave ``gap`` between logarithms."""
     kept, last = [0], len(places) - 1
     for i in range(1, last):
@@ -131,7 +130,7 @@ def _spaced(places: Sequence[float], gap: float) -> list[int]:
 
 
 def _label_laws(axes: Any, curves: Sequence[tuple[Curve, str]]) -> None:
-    """What was measured and the law of each curve, above the axes: a legend that says something."""
+    """The sample and the law of each curve, above the axes, as a legend."""
     for number, (curve, colour) in enumerate(reversed(curves)):
         axes.annotate(
             f"{curve.name}, {sample_text(curve.learned)}: {_law(curve)}", (0, 1), xycoords="axes fraction",
@@ -140,7 +139,7 @@ def _label_laws(axes: Any, curves: Sequence[tuple[Curve, str]]) -> None:
 
 
 def _law(curve: Curve) -> str:
-    """What a fit says, for a reader."""
+    """A fit for a reader."""
     fit = curve.fit
     if fit is None:
         return curve.why_not
@@ -148,8 +147,8 @@ def _law(curve: Curve) -> str:
     if fit.form == "log-linear":
         return _slope(curve, fit)
     if fit.form == "power law":
-        return f"power law to {interval_text(values['a'])}, exponent {interval_text(values['c'])}"
-    return f"logistic, half at {interval_text(values['m'])} {curve.against}"
+        return f"power law to {values['a']}, exponent {values['c']}"
+    return f"logistic, half at {values['m']} {curve.against}"
 
 
 def _slope(curve: Curve, fit: Fit) -> str:
@@ -160,4 +159,4 @@ def _slope(curve: Curve, fit: Fit) -> str:
     value, low, high = (math.log10(times) * each for each in (b.value, b.low, b.high))
     if fit.bounded:
         return f"{points(value)} points ({points(low)} to {points(high)}) for {name} the {curve.against}"
-    return f"{interval_text(Parameter(value, low, high))} for {name} the {curve.against}"
+    return f"{Parameter(value, low, high)} for {name} the {curve.against}"

@@ -1,12 +1,12 @@
-"""The scaling law: accuracy against what was learned.
+"""The scaling law: accuracy against the amount learned.
 
 ::
 
-    scaling(optimizer.versions)                              # what learning measured, on validation examples
+    scaling(optimizer.versions)                              # measured in learning, on validation examples
     scaling("exps/aime-19a6903a5292")                        # the same from a run's folder; or "flex-aime" in MLflow
     measure_scaling(actor, snapshots.libraries, metric, validation=val, training=train)
 
-Accuracy on training examples is honest: an example never retrieves what rests on its own solution alone.
+Accuracy on training examples is honest: an example never retrieves an entry that rests on its own solution alone.
 """
 
 from __future__ import annotations
@@ -16,22 +16,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from flex_dspy.core import representations
 from flex_dspy.core.errors import ConfigurationError
+from flex_dspy.core.settings import accepts
 from flex_dspy.evaluation.intervals import Z
 from flex_dspy.studies.curve_fitting import Fit, fit
-from flex_dspy.studies.snapshots import read_versions, registered_points
+from flex_dspy.studies.settings import Axis, ScalingSettings
+from flex_dspy.studies.snapshots import read_versions, registry_points
 from flex_dspy.tracking.plots import CurvePoint
 from flex_dspy.tracking.versions import VersionRecord
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Axis = Literal["examples", "entries", "epochs"]
-Source = str | Path | Sequence[VersionRecord] | Sequence[CurvePoint]
+VersionSource = str | Path | Sequence[VersionRecord] | Sequence[CurvePoint]
 
 VALIDATION, TRAINING = "validation", "training"
 _TOLD = ("form", "equation", "chi2", "freedom", "criteria")  # of a fit, in JSON
@@ -43,8 +45,8 @@ class Curve:
 
     Attributes:
         name: The set, such as ``validation``.
-        points: Measured versions, by what was learned; one of no examples is the empty library.
-        against: What stands on the axis.
+        points: Measured versions, by the amount learned; one of no examples is the empty library.
+        against: The axis.
         epoch: Number of examples of one pass over the training set; for the axis ``epochs``.
         form: Name of the form to fit; None chooses.
         correlation: Correlation of the errors of the points that are fitted, where they were measured on the same
@@ -87,6 +89,10 @@ class Curve:
         """Why there is no fit; empty where there is one."""
         return self._fitted[1]
 
+    def text(self) -> str:
+        """The fitted parameters on one line, or why there are none."""
+        return f"no fit: {self.why_not}" if self.fit is None else self.fit.text(self.against)
+
     @cached_property
     def _fitted(self) -> tuple[Fit | None, str]:
         points = self.learned
@@ -105,12 +111,12 @@ class Curve:
 
 
 @dataclass(frozen=True)
-class Scaling:
-    """Accuracy against what was learned, with fitted curves. In a notebook a table, with the curves' parameters.
+class Scaling(representations.Representable):
+    """Accuracy against the amount learned, with fitted curves. In a notebook a table, with the curves' parameters.
 
     Attributes:
         curves: One a set of examples.
-        title: What was learned by which model.
+        title: Says which model learned from which data.
     """
 
     curves: tuple[Curve, ...]
@@ -121,35 +127,29 @@ class Scaling:
 
     def figure(self, path: str | Path) -> Path:
         """Draw points, curves and bands as a PNG. See ``flex_dspy.studies.scaling_figure.scaling_figure``."""
-        from flex_dspy.studies.scaling_figure import scaling_figure
-
-        return scaling_figure(self, Path(path))
+        return representations.figure(self, path)
 
     def __repr__(self) -> str:
         return self.text()
 
     def to_pandas(self) -> pd.DataFrame:
         """One row a measured version and set of examples, with the fitted accuracy and its band."""
-        from flex_dspy.studies.tables import scaling_frame
-
-        return scaling_frame(self)
+        return representations.frame(self)
 
     def text(self) -> str:
         """The curves' parameters for a terminal, one line a set of examples."""
-        from flex_dspy.studies.tables import fit_text
-
-        return "\n".join(f"{curve.name}: {fit_text(curve)}" for curve in self.curves)
+        return "\n".join(f"{curve.name}: {curve.text()}" for curve in self.curves)
 
     def to_json(self) -> str:
         """Points, settings and fits as JSON."""
         curves = []
         for curve in self.curves:
             found = curve.fit
-            told = found and {
+            facts = found and {
                 name: getattr(found, name) for name in ("form", "equation", "chi2", "freedom", "criteria")
             }
             numbers = {name: asdict(value) for name, value in found.parameters.items()} if found else {}
-            curves.append(asdict(curve) | {"fit": told and {**told, "parameters": numbers}, "why_not": curve.why_not})
+            curves.append(asdict(curve) | {"fit": facts and {**facts, "parameters": numbers}, "why_not": curve.why_not})
         return json.dumps(_finite({"title": self.title, "curves": curves}), indent=1, allow_nan=False)
 
     @classmethod
@@ -164,11 +164,6 @@ class Scaling:
             return cls(tuple(_curve(curve) for curve in data["curves"]), data["title"])
         except (TypeError, KeyError, AttributeError) as error:
             raise ValueError(f"this is no scaling study: {error}") from error
-
-    def _repr_html_(self) -> str:
-        from flex_dspy.studies.tables import scaling_cell
-
-        return scaling_cell(self)
 
 
 def _curve(data: dict[str, Any]) -> Curve:
@@ -187,47 +182,43 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
+@accepts(ScalingSettings)
 def scaling(
-    source: Source | Mapping[str, Source],
+    source: VersionSource | Mapping[str, VersionSource],
     *,
-    against: Axis = "examples",
-    epoch: int | None = None,
-    form: str | None = None,
-    title: str = "Accuracy against experience",
     tracking_uri: str | None = None,
+    settings: ScalingSettings | None = None,
+    **options: Any,
 ) -> Scaling:
-    """The scaling law of what was measured.
+    """The scaling law of measured versions.
 
     Args:
         source: A run's versions (``optimizer.versions``), its folder, library or ``.versions.jsonl`` file, the name of
             a registered library in MLflow (its newest run), or measured points; or several of these by the name of the
             examples that they were measured on. Versions that were not measured are left out.
-        against: What stands on the axis: the examples learned from, repeated ones included; the library's entries; or
-            epochs, which are examples in units of ``epoch``.
-        epoch: Number of training examples.
-        form: ``log-linear``, ``power law`` or ``logistic``; None takes the one with the least Akaike criterion.
-        title: What was learned by which model.
         tracking_uri: The tracking store; None for MLflow's own choice.
+        settings: The axis, the form and the title.
+        **options: Fields of ``ScalingSettings`` to change, such as ``against``.
 
     Raises:
         ConfigurationError: If nothing was measured, there is no such name, or the axis needs ``epoch``.
         LibraryError: If a file cannot be read.
     """
-    if against == "epochs" and not epoch:
-        raise ConfigurationError("epochs are counted in training examples: scaling(..., epoch=len(train))")
+    settings = ScalingSettings.resolve(settings, options)
     sources = source if isinstance(source, Mapping) else {VALIDATION: source}
     found = {name: _points(each, tracking_uri) for name, each in sources.items()}
-    curves = tuple(Curve(name, points, against, epoch, form) for name, points in found.items() if points)
+    axis = (settings.against, settings.epoch, settings.form)
+    curves = tuple(Curve(name, points, *axis) for name, points in found.items() if points)
     if not curves:
         raise ConfigurationError("no version was measured: learn with validation examples")
-    return Scaling(curves, title)
+    return Scaling(curves, settings.title)
 
 
-def _points(source: Source, tracking_uri: str | None) -> tuple[CurvePoint, ...]:
+def _points(source: VersionSource, tracking_uri: str | None) -> tuple[CurvePoint, ...]:
     if isinstance(source, str | Path):
         path = Path(source)
         is_file = path.exists() or path.suffix in (".json", ".jsonl")
-        source = read_versions(path) if is_file else registered_points(str(source), tracking_uri)
+        source = read_versions(path) if is_file else registry_points(str(source), tracking_uri)
     points = [
         each.curve_point() if isinstance(each, VersionRecord) else each
         for each in source

@@ -21,7 +21,7 @@ SUFFIX = ".versions.jsonl"
 
 
 class Snapshots:
-    """A tracker that keeps each version's library in memory; they share what they have in common.
+    """A tracker that keeps each version's library in memory; they share their common entries.
 
     A run that is resumed brings only the versions that it publishes from then on.
 
@@ -68,7 +68,7 @@ def read_versions(path: Path) -> Versions:
     return VersionLog(library, run=json.loads(lines[-1])["run"] if lines else "").records
 
 
-def registered_libraries(name: str, tracking_uri: str | None = None) -> dict[int, ExperienceLibrary]:
+def registry_libraries(name: str, tracking_uri: str | None = None) -> dict[int, ExperienceLibrary]:
     """The libraries of the run that registered the newest version of a name, by the number of examples learned from.
 
     Args:
@@ -79,24 +79,24 @@ def registered_libraries(name: str, tracking_uri: str | None = None) -> dict[int
         ConfigurationError: If there is no such store or name.
     """
     name = registry.registered_name(name)
-    found = _logged(name, tracking_uri)
+    found = _versions_by_step(name, tracking_uri)
     return {step: registry.load_library(f"{name}/{number}", tracking_uri) for step, (number, _) in found.items()}
 
 
-def registered_points(name: str, tracking_uri: str | None = None) -> list[CurvePoint]:
-    """What was measured of these versions.
+def registry_points(name: str, tracking_uri: str | None = None) -> list[CurvePoint]:
+    """The measured points of these versions.
 
     Raises:
         ConfigurationError: If there is no such store or name.
     """
     numbers = {
         step: {m.key: m.value for m in model.metrics or ()}
-        for step, (_, model) in _logged(registry.registered_name(name), tracking_uri).items()
+        for step, (_, model) in _versions_by_step(registry.registered_name(name), tracking_uri).items()
     }
     return [measured for step, metrics in numbers.items() if (measured := point(step, metrics)) is not None]
 
 
-def _logged(name: str, tracking_uri: str | None) -> dict[int, tuple[int, Any]]:
+def _versions_by_step(name: str, tracking_uri: str | None) -> dict[int, tuple[int, Any]]:
     """The registered number and the logged model of each version of the newest run, by step."""
     versions = registry.registered_versions(name, tracking_uri)
     uri = resolve_uri(tracking_uri)

@@ -1,8 +1,7 @@
-"""Studies as pandas frames and as HTML."""
+"""Studies as pandas frames and as HTML cells."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,6 @@ from flex_dspy.display import html
 from flex_dspy.display.libraries import with_interval
 from flex_dspy.studies.ablation_study import Ablation
 from flex_dspy.studies.conditions import SIGNIFICANT, Condition, gain_text, p_text
-from flex_dspy.studies.curve_fitting import Parameter
 from flex_dspy.studies.inheritance_matrix import Inheritance
 from flex_dspy.studies.scaling_law import Curve, Scaling
 
@@ -43,35 +41,13 @@ def _curve_rows(curve: Curve) -> Iterable[dict[str, Any]]:
         yield row
 
 
-def fit_text(curve: Curve) -> str:
-    """A curve's parameters on one line, with their 95% intervals."""
-    fit = curve.fit
-    if fit is None:
-        return f"no fit: {curve.why_not}"
-    numbers = ", ".join(f"{name} = {interval_text(value)}" for name, value in fit.parameters.items())
-    rivals = f"; {' and '.join(fit.rivals)} fit about as well" if fit.rivals else ""
-    return (
-        f"{fit.form}, {fit.equation} with n in {curve.against}: {numbers}; chi2 {fit.chi2:.1f} on {fit.freedom}{rivals}"
-    )
-
-
-def interval_text(parameter: Parameter) -> str:
-    """A parameter with its interval; a bound that the points do not set is called open."""
-    low, high = (_number(bound) if math.isfinite(bound) else "open" for bound in (parameter.low, parameter.high))
-    return f"{_number(parameter.value) if math.isfinite(parameter.value) else 'open'} ({low} to {high})"
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
-
-
 def scaling_cell(study: Scaling) -> str:
     """The fits, and every measured version."""
     parts = [html.title(study.title)]
     for curve in study.curves:
         rows = [_point_row(row, curve) for row in _curve_rows(curve)]
         head = [curve.against if curve.against == "epochs" else "examples", "entries", "accuracy (95% interval)", "n"]
-        parts += [html.heading(curve.name), html.soft(fit_text(curve)), html.table([*head, "curve (95% band)"], rows)]
+        parts += [html.heading(curve.name), html.soft(curve.text()), html.table([*head, "curve (95% band)"], rows)]
     return html.fragment(*parts)
 
 
@@ -86,7 +62,7 @@ def _point_row(row: dict[str, Any], curve: Curve) -> list[Any]:
 
 
 def condition_row(condition: Condition) -> dict[str, Any]:
-    """A condition as a row; what it is compared by is missing in the reference."""
+    """A condition as a row; the reference lacks the comparison."""
     row = {"accuracy": condition.accuracy, "low": condition.low, "high": condition.high, "n": condition.n}
     found = condition.compared
     if found is None:
@@ -126,7 +102,7 @@ def inheritance_cell(study: Inheritance) -> str:
         f"{name} ({html.count(study.entries[name], 'entry', 'entries')})" if name in study.entries else name
         for name in names
     ]
-    rows = [[actor, *(_told(row[name]) for name in names)] for actor, row in study.cells.items()]
+    rows = [[actor, *(_condition_cell(row[name]) for name in names)] for actor, row in study.cells.items()]
     conditions = [condition for row in study.cells.values() for condition in row.values()]
     return html.fragment(html.title("Inheritance"), html.table(["actor", *head], rows), _note(conditions, "no library"))
 
@@ -162,7 +138,7 @@ def _comparison(condition: Condition) -> list[Any]:
     return [marked, f"{found.wins}, {found.losses}", p_text(found.adjusted).removeprefix("p ").removeprefix("= ")]
 
 
-def _told(condition: Condition) -> Markup:
+def _condition_cell(condition: Condition) -> Markup:
     difference, _, p = _comparison(condition)
     more = (
         Markup("<br>{}<br>p {}").format(difference, p if p.startswith("<") else f"= {p}") if difference else Markup("")

@@ -25,12 +25,13 @@ from flex_dspy.data import proteingym as proteingym_data
 from flex_dspy.data import uspto50k as uspto50k_data
 from flex_dspy.data.custom import by_columns, by_function
 from flex_dspy.evaluation.evaluate import Measure
-from flex_dspy.evaluation.overlap import canonical_text, normalized_text
+from flex_dspy.evaluation.overlap import FastKey
+from flex_dspy.evaluation.problem_text import TEXT_KEY
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.metrics.aime import aime, integer_answer
 from flex_dspy.metrics.formula import canonical
 from flex_dspy.metrics.gsm8k import gsm8k
-from flex_dspy.metrics.molecules import canonical_smiles
+from flex_dspy.metrics.molecules import canonical_smiles, smiles_sketch
 from flex_dspy.metrics.proteingym import held_out, proteingym
 from flex_dspy.metrics.uspto50k import maxfrag, rank_of_reference, uspto50k
 from flex_dspy.models.lm import is_offline
@@ -179,6 +180,8 @@ def _integer(text: str) -> str | None:
     return None if value is None else str(value)
 
 
+MOLECULE_KEY = FastKey(canonical_smiles, smiles_sketch)
+
 USPTO50K = Task(
     name="uspto50k",
     aliases=("retro", "uspto"),
@@ -190,7 +193,7 @@ USPTO50K = Task(
     expert="chemist",
     measures={**{f"top_{k}": _within(k) for k in (1, 3, 5, 10)}, "maxfrag": _maxfrag},
     normalize=canonical_smiles,
-    key=canonical_text,
+    key=MOLECULE_KEY,
     tools=(check_molecule,),
     experience_tools=(DisconnectionTool(),),
     suggest=suggested,
@@ -210,7 +213,7 @@ AIME = Task(
     offline_splits=_SHIPPED,
     expert="mathematician",
     normalize=_integer,
-    key=normalized_text,
+    key=TEXT_KEY,
     tools=(calculate,),
 )
 
@@ -225,7 +228,7 @@ GSM8K = Task(
         "test": "openai/gsm8k:main@test",
     },
     normalize=_integer,
-    key=normalized_text,
+    key=TEXT_KEY,
     tools=(calculate,),
 )
 

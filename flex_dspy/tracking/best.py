@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from flex_dspy.core.errors import ConfigurationError
 from flex_dspy.evaluation.answer_errors import MAX_ERRORS
-from flex_dspy.evaluation.intervals import written
+from flex_dspy.evaluation.intervals import score_text
 from flex_dspy.tracking.registration import BEST, is_comparable
 from flex_dspy.tracking.registry import RegisteredVersion, registered_versions
 
@@ -42,5 +42,5 @@ def _best_of(own: Sequence[RegisteredVersion], max_errors: float) -> str:
 
 
 def _named(version: RegisteredVersion) -> str:
-    accuracy = f" ({written(float(version.tags['accuracy']))})" if "accuracy" in version.tags else ""
+    accuracy = f" ({score_text(float(version.tags['accuracy']))})" if "accuracy" in version.tags else ""
     return f"version {version.number}{accuracy}"

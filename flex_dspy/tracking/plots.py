@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from flex_dspy.evaluation.answer_errors import errors_text
-from flex_dspy.evaluation.intervals import written
+from flex_dspy.evaluation.intervals import score_text
 from flex_dspy.libraries.library_file import write_atomically
 
 # Okabe and Ito's blue and vermilion: told apart with every common form of colour blindness, and in grey.
@@ -83,7 +83,7 @@ def learning_curve(
     figure, axes = new_axes()
     _draw_curve(axes, learned)
     if baseline is not None:
-        _draw_baseline(axes, baseline, (written(baseline) if _are_shares(learned) else f"{baseline:.4g}") + doubt)
+        _draw_baseline(axes, baseline, (score_text(baseline) if _are_shares(learned) else f"{baseline:.4g}") + doubt)
     _label_x(axes, learned)
     _label_y(axes, learned, baseline)
     _label_top(axes, learned, title)
@@ -117,7 +117,7 @@ def _draw_curve(axes: Any, points: Sequence[CurvePoint]) -> None:
     axes.plot(x, y, color=CURVE, linewidth=2, marker="o", markersize=5.5)
     _mark_errors(axes, [point for point in points if point.errors])
     axes.annotate(
-        written(y[-1], *low, *high), (x[-1], y[-1]), xytext=(9, 0), textcoords="offset points", color=CURVE,
+        score_text(y[-1], *low, *high), (x[-1], y[-1]), xytext=(9, 0), textcoords="offset points", color=CURVE,
         fontsize=11, fontweight="bold", va="center", annotation_clip=False,
     )  # fmt: skip
 

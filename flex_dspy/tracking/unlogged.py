@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from flex_dspy.core.errors import FlexError, RunError
-from flex_dspy.evaluation.records import RECORDS, as_lines, read_records
+from flex_dspy.evaluation.record_files import RECORDS, as_lines, read_records
 from flex_dspy.libraries.library_file import load, write_atomically
 from flex_dspy.tracking.datasets import DatasetInfo
 from flex_dspy.tracking.version import Version

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flex_dspy.evaluation.answer_errors import errors_text
-from flex_dspy.evaluation.intervals import written
+from flex_dspy.evaluation.intervals import score_text
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.tracking.parameters import printable_params
 from flex_dspy.tracking.plots import CurvePoint
@@ -110,12 +110,12 @@ def describe(version: Version) -> str:
     parts = [f"{len(library):,} {entries} from {version.step:,} examples"]
     if "accuracy" in measured:
         score = [measured[name] for name in SCORE if name in measured]
-        mean, *bounds = (written(number, *score) for number in score)
+        mean, *bounds = (score_text(number, *score) for number in score)
         accuracy = f"accuracy {mean}" + (f" [{', '.join(bounds)}]" if len(bounds) == 2 else "")
         on = f" on {measured['n']:,.0f} problems" if "n" in measured else ""
         parts.append(accuracy + on + errors_text(measured))
     if "baseline_accuracy" in measured:
-        parts.append(f"{written(measured['baseline_accuracy'])} without a library")
+        parts.append(f"{score_text(measured['baseline_accuracy'])} without a library")
     parts.append(f"parent {library.parent[:12]}" if library.parent else "no parent")
     return "; ".join(parts)
 
@@ -135,7 +135,7 @@ def accuracy_text(metrics: Mapping[str, float]) -> str:
     if not all(name in metrics for name in (*SCORE, "n")):
         return ""
     score = [metrics[name] for name in SCORE]
-    mean, low, high = (written(number, *score) for number in score)
+    mean, low, high = (score_text(number, *score) for number in score)
     return f"{mean} [{low}, {high}], n = {metrics['n']:,.0f}{errors_text(metrics)}"
 
 

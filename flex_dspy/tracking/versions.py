@@ -13,7 +13,7 @@ from flex_dspy.core.errors import LibraryError, LibraryFormatError
 from flex_dspy.core.lines import read_lines
 from flex_dspy.core.side_records import SideRecord
 from flex_dspy.evaluation.answer_errors import errors_text
-from flex_dspy.evaluation.intervals import written
+from flex_dspy.evaluation.intervals import score_text
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.library_file import write_atomically
 from flex_dspy.libraries.paths import beside, mode_beside
@@ -83,7 +83,7 @@ class VersionRecord:
         if "accuracy" not in self.metrics:
             return line
         score = [self.metrics[name] for name in ("accuracy", "accuracy_low", "accuracy_high")]
-        mean, low, high = (written(number, *score) for number in score)
+        mean, low, high = (score_text(number, *score) for number in score)
         line += f"  accuracy {mean} [{low}, {high}] on {self.metrics['n']:.0f}{errors_text(self.metrics)}"
         return f"{line}, held out {self.metrics[HELD_OUT]:.3f}" if HELD_OUT in self.metrics else line
 

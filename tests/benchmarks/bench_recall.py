@@ -36,7 +36,7 @@ from typing import Any
 import dspy
 import numpy as np
 
-from flex_dspy.evaluation.intervals import normal, wilson
+from flex_dspy.evaluation.intervals import student, wilson
 from flex_dspy.libraries.experience import Commit, Experience, Insert
 from flex_dspy.libraries.hits import Hit
 from flex_dspy.libraries.library import ExperienceLibrary
@@ -234,7 +234,7 @@ def table(results: Mapping[str, Sequence[Found]], others: Mapping[str, Sequence[
     for name, found in results.items():
         cells = [share(any(fits[:k]) for fits in found) for k in DEPTHS]
         ranks = reciprocal_ranks(found)
-        low, high = normal(ranks - first)
+        low, high = student(ranks - first)
         print(f"| {name} | {' | '.join(cells)} | {ranks.mean():.3f} | {low:+.3f} to {high:+.3f} |")
 
 

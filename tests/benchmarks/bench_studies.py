@@ -22,7 +22,7 @@ from pathlib import Path
 import dspy
 
 from flex_dspy.core.examples import problem_of
-from flex_dspy.evaluation.overlap import learned_problems, without_overlap
+from flex_dspy.evaluation.overlap import precedent_problems, without_overlap
 from flex_dspy.learning.forward import ForwardLearning
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.merging import merge
@@ -128,7 +128,7 @@ def ablate(arguments: argparse.Namespace) -> Ablation:
         actor = task.actor()
         read = arguments.library is not None
         library = read_library(arguments.library) if read else _learned(task, actor, _train(task, arguments), arguments)
-        val = _val(task, arguments, learned_problems(library))
+        val = _val(task, arguments, precedent_problems(library))
         return ablation(actor, library, val, task.metric, key=task.key, progress=arguments.progress)
 
 

@@ -20,7 +20,7 @@ import numpy as np
 from flex_dspy.core.running import run_sync
 from flex_dspy.evaluation.comparison import compare
 from flex_dspy.evaluation.contrasts import contrasts, half_width
-from flex_dspy.evaluation.estimates import EARLY, Estimate
+from flex_dspy.evaluation.entry_values import EARLY, EntryValue
 from flex_dspy.evaluation.evaluate import evaluate
 from flex_dspy.evaluation.pruning import prune
 from flex_dspy.evaluation.value import value
@@ -68,13 +68,13 @@ def measured(method: object, budget: int, seed: int, arguments: argparse.Namespa
 
 def pairs_of_halves(
     module: dspy.Module, examples: Sequence[dspy.Example], library: ExperienceLibrary, budget: int, seed: int
-) -> dict[str, Estimate]:
+) -> dict[str, EntryValue]:
     return value(module, examples, right, library, budget=budget, seed=seed, progress=False)
 
 
 def one_at_a_time(
     module: dspy.Module, examples: Sequence[dspy.Example], library: ExperienceLibrary, budget: int, seed: int
-) -> dict[str, Estimate]:
+) -> dict[str, EntryValue]:
     """The same statistics on the same number of calls; problems are asked in turn until the budget is spent.
 
     The scripted model gives one answer to one prompt, so that a second turn would tell nothing: with a larger budget
@@ -98,7 +98,7 @@ def one_at_a_time(
         if found.examples[n] > 1:
             centre, error, seen = float(found.centre[n]), float(found.error[n]), int(found.examples[n])
             half = half_width(error, seen, 0.05 * (1 - EARLY))
-            estimates[entry_id] = Estimate(float(found.effect[n]), centre - half, centre + half, seen, seen, error)
+            estimates[entry_id] = EntryValue(float(found.effect[n]), centre - half, centre + half, seen, seen, error)
     return estimates
 
 

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from flex_dspy.data import aime
-from flex_dspy.evaluation.overlap import normalized_text
+from flex_dspy.evaluation.problem_text import normal_text
 
 REAL = Path(__file__).parents[2].parent / "shared" / "data" / "aime"
 
@@ -62,7 +62,7 @@ def test_the_history_without_2024_leaves_2024_out(monkeypatch):
 def test_the_shipped_splits_load_whole_and_do_not_overlap():
     splits = {name: aime.load(name) for name in ("train", "val", "test")}
     assert not any(split.bad_rows for split in splits.values())
-    keys = {name: {normalized_text(e.problem) for e in split.examples} for name, split in splits.items()}
+    keys = {name: {normal_text(e.problem) for e in split.examples} for name, split in splits.items()}
     assert all(len(keys[name]) == len(split.examples) for name, split in splits.items())
     assert len(set().union(*keys.values())) == sum(map(len, keys.values()))
 

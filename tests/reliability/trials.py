@@ -11,7 +11,8 @@ from collections import Counter
 from pathlib import Path
 
 from flex_dspy.core.errors import LibraryError
-from flex_dspy.evaluation.outcomes import Outcome, OutcomeLog
+from flex_dspy.evaluation.usage_log import UsageLog
+from flex_dspy.evaluation.usage_records import UsageRecord
 from flex_dspy.libraries.observed import ObservationJournal, claim
 from flex_dspy.libraries.reading import LibraryReader
 from flex_dspy.libraries.store import LibraryStore
@@ -81,13 +82,13 @@ def records_trial(root: Path, seed: int) -> Counter[str]:
     """Outcomes and versions on a disk that fails: nothing is raised, and what is there can be read."""
     path, disk = library_file(root), FaultyFiles(root, 0.2, seed)
     path.parent.mkdir()
-    outcomes, versions = OutcomeLog(path), VersionLog(path, "run")
+    outcomes, versions = UsageLog(path), VersionLog(path, "run")
     with disk.at_work():
         for step in range(1, STEPS + 1):
-            outcomes.note([Outcome("v", f"e{step}", ("a",), 1.0)])
+            outcomes.note([UsageRecord("v", f"e{step}", ("a",), 1.0)])
             versions.add(step, learned(1), {})
     with contextlib.suppress(FileNotFoundError):
-        found = [outcome.example for outcome in OutcomeLog(path).read()]
+        found = [outcome.example for outcome in UsageLog(path).read()]
         assert len(found) == len(set(found))
     VersionLog(path, "run")
     versions.add(STEPS + 1, learned(1), {})

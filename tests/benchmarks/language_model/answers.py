@@ -13,8 +13,9 @@ from tqdm.auto import tqdm
 from flex_dspy.core.examples import example_id
 from flex_dspy.core.scoring import Metric
 from flex_dspy.evaluation.evaluate import Evaluation, evaluate
-from flex_dspy.evaluation.intervals import written
-from flex_dspy.evaluation.records import Record, as_lines, read_records
+from flex_dspy.evaluation.intervals import score_text
+from flex_dspy.evaluation.record_files import as_lines, read_records
+from flex_dspy.evaluation.records import Record
 
 
 def measure(
@@ -52,7 +53,7 @@ def measure(
             _append(path, found)
             known |= {record.example_id: record for record in found}
             right = sum(record.score for record in known.values()) / len(known)
-            bar.set_postfix_str(f"accuracy {written(right)}", refresh=False)
+            bar.set_postfix_str(f"accuracy {score_text(right)}", refresh=False)
             bar.update(len(found))
     return Evaluation(tuple(known[example_id(example)] for example in examples))
 

@@ -12,7 +12,7 @@ import dspy
 from flex_dspy.core.errors import DataError
 from flex_dspy.core.examples import problem_of
 from flex_dspy.data.loading import digest
-from flex_dspy.evaluation.overlap import normalized_text
+from flex_dspy.evaluation.problem_text import normal_text
 from tests.benchmarks.language_model.settings import Settings
 from tests.benchmarks.language_model.tasks import BenchTask
 
@@ -93,4 +93,4 @@ def _in_turn(examples: Sequence[dspy.Example], label: str) -> list[dspy.Example]
 
 
 def _problem(example: dspy.Example) -> str:
-    return normalized_text(problem_of(example)) or problem_of(example)
+    return normal_text(problem_of(example)) or problem_of(example)

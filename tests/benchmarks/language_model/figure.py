@@ -6,7 +6,7 @@ import io
 from pathlib import Path
 from typing import Any
 
-from flex_dspy.evaluation.intervals import written
+from flex_dspy.evaluation.intervals import score_text
 from flex_dspy.models.spending import Usage
 from tests.benchmarks.language_model.report import Report, Result
 
@@ -61,8 +61,8 @@ def _draw_accuracies(axes: Any, report: Report) -> None:
             capsize=4, linewidth=2, clip_on=False, label=_OWNERS[result.family] if result.family not in named else None,
         )  # fmt: skip
         axes.annotate(
-            written(mean, low, high), (mean, row), xytext=(0, 7), textcoords="offset points", ha="center", fontsize=9.5,
-            fontweight="bold", color=colour,
+            score_text(mean, low, high), (mean, row), xytext=(0, 7), textcoords="offset points", ha="center",
+            fontsize=9.5, fontweight="bold", color=colour,
         )  # fmt: skip
         named.add(result.family)
     axes.set_yticks(range(len(report.results)), [_label(result) for result in report.results], fontsize=9.5)

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from flex_dspy.evaluation.differences import Difference, Side, adjusted, difference, seconds
+from flex_dspy.evaluation.differences import Difference, Side, correct_p_values, difference, seconds
 from flex_dspy.evaluation.evaluate import Evaluation
-from flex_dspy.evaluation.intervals import written
+from flex_dspy.evaluation.intervals import score_text
 from flex_dspy.models.spending import Usage
 from tests.benchmarks.language_model.catalogue import BARE, Family
 
@@ -91,7 +91,7 @@ class Report:
         others = [result for result in self.results if result is not bare]
         if bare is None:
             return {}
-        found = adjusted([difference(bare.side, other.side) for other in others])
+        found = correct_p_values([difference(bare.side, other.side) for other in others])
         return {each.second: each for each in found}
 
     def rival_of(self, result: Result) -> Result | None:
@@ -149,7 +149,7 @@ def _row(result: Result, bare: Difference | None, rival: Difference | None) -> l
     low, high = evaluation.interval
     return [
         result.method,
-        f"{written(evaluation.accuracy, low, high)} ({written(low, low, high)} to {written(high, low, high)})",
+        f"{score_text(evaluation.accuracy, low, high)} ({score_text(low, low, high)} to {score_text(high, low, high)})",
         str(evaluation.n),
         "" if bare is None else _points(bare),
         "" if bare is None else f"{bare.wins}, {bare.losses}",

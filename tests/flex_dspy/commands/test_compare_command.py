@@ -19,7 +19,8 @@ from flex_dspy.core.examples import example_id
 from flex_dspy.evaluation.comparison import Comparison
 from flex_dspy.evaluation.differences import Side
 from flex_dspy.evaluation.evaluate import Evaluation
-from flex_dspy.evaluation.records import Record, read_records, write_records
+from flex_dspy.evaluation.record_files import read_records, write_records
+from flex_dspy.evaluation.records import Record
 from flex_dspy.libraries.experience import Experience, Precedent
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.tracking.mlflow_store import connect

@@ -11,7 +11,7 @@ from flex_dspy import cli
 from flex_dspy.commands import prune, value
 from flex_dspy.commands.value_options import add_prune, add_value
 from flex_dspy.core.errors import ConfigurationError, DataError, LibraryError
-from flex_dspy.evaluation.estimates import Estimate, Valuation, read_valuation, value_file
+from flex_dspy.evaluation.entry_values import EntryValue, Valuation, read_valuation, value_file
 from flex_dspy.libraries.experience import Commit, Experience, Insert, Rule
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.store import LibraryStore
@@ -27,7 +27,7 @@ LIBRARY = ExperienceLibrary(
     task="math",
     seen=9,
 )
-BAD = Estimate(-0.3, -0.4, -0.2, 40, 100, 0.05)
+BAD = EntryValue(-0.3, -0.4, -0.2, 40, 100, 0.05)
 Run = Callable[..., argparse.Namespace]
 
 
@@ -85,7 +85,7 @@ def test_value_prints_a_table_and_writes_the_estimates(
 
 
 def test_value_prints_only_the_ends_of_a_long_table(path: Path) -> None:
-    effects = {entry.id: Estimate(n / 10, examples=1, pairs=1) for n, entry in enumerate(LIBRARY)}
+    effects = {entry.id: EntryValue(n / 10, examples=1, pairs=1) for n, entry in enumerate(LIBRARY)}
     lines = value.table(LIBRARY, effects, top=1).splitlines()
     assert len(lines) == 5
     assert lines[2] == "... 1 entries between ..."

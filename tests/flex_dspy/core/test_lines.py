@@ -7,7 +7,8 @@ import pytest
 
 from flex_dspy.core import lines
 from flex_dspy.core.errors import LibraryError, LibraryFormatError
-from flex_dspy.evaluation.outcomes import Outcome, OutcomeLog
+from flex_dspy.evaluation.usage_log import UsageLog
+from flex_dspy.evaluation.usage_records import UsageRecord
 from flex_dspy.libraries.library_file import load
 from flex_dspy.libraries.observed import claim
 from flex_dspy.libraries.reading import LibraryReader
@@ -94,8 +95,8 @@ def test_holes_behind_observations_and_records_cost_nothing(path: Path) -> None:
     assert observed(own) == [1]
     assert own.path.stat().st_size < 1_000
     own.close()
-    outcomes, ledger = OutcomeLog(path), Ledger(path.with_name("spending.jsonl"))
-    outcomes.add([Outcome("v", "e", ("a",), 1.0)])
+    outcomes, ledger = UsageLog(path), Ledger(path.with_name("spending.jsonl"))
+    outcomes.add([UsageRecord("v", "e", ("a",), 1.0)])
     ledger.charge("actor", "m", {"prompt_tokens": 1})
     for file in (outcomes.path, ledger.path):
         with_hole(file, 50 << 20)

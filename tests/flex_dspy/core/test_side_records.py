@@ -8,7 +8,8 @@ import dspy
 import pytest
 
 from flex_dspy.core.errors import BudgetError, LibraryError
-from flex_dspy.evaluation.outcomes import Outcome, OutcomeLog
+from flex_dspy.evaluation.usage_log import UsageLog
+from flex_dspy.evaluation.usage_records import UsageRecord
 from flex_dspy.learning.forward import ForwardLearning
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.store import LibraryStore
@@ -61,9 +62,9 @@ def test_learning_goes_on_without_its_records(path: Path, caplog: pytest.LogCapt
 def test_an_outcome_that_was_asked_for_is_an_error(path: Path) -> None:
     path.with_name("library.outcomes.jsonl").mkdir()
     with pytest.raises(LibraryError, match="cannot be written"):
-        OutcomeLog(path).add([Outcome("v", "e", ("a",), 1.0)])
+        UsageLog(path).add([UsageRecord("v", "e", ("a",), 1.0)])
     with pytest.raises(LibraryError, match="cannot be read"):
-        OutcomeLog(path).read()
+        UsageLog(path).read()
 
 
 def test_versions_that_could_not_be_written_are_with_the_next(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

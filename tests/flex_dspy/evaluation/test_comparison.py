@@ -157,7 +157,7 @@ def test_what_cannot_be_compared_is_an_error() -> None:
 
 def test_only_examples_that_all_have_are_compared_in_the_order_of_the_first() -> None:
     first, second = shuffled("a", {"x": 0, "y": 0, "z": 1}), shuffled("b", {"z": 0, "w": 1, "x": 1})
-    comparison = Comparison.matched([first, second])
+    comparison = Comparison.on_common_examples([first, second])
     assert [record.example_id for record in comparison.after.records] == ["x", "z"]
     assert (comparison.left_out, comparison.before.accuracy) == (2, 0.5)
     (found,) = comparison.differences()
@@ -170,15 +170,15 @@ def test_a_problem_that_stands_twice_in_the_data_counts_twice() -> None:
         replace(each, evaluation=Evaluation(tuple(replace(r, example_id="same") for r in each.evaluation.records)))
         for each in (first, second)
     ]
-    assert Comparison.matched(twice).before.n == 2
+    assert Comparison.on_common_examples(twice).before.n == 2
 
 
 def test_evaluations_of_other_data_are_not_compared() -> None:
     with pytest.raises(DataError, match="no example in common"):
-        Comparison.matched([shuffled("a", {"x": 0}), shuffled("b", {"y": 0})])
+        Comparison.on_common_examples([shuffled("a", {"x": 0}), shuffled("b", {"y": 0})])
     other = Side("b", Evaluation((replace(record("x", 1), reference="another"),)))
     with pytest.raises(DataError, match="different references"):
-        Comparison.matched([shuffled("a", {"x": 0}), other])
+        Comparison.on_common_examples([shuffled("a", {"x": 0}), other])
 
 
 # -- files ---------------------------------------------------------------------------------------------------

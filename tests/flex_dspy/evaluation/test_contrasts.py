@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from flex_dspy.evaluation.contrasts import adjusted, chance_below, contrasts, half_width, step_up
+from flex_dspy.evaluation.contrasts import chance_below, contrasts, half_width, residual_contrasts, step_up
 
 
 def simulated(
@@ -41,9 +41,9 @@ def test_intervals_hold_as_often_as_they_say(examples: int, pairs: int) -> None:
 def test_what_the_other_entries_add_is_taken_off() -> None:
     coins, differences, asked = simulated([0.5] * 10, 40, 400, seed=1, noise=0.1)
     rough = (coins * differences[:, None])[coins[:, 0] != 0, 0]
-    fine = adjusted(coins, differences, asked)[coins[:, 0] != 0, 0]
+    fine = residual_contrasts(coins, differences, asked)[coins[:, 0] != 0, 0]
     assert fine.std() < 0.5 * rough.std()
-    assert not adjusted(coins, differences, asked)[coins == 0].any()
+    assert not residual_contrasts(coins, differences, asked)[coins == 0].any()
 
 
 def test_more_entries_than_pairs_is_no_trouble() -> None:
@@ -56,7 +56,7 @@ def test_the_prediction_for_an_example_does_not_know_it() -> None:
     coins, differences, asked = simulated(EFFECTS, 20, 100, seed=3)
     here = asked == 0
     changed = np.where(here, differences + 7, differences)
-    shift = (adjusted(coins, changed, asked) - adjusted(coins, differences, asked))[here]
+    shift = (residual_contrasts(coins, changed, asked) - residual_contrasts(coins, differences, asked))[here]
     assert shift == pytest.approx(7 * coins[here])
 
 

@@ -5,7 +5,8 @@ import pytest
 
 from flex_dspy.core.errors import ConfigurationError
 from flex_dspy.evaluation.equal_compute import equal_compute, tokens_per_sample
-from flex_dspy.evaluation.evaluate import Evaluation, Record, evaluate
+from flex_dspy.evaluation.evaluate import Evaluation, evaluate
+from flex_dspy.evaluation.records import Record
 
 EXAMPLES = [dspy.Example(question=f"q{i}", answer="yes").with_inputs("question") for i in range(4)]
 

@@ -13,18 +13,11 @@ import pytest
 
 from flex_dspy.core.errors import BudgetError, ConfigurationError, ModelError, OverlapError
 from flex_dspy.core.examples import example_id, problem_of
-from flex_dspy.evaluation.evaluate import (
-    HOPELESS,
-    Evaluation,
-    Record,
-    aevaluate,
-    evaluate,
-    learned_ids,
-    refuse_overlap,
-    wilson,
-    without_overlap,
-)
-from flex_dspy.evaluation.intervals import student, written
+from flex_dspy.evaluation.evaluate import Evaluation, aevaluate, evaluate
+from flex_dspy.evaluation.intervals import score_text, student, wilson
+from flex_dspy.evaluation.overlap import precedent_ids, refuse_overlap, without_overlap
+from flex_dspy.evaluation.records import Record
+from flex_dspy.evaluation.settings import HOPELESS
 from flex_dspy.libraries.experience import Experience, Precedent
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.models.prices import Price
@@ -134,8 +127,13 @@ def test_graded_scores_that_are_shares_have_an_interval_of_shares() -> None:
 
 
 def test_a_mean_is_written_as_a_percentage_where_it_is_a_share() -> None:
-    assert [written(0.597), written(0.0), written(1.0)] == ["59.7%", "0.0%", "100.0%"]
-    assert [written(-0.25), written(1.5), written(1234.5), written(0.5, -0.1)] == ["-0.25", "1.5", "1234", "0.5"]
+    assert [score_text(0.597), score_text(0.0), score_text(1.0)] == ["59.7%", "0.0%", "100.0%"]
+    assert [score_text(-0.25), score_text(1.5), score_text(1234.5), score_text(0.5, -0.1)] == [
+        "-0.25",
+        "1.5",
+        "1234",
+        "0.5",
+    ]
 
 
 # -- records -------------------------------------------------------------------------------------------------
@@ -452,7 +450,7 @@ def test_examples_that_were_learned_from_are_refused() -> None:
 
 
 def test_a_set_is_split_at_the_overlap() -> None:
-    clean, shared = without_overlap(examples(4), learned_ids(learned("q1", "q3", "q8")))
+    clean, shared = without_overlap(examples(4), precedent_ids(learned("q1", "q3", "q8")))
     assert [example.question for example in clean] == ["q0", "q2"]
     assert [example.question for example in shared] == ["q1", "q3"]
 

@@ -6,9 +6,11 @@ from pathlib import Path
 import dspy
 import pytest
 
-from flex_dspy.evaluation import overlap
-from flex_dspy.evaluation.overlap import canonical_text, digits_sketch, known_problems, normalized_text, smiles_sketch
-from flex_dspy.metrics.molecules import canonical_smiles
+from flex_dspy.core.examples import example_id
+from flex_dspy.evaluation.overlap import FastKey, common_problems, without_overlap
+from flex_dspy.evaluation.problem_text import TEXT_KEY, digits_sketch, normal_text
+from flex_dspy.metrics.molecules import canonical_smiles, smiles_sketch
+from flex_dspy.tasks.task import MOLECULE_KEY
 
 REAL = Path(__file__).parents[3].parent / "shared" / "data" / "aime"
 needs_real_data = pytest.mark.skipif(not REAL.exists(), reason="the real data is not here")
@@ -38,7 +40,7 @@ PROBLEM = r"Let $a \le b$ and $f(x) = \frac{1}{2}x^{10} - 3$. Find ``it's'' $\le
     ],
 )
 def test_another_way_of_writing_is_the_same_problem(other: str) -> None:
-    assert known_problems([other], [PROBLEM], normalized_text) == {other}
+    assert common_problems([other], [PROBLEM], TEXT_KEY) == {other}
 
 
 @pytest.mark.parametrize(
@@ -53,21 +55,21 @@ def test_another_way_of_writing_is_the_same_problem(other: str) -> None:
     ],
 )
 def test_another_problem_stays_another(other: str) -> None:
-    assert known_problems([other], [PROBLEM], normalized_text) == set()
+    assert common_problems([other], [PROBLEM], TEXT_KEY) == set()
 
 
 def test_without_a_key_only_white_space_is_overlooked() -> None:
-    assert known_problems(["a  b", "A b"], ["a b"]) == {"a  b"}
+    assert common_problems(["a  b", "A b"], ["a b"]) == {"a  b"}
 
 
 def test_molecules_are_the_same_by_their_canonical_smiles_and_case_counts() -> None:
-    assert known_problems(["OCC", "[CH3:1][CH2:2][OH:3]", "C1CCCCC1O"], ["CCO"], canonical_text) == {
+    assert common_problems(["OCC", "[CH3:1][CH2:2][OH:3]", "C1CCCCC1O"], ["CCO"], MOLECULE_KEY) == {
         "OCC",
         "[CH3:1][CH2:2][OH:3]",
     }
-    assert known_problems(["c1ccccc1"], ["C1CCCCC1"], canonical_text) == set()
-    assert known_problems(["C1=CC=CC=C1"], ["c1ccccc1"], canonical_text) == {"C1=CC=CC=C1"}
-    assert known_problems(["no smiles"], ["no  smiles"], canonical_text) == {"no smiles"}
+    assert common_problems(["c1ccccc1"], ["C1CCCCC1"], MOLECULE_KEY) == set()
+    assert common_problems(["C1=CC=CC=C1"], ["c1ccccc1"], MOLECULE_KEY) == {"C1=CC=CC=C1"}
+    assert common_problems(["no smiles"], ["no  smiles"], MOLECULE_KEY) == {"no smiles"}
 
 
 @pytest.mark.parametrize(
@@ -77,22 +79,24 @@ def test_a_sketch_is_that_of_the_canonical_form(smiles: str) -> None:
     assert smiles_sketch(smiles) == smiles_sketch(canonical_smiles(smiles))
 
 
-def test_a_key_is_asked_only_of_what_looks_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_key_is_asked_only_of_what_looks_alike() -> None:
     asked = []
 
     def key(text: str) -> str:
         asked.append(text)
         return text.casefold()
 
-    monkeypatch.setitem(overlap._SKETCHES, key, digits_sketch)
     learned = [f"Problem {i}" for i in range(1000)]
-    assert known_problems(["PROBLEM 7", "Problem 8"], learned, key) == {"PROBLEM 7", "Problem 8"}
+    assert common_problems(["PROBLEM 7", "Problem 8"], learned, FastKey(key, digits_sketch)) == {
+        "PROBLEM 7",
+        "Problem 8",
+    }
     assert set(asked) == {"PROBLEM 7", "Problem 7"}
 
 
 def test_a_set_is_split_by_texts_and_by_ids() -> None:
     examples = [dspy.Example(question=q).with_inputs("question") for q in ("Add 1", "add 2", "add 3")]
-    clean, shared = overlap.without_overlap(examples, ["add 1.", overlap.example_id(examples[2])], key=normalized_text)
+    clean, shared = without_overlap(examples, ["add 1.", example_id(examples[2])], key=TEXT_KEY)
     assert [example.question for example in clean] == ["add 2"]
     assert [example.question for example in shared] == ["Add 1", "add 3"]
 
@@ -104,11 +108,11 @@ def rows(name: str) -> list[str]:
 @needs_real_data
 def test_no_two_real_problems_are_taken_for_one() -> None:
     problems = rows("aime_1983_2023.jsonl") + rows("aime_2024.jsonl")
-    assert len({normalized_text(problem) for problem in problems}) == 949
+    assert len({normal_text(problem) for problem in problems}) == 949
 
 
 @needs_real_data
 def test_reformatted_real_problems_are_found() -> None:
     history, training = rows("aime_1983_2023.jsonl"), rows("flex_train49.jsonl")
     assert len(set(training) & set(history)) == 42
-    assert known_problems(training, history, normalized_text) == set(training)
+    assert common_problems(training, history, TEXT_KEY) == set(training)

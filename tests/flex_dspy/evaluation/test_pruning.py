@@ -7,18 +7,18 @@ import pytest
 
 from flex_dspy.core.errors import ConfigurationError
 from flex_dspy.evaluation.comparison import compare
-from flex_dspy.evaluation.estimates import Estimate
-from flex_dspy.evaluation.outcomes import Outcome
+from flex_dspy.evaluation.entry_values import EntryValue
 from flex_dspy.evaluation.pruning import carry_out, prune
+from flex_dspy.evaluation.usage_records import UsageRecord
 from flex_dspy.libraries.experience import Commit, Experience, Insert, Pin, Precedent, Rule
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.memory_store import MemoryStore
 from flex_dspy.libraries.store import LibraryStore
 from tests.planted import Quick, planted, problems, right
 
-BAD = Estimate(-0.3, -0.4, -0.2, 40, 100, 0.05)
-GOOD = Estimate(0.3, 0.2, 0.4, 40, 100, 0.05)
-UNSURE = Estimate(-0.1, -0.4, 0.2, 10, 20, 0.13)
+BAD = EntryValue(-0.3, -0.4, -0.2, 40, 100, 0.05)
+GOOD = EntryValue(0.3, 0.2, 0.4, 40, 100, 0.05)
+UNSURE = EntryValue(-0.1, -0.4, 0.2, 10, 20, 0.13)
 
 
 def entry(method: str, *rules: str, cases: int = 0, **fields: object) -> Experience:
@@ -51,16 +51,16 @@ def test_entries_that_surely_do_harm_go() -> None:
 
 
 def test_what_is_not_known_stays() -> None:
-    one_example = Estimate(-1.0, examples=1, pairs=50)
+    one_example = EntryValue(-1.0, examples=1, pairs=50)
     assert removed(LIBRARY, dict.fromkeys(ESTIMATES, one_example)) == set()
-    assert removed(LIBRARY, dict.fromkeys(ESTIMATES, Estimate())) == set()
+    assert removed(LIBRARY, dict.fromkeys(ESTIMATES, EntryValue())) == set()
     assert removed(LIBRARY, {"gone since": BAD}) == set()
 
 
 def test_among_many_entries_one_must_be_surer() -> None:
     library = planted(1, 0, 200)
-    doubtful = Estimate(-0.12, -0.22, -0.02, 60, 100, 0.05)
-    harmless = Estimate(0.0, -0.1, 0.1, 60, 100, 0.05)
+    doubtful = EntryValue(-0.12, -0.22, -0.02, 60, 100, 0.05)
+    harmless = EntryValue(0.0, -0.1, 0.1, 60, 100, 0.05)
     (bad,) = of_kind("harmful", library)
     alone, among = {bad: doubtful}, {e.id: doubtful if e.id == bad else harmless for e in library}
     assert removed(library, alone) == {bad}
@@ -85,9 +85,9 @@ def test_entries_out_of_use_go() -> None:
 def test_outcomes_say_what_was_shown_lately() -> None:
     library = ExperienceLibrary([entry("once", shown=3), entry("lately")], seen=100)
     by_name = {e.method: e.id for e in library}
-    log = [Outcome("v", "e0", (by_name["once"],), 1.0), *[Outcome("v", "e", (by_name["lately"],), 1.0)] * 20]
-    assert removed(library, stale_after=20, outcomes=log) == {by_name["once"]}
-    assert removed(library, stale_after=21, outcomes=log) == set()
+    log = [UsageRecord("v", "e0", (by_name["once"],), 1.0), *[UsageRecord("v", "e", (by_name["lately"],), 1.0)] * 20]
+    assert removed(library, stale_after=20, usage=log) == {by_name["once"]}
+    assert removed(library, stale_after=21, usage=log) == set()
 
 
 # -- redundant -----------------------------------------------------------------------------------------------

@@ -8,7 +8,8 @@ import pytest
 
 from flex_dspy.core.errors import DataError
 from flex_dspy.evaluation.evaluate import Evaluation
-from flex_dspy.evaluation.records import Record, as_lines, read_records, vote_of, write_records, write_rescored
+from flex_dspy.evaluation.record_files import as_lines, read_records, write_records, write_rescored
+from flex_dspy.evaluation.records import Record, vote_of
 
 NEW = ("inputs", "labels", "sample", "vote", "prompt_tokens", "completion_tokens", "usd")
 

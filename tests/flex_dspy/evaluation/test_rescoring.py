@@ -7,7 +7,7 @@ import pytest
 
 from flex_dspy.core.errors import DataError
 from flex_dspy.evaluation.evaluate import evaluate
-from flex_dspy.evaluation.records import read_records, write_records
+from flex_dspy.evaluation.record_files import read_records, write_records
 from flex_dspy.evaluation.rescoring import rescore
 from tests.flex_dspy.evaluation.test_records import NEW
 

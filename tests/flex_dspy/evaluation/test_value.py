@@ -10,7 +10,7 @@ import pytest
 from flex_dspy.core.errors import BudgetError, ConfigurationError, OverlapError
 from flex_dspy.core.examples import example_id
 from flex_dspy.evaluation.comparison import compare
-from flex_dspy.evaluation.estimates import Estimate
+from flex_dspy.evaluation.entry_values import EntryValue
 from flex_dspy.evaluation.evaluate import evaluate
 from flex_dspy.evaluation.pruning import prune
 from flex_dspy.evaluation.value import value
@@ -41,7 +41,7 @@ class Counting(Quick):
 SMALL = planted(3, 3, 4)
 
 
-def valued(module: dspy.Module, budget: int, count: int = 30, **options: Any) -> dict[str, Estimate]:
+def valued(module: dspy.Module, budget: int, count: int = 30, **options: Any) -> dict[str, EntryValue]:
     library = options.pop("library", SMALL)
     examples = options.pop("examples", None) or problems(count, library, shown=4)
     return value(module, examples, options.pop("metric", right), library, budget=budget, progress=False, **options)
@@ -147,7 +147,7 @@ def test_the_result_depends_on_the_seed_alone() -> None:
 
 
 def test_it_runs_within_a_running_loop() -> None:
-    async def notebook() -> dict[str, Estimate]:
+    async def notebook() -> dict[str, EntryValue]:
         return valued(Quick(SMALL), 40)
 
     assert asyncio.run(notebook()) == valued(Quick(SMALL), 40)
@@ -162,7 +162,7 @@ def test_entries_that_are_never_shown_say_so() -> None:
     estimates = valued(Quick(lonely), 60, library=lonely, examples=problems(20, library, shown=3))
     assert list(estimates) == [entry.id for entry in lonely]
     (never,) = (estimates[entry.id] for entry in lonely if entry.zone == "warning")
-    assert (never, str(never), never.chance()) == (Estimate(), "never shown", 1.0)
+    assert (never, str(never), never.chance()) == (EntryValue(), "never shown", 1.0)
     assert all(e.is_known for entry_id, e in estimates.items() if lonely[entry_id].zone == "golden")
 
 

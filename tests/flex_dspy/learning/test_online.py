@@ -19,8 +19,8 @@ import pytest
 
 from flex_dspy.core.errors import BudgetError, ConfigurationError, LibraryError, LibraryFormatError, ModelError
 from flex_dspy.core.trajectory import Feedback
-from flex_dspy.evaluation.evaluate import HOPELESS
-from flex_dspy.evaluation.outcomes import OutcomeLog
+from flex_dspy.evaluation.settings import HOPELESS
+from flex_dspy.evaluation.usage_log import UsageLog
 from flex_dspy.learning.observing import judged, observation
 from flex_dspy.learning.online import OnlineLearner
 from flex_dspy.libraries.experience import Commit, Experience, Insert, Merge, Precedent, Rule
@@ -219,7 +219,7 @@ def test_what_was_relied_on_is_counted(path):
         online.observe({"problem": "Case 3"}, {"answer": "3"}, 0.5, shown=[entry.id])
     counted = online.library[entry.id]
     assert (counted.shown, counted.helped, counted.hurt) == (2, 1, 0)
-    assert [(use.score, use.relied) for use in OutcomeLog(path).read()] == [(1.0, (entry.id,)), (0.5, ())]
+    assert [(use.score, use.relied) for use in UsageLog(path).read()] == [(1.0, (entry.id,)), (0.5, ())]
 
 
 def test_versions_are_published_every_so_often_and_tracked(path):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from flex_dspy.core.errors import LibraryError
-from flex_dspy.evaluation.outcomes import OutcomeLog
+from flex_dspy.evaluation.usage_log import UsageLog
 from flex_dspy.libraries.experience import Commit, Experience, Insert
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.observation import Observation
@@ -72,7 +72,7 @@ def test_every_name_gives_one_lock_and_one_journal(path: Path, other: Path) -> N
 
 
 def test_what_lies_beside_a_library_lies_beside_its_file(path: Path, other: Path) -> None:
-    assert OutcomeLog(other).path == path.with_name("library.outcomes.jsonl")
+    assert UsageLog(other).path == path.with_name("library.outcomes.jsonl")
     assert VersionLog(other, "run").path == path.with_name("library.versions.jsonl")
     assert journal_of(other) == path.with_name("library.journal.jsonl")
     own, _ = claim(other)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from flex_dspy.evaluation.outcomes import Outcome, OutcomeLog
+from flex_dspy.evaluation.usage_log import UsageLog
+from flex_dspy.evaluation.usage_records import UsageRecord
 from flex_dspy.libraries.experience import Commit, Experience, Insert
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.library_file import write_atomically
@@ -51,7 +52,7 @@ def test_all_files_of_a_library_have_its_mode(path: Path, given: int) -> None:
     store = LibraryStore(path)
     store.commit([commit(1)])
     VersionLog(path, "run").add(1, LIBRARY, {})
-    OutcomeLog(path).add([Outcome("v", "e", ("a",), 1.0)])
+    UsageLog(path).add([UsageRecord("v", "e", ("a",), 1.0)])
     assert modes(path.parent) == {given}
     assert len(list(path.parent.iterdir())) == 5
     store.checkpoint()

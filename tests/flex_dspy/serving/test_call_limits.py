@@ -12,7 +12,7 @@ from mcp.shared.exceptions import MCPDeprecationWarning
 from rdkit import Chem
 
 from flex_dspy.core.errors import LimitError
-from flex_dspy.evaluation.outcomes import OutcomeLog
+from flex_dspy.evaluation.usage_log import UsageLog
 from flex_dspy.libraries.experience import Experience, Precedent
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.metrics.molecules import MAX_ATOMS, MAX_LENGTH, canonical_smiles, fingerprint
@@ -136,7 +136,7 @@ def test_a_bucket_lets_through_as_many_a_minute_as_it_says() -> None:
 
 def test_outcomes_are_limited_and_what_is_refused_is_not_recorded(path: Path) -> None:
     async def talk() -> list[str]:
-        tools = LibraryTools(FollowedLibrary(path, every=0), OutcomeLog(path))
+        tools = LibraryTools(FollowedLibrary(path, every=0), UsageLog(path))
         async with Client(mcp_server(tools, limits=CallLimits(outcomes_per_minute=3))) as client:
             said = [await text(client, "record_outcome", solved=True, relied_on=[AMIDE.id]) for _ in range(5)]
             assert AMIDE.id in await text(client, "search", query="CC(=O)NC")  # reading has its own limit
@@ -145,7 +145,7 @@ def test_outcomes_are_limited_and_what_is_refused_is_not_recorded(path: Path) ->
     said = asyncio.run(talk())
     assert [one.startswith("recorded") for one in said] == [True, True, True, False, False]
     assert "a client may record 3 outcomes a minute: try again in" in said[-1]
-    assert len(OutcomeLog(path).read()) == 3
+    assert len(UsageLog(path).read()) == 3
 
 
 def test_readings_are_limited_whichever_tool_or_resource(path: Path) -> None:

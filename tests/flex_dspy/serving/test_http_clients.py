@@ -19,7 +19,7 @@ from mcp.shared._httpx_utils import create_mcp_http_client
 from flex_dspy.commands import serve
 from flex_dspy.commands.serve_options import add_serve
 from flex_dspy.core.errors import ConfigurationError
-from flex_dspy.evaluation.outcomes import OutcomeLog
+from flex_dspy.evaluation.usage_log import UsageLog
 from flex_dspy.libraries.experience import Experience
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.serving.call_limits import CallLimits
@@ -102,7 +102,7 @@ def test_a_client_with_its_token_is_served_within_its_own_limits(served: Served)
     assert [said.startswith("recorded") for said in alices] == [True, True, True, False, False]
     assert "a client may record 3 outcomes a minute: try again in" in alices[-1]
     assert bobs.startswith("recorded")
-    assert len(OutcomeLog(served.library).read()) == 4
+    assert len(UsageLog(served.library).read()) == 4
 
 
 @pytest.mark.parametrize(

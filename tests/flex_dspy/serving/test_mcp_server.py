@@ -17,7 +17,8 @@ from mcp import Client, MCPError, StdioServerParameters
 from flex_dspy.commands import serve
 from flex_dspy.commands.serve_options import add_serve
 from flex_dspy.core.errors import ConfigurationError, LibraryError
-from flex_dspy.evaluation.outcomes import OutcomeLog, Use, uses
+from flex_dspy.evaluation.usage_log import UsageLog
+from flex_dspy.evaluation.usage_records import UsageTotal, usage_totals
 from flex_dspy.libraries.experience import Commit, Experience, Insert, Precedent, Rule
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.store import LibraryStore
@@ -196,7 +197,7 @@ def test_a_damaged_library_is_an_error_and_the_server_goes_on(path: Path) -> Non
         assert DICE.id in await call(client, "search", query="dice complement")
 
     asked(path, talk)
-    assert OutcomeLog(path).read() == []
+    assert UsageLog(path).read() == []
 
 
 def test_what_another_process_learns_is_seen_at_the_next_call(path: Path) -> None:
@@ -227,7 +228,9 @@ def test_an_outcome_is_counted_as_that_of_the_version(path: Path) -> None:
     log = outcome_log(path)
     assert log is not None
     version = ExperienceLibrary.load(path).hash
-    assert uses(log.read()) == {version: {DICE.id: Use(2, 1, 1, 1.0), COINS.id: Use(1, 0, 0, 1.0)}}
+    assert usage_totals(log.read()) == {
+        version: {DICE.id: UsageTotal(2, 1, 1, 1.0), COINS.id: UsageTotal(1, 0, 0, 1.0)}
+    }
     assert [outcome.example for outcome in log.read()] == ["148de9c5a7a4", ""]
     assert path.read_bytes() == before  # the version stays what was published
 
@@ -238,7 +241,7 @@ def test_an_outcome_of_an_unknown_lesson_is_refused_whole(path: Path) -> None:
         assert "at least one" in await refusal(client, "record_outcome", solved=True, relied_on=[])
 
     asked(path, talk)
-    assert OutcomeLog(path).read() == []
+    assert UsageLog(path).read() == []
 
 
 def test_where_outcomes_have_no_place_there_is_no_tool_for_them(path: Path, tmp_path: Path) -> None:
@@ -316,7 +319,7 @@ def test_stdout_holds_nothing_but_protocol_and_a_killed_server_leaves_all_as_it_
     assert (rest, errors.count(b"noise")) == (b"", 2)
     assert path.read_bytes() == before
     assert len(LibraryStore(path).library) == 3
-    assert len(OutcomeLog(path).read()) == 1
+    assert len(UsageLog(path).read()) == 1
 
 
 @pytest.fixture(scope="module")
@@ -353,7 +356,7 @@ def test_agents_over_http_and_stdio_lose_nothing_and_see_what_is_new(served: tup
 
     version = ExperienceLibrary.load(path).hash
     asyncio.run(talk())
-    assert uses(OutcomeLog(path).read())[version][DICE.id] == Use(90, 30, 60, 30.0)
+    assert usage_totals(UsageLog(path).read())[version][DICE.id] == UsageTotal(90, 30, 60, 30.0)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from flex_dspy.libraries.experience import Experience, Precedent
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.models.lm import language_model
 from flex_dspy.search.retrieval import ExperienceRetriever
-from flex_dspy.studies import Scaling, Snapshots, measure_scaling, registered_libraries, scaling
+from flex_dspy.studies import Scaling, Snapshots, measure_scaling, registry_libraries, scaling
 from flex_dspy.tasks.task import get_task
 from flex_dspy.tracking.plots import CurvePoint
 from flex_dspy.tracking.tracker import MLflowTracker, Version
@@ -253,7 +253,7 @@ def test_a_registered_name_is_its_newest_run(mlflow_uri: str) -> None:
     assert [point.examples for point in curve.points] == [0, 50, 190]
     assert [round(point.accuracy * 994) for point in curve.points] == [30, 171, 227]
     assert [point.n for point in curve.points] == [994] * 3
-    libraries = registered_libraries("scaling-law", mlflow_uri)
+    libraries = registry_libraries("scaling-law", mlflow_uri)
     assert {step: len(library) for step, library in libraries.items()} == {0: 0, 50: 4, 190: 14}
     assert scaling("scaling-law@newest", tracking_uri=mlflow_uri)["validation"] == curve
     with pytest.raises(ConfigurationError, match="There is no nothing-of-that-name"):

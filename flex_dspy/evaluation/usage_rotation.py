@@ -1,6 +1,6 @@
-"""Keeps a log of outcomes small: what is old is folded into totals, which count the same.
+"""Keeps a usage log small: old records are folded into totals, which count the same.
 
-    <name>.outcomes.jsonl             the newest outcomes
+    <name>.outcomes.jsonl             the newest records
     <name>.outcomes.4.jsonl           those before, as they were written
     <name>.outcomes.totals-3.jsonl    all that stood in the parts up to that number, by entry and version
 
@@ -19,38 +19,37 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
+from flex_dspy.evaluation.usage_records import UsageRecord
 from flex_dspy.libraries.library_file import sync_folder
 
-if TYPE_CHECKING:
-    from flex_dspy.evaluation.outcomes import Outcome
-
-MOST_BYTES = 8_000_000  # 20,000 outcomes of 10 lessons each
+MOST_BYTES = 8_000_000  # 20,000 records of 10 lessons each
 
 _NUMBER = re.compile(r"\.(totals-)?(\d+)\.jsonl$")
 
 
 def log_files(log: Path) -> list[Path]:
-    """The files that hold the outcomes of a log, oldest first; the log itself is the last, even if there is none.
+    """The files that hold the records of a log, oldest first; the log itself is the last, even if there is none.
 
     Args:
         log: Path of the log.
     """
-    totals, parts = _numbered(log)
+    totals, parts = _files_by_number(log)
     folded = max(totals, default=0)
     return [*([totals[folded]] if totals else []), *(parts[n] for n in sorted(parts) if n > folded), log]
 
 
-def rotate(log: Path, read: Callable[[Path], list[Outcome]], write: Callable[[Iterable[Outcome]], bytes]) -> None:
+def rotate(
+    log: Path, read: Callable[[Path], list[UsageRecord]], write: Callable[[Iterable[UsageRecord]], bytes]
+) -> None:
     """Fold the parts of a log and begin a new one, if it has grown too large and no other process does so already.
 
     Args:
         log: Path of the log.
-        read: Gives the outcomes in a file.
-        write: Gives the lines of outcomes.
+        read: Reads the records of a file.
+        write: Formats records as lines.
 
     Raises:
         OSError: If a file cannot be written.
@@ -64,29 +63,29 @@ def rotate(log: Path, read: Callable[[Path], list[Outcome]], write: Callable[[It
         *old, current = log_files(log)
         last = max((_number(path) for path in old), default=0)
         if any("totals-" not in path.name for path in old):
-            outcomes = [outcome for path in old for outcome in read(path)]
-            _replace(log.with_suffix(f".totals-{last}.jsonl"), write(folded(outcomes)), old[-1].stat().st_mode)
+            records = [record for path in old for record in read(path)]
+            _replace(log.with_suffix(f".totals-{last}.jsonl"), write(fold(records)), old[-1].stat().st_mode)
         _remove_folded(log, last)
         current.rename(log.with_suffix(f".{last + 1}.jsonl"))
         sync_folder(log.parent)
 
 
-def folded(outcomes: Iterable[Outcome]) -> list[Outcome]:
-    """Outcomes that count as much as these: one for each version, entry, score, and whether it was relied on.
+def fold(records: Iterable[UsageRecord]) -> list[UsageRecord]:
+    """Merge records into totals that count the same: one for each version, entry, score, and whether it was relied on.
 
-    Those with a source stay as they are: they count once for it, however often they come. There are as many of them as
-    there were examples.
+    Records with a source stay as they are: each counts once for its source, however often it comes. There are as many
+    of them as there were examples.
     """
-    kept: list[Outcome] = []
-    counts: Counter[Outcome] = Counter()
-    for outcome in outcomes:
-        if outcome.source:
-            kept.append(outcome)
+    kept: list[UsageRecord] = []
+    counts: Counter[UsageRecord] = Counter()
+    for record in records:
+        if record.source:
+            kept.append(record)
             continue
-        for entry_id in outcome.shown:
-            relied = (entry_id,) if entry_id in outcome.relied else ()
-            counts[replace(outcome, example="", shown=(entry_id,), relied=relied, count=1)] += outcome.count
-    return [*(replace(outcome, count=count) for outcome, count in counts.items()), *kept]
+        for entry_id in record.shown:
+            relied = (entry_id,) if entry_id in record.relied else ()
+            counts[replace(record, example="", shown=(entry_id,), relied=relied, count=1)] += record.count
+    return [*(replace(record, count=count) for record, count in counts.items()), *kept]
 
 
 def _is_large(log: Path) -> bool:
@@ -96,7 +95,7 @@ def _is_large(log: Path) -> bool:
         return False
 
 
-def _numbered(log: Path) -> tuple[dict[int, Path], dict[int, Path]]:
+def _files_by_number(log: Path) -> tuple[dict[int, Path], dict[int, Path]]:
     """The files with totals, and the parts, by number."""
     totals: dict[int, Path] = {}
     parts: dict[int, Path] = {}
@@ -124,7 +123,7 @@ def _replace(path: Path, data: bytes, mode: int) -> None:
 
 
 def _remove_folded(log: Path, last: int) -> None:
-    totals, parts = _numbered(log)
+    totals, parts = _files_by_number(log)
     newest = max(totals, default=0)
     for path in (*(totals[n] for n in totals if n < newest), *(parts[n] for n in parts if n <= min(last, newest))):
         path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""What the entries of a library were measured to be worth, and the file that keeps it."""
+"""Measured values of a library's entries, and the file that keeps them."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.library_file import write_atomically
 from flex_dspy.libraries.paths import beside
 
-# Share of the chance of error that goes to the looks on the way, at which clear cases are let go.
+# Share of the chance of error that is spent on the looks before the last one.
 EARLY = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
-    """What an entry adds to the score of an example that it is shown on.
+class EntryValue:
+    """An entry's effect on the score of an example that it is shown on.
 
     Attributes:
         effect: Mean score with it less mean score without it; None where it was never shown in a trial.
@@ -45,7 +45,7 @@ class Estimate:
     def __post_init__(self) -> None:
         numbers = [n for n in (self.effect, self.low, self.high, self.error) if n is not None]
         if not all(map(math.isfinite, numbers)):
-            raise ValueError("an estimate's numbers must be finite; None stands for what is not known")
+            raise ValueError("an entry value's numbers must be finite; None stands for an unknown one")
 
     @property
     def is_known(self) -> bool:
@@ -71,7 +71,7 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class Valuation:
-    """Estimates as a file keeps them, with what they were measured on.
+    """Entry values as a file keeps them, with the facts of their measurement.
 
     Attributes:
         library: Content hash of the library.
@@ -89,7 +89,7 @@ class Valuation:
 
     library: str
     updated: Mapping[str, int]
-    estimates: Mapping[str, Estimate]
+    estimates: Mapping[str, EntryValue]
     confidence: float = 0.95
     task: str = ""
     data: str = ""
@@ -103,13 +103,13 @@ class Valuation:
             raise ValueError("updated and estimates must have the same entries")
 
     @classmethod
-    def of(cls, library: ExperienceLibrary, estimates: Mapping[str, Estimate], **details: str | float) -> Valuation:
+    def of(cls, library: ExperienceLibrary, estimates: Mapping[str, EntryValue], **details: str | float) -> Valuation:
         """The estimates of a library's entries, with the other attributes."""
         known = {entry_id: estimate for entry_id, estimate in estimates.items() if estimate.pairs}
         updated = {entry_id: library[entry_id].updated_at for entry_id in known}
         return cls(library.hash, updated, known, **details)  # type: ignore[arg-type]
 
-    def still_true(self, library: ExperienceLibrary) -> dict[str, Estimate]:
+    def still_true(self, library: ExperienceLibrary) -> dict[str, EntryValue]:
         """The estimates of those entries that are in a library as they were."""
         return {
             entry_id: estimate

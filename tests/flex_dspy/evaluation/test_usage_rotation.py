@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from flex_dspy.evaluation import outcome_rotation
-from flex_dspy.evaluation.outcome_rotation import folded, log_files
-from flex_dspy.evaluation.outcomes import Outcome, OutcomeLog, uses
+from flex_dspy.evaluation import usage_rotation
+from flex_dspy.evaluation.usage_log import UsageLog
+from flex_dspy.evaluation.usage_records import UsageRecord, usage_totals
+from flex_dspy.evaluation.usage_rotation import fold, log_files
 from flex_dspy.libraries.experience import Experience
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.store import LibraryStore
@@ -18,34 +19,34 @@ SMALL = 4_000
 
 
 @pytest.fixture
-def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> OutcomeLog:
-    monkeypatch.setattr(outcome_rotation, "MOST_BYTES", SMALL)
-    return OutcomeLog(tmp_path / "library.json")
+def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> UsageLog:
+    monkeypatch.setattr(usage_rotation, "MOST_BYTES", SMALL)
+    return UsageLog(tmp_path / "library.json")
 
 
-def outcomes(count: int, seed: int = 0) -> Iterator[Outcome]:
+def outcomes(count: int, seed: int = 0) -> Iterator[UsageRecord]:
     """Some of agents, some of learning, of which a resumed run repeats a few."""
     dice = random.Random(seed)
     for n in range(count):
         shown = tuple(sorted(dice.sample("abcdef", 3)))
         source = f"learn r {dice.randrange(5)}" if n % 4 == 0 else ""
         example = f"e{n % 40}"
-        yield Outcome(f"v{n % 2}", example, shown, float(dice.random() < 0.5), shown[: dice.randrange(3)], source)
+        yield UsageRecord(f"v{n % 2}", example, shown, float(dice.random() < 0.5), shown[: dice.randrange(3)], source)
 
 
 def test_what_is_folded_counts_the_same() -> None:
     made = list(outcomes(400))
-    assert uses(folded(made)) == uses(made)
-    assert uses(folded([*folded(made[:200]), *made[200:]])) == uses(made)
-    assert uses(folded(made), solved=0.5) == uses(made, solved=0.5)
-    assert len(folded(made)) < 200
+    assert usage_totals(fold(made)) == usage_totals(made)
+    assert usage_totals(fold([*fold(made[:200]), *made[200:]])) == usage_totals(made)
+    assert usage_totals(fold(made), solved=0.5) == usage_totals(made, solved=0.5)
+    assert len(fold(made)) < 200
 
 
-def test_a_log_that_is_written_to_for_long_stays_small_and_complete(log: OutcomeLog) -> None:
+def test_a_log_that_is_written_to_for_long_stays_small_and_complete(log: UsageLog) -> None:
     made = [outcome for outcome in outcomes(2_000) if not outcome.source]
     for outcome in made:
         log.add([outcome])
-    assert uses(log.read()) == uses(made)
+    assert usage_totals(log.read()) == usage_totals(made)
     assert [path.name.partition("-")[0] for path in log_files(log.path)][::2] == [
         "library.outcomes.totals",
         "library.outcomes.jsonl",
@@ -53,7 +54,7 @@ def test_a_log_that_is_written_to_for_long_stays_small_and_complete(log: Outcome
     assert sum(path.stat().st_size for path in log.path.parent.iterdir()) < 4 * SMALL
 
 
-def test_the_newest_stay_as_they_were_written(log: OutcomeLog) -> None:
+def test_the_newest_stay_as_they_were_written(log: UsageLog) -> None:
     made = list(outcomes(300))
     for outcome in made:
         log.add([outcome])
@@ -61,9 +62,7 @@ def test_the_newest_stay_as_they_were_written(log: OutcomeLog) -> None:
 
 
 @pytest.mark.parametrize("step", ["replace", "unlink", "rename"])
-def test_a_step_that_fails_loses_and_doubles_nothing(
-    log: OutcomeLog, step: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_step_that_fails_loses_and_doubles_nothing(log: UsageLog, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
     made = list(outcomes(600))
     refused = []
 
@@ -78,18 +77,18 @@ def test_a_step_that_fails_loses_and_doubles_nothing(
                 patch.setattr(Path, step, refuse)
             log.add([outcome])
     assert refused
-    assert uses(log.read()) == uses(made)
+    assert usage_totals(log.read()) == usage_totals(made)
     assert "library.outcomes.totals" in str(log_files(log.path)[0])
 
 
 def _append(path: Path, seed: int) -> None:
-    outcome_rotation.MOST_BYTES = SMALL
-    log = OutcomeLog(path)
+    usage_rotation.MOST_BYTES = SMALL
+    log = UsageLog(path)
     for outcome in outcomes(200, seed):
         log.add([outcome])
 
 
-def test_processes_that_write_at_once_lose_nothing(log: OutcomeLog) -> None:
+def test_processes_that_write_at_once_lose_nothing(log: UsageLog) -> None:
     context = multiprocessing.get_context("spawn")
     path = log.path.with_name("library.json")
     processes = [context.Process(target=_append, args=(path, seed)) for seed in range(3)]
@@ -104,7 +103,7 @@ def test_processes_that_write_at_once_lose_nothing(log: OutcomeLog) -> None:
     assert sum(len(outcome.shown) for outcome in found) == sum(len(outcome.shown) for outcome in wanted)
 
 
-def test_a_library_that_is_moved_aside_takes_them_along(log: OutcomeLog, tmp_path: Path) -> None:
+def test_a_library_that_is_moved_aside_takes_them_along(log: UsageLog, tmp_path: Path) -> None:
     ExperienceLibrary([Experience("golden", "Dice.")], task="dice").save(tmp_path / "library.json")
     for outcome in outcomes(100):
         log.add([outcome])

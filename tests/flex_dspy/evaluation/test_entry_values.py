@@ -6,27 +6,27 @@ from pathlib import Path
 import pytest
 
 from flex_dspy.core.errors import DataError, LibraryError
-from flex_dspy.evaluation.estimates import Estimate, Valuation, read_valuation, value_file
+from flex_dspy.evaluation.entry_values import EntryValue, Valuation, read_valuation, value_file
 from flex_dspy.libraries.experience import Commit, Pin, Remove
 from tests.planted import planted
 
 LIBRARY = planted(1, 1, 1)
 FIRST, SECOND, THIRD = (entry.id for entry in LIBRARY)
-BAD = Estimate(-0.3, -0.4, -0.2, 40, 100, 0.05)
-ESTIMATES = {FIRST: BAD, SECOND: Estimate(-1.0, examples=1, pairs=2), THIRD: Estimate()}
+BAD = EntryValue(-0.3, -0.4, -0.2, 40, 100, 0.05)
+ESTIMATES = {FIRST: BAD, SECOND: EntryValue(-1.0, examples=1, pairs=2), THIRD: EntryValue()}
 
 
 def test_how_likely_an_effect_is_follows_its_interval() -> None:
     assert BAD.chance() < 1e-6
     assert BAD.chance(-0.3) == pytest.approx(0.5 / 0.9)
     assert BAD.chance(-1.0) == 1.0
-    borderline = Estimate(-0.1, -0.2, 0.0, 200, 500, 0.1 / 2.02)
+    borderline = EntryValue(-0.1, -0.2, 0.0, 200, 500, 0.1 / 2.02)
     assert borderline.chance() == pytest.approx(0.025, rel=0.05)
 
 
 def test_numbers_that_are_not_known_are_not_numbers() -> None:
     with pytest.raises(ValueError, match="finite"):
-        Estimate(0.1, float("-inf"), float("inf"), 1, 1)
+        EntryValue(0.1, float("-inf"), float("inf"), 1, 1)
 
 
 def test_a_valuation_survives_its_file(tmp_path: Path) -> None:

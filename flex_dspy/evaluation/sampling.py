@@ -1,0 +1,161 @@
+"""One sample of one example: the program's answer, and its verdict, as a record."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import dspy
+from tqdm.auto import tqdm
+
+from flex_dspy.core.errors import BudgetError, ConfigurationError, ModelError
+from flex_dspy.core.examples import example_id, problem_of
+from flex_dspy.core.running import call, raise_if_systemic
+from flex_dspy.core.scoring import Metric, Normalize, ascore, failed, lacks_reference
+from flex_dspy.core.secrets import error_text
+from flex_dspy.core.trajectory import Feedback
+from flex_dspy.evaluation.intervals import score_text
+from flex_dspy.evaluation.records import Record, vote_of
+from flex_dspy.libraries.library import ExperienceLibrary
+from flex_dspy.models.spending import Account, Ledger
+from flex_dspy.search.reading import pinned
+
+logger = logging.getLogger(__name__)
+
+# A further measure of a prediction, beside the metric: takes the example and the prediction.
+Measure = Callable[[dspy.Example, dspy.Prediction], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Sampler:
+    """Makes and judges samples.
+
+    Attributes:
+        metric: Judges a prediction.
+        library: The snapshot that the program's retrievers read.
+        measures: Further measures by name.
+        normalize: One form for all ways of writing an answer.
+        ledger: Counts tokens.
+        role: The role that tokens are charged to.
+    """
+
+    metric: Metric
+    library: ExperienceLibrary
+    measures: Mapping[str, Measure] = field(default_factory=dict)
+    normalize: Normalize | None = None
+    ledger: Ledger = field(default_factory=Ledger)
+    role: str = "actor"
+
+    async def sample(self, program: dspy.Module, example: dspy.Example, number: int) -> Record:
+        """Make one sample.
+
+        Args:
+            program: The program, or a variant of it that gives other samples.
+            example: The example.
+            number: Which of the example's samples it is, from 0.
+
+        Raises:
+            BudgetError: If the ledger's budget is spent.
+            ConfigurationError: If the metric cannot work, or the example lacks the reference that it asks for.
+            ModelError: If no other example could be answered either.
+        """
+        start = time.perf_counter()
+        account = Account()
+        with pinned(self.library, problem=problem_of(example)) as reading:
+            try:
+                with self.ledger.role(self.role) as account:
+                    prediction = await call(program, **example.inputs())
+                    usage = account.total  # a metric that asks a model is charged too, but is no part of the answer
+                    verdict = await self._judge(example, prediction)
+            except BudgetError:
+                raise
+            except Exception as error:  # one example's failure: on record, with a score of 0
+                raise_if_systemic(error)
+                failure = {"error": error_text(error), "seconds": time.perf_counter() - start, "sample": number}
+                return Record.of(example, dspy.Prediction(), 0.0, account.total, **failure)
+        return Record.of(
+            example,
+            prediction,
+            verdict.score,
+            usage,
+            sample=number,
+            seconds=time.perf_counter() - start,
+            feedback=verdict.text,
+            error=verdict.text if verdict.failed else "",
+            measures=self._measure(example, prediction),
+            shown=tuple(dict.fromkeys(reading.shown)),
+            vote=vote_of(example, prediction, self.normalize),
+        )
+
+    async def _judge(self, example: dspy.Example, prediction: dspy.Prediction) -> Feedback:
+        """The metric's verdict. A failure of the metric is a verdict too.
+
+        Raises:
+            ConfigurationError: If the example lacks a field that the metric asks for.
+        """
+        try:
+            return await ascore(self.metric, example, prediction)
+        except Exception as error:
+            raise_if_systemic(error)
+            if lacks_reference(error, example):
+                raise ConfigurationError(
+                    f"the metric cannot judge example {example_id(example)}: {error} (its fields are "
+                    f"{', '.join(example.keys())})"
+                ) from error
+            return failed(self.metric, error)
+
+    def _measure(self, example: dspy.Example, prediction: dspy.Prediction) -> dict[str, float]:
+        """The further measures; one that fails is left out, which counts as 0."""
+        numbers = {}
+        for name, measure in self.measures.items():
+            try:
+                numbers[name] = float(measure(example, prediction))
+            except Exception as error:
+                raise_if_systemic(error)
+                logger.warning("%s of example %s: %s", name, example_id(example), error_text(error))
+        return numbers
+
+
+class Progress:
+    """Shows the running accuracy on a bar, and gives up when nothing works.
+
+    Args:
+        bar: The progress bar.
+        ledger: Its total is shown.
+        max_failures: Number of failures from the start, without one success, to give up after.
+    """
+
+    def __init__(self, bar: tqdm[Any], ledger: Ledger, max_failures: int) -> None:
+        self.bar = bar
+        self.ledger = ledger
+        self.max_failures = max_failures
+        self.count = 0
+        self.total = 0.0
+        self.failures_from_start = 0
+        self.metric_failures = 0
+
+    def note(self, record: Record) -> None:
+        """Count one record.
+
+        Raises:
+            ModelError: If the first ``max_failures`` samples all failed.
+        """
+        self.count += 1
+        self.total += record.score
+        self._show()
+        if record.error and record.outputs:
+            logger.log(logging.INFO if self.metric_failures else logging.WARNING, "%s", record.error)
+            self.metric_failures += 1
+        elif record.error and self.failures_from_start == self.count - 1:
+            self.failures_from_start = self.count
+        if self.failures_from_start >= self.max_failures:
+            raise ModelError(f"the first {self.max_failures} examples all failed; the last one said: {record.error}")
+
+    def _show(self) -> None:
+        spent = self.ledger.total
+        cost = f", {spent}" if spent.tokens else ""
+        self.bar.set_postfix_str(f"accuracy {score_text(self.total / self.count)}{cost}", refresh=False)
+        self.bar.update()
