@@ -1,4 +1,4 @@
-"""What the objects look like in a notebook and in MLflow: HTML without scripts, and pandas frames."""
+"""Representations of objects for notebooks and MLflow: HTML without scripts, and pandas frames."""
 
 from flex_dspy.display.libraries import diff_html, library_html
 

@@ -178,7 +178,7 @@ def _drawing(text: str) -> Markup | None:
 
 
 def _answers(side: Side, samples: Samples) -> Markup:
-    """What one side answered, the commonest first, and what stood in its prompt."""
+    """The answers of one side, the commonest first, and the entries in its prompt."""
     given = Counter((answer_of(record), record.score) for record in samples).most_common(ANSWERS)
     marks = [_mark(score, f"{score:g}" + (f" × {times}" if len(samples) > 1 else "")) for (_, score), times in given]
     parts = [_value(text) if text else html.soft("no answer") for (text, _), _ in given]

@@ -11,8 +11,8 @@ from flex_dspy.display.molecules import case, drawings_in
 from flex_dspy.libraries.experience import MAX_EXAMPLES, MAX_RULES, Experience, Precedent, Rule
 from flex_dspy.libraries.hits import Hit
 
-DRAWN = 2  # drawings of a rule or an instance: of a solved case there is one, which is the largest
-SHOWN = 8  # solved cases that are named
+DRAWN = 2  # drawings of a rule or an instance: of a precedent there is one, which is the largest
+SHOWN = 8  # precedents that are named
 
 
 def entry(experience: Experience, *, is_open: bool = False) -> Markup:
@@ -36,7 +36,7 @@ def _head(experience: Experience) -> Markup:
 
 
 def record(experience: Experience) -> Markup:
-    """An entry's record of use, on one line."""
+    """An entry's usage record, on one line."""
     return Markup('<span class="fx-facts">{}</span>').format(
         html.join(
             Markup('<span class="fx-{}">{}</span>').format(kind, text)
@@ -52,7 +52,7 @@ def record(experience: Experience) -> Markup:
 
 
 def _levels(experience: Experience, told: Sequence[Precedent] = ()) -> Markup:
-    """All that an entry says; ``told`` are the solved cases that stand above already."""
+    """The levels of an entry; ``told`` are the precedents that stand above already."""
     parts = [html.label("method"), html.prose(experience.method)]
     if experience.rules:
         rules, more = html.some(experience.rules, MAX_RULES)
@@ -76,7 +76,7 @@ def _rule(rule: Rule) -> Markup:
 
 
 def cases(precedents: Sequence[tuple[Precedent, float | None]]) -> Markup:
-    """Solved cases, the first of them drawn where it is molecules; with each its similarity to a query, if any."""
+    """Precedents, the first of them drawn where it is molecules; with each its similarity to a query, if any."""
     shown, more = html.some(precedents, SHOWN)
     items = [_case(precedent, similarity, index == 0) for index, (precedent, similarity) in enumerate(shown)]
     return html.listing(items) + more
@@ -123,7 +123,7 @@ def _why(found: Hit) -> Markup:
 
 
 def hits_cell(hits: Sequence[Hit]) -> str:
-    """What was retrieved, best first."""
+    """Retrieved entries, best first."""
     head = html.title(html.count(len(hits), "experience") + " retrieved")
     return html.fragment(head, *(hit(found, rank) for rank, found in enumerate(hits, start=1)))
 

@@ -42,7 +42,7 @@ def diff_frame(diff: LibraryDiff) -> pd.DataFrame:
     """One row an entry that differs, by its id.
 
     ``change`` is ``added``, ``removed``, ``revised``, or ``record`` where an entry says the same and only its use or
-    its solved cases changed; counters are differences.
+    its precedents changed; counters are differences.
     """
     import pandas as pd
 

@@ -180,7 +180,7 @@ def drawings(drawings: Iterable[Markup | None]) -> Markup:
 
 
 def fold(summary: Markup, body: Markup, kind: str = "", *, is_open: bool = False) -> Markup:
-    """What opens by a click; ``kind`` is a zone, or empty."""
+    """A block that opens by a click; ``kind`` is a zone, or empty."""
     start = Markup('<details class="fx-entry fx-in-{}"{}><summary>{}</summary>{}</details>')
     return start.format(kind or "none", Markup(" open") if is_open else "", summary, body)
 

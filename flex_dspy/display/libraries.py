@@ -70,7 +70,7 @@ def _by_use(experience: Experience) -> tuple[int, int, int, int, str]:
 
 
 def diff_html(diff: LibraryDiff, title: str = "", limit: int = 100) -> str:
-    """What changed between two libraries, as a document of its own.
+    """The difference between two libraries, as a document of its own.
 
     Args:
         diff: The difference.
@@ -82,7 +82,7 @@ def diff_html(diff: LibraryDiff, title: str = "", limit: int = 100) -> str:
 
 
 def diff_cell(diff: LibraryDiff) -> str:
-    """What changed between two libraries, in a notebook's cell."""
+    """The difference between two libraries, in a notebook's cell."""
     return html.fragment(html.title("Library difference"), *_diff(diff, IN_A_CELL))
 
 

@@ -82,7 +82,7 @@ def template(smarts: str) -> Markup | None:
 
 
 def case(problem: str, answer: str) -> Markup | None:
-    """A solved case: the problem's molecule ⇒ those of the answer, or its text; None where the problem is none."""
+    """A precedent: the problem's molecule ⇒ those of the answer, or its text; None where the problem is none."""
     if len(problem) < 3 or (left := molecule(problem)) is None:  # most short words are molecules too
         return None
     right = molecule(answer) or Markup("<code>{}</code>").format(answer[:MAX_LENGTH])

@@ -35,7 +35,7 @@ class ByHand:
     """
 
     def pin(self: _Editable, entry_id: str, reason: str = "") -> ExperienceLibrary:
-        """Vouch for an entry: it is never pruned, and merges only add solved cases to it."""
+        """Vouch for an entry: it is never pruned, and merges only add precedents to it."""
         return self.edit([Pin(_whole(self, entry_id), reason=reason)])
 
     def unpin(self: _Editable, entry_id: str, reason: str = "") -> ExperienceLibrary:
@@ -47,7 +47,7 @@ class ByHand:
         return self.edit([Remove(_whole(self, entry_id), reason, force)])
 
     def revise(self: _Editable, entry_id: str, reason: str = "", **fields: Any) -> ExperienceLibrary:
-        """Change what an entry says; its id, solved cases and record of use stay.
+        """Change what an entry says; its id, precedents and usage record stay.
 
         Args:
             entry_id: The entry.

@@ -10,7 +10,7 @@ from flex_dspy.libraries.experience import Experience, Precedent
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What one edit gave the indexes to read.
+    """One change of one entry, as the indexes read it.
 
     Attributes:
         entry_id: The entry.

@@ -1,4 +1,4 @@
-"""Where the entries of a library contradict each other: for a person to look at, nothing is decided."""
+"""Contradictions between the entries of a library, listed for a person: nothing is decided here."""
 
 from __future__ import annotations
 

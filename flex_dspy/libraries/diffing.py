@@ -1,4 +1,4 @@
-"""What changed between two libraries, entry by entry."""
+"""The difference between two libraries, entry by entry."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Removed:
 
 @dataclass(frozen=True, slots=True)
 class EntryChange:
-    """What changed in one entry.
+    """The changes in one entry.
 
     Attributes:
         id: The entry's id.
@@ -41,7 +41,7 @@ class EntryChange:
         rules_added: Texts of new rules.
         rules_removed: Texts of rules that went.
         rules_reworded: Old and new text of rules that changed.
-        precedents_gathered: How many solved cases came.
+        precedents_gathered: How many precedents came.
         precedents_lost: How many went.
         counters: By how much each of ``COUNTERS`` changed, where it did.
         other: Names of further fields that changed, such as a rule's examples.
@@ -60,7 +60,7 @@ class EntryChange:
 
     @property
     def says_other(self) -> bool:
-        """Whether it says something else now: more changed than its record of use, precedents and sources."""
+        """Whether it says something else now: more changed than its usage record, precedents and sources."""
         rules = self.rules_added or self.rules_removed or self.rules_reworded
         return bool(self.fields or rules or set(self.other) - {"sources", "dates"})
 
@@ -137,7 +137,7 @@ class LibraryDiff(representations.Representable):
 
 
 def diff(older: ExperienceLibrary, newer: ExperienceLibrary) -> LibraryDiff:
-    """What changed from one library to another. Cost grows with both, once.
+    """The difference from one library to another. Cost is linear in the size of both.
 
     Args:
         older: The one.

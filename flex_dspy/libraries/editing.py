@@ -1,4 +1,4 @@
-"""What a person may change in a library: finding the entry that is meant, and refusing what cannot be done.
+"""Edits by a person: finds the entry that is meant, and refuses edits that cannot be made.
 
 A commit must apply in any state of the library, so that a journal can always be replayed: there, an edit that makes
 no sense does nothing. A person wants to be told, so their edits are checked before they are committed.

@@ -1,4 +1,4 @@
-"""What an agent learns: experiences, and the edits that put them into a library.
+"""Experiences, which an agent learns, and the edits that put them into a library.
 
 An experience is one lesson on three levels (strategy, rules, instance), as in FLEX (arXiv 2511.06449):
 ``method`` says how, ``rules`` say exactly what, ``trajectory`` shows it done once.
@@ -74,7 +74,7 @@ class Precedent:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where an entry of a merged library came from, and how it was used there (see ``flex_dspy.libraries.merging``).
+    """The library that a merged entry came from, and its usage there (see ``flex_dspy.libraries.merging``).
 
     Attributes:
         id: The entry's id in that library.
@@ -101,7 +101,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Experience(Representable):
-    """One lesson with its provenance and its record of use.
+    """One lesson with its provenance and its usage record.
 
     Attributes:
         id: Sixteen hexadecimal digits of the content's hash; filled in when empty.
@@ -111,7 +111,7 @@ class Experience(Representable):
         trajectory: The annotated instance it was learned on.
         category: The problem family, free text.
         priority: 1 (minor) to 5 (decisive).
-        precedents: Solved cases behind it.
+        precedents: Precedents behind it.
         shown: How many attempts had it in their prompt.
         helped: How many successful attempts relied on it.
         hurt: How many failed attempts relied on it.
@@ -243,7 +243,7 @@ class Remove:
 
 @dataclass(frozen=True, slots=True)
 class Revise:
-    """Change what an entry says; its id, precedents and record of use stay. None leaves a field as it is.
+    """Change what an entry says; its id, precedents and usage record stay. None leaves a field as it is.
 
     Pinned or not: it is a person who revises. Where the entry is gone, nothing happens.
     """

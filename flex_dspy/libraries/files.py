@@ -18,7 +18,7 @@ from flex_dspy.libraries.paths import beside, library_path, mode_beside
 # A checkpoint of the largest libraries holds the lock for less than this.
 LOCK_SECONDS = 300.0
 
-# What changes whenever the snapshot is replaced; None without one.
+# Identity of a snapshot file, which changes when it is replaced; None without one.
 Identity = tuple[int, int, int] | None
 
 
@@ -48,7 +48,7 @@ class LibraryFiles:
 
     @contextlib.contextmanager
     def hold_lock(self) -> Iterator[None]:
-        """Hold the lock, and name the library in whatever the system refuses meanwhile."""
+        """Hold the lock within this block; re-raises OS errors as ``LibraryError`` with the path."""
         try:
             make_folder(self.snapshot.parent)
             with self._lock.hold(LOCK_SECONDS):
@@ -79,7 +79,7 @@ class LibraryFiles:
             raise LibraryError(self.snapshot, "the lock file", problem, "Leave that file alone, and do the same again")
 
     def snapshot_identity(self) -> Identity:
-        """What changes whenever the snapshot is replaced; None without one."""
+        """Identity of the snapshot file, which changes when it is replaced; None without one."""
         try:
             stat = self.snapshot.stat()
         except FileNotFoundError:
@@ -106,7 +106,7 @@ class LibraryFiles:
                 sync_folder(path.parent)  # in this order: a snapshot without its journal would be an older library
 
     def content(self) -> list[Path]:
-        """All that belongs to the library: snapshot, journal, what was observed, and what is known of its versions."""
+        """Every file of the library: snapshot, journal, observations and records of its versions."""
         kinds = ("versions.jsonl", "failures.jsonl", "outcomes.jsonl", "value.json")
         patterns = ("outcomes.*.jsonl", "observed*.jsonl", "version-*.kept")
         stem = glob.escape(self.snapshot.name.removesuffix(".json"))

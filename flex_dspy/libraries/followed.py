@@ -89,7 +89,7 @@ class FollowedFile:
         return library
 
     def _look(self) -> Stamp:
-        """What changes whenever the source does."""
+        """A value that changes when the source does."""
         path = self._path
         if not path.is_dir():
             return _stamp([path, journal_of(path)])

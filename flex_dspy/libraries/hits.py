@@ -15,7 +15,7 @@ class Hit(Representable):
     Attributes:
         experience: The entry.
         score: Its fused score.
-        precedents: Its solved cases that fit the query, each with its similarity in [0, 1], best first.
+        precedents: Its precedents that fit the query, each with its similarity in [0, 1], best first.
         ranks: Its rank in each view that found it, from 1.
         own: The query's own example is among the entry's precedents: what shows its solution is left out.
         scores: The score that each of these views gave it: a similarity (structural), a cosine (dense), or BM25.
@@ -42,7 +42,7 @@ class Hit(Representable):
 
 
 class Hits(Representable, list[Hit]):
-    """What was retrieved, best first; in a notebook each with its reasons and its solved cases."""
+    """Entries that a search found, best first; a notebook shows each with its reasons and precedents."""
 
     def __repr__(self) -> str:
         return "\n".join(f"{hit.experience.id}: {hit.why()}" for hit in self) or "nothing was found"

@@ -26,7 +26,7 @@ _ID = re.compile(rb'(?:\{"step":\d{1,18},"id":")?([0-9a-f]{32})["\n]')
 
 
 def digest(known_as: str) -> str:
-    """What is kept of an id; "" of none."""
+    """Digest of an id, which is kept in its place; "" for no id."""
     return hashlib.sha256(known_as.encode("utf-8", "replace")).hexdigest()[:32] if known_as else ""
 
 

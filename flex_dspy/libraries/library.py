@@ -106,7 +106,7 @@ class ExperienceLibrary(ByHand, representations.Representable):
 
     @property
     def precedent_count(self) -> int:
-        """Number of solved cases behind all entries."""
+        """Number of precedents behind all entries."""
         return self._precedents
 
     @cached_property
@@ -237,7 +237,7 @@ class ExperienceLibrary(ByHand, representations.Representable):
     # -- comparing -----------------------------------------------------------------------------------------
 
     def diff(self, older: ExperienceLibrary) -> LibraryDiff:
-        """What changed since ``older``. See ``flex_dspy.libraries.diffing.diff``."""
+        """The difference from ``older`` to this library. See ``flex_dspy.libraries.diffing.diff``."""
         from flex_dspy.libraries.diffing import diff
 
         return diff(older, self)

@@ -36,7 +36,7 @@ COUNTERS = ("shown", "helped", "hurt", "merged")
 
 @dataclass(frozen=True, slots=True)
 class Merged:
-    """What merging gave.
+    """The result of merging.
 
     Attributes:
         library: The merged library.
@@ -152,7 +152,7 @@ def _groups(entries: Sequence[Experience]) -> list[list[Experience]]:
 
 
 def _keys(entry: Experience) -> Iterator[str]:
-    """What an entry has in common with the same one elsewhere; its sources are never empty here."""
+    """Key that an entry shares with its copies in other libraries; its sources are never empty here."""
     yield f"id {entry.id}"
     for source in entry.sources:
         yield f"id {source.id}"
@@ -190,7 +190,7 @@ def _counts(entry: Experience | Source) -> dict[str, int]:
 
 
 def _sum_counts(sources: Sequence[Source]) -> dict[str, int]:
-    """What all sources counted together, and nothing of it twice."""
+    """Sum of the counts of all sources; nothing is counted twice."""
     by_runs: dict[frozenset[str], dict[str, dict[str, int]]] = defaultdict(dict)
     for source in sources:
         entries = by_runs[frozenset(source.runs)]
@@ -223,7 +223,10 @@ def _join(group: Sequence[Experience]) -> Experience:
 
 
 def _precedence(entry: Experience) -> tuple[Any, ...]:
-    """Who speaks for a group. All of it stays in the merged entry, so that it decides alike when merged again."""
+    """Sort key: the greatest speaks for a group.
+
+    It uses only fields that the merged entry keeps, so that merging again decides alike.
+    """
     first = entry.rules[0].text if entry.rules else ""
     words = (entry.zone, entry.method, first, entry.trajectory, entry.category, entry.priority)
     foreign = json.dumps(entry.origin, sort_keys=True, default=str)

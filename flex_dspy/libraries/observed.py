@@ -1,4 +1,4 @@
-"""What was observed and not learned from yet: a journal beside the library.
+"""The journal of observations that are not learned from yet; it lies beside the library.
 
     <name>.observed.jsonl      a header that names the run, then a line for each observation
     <name>.observed.ids        ids of observations that were learned from (see ``flex_dspy.libraries.known_ids``)

@@ -1,4 +1,4 @@
-"""Where a library's files lie, and with which permissions.
+"""Paths and permissions of a library's files.
 
 A library may have many names: a link, a path through a linked folder, a path relative to a folder that the process has
 left. All of them give one file, and so one lock and one journal. A hard link is a file of its own: the first checkpoint
@@ -39,7 +39,7 @@ def beside(library: str | Path, kind: str) -> Path:
 
 
 def journal_of(library: str | Path) -> Path:
-    """Where the commits are that a library file does not hold yet, if there are any."""
+    """Path of the journal of a library file, which may not exist."""
     return beside(library, "journal.jsonl")
 
 

@@ -77,7 +77,7 @@ class LibraryReader:
         return self._marks() == before
 
     def _marks(self) -> tuple[Identity, bytes]:
-        """What changes with each checkpoint, and not with a commit."""
+        """Marks that change with each checkpoint, and not with a commit."""
         try:
             return self._files.snapshot_identity(), self._journal.read_first_line()
         except OSError as error:

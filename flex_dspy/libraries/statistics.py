@@ -1,4 +1,4 @@
-"""What a library holds, in figures."""
+"""A library in figures."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from flex_dspy.libraries.library import ExperienceLibrary
 
 
 def statistics(library: ExperienceLibrary, most: int = 5) -> dict[str, Any]:
-    """What there is to know of a library at a glance, as plain objects.
+    """A summary of a library, as plain objects.
 
     Args:
         library: The library.

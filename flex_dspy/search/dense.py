@@ -42,7 +42,7 @@ _NUMBERS = itertools.count()
 
 
 def embedder_name(embedder: dspy.Embedder) -> str:
-    """What an embedder is called in a saved program: its model's name, or that of its function."""
+    """Name of an embedder in a saved program: that of its model, or of its function."""
     model = embedder.model
     return model if isinstance(model, str) else str(getattr(model, "__qualname__", type(model).__qualname__))
 

@@ -37,7 +37,7 @@ class Match:
     Attributes:
         entry_id: The entry.
         score: The view's own score; greater fits better.
-        precedent: The solved case that matched, where the view looks at those.
+        precedent: The precedent that matched, where the view looks at those.
     """
 
     entry_id: str
@@ -46,7 +46,7 @@ class Match:
 
 
 class Index(Protocol):
-    """What the log asks of an index."""
+    """An index that reads the changes of a log."""
 
     synced: int
 

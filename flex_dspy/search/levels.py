@@ -27,7 +27,7 @@ _NOT_LISTED = "not listed, or no such lesson"
 
 @dataclass
 class Exploration:
-    """What was seen of a library in the course of one problem.
+    """The entries and levels that were read while one problem was solved.
 
     Attributes:
         retriever: Where lessons come from.

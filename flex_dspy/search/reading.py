@@ -12,7 +12,7 @@ from flex_dspy.libraries.library import ExperienceLibrary
 
 @dataclass
 class Reading:
-    """What one run of a program reads: the snapshot it is pinned to, and the entries it was shown.
+    """The snapshot that one run of a program is pinned to, and the entries it was shown.
 
     Attributes:
         library: The snapshot.

@@ -41,7 +41,7 @@ def recalling(retriever: ExperienceRetriever, problem: str) -> Iterator[None]:
 
 
 def current_question() -> Asked | None:
-    """What the actor at work is asked; None outside of one."""
+    """The problem and retriever of the actor at work; None outside of one."""
     return _ASKED.get()
 
 

@@ -46,7 +46,7 @@ def render(hits: Sequence[Hit], budget: int, levels: Sequence[Level] = LEVELS) -
 
 
 def arrange(hits: Sequence[Hit], budget: int, levels: Sequence[Level] = LEVELS) -> list[list[str]]:
-    """What ``render`` writes of each hit; nothing at all of one that does not fit."""
+    """The lines that ``render`` writes of each hit; none of a hit that does not fit."""
     chosen: list[list[str]] = [[] for _ in hits]
     left = budget - tokens(OPEN + "\n" + CLOSE)
     headless = "method" not in levels
@@ -165,7 +165,7 @@ def _safe(text: str) -> str:
     return text
 
 
-@functools.lru_cache(maxsize=100_000)  # the same solved cases are shown again and again
+@functools.lru_cache(maxsize=100_000)  # the same precedents are shown again and again
 def _line(text: str) -> str:
     line = _safe(" ".join(text.split()))
     return text if line == text else line  # an equal copy would take memory
@@ -212,7 +212,7 @@ def parse(block: str) -> list[Rendered]:
 
 
 def _parse_case(line: str) -> tuple[str, str, float] | None:
-    """Problem, answer and similarity of a line on a solved case, from its first figure on."""
+    """Problem, answer and similarity of a line on a precedent, from its first figure on."""
     similarity, _, case = line.partition("): ")
     problem, arrow, answer = case.rpartition(" =>")
     if not arrow or not similarity.replace(".", "", 1).isdecimal():
@@ -222,7 +222,7 @@ def _parse_case(line: str) -> tuple[str, str, float] | None:
 
 @functools.lru_cache(maxsize=20_000)
 def _taught(text: str) -> Rendered | None:
-    """An entry without its solved cases; None for what is no entry."""
+    """An entry without its precedents; None for what is no entry."""
     first, *lines = _join_lines(text) or [""]
     head = _HEAD.fullmatch(first.partition("\n")[0])
     if head is None:

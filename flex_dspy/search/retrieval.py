@@ -37,7 +37,7 @@ class Followed(Protocol):
 
 
 class Retrieval(dspy.Prediction):
-    """What was retrieved: ``hits``, ``passages`` and ``experiences``; in a notebook each hit with its reasons."""
+    """A retriever's result: ``hits``, ``passages`` and ``experiences``; a notebook shows each hit with its reasons."""
 
     def _repr_html_(self) -> str:
         return Hits(self.hits)._repr_html_()
@@ -140,13 +140,13 @@ class ExperienceRetriever(dspy.Retrieve):
         return self.write(self.hits(query, k if k is not None else self.k, exclude, elsewhere))
 
     async def acall(self, query: str, k: int | None = None, **kwargs: Any) -> dspy.Prediction:
-        """The same; a search is too short to be worth a thread, save where an embedder works for it."""
+        """Asynchronous version of the call. Uses a thread only for the dense view."""
         if "dense" in self.views:
             return await asyncio.to_thread(self, query, k, **kwargs)
         return self(query, k, **kwargs)
 
     async def ahits(self, query: str, k: int, exclude: str | Collection[str] | None = None) -> list[Hit]:
-        """``hits``, with an embedder at work in a thread."""
+        """Asynchronous version of ``hits``. Uses a thread only for the dense view."""
         if "dense" in self.views:
             return await asyncio.to_thread(self.hits, query, k, exclude)
         return self.hits(query, k, exclude)
@@ -241,7 +241,7 @@ class ExperienceRetriever(dspy.Retrieve):
         return frozenset(texts if reading.problem is None else {*texts, reading.problem})
 
     def _own(self, library: ExperienceLibrary, problems: frozenset[str]) -> frozenset[str]:
-        """Ids of the entries among whose solved cases is the very problem that is asked."""
+        """Ids of the entries among whose precedents is the very problem that is asked."""
         index = index_of(library, "problems", ProblemIndex) if problems else None
         return frozenset().union(*(index.search(library, problem) for problem in problems)) if index else frozenset()
 
@@ -327,7 +327,7 @@ def retrievers(program: dspy.Module) -> list[ExperienceRetriever]:
 
 
 def shorter_blocks(found: dspy.Prediction | None, levels: Sequence[Level]) -> Iterator[str]:
-    """What a retriever found as a block for the prompt, ever shorter, and nothing at the end.
+    """The block of a retriever's result in decreasing length; the last one is empty.
 
     Args:
         found: A retriever's prediction; None for no search at all.

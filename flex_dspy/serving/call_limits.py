@@ -1,4 +1,4 @@
-"""What clients may ask of a server: calls a minute, calls at the same time, and seconds for one call.
+"""Limits of a server's clients: calls a minute, calls at the same time, and seconds for one call.
 
 A call runs on a thread, so the server answers others meanwhile. Python cannot stop a thread. A call that exceeds its
 time is answered with an error, and its thread works on until it is done. So there are few threads, and one client has

@@ -1,4 +1,4 @@
-"""What an agent may do with a library that is served: search it, read it by levels, and say what came of it.
+"""Tools for a served library: an agent searches it, reads it by levels, and records outcomes.
 
 The levels are those of ``flex_dspy.search.levels``: methods first, then the rules of what looks right, then an instance
 worked through. Unlike there nothing is remembered between calls, so that any number of agents share one server.
@@ -137,7 +137,7 @@ class LibraryTools:
         self._hits(library, "C", 1)
 
     def _hits(self, library: ExperienceLibrary, query: str, most: int) -> list[Hit]:
-        """What fits, by the views of the library's task; words where there are none of its kind."""
+        """The entries found by the views of the library's task; by words if those find none."""
         views = views_of(library.task)
         found = self._retriever(library, views, most).hits(query, most)
         if found or "lexical" in views:
