@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from statistics import median_high
 from typing import Any
 
 from flex_dspy.core.tokens import tokens
@@ -33,21 +34,21 @@ def statistics(library: ExperienceLibrary, most: int = 5) -> dict[str, Any]:
         "precedents": library.precedent_count,
         "categories": dict(Counter(entry.category for entry in entries).most_common(most)),
         "category_count": len({entry.category for entry in entries}),
-        "tokens": {"total": sum(sizes), "median": _median(sizes), "largest": max(sizes, default=0)},
+        "tokens": {"total": sum(sizes), "median": _middle(sizes), "largest": max(sizes, default=0)},
         "never_shown": sum(not entry.shown for entry in entries),
         "most_helpful": [_use(entry) for entry in _best(used, lambda e: e.helped - e.hurt, most)],
         "most_misleading": [_use(entry) for entry in _best(used, lambda e: e.hurt - e.helped, most)],
         "age": {
             "commits": library.seen,
             "runs": dict(sorted(library.runs.items())),
-            "median_entry": _median([library.seen - entry.created_at for entry in entries]),
-            "median_since_change": _median([library.seen - entry.updated_at for entry in entries]),
+            "median_entry": _middle([library.seen - entry.created_at for entry in entries]),
+            "median_since_change": _middle([library.seen - entry.updated_at for entry in entries]),
         },
     }
 
 
-def _median(numbers: Sequence[int]) -> int:
-    return sorted(numbers)[len(numbers) // 2] if numbers else 0
+def _middle(numbers: Sequence[int]) -> int:
+    return median_high(numbers) if numbers else 0
 
 
 def _best(entries: Iterable[Experience], worth: Any, most: int) -> list[Experience]:
