@@ -279,6 +279,8 @@ class ExperienceRetriever(dspy.Retrieve):
         if embedder is not None and (self.vectors is None or self.vectors.name != embedder):
             raise ConfigurationError(f"the program was saved with embedder {embedder!r}: give the retriever that one")
         saved = {name: value for name, value in state.items() if name not in _NO_SETTINGS}
+        if unknown := sorted(saved.keys() - RetrievalSettings.model_fields.keys()):
+            raise ConfigurationError(f"a retriever has no settings {', '.join(unknown)}")
         always = {name: getattr(self, name) for name in ALWAYS_SAVED}  # a state that lacks one leaves it as it is
         self.settings = RetrievalSettings(**{**always, **saved})
         self.source = source
