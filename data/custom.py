@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import dspy
-from dspy.adapters.utils import parse_value
 
+from flex_dspy.core.dspy_internals import parse_value
 from flex_dspy.core.errors import DataError, FlexError
 from flex_dspy.data.loading import LoadedData, content_id, digest, load_examples, sample
 

@@ -18,7 +18,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from flex_dspy.core.text import cut, sound_text
+from flex_dspy.core.text import sound_text, truncate
 
 MAX_ANSWER = 50_000  # characters of an answer without its reasoning
 _MAX_CONTAINER = 10_000
@@ -87,7 +87,7 @@ def clean_answer(text: str) -> str:
 
 def visible_answer(text: str) -> str:
     """The part of the cleaning that is right in every language: a sound text without reasoning or invisible letters."""
-    return cut(without_reasoning(_INVISIBLE.sub("", sound_text(text))), MAX_ANSWER).strip()
+    return truncate(without_reasoning(_INVISIBLE.sub("", sound_text(text))), MAX_ANSWER).strip()
 
 
 def begins_with_reasoning(text: str, end: int) -> bool:

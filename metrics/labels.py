@@ -17,7 +17,7 @@ import functools
 import re
 from collections.abc import Sequence
 
-from flex_dspy.core.text import cut
+from flex_dspy.core.text import truncate
 from flex_dspy.metrics.answers import DISTANCE, boxed, tagged
 from flex_dspy.metrics.cleaning import after_retraction, clean_answer
 
@@ -110,7 +110,7 @@ def stated_label(text: str, labels: Sequence[str]) -> str:
 
 def _answer_part(text: str) -> str:
     """The part of a text that is marked as the answer, without what stands around it."""
-    text = cut(after_retraction(_POLITE.sub("", clean_answer(text))), _LONGEST)
+    text = truncate(after_retraction(_POLITE.sub("", clean_answer(text))), _LONGEST)
     inside = tagged(text)
     text = text if inside is None else inside
     inner = boxed(text)

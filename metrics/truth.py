@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 
-from flex_dspy.core.text import cut
+from flex_dspy.core.text import truncate
 from flex_dspy.metrics.answers import boxed, tagged
 from flex_dspy.metrics.cleaning import clean_answer
 
@@ -90,7 +90,7 @@ def stated_truth(text: str) -> bool | None:
 
 
 def _answer_part(text: str) -> str:
-    text = cut(clean_answer(text), _LONGEST)
+    text = truncate(clean_answer(text), _LONGEST)
     inside = tagged(text)
     text = text if inside is None else inside
     inner = boxed(text)

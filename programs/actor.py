@@ -12,13 +12,14 @@ import dspy
 from flex_dspy.core.errors import ConfigurationError
 from flex_dspy.core.examples import problem_text
 from flex_dspy.core.running import aask_shortening, ask_shortening
+from flex_dspy.core.trajectory import RELIED_ON
 from flex_dspy.programs.predict import NO_ATTEMPTS, AttemptPredict
 from flex_dspy.programs.strategies import CALLING_TOOLS, Means, Strategy, build
 from flex_dspy.search.levels import exploring, level_tools
 from flex_dspy.search.recall import recall_tool, recalling
 from flex_dspy.search.retrieval import ExperienceRetriever, retrievers, shorter_blocks
 from flex_dspy.signatures.actor import Access, with_candidates, with_experience
-from flex_dspy.signatures.lessons import LESSONS, RELIED_ON
+from flex_dspy.signatures.lessons import LESSONS
 
 __all__ = ["NO_ATTEMPTS", "Access", "Actor", "Strategy"]
 
@@ -115,7 +116,7 @@ class Actor(dspy.Module):
             return _answer(ask_shortening(self.attempt, LESSONS, self._blocks(found), **given))
 
     async def aforward(self, earlier_attempts: str = NO_ATTEMPTS, **inputs: Any) -> dspy.Prediction:
-        """The same, asynchronously."""
+        """Asynchronous version of ``forward``."""
         given = {"earlier_attempts": earlier_attempts, **inputs, **self._demos(inputs)}
         with self._at_work(inputs):
             if self.suggest is not None:  # in a thread, as it may take a while

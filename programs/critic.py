@@ -11,7 +11,8 @@ from flex_dspy.core.running import aask_shortening, ask_shortening
 from flex_dspy.core.shortening import shorter_attempts
 from flex_dspy.core.text import sound
 from flex_dspy.core.trajectory import Trajectory
-from flex_dspy.libraries.experience import Experience, Precedent, Rule, Zone
+from flex_dspy.core.zones import Zone
+from flex_dspy.libraries.experience import Experience, Precedent, Rule
 from flex_dspy.libraries.hits import Hit
 from flex_dspy.programs.predict import RolePredict
 from flex_dspy.search.rendering import render
@@ -63,7 +64,7 @@ class Critic(dspy.Module):
         Args:
             precedent: The example: its id, problem and reference answer, "" where that is not known.
             trajectory: The rollout; None to study the reference answer without one.
-            task: What the task is; see ``flex_dspy.programs.task_description``.
+            task: The description of the task; see ``flex_dspy.programs.task_description``.
             shown: The lessons that the actor had.
             steps: Names of the program's predictors, where it has several: the lesson says for which it is.
 
@@ -74,7 +75,7 @@ class Critic(dspy.Module):
         lesson = self._write(predictor, trajectory, inputs)
         if is_copied(lesson):
             lesson = self._write(predictor, trajectory, _without_examples(inputs))
-        return _distilled(lesson, precedent, trajectory, shown, steps)
+        return _make_experience(lesson, precedent, trajectory, shown, steps)
 
     async def aforward(
         self,
@@ -90,7 +91,7 @@ class Critic(dspy.Module):
         lesson = await self._awrite(predictor, trajectory, inputs)
         if is_copied(lesson):
             lesson = await self._awrite(predictor, trajectory, _without_examples(inputs))
-        return _distilled(lesson, precedent, trajectory, shown, steps)
+        return _make_experience(lesson, precedent, trajectory, shown, steps)
 
     def _write(self, predictor: dspy.Predict, trajectory: Trajectory | None, inputs: dict[str, Any]) -> Lesson:
         if trajectory is None:
@@ -152,7 +153,7 @@ def _lessons_shown(shown: Sequence[Experience], trajectory: Trajectory) -> str:
     return f"{render(hits, SHOWN_TOKENS, ('method', 'rules'))}\nRelied on: {ids or 'none of them, as the author says'}"
 
 
-def _distilled(
+def _make_experience(
     lesson: Lesson,
     precedent: Precedent,
     trajectory: Trajectory | None,

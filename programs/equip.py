@@ -18,7 +18,6 @@ import dspy
 
 from flex_dspy.core.errors import ConfigurationError
 from flex_dspy.libraries.library import ExperienceLibrary
-from flex_dspy.models.rollouts import copied
 from flex_dspy.programs.actor import Actor
 from flex_dspy.programs.experienced import LESSONS, ExperiencedPredict, Key
 from flex_dspy.search.recall import RECALL, Recall, recall_tool
@@ -57,7 +56,7 @@ def equip(
             ``program.named_predictors()``. A predictor that the program makes anew in each call cannot be reached.
         access: ``prefetch`` puts what fits into the prompt; ``recall`` gives each ``dspy.ReAct`` or ``ReActV2`` in the
             program a tool with which it searches for itself; or ``both``.
-        key: What is searched for: names of inputs, or a function of all inputs; by default all that are text.
+        key: The search key: names of inputs, or a function of all inputs; by default all that are text.
         field: Name of the new input, where ``experiences`` is taken.
         settings: Settings of the retriever; None compares words alone.
         **retrieval: Arguments of the ``ExperienceRetriever``, such as fields of its settings.
@@ -78,10 +77,10 @@ def equip(
     """
     if access not in get_args(Way):
         raise ConfigurationError(f"access must be one of {', '.join(get_args(Way))}: {access!r}")
-    equipped = copied(program)
+    equipped = copy_program(program)
     retriever = _retriever(library, settings, retrieval)
     actors = [actor for _, actor in equipped.named_sub_modules(Actor)]
-    chosen = _chosen(equipped, predictors, actors)
+    chosen = _choose_predictors(equipped, predictors, actors)
     agents = [each for kind in _ENDS for _, each in equipped.named_sub_modules(kind) if not _inside(each, actors)]
     if access != "prefetch" and not agents:
         raise ConfigurationError("the program holds no dspy.ReAct, so nothing in it could call a tool: use prefetch")
@@ -119,7 +118,7 @@ def _retriever(
     return ExperienceRetriever(library, settings=settings, **{**defaults, **options})
 
 
-def _chosen(program: dspy.Module, names: str | Sequence[str], actors: Sequence[Actor]) -> list[dspy.Predict]:
+def _choose_predictors(program: dspy.Module, names: str | Sequence[str], actors: Sequence[Actor]) -> list[dspy.Predict]:
     """The predictors that are meant, in the order of the program."""
     reachable = {name: p for name, p in program.named_predictors() if not _inside(p, actors)}
     if names == "all":

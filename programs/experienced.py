@@ -6,14 +6,14 @@ nothing fits, it asks exactly what it would have asked without one.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextvars import ContextVar
+from contextlib import AbstractContextManager
 from typing import Any
 
 import dspy
 
+from flex_dspy.core.ambient import Ambient
 from flex_dspy.core.examples import problem_text
 from flex_dspy.core.running import aask_shortening, ask_shortening
 from flex_dspy.models.adapter import reading_answers
@@ -27,21 +27,16 @@ Key = Callable[[Mapping[str, Any]], str] | Sequence[str]
 _WORKINGS = ("trajectory", "reasoning", EARLIER_ATTEMPTS)
 _MAX_VALUE = 1_000  # characters of one input in a query: a search by a whole document finds nothing in particular
 
-_EARLIER: ContextVar[str] = ContextVar("flex_dspy_earlier_attempts", default="")
+_EARLIER = Ambient("earlier attempts", "")
 
 
-@contextlib.contextmanager
-def told(earlier_attempts: str) -> Iterator[None]:
-    """Within this block, predictors with experience are told of rejected answers of their program too.
+def tell_attempts(earlier_attempts: str) -> AbstractContextManager[None]:
+    """Within this block, predictors with experience read the rejected answers of their program too.
 
     Args:
         earlier_attempts: The answers with the feedback on each; "" tells nothing.
     """
-    token = _EARLIER.set(earlier_attempts)
-    try:
-        yield
-    finally:
-        _EARLIER.reset(token)
+    return _EARLIER.within(earlier_attempts)
 
 
 class ExperiencedPredict(dspy.Predict):
@@ -53,7 +48,7 @@ class ExperiencedPredict(dspy.Predict):
     Attributes:
         retriever: Where experiences come from; the predictors of one program share it.
         field: Name of the input that holds them.
-        key: What of the inputs is searched for: their names, or a function of all of them; None is all that are text.
+        key: The search key: names of inputs, or a function of all of them; None is all that are text.
         keeps_library: Whether this predictor's saved state holds the retriever's.
         elsewhere: Names of the other predictors of its program: lessons for them are not shown here.
     """
@@ -75,7 +70,7 @@ class ExperiencedPredict(dspy.Predict):
             return ask_shortening(ask, self.field, self._blocks(found), **kwargs)
 
     async def aforward(self, **kwargs: Any) -> dspy.Prediction:
-        """The same, asynchronously."""
+        """Asynchronous version of ``forward``."""
         if self.field in kwargs:
             return await super().aforward(**kwargs)
         ask = functools.partial(self._ask, super().aforward)
@@ -102,15 +97,15 @@ class ExperiencedPredict(dspy.Predict):
     def _blocks(self, found: dspy.Prediction | None) -> Iterator[str]:
         return shorter_blocks(found, self.retriever.levels)
 
-    # -- what is searched for ------------------------------------------------------------------------------
+    # -- the query ------------------------------------------------------------------------------
 
     def _query(self, kwargs: Mapping[str, Any]) -> dict[str, Any]:
-        """What the retriever is asked; nothing where there is nothing to search for."""
+        """The arguments of the retriever; empty where there is nothing to search for."""
         names = (name for name in self.signature.input_fields if name != self.field)
-        known = {**_said_before(kwargs), **kwargs}
+        known = {**_history_values(kwargs), **kwargs}
         given = {name: known[name] for name in names if name in known}
         texts = {name: text for name, value in given.items() if (text := _text_of(value))}
-        text = str(self.key(given)) if callable(self.key) else _searched(texts, self.key)
+        text = str(self.key(given)) if callable(self.key) else _query_text(texts, self.key)
         return {"query": text, "exclude": _own(texts), "elsewhere": self.elsewhere} if text else {}
 
     # -- as a DSPy parameter -------------------------------------------------------------------------------
@@ -143,13 +138,13 @@ class ExperiencedPredict(dspy.Predict):
         return self
 
 
-def _said_before(inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """What a history holds: an agent's later turns (``dspy.ReActV2``) are given the question by that alone."""
+def _history_values(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """The values in a history. An agent's later turns (``dspy.ReActV2``) find the question nowhere else."""
     histories = [value for value in inputs.values() if isinstance(value, dspy.History)]
     return {name: value for history in histories for message in history.messages for name, value in message.items()}
 
 
-def _searched(texts: Mapping[str, str], key: Sequence[str] | None) -> str:
+def _query_text(texts: Mapping[str, str], key: Sequence[str] | None) -> str:
     """The inputs that are searched for, as one text."""
     names = [name for name in texts if name not in _WORKINGS] if key is None else key
     chosen = {name: texts[name][:_MAX_VALUE] for name in names if name in texts}
@@ -163,13 +158,13 @@ def _own(texts: Mapping[str, str]) -> Collection[str]:
 
 def _text_of(value: Any) -> str:
     """An input as text, "" for what is none: an image, a conversation so far, the tools at hand."""
-    from dspy.adapters.types.base_type import Type
-
     if isinstance(value, str):
         return value
-    if isinstance(value, dspy.History | Type) or (isinstance(value, list) and any(isinstance(v, Type) for v in value)):
+    if isinstance(value, dspy.History | dspy.Type) or (
+        isinstance(value, list) and any(isinstance(v, dspy.Type) for v in value)
+    ):
         return ""
     return "\n".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
-__all__ = ["LESSONS", "ExperiencedPredict", "Key", "told"]
+__all__ = ["LESSONS", "ExperiencedPredict", "Key", "tell_attempts"]

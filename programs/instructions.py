@@ -15,8 +15,8 @@ from flex_dspy.signatures.actor import experience_guide
 def instruct(program: dspy.Module, text: str, predictor: str | None = None) -> None:
     """Replace the instructions of a program's predictors.
 
-    What a program adds by itself stays: an actor's guide to experience, and of ``dspy.ReAct`` how its tools are
-    called. Fields and their descriptions are not touched.
+    The parts that a program adds by itself stay: an actor's guide to experience, and the text of ``dspy.ReAct`` on its
+    tools. Fields and their descriptions are not touched.
 
     Args:
         program: A role, or any other program; changed in place.
@@ -36,20 +36,20 @@ def instruct(program: dspy.Module, text: str, predictor: str | None = None) -> N
         known = ", ".join(name for name, _ in named) or "none"
         raise ConfigurationError(f"there is no predictor {predictor!r} to instruct; predictors are {known}")
     written = {id(p): text for p in chosen}
-    written |= dict(_guided(program, text))
-    written |= dict(_with_tools(program, written))
+    written |= dict(_add_guides(program, text))
+    written |= dict(_add_tools(program, written))
     for each in chosen:
         each.signature = each.signature.with_instructions(written[id(each)])
 
 
-def _guided(program: dspy.Module, text: str) -> Iterator[tuple[int, str]]:
+def _add_guides(program: dspy.Module, text: str) -> Iterator[tuple[int, str]]:
     """The text with the guide to experience, for the predictors of actors."""
     for _, actor in program.named_sub_modules(Actor):
         for each in actor.predictors():
             yield id(each), text + experience_guide(actor.experience)
 
 
-def _with_tools(program: dspy.Module, written: dict[int, str]) -> Iterator[tuple[int, str]]:
+def _add_tools(program: dspy.Module, written: dict[int, str]) -> Iterator[tuple[int, str]]:
     """The text with what ``dspy.ReAct`` says about its tools, for the predictors that call them."""
     for _, module in program.named_sub_modules(dspy.ReAct):
         if id(module.react) in written:

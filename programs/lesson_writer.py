@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import dspy
 
-from flex_dspy.core.running import call, known_to
+from flex_dspy.core.running import call, select_inputs
 from flex_dspy.core.trajectory import Trajectory
 from flex_dspy.libraries.experience import Edit, Experience, Insert, Merge, Precedent
 from flex_dspy.libraries.library import ExperienceLibrary
@@ -69,7 +69,7 @@ class LessonWriter:
         """
         entries = [library[entry_id] for entry_id in dict.fromkeys(shown) if entry_id in library]
         with self.ledger.role("critic"):
-            told = known_to(self.critic, task=describe_task(self.program), shown=entries, steps=self.steps)
+            told = select_inputs(self.critic, task=describe_task(self.program), shown=entries, steps=self.steps)
             distilled = await call(self.critic, precedent=precedent, trajectory=trajectory, **told)
         lesson: Experience = distilled.experience
         named: str = distilled.get("corrects") or ""
@@ -81,7 +81,7 @@ class LessonWriter:
 
     async def _decide(self, lesson: Experience, nearest: Sequence[Experience], corrects: str = "") -> Edit:
         with self.ledger.role("updater"):
-            told = known_to(self.updater, task=describe_task(self.program), corrects=corrects)
+            told = select_inputs(self.updater, task=describe_task(self.program), corrects=corrects)
             edit: Edit = (await call(self.updater, lesson=lesson, nearest=nearest, **told)).edit
         return edit
 

@@ -7,10 +7,11 @@ from typing import Any, TypeVar
 
 import dspy
 
+from flex_dspy.core.trajectory import RELIED_ON
 from flex_dspy.models.adapter import reading_answers
 from flex_dspy.search.rendering import NONE
 from flex_dspy.signatures.actor import CANDIDATES, without_experience_guide
-from flex_dspy.signatures.lessons import EARLIER_ATTEMPTS, LESSONS, RELIED_ON, with_earlier_attempts, without
+from flex_dspy.signatures.lessons import EARLIER_ATTEMPTS, LESSONS, with_earlier_attempts, without
 
 NO_ATTEMPTS = "none"
 

@@ -10,18 +10,18 @@ import dspy
 
 from flex_dspy.core.errors import ConfigurationError
 from flex_dspy.core.examples import problem_of, problem_text, reference_of, value_text
-from flex_dspy.core.running import aask_shortening, call, known_to, raise_if_systemic, run_sync, takes
-from flex_dspy.core.scoring import Metric, ascore, failed, lacks_reference
+from flex_dspy.core.running import aask_shortening, call, raise_if_systemic, run_sync, select_inputs, takes
+from flex_dspy.core.scoring import Metric, ascore, failure_feedback, lacks_reference
 from flex_dspy.core.secrets import error_text
 from flex_dspy.core.shortening import shorter_attempts
 from flex_dspy.core.text import sound
 from flex_dspy.core.trajectory import Feedback, Round, Trajectory
 from flex_dspy.models.adapter import reading_answers
-from flex_dspy.models.lm import is_outage
+from flex_dspy.models.failures import is_outage
 from flex_dspy.models.rollouts import ROUND, variant
-from flex_dspy.models.spending import charged_to
+from flex_dspy.models.spending import charge_to
 from flex_dspy.programs.actor import Actor
-from flex_dspy.programs.experienced import ExperiencedPredict, told
+from flex_dspy.programs.experienced import ExperiencedPredict, tell_attempts
 from flex_dspy.programs.predict import NO_ATTEMPTS
 from flex_dspy.programs.steps import Call, readable, steps_of
 from flex_dspy.programs.task_description import describe_task
@@ -119,9 +119,9 @@ class RejectionSampling(dspy.Module):
         reference = reference_of(example, prediction.keys())
         outputs = {name: readable(name, sound(value)) for name, value in prediction.items()}
         attempt = "\n".join(f"{name}: {value_text(value)}" for name, value in outputs.items() if _says_something(value))
-        with charged_to("verifier"):
-            measured = await self._measured(example, prediction, reference)
-            told = known_to(self.verifier, task=describe_task(self.actor))
+        with charge_to("verifier"):
+            measured = await self._measure(example, prediction, reference)
+            told = select_inputs(self.verifier, task=describe_task(self.actor))
             verdict = await call(
                 self.verifier, problem=problem, attempt=attempt, measured=measured, reference=reference, **told
             )
@@ -134,7 +134,7 @@ class RejectionSampling(dspy.Module):
             steps=steps,
         )
 
-    async def _measured(self, example: dspy.Example, prediction: dspy.Prediction, reference: str) -> Feedback | None:
+    async def _measure(self, example: dspy.Example, prediction: dspy.Prediction, reference: str) -> Feedback | None:
         """The metric's verdict; None where it has none, for want of a metric or of a reference answer."""
         if self.metric is None:
             return None
@@ -145,7 +145,7 @@ class RejectionSampling(dspy.Module):
             if not reference and lacks_reference(error, example):
                 return None
             logger.warning("the metric failed on an attempt: %s", error_text(error))
-            return failed(self.metric, error)
+            return failure_feedback(self.metric, error)
 
     async def _attempt(
         self, example: dspy.Example, rollout: int, rounds: list[Round]
@@ -166,7 +166,7 @@ class RejectionSampling(dspy.Module):
             return await self._sample(rollout + ROUND * len(rounds), **inputs)
 
         async def ask(earlier_attempts: str, **inputs: Any) -> dspy.Prediction:
-            with told(earlier_attempts if rounds else ""):
+            with tell_attempts(earlier_attempts if rounds else ""):
                 return await self._sample(rollout, **inputs)
 
         return await aask_shortening(ask, EARLIER_ATTEMPTS, earlier, **inputs)

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import dspy
-from dspy.utils.exceptions import DSPyError
 
 from flex_dspy.core.errors import ConfigurationError
 from flex_dspy.core.running import overflows, unreadable
@@ -75,37 +74,37 @@ class Shortlist(dspy.Module):
         most = self.k if k is None else k
         hits = self.retriever.hits(query, max(self.shortlist, most), exclude)
         if len(hits) <= most:
-            return self._written(hits, hits)
+            return self._write(hits, hits)
         try:
-            ids = self.choose(**self._asked(exclude or query, hits, most)).ids
-        except DSPyError as error:
-            ids = _unread(error)
-        return self._written(_chosen(hits, ids, most), hits)
+            ids = self.choose(**self._choice_inputs(exclude or query, hits, most)).ids
+        except dspy.DSPyError as error:
+            ids = _choose_none(error)
+        return self._write(_choose_hits(hits, ids, most), hits)
 
     async def aforward(
         self, query: str, k: int | None = None, *, exclude: str | None = None, **kwargs: Any
     ) -> dspy.Prediction:
-        """The same, asynchronously."""
+        """Asynchronous version of ``forward``."""
         most = self.k if k is None else k
         hits = await self.retriever.ahits(query, max(self.shortlist, most), exclude)
         if len(hits) <= most:
-            return self._written(hits, hits)
+            return self._write(hits, hits)
         try:
-            ids = (await self.choose.acall(**self._asked(exclude or query, hits, most))).ids
-        except DSPyError as error:
-            ids = _unread(error)
-        return self._written(_chosen(hits, ids, most), hits)
+            ids = (await self.choose.acall(**self._choice_inputs(exclude or query, hits, most))).ids
+        except dspy.DSPyError as error:
+            ids = _choose_none(error)
+        return self._write(_choose_hits(hits, ids, most), hits)
 
-    def _asked(self, problem: str, hits: Sequence[Hit], most: int) -> dict[str, Any]:
+    def _choice_inputs(self, problem: str, hits: Sequence[Hit], most: int) -> dict[str, Any]:
         return {"problem": problem, "shortlist": render(hits, self.token_budget, ("method",)), "most": most}
 
-    def _written(self, chosen: Sequence[Hit], hits: Sequence[Hit]) -> dspy.Prediction:
+    def _write(self, chosen: Sequence[Hit], hits: Sequence[Hit]) -> dspy.Prediction:
         found = self.retriever.write(chosen)
         found.shortlist = list(hits)
         return found
 
 
-def _chosen(hits: Sequence[Hit], ids: Sequence[str], most: int) -> list[Hit]:
+def _choose_hits(hits: Sequence[Hit], ids: Sequence[str], most: int) -> list[Hit]:
     """The hits that the model named, in its order; the best ranked where it named none."""
     by_id = {hit.experience.id: hit for hit in hits}
     named = [by_id[i] for i in dict.fromkeys(text.strip().strip("`") for text in ids) if i in by_id]
@@ -114,7 +113,7 @@ def _chosen(hits: Sequence[Hit], ids: Sequence[str], most: int) -> list[Hit]:
     return (named or list(hits))[:most]
 
 
-def _unread(error: DSPyError) -> list[str]:
+def _choose_none(error: dspy.DSPyError) -> list[str]:
     if not unreadable(error) and not overflows(error):
         raise error
     logger.warning("the choice from a shortlist could not be read; the plain ranking stands")

@@ -1,4 +1,4 @@
-"""The steps of a program: what each of its predictors was given, and what it answered."""
+"""The steps of a program: inputs and outputs of each of its predictors."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from typing import Any
 
 import dspy
 
+from flex_dspy.core.dspy_internals import predictor_mark
 from flex_dspy.core.examples import value_text
 from flex_dspy.signatures.lessons import EARLIER_ATTEMPTS, LESSONS
 
 _MAX_VALUE = 300  # characters of one input or output
 _MAX_STEPS = 12  # an agent may take hundreds
-# What the reader of the steps has already, or what repeats the steps before.
+# Fields that the reader of the steps has already, or that repeat the steps before.
 _LEFT_OUT = (LESSONS, EARLIER_ATTEMPTS, "trajectory")
 
 Call = tuple[dspy.Predict, Mapping[str, Any], dspy.Prediction]
@@ -24,7 +25,7 @@ def steps_of(program: dspy.Module, trace: Sequence[Call], answer: Mapping[str, A
     Args:
         program: The program that was called.
         trace: DSPy's trace of the call: predictor, inputs, prediction.
-        answer: What the program answered. Where it holds an agent's trajectory, the agent's calls stand there.
+        answer: The program's outputs. Where they hold an agent's trajectory, the agent's calls stand there.
 
     Returns:
         The lines, each value cut to 300 characters, and of more than twelve calls the first and the last six; none
@@ -35,8 +36,11 @@ def steps_of(program: dspy.Module, trace: Sequence[Call], answer: Mapping[str, A
     if len(trace) < 2:
         return ()
     # A copy of a program, of which rollouts and dspy.BestOfN make many, keeps this mark of each predictor.
-    names = {predictor.stage: name for name, predictor in program.named_predictors()}
-    lines = [f"{names.get(predictor.stage, 'a step')}: {_call(given, answer)}" for predictor, given, answer in trace]
+    names = {predictor_mark(predictor): name for name, predictor in program.named_predictors()}
+    lines = [
+        f"{names.get(predictor_mark(predictor), 'a step')}: {_call(given, answer)}"
+        for predictor, given, answer in trace
+    ]
     if len(lines) <= _MAX_STEPS:
         return tuple(lines)
     half = _MAX_STEPS // 2

@@ -18,7 +18,7 @@ FINISH = "finish"  # the tool that dspy.ReAct adds
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """What a strategy may work with.
+    """The means of a strategy.
 
     Attributes:
         tools: Functions, or ``dspy.Tool``.
@@ -80,7 +80,7 @@ def build(strategy: Strategy, signature: type[dspy.Signature], means: Means) -> 
         strategy: ``direct``: one call. ``icl``: one call with the examples before it. ``cot``: reasoning first.
             ``react``: reasoning between calls of tools (Yao et al., ICLR 2023). ``code``: that, with a sandbox for
             Python among the tools.
-        signature: What it is given, and what it must answer.
+        signature: Its inputs and outputs.
         means: Tools and examples.
 
     Raises:

@@ -11,12 +11,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import dspy
-from dspy.adapters.utils import get_field_description_string
 
-from flex_dspy.core.shortening import elided
+from flex_dspy.core.dspy_internals import field_descriptions
+from flex_dspy.core.shortening import elide
 from flex_dspy.core.tokens import tokens
+from flex_dspy.core.trajectory import RELIED_ON
 from flex_dspy.signatures.actor import CANDIDATES, without_experience_guide
-from flex_dspy.signatures.lessons import EARLIER_ATTEMPTS, LESSONS, RELIED_ON, without
+from flex_dspy.signatures.lessons import EARLIER_ATTEMPTS, LESSONS, without
 
 TOKEN_LIMIT = 1_500
 _OURS = (LESSONS, EARLIER_ATTEMPTS, RELIED_ON, CANDIDATES)
@@ -44,16 +45,16 @@ def _description(steps: Sequence[tuple[str, type[dspy.Signature]]], limit: int) 
         text = "\n\n".join(_step(name, signature, longest) for name, signature in named)
         if tokens(text) <= limit:
             return text
-    return elided(text, 2 * limit)  # between prose, of four characters a token, and marks, of one
+    return elide(text, 2 * limit)  # between prose, of four characters a token, and marks, of one
 
 
 def _step(name: str, signature: Any, longest: int | None) -> str:
     bare = without(signature, _OURS)
-    instructions = elided(without_experience_guide(bare.instructions).strip(), longest)
+    instructions = elide(without_experience_guide(bare.instructions).strip(), longest)
     lines = [
         *([f"Step {name}"] if name else []),
         f"Instructions: {instructions}",
-        f"Input fields:\n{get_field_description_string(bare.input_fields)}",
-        f"Output fields:\n{get_field_description_string(bare.output_fields)}",
+        f"Input fields:\n{field_descriptions(bare.input_fields)}",
+        f"Output fields:\n{field_descriptions(bare.output_fields)}",
     ]
     return "\n".join(lines)

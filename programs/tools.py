@@ -18,8 +18,8 @@ from fractions import Fraction
 from typing import Any
 
 import dspy
-from dspy.primitives.python_interpreter import CodeInterpreterError
 
+from flex_dspy.core.dspy_internals import kill_interpreter
 from flex_dspy.core.errors import ConfigurationError
 
 MAX_LENGTH = 500  # characters of an expression
@@ -211,7 +211,7 @@ def _try_sandbox() -> None:
     try:
         with dspy.PythonInterpreter() as interpreter:
             interpreter("print(1)")
-    except CodeInterpreterError as error:
+    except dspy.CodeInterpreterError as error:
         raise ConfigurationError(f"the sandbox for Python does not start: {str(error)[:500]}") from error
 
 
@@ -222,8 +222,7 @@ def run_python(code: str) -> str:
 
     def stop() -> None:
         expired.set()
-        if interpreter.deno_process is not None:
-            interpreter.deno_process.kill()
+        kill_interpreter(interpreter)
 
     clock = threading.Timer(CODE_SECONDS, stop)
     clock.start()

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import dspy
-from dspy.utils.exceptions import DSPyError
 
 from flex_dspy.core.running import aask_shortening, ask_shortening, unreadable
 from flex_dspy.core.text import sound
@@ -49,7 +48,7 @@ class Updater(dspy.Module):
         Args:
             lesson: The new lesson.
             nearest: The entries most like it.
-            task: What the task is; see ``flex_dspy.programs.task_description``.
+            task: The description of the task; see ``flex_dspy.programs.task_description``.
             corrects: Id of the entry among these that the lesson puts right; "" for none.
 
         Returns:
@@ -59,9 +58,9 @@ class Updater(dspy.Module):
             return dspy.Prediction(edit=Insert(lesson, "nothing like it in the library"))
         inputs = self._inputs(lesson, task=task, corrects=corrects)
         try:
-            written = ask_shortening(self.decide, "nearest", self._shown(nearest), **inputs)
-        except DSPyError as error:
-            return dspy.Prediction(edit=_undecided(lesson, error))
+            written = ask_shortening(self.decide, "nearest", self._shorter_entries(nearest), **inputs)
+        except dspy.DSPyError as error:
+            return dspy.Prediction(edit=_insert_undecided(lesson, error))
         return dspy.Prediction(edit=_edit(written.decision, lesson, nearest))
 
     async def aforward(
@@ -72,34 +71,34 @@ class Updater(dspy.Module):
             return dspy.Prediction(edit=Insert(lesson, "nothing like it in the library"))
         inputs = self._inputs(lesson, task=task, corrects=corrects)
         try:
-            written = await aask_shortening(self.decide.acall, "nearest", self._shown(nearest), **inputs)
-        except DSPyError as error:
-            return dspy.Prediction(edit=_undecided(lesson, error))
+            written = await aask_shortening(self.decide.acall, "nearest", self._shorter_entries(nearest), **inputs)
+        except dspy.DSPyError as error:
+            return dspy.Prediction(edit=_insert_undecided(lesson, error))
         return dspy.Prediction(edit=_edit(written.decision, lesson, nearest))
 
     def _inputs(self, lesson: Experience, **texts: str) -> dict[str, Any]:
-        """What the prompt holds beside the entries; what is not known has no place in it."""
+        """The inputs of the prompt beside the entries; a value that is not known has no field."""
         given = {name: text for name, text in texts.items() if text}
         signature = without(self.decide.signature, tuple(name for name in texts if name not in given))
         return {"new_lesson": _whole(lesson), **given, "signature": signature}
 
-    def _shown(self, nearest: Sequence[Experience]) -> Iterator[str]:
-        whole = _written(nearest, self.token_budget)
+    def _shorter_entries(self, nearest: Sequence[Experience]) -> Iterator[str]:
+        whole = _render_entries(nearest, self.token_budget)
         yield whole
         for share in (2, 4):  # of the tokens that they took, as a budget may be far from used up
-            yield _written(nearest, tokens(whole) // share)
+            yield _render_entries(nearest, tokens(whole) // share)
 
 
 def _whole(lesson: Experience) -> str:
     """The lesson as the model reads it: its rules are decided on by number, so none may be missing."""
-    return _written([lesson], WHOLE)
+    return _render_entries([lesson], WHOLE)
 
 
-def _written(entries: Sequence[Experience], budget: int) -> str:
+def _render_entries(entries: Sequence[Experience], budget: int) -> str:
     return render([Hit(entry, 0.0) for entry in entries], budget, ("method", "rules"))
 
 
-def _undecided(lesson: Experience, error: DSPyError) -> Insert:
+def _insert_undecided(lesson: Experience, error: dspy.DSPyError) -> Insert:
     if not unreadable(error):
         raise error
     logger.warning("a lesson is inserted, as no decision on it could be read")

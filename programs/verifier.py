@@ -6,7 +6,6 @@ import logging
 from typing import Any
 
 import dspy
-from dspy.utils.exceptions import DSPyError
 
 from flex_dspy.core.running import aask_shortening, ask_shortening, unreadable
 from flex_dspy.core.scoring import Normalize, redact
@@ -22,9 +21,9 @@ logger = logging.getLogger(__name__)
 class Verifier(dspy.Module):
     """Accepts an attempt, or sends feedback that does not hold the reference answer.
 
-    Where an exact measurement accepts the attempt, no model is asked. Where it rejects the attempt, the model
-    explains, and is not asked for a verdict. Where there is none, the model judges by the work itself. What is not
-    known has no place in the prompt. Where no answer of the model can be read, the measurement's own remarks are the
+    Where an exact measurement accepts the attempt, no model is asked. Where it rejects the attempt, the model explains,
+    and is not asked for a verdict. Where there is none, the model judges by the work itself. The prompt has no field
+    for a value that is not known. Where no answer of the model can be read, the measurement's own remarks are the
     feedback.
 
     Args:
@@ -48,7 +47,7 @@ class Verifier(dspy.Module):
             attempt: The answer, with reasoning where there is some.
             measured: The metric's verdict, where it has one.
             reference: The reference answer.
-            task: What the task is; see ``flex_dspy.programs.task_description``.
+            task: The description of the task; see ``flex_dspy.programs.task_description``.
 
         Returns:
             A prediction with ``accepted``, ``feedback`` and ``redacted``.
@@ -61,9 +60,9 @@ class Verifier(dspy.Module):
         inputs = self._inputs(measured, problem=problem, reference=reference, task=task)
         try:
             verdict = ask_shortening(self.verify, "attempt", shorter_attempt(attempt), **inputs)
-        except DSPyError as error:
-            verdict = _measured_alone(measured, error)
-        return self._judged(verdict, attempt, measured, reference)
+        except dspy.DSPyError as error:
+            verdict = _use_metric_alone(measured, error)
+        return self._judge(verdict, attempt, measured, reference)
 
     async def aforward(
         self, problem: str, attempt: str, measured: Feedback | None = None, reference: str = "", task: str = ""
@@ -74,9 +73,9 @@ class Verifier(dspy.Module):
         inputs = self._inputs(measured, problem=problem, reference=reference, task=task)
         try:
             verdict = await aask_shortening(self.verify.acall, "attempt", shorter_attempt(attempt), **inputs)
-        except DSPyError as error:
-            verdict = _measured_alone(measured, error)
-        return self._judged(verdict, attempt, measured, reference)
+        except dspy.DSPyError as error:
+            verdict = _use_metric_alone(measured, error)
+        return self._judge(verdict, attempt, measured, reference)
 
     def passes(self, measured: Feedback) -> bool:
         """Whether a measurement makes an answer a success.
@@ -88,7 +87,7 @@ class Verifier(dspy.Module):
         return enough and not measured.failed
 
     def _inputs(self, measured: Feedback | None, **texts: str) -> dict[str, Any]:
-        """What the prompt holds; an empty field could be taken for a verdict, so what is not known has none."""
+        """The inputs of the prompt. An empty field could be taken for a verdict, so a missing value has no field."""
         if measured is not None:
             texts["measured"] = f"rejected (score {measured.score:g}). {measured.text}".strip()
         given = {name: text for name, text in texts.items() if text}
@@ -96,7 +95,7 @@ class Verifier(dspy.Module):
         decided = ("accepted",) if measured is not None else ()
         return {**given, "signature": without(self.verify.signature, missing + decided)}
 
-    def _judged(
+    def _judge(
         self, verdict: dspy.Prediction, attempt: str, measured: Feedback | None, reference: str
     ) -> dspy.Prediction:
         accepted = bool(verdict.accepted) if measured is None else False
@@ -104,8 +103,8 @@ class Verifier(dspy.Module):
         return dspy.Prediction(accepted=accepted, feedback=feedback, redacted=redacted)
 
 
-def _measured_alone(measured: Feedback | None, error: DSPyError) -> dspy.Prediction:
-    """What is left to say where the model gave no verdict that can be read."""
+def _use_metric_alone(measured: Feedback | None, error: dspy.DSPyError) -> dspy.Prediction:
+    """The metric's own remarks, where the model gave no verdict that can be read."""
     if measured is None or not unreadable(error):
         raise error
     logger.warning("the metric's remarks stand alone, as no verdict of the verifier could be read")

@@ -114,7 +114,7 @@ class PredictFitness(dspy.Signature):
 
 
 def experience_guide(experience: Access = "prefetch") -> str:
-    """What an actor is told about the use of experience, after its task's instructions."""
+    """The guide to experience, which follows the task's instructions in an actor's prompt."""
     return _GUIDES[experience]
 
 

@@ -14,10 +14,10 @@ from typing import Annotated, Any, Literal
 import dspy
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, create_model, model_validator
 
-from flex_dspy.signatures.leniency import NonBlankText, Text, Texts, clamped
+from flex_dspy.signatures.leniency import NonBlankText, Text, Texts, clamp_between
 
 MOST_EXAMPLES = 3
-Priority = Annotated[int, BeforeValidator(clamped(1, 5, otherwise=3))]
+Priority = Annotated[int, BeforeValidator(clamp_between(1, 5, otherwise=3))]
 Excerpts = Annotated[Texts, AfterValidator(lambda texts: texts[:MOST_EXAMPLES])]
 
 

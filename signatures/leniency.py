@@ -1,4 +1,4 @@
-"""What a model writes into a structured field, taken as it is meant.
+"""Validators that read the values of structured fields as the model meant them.
 
 These only mend; the schema that a prompt shows, and so the prompt itself, is not touched by them.
 """
@@ -33,7 +33,7 @@ def _texts(value: Any) -> Any:
     return [item for item in value if isinstance(item, str)] if isinstance(value, list) else value
 
 
-def clamped(least: int, most: int, otherwise: int) -> Callable[[Any], Any]:
+def clamp_between(least: int, most: int, otherwise: int) -> Callable[[Any], Any]:
     """A number outside its range becomes the nearest inside; what is no number becomes ``otherwise``."""
 
     def clamp(value: Any) -> int:

@@ -6,7 +6,8 @@ import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from flex_dspy.libraries.experience import Experience, Zone
+from flex_dspy.core.zones import Zone
+from flex_dspy.libraries.experience import Experience
 from flex_dspy.libraries.hits import Hit
 from flex_dspy.libraries.library import ExperienceLibrary
 

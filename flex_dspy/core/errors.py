@@ -24,7 +24,7 @@ from flex_dspy.core.secrets import redact
 
 
 class FlexError(Exception):
-    """Base of every error raised by flex-dspy. What it says holds no login and no key."""
+    """Base of every error raised by flex-dspy. Its message holds no login and no key."""
 
     def __init__(self, *args: object) -> None:
         super().__init__(*(redact(part) if isinstance(part, str) else part for part in args))
@@ -48,7 +48,7 @@ class LibraryError(FlexError):
     Attributes:
         path: The file.
         place: Where in the file: a line, or a path of keys such as ``experiences.3.zone``.
-        remedy: What the user can do about it.
+        remedy: The way to put it right.
     """
 
     def __init__(self, path: str | Path, place: str, problem: str, remedy: str) -> None:

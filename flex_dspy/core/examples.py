@@ -1,4 +1,4 @@
-"""What a ``dspy.Example`` says: its problem, its reference answer, its identity, each as text."""
+"""Problem, reference answer and identity of a ``dspy.Example``, each as text."""
 
 from __future__ import annotations
 

@@ -11,13 +11,11 @@ import logging
 import re
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
-from typing import Any, ParamSpec, TypeVar
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Generic, ParamSpec, TypeVar
 
 import dspy
-from dspy.clients.base_lm import BaseLM
-from dspy.utils.exceptions import (
+from dspy import (
     AdapterParseError,
     ContextWindowExceededError,
     LMAuthError,
@@ -29,24 +27,25 @@ from dspy.utils.exceptions import (
     LMUnsupportedModelError,
 )
 
+from flex_dspy.core.dspy_internals import async_engine_of
 from flex_dspy.core.errors import BudgetError, ConfigurationError, LibraryError, ModelError
-from flex_dspy.models.adapter import reading_adapter
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 P = ParamSpec("P")
-# asyncio's own threads are the processors plus four, and DSPy's cache needs them; threads are made as they are needed.
-_THREADS = ThreadPoolExecutor(256, thread_name_prefix="flex-dspy")
+# For synchronous programs and metrics. asyncio's own threads are the processors plus four, and DSPy's cache needs them.
+# Threads are made as they are needed; a program on one of them may wait for a metric on another.
+_THREADS = ThreadPoolExecutor(512, thread_name_prefix="flex-dspy")
 
-# What no other example would survive either. Everything else that a model does wrong is one example's failure.
+# These end a run: no other example would survive them either. Every other fault of a model is one example's failure.
 _MODEL_FAULTS = (LMAuthError, LMBillingError, LMConfigurationError, LMUnsupportedModelError)
 _TOO_LONG = re.compile(r"context (length|window|size)|maximum (input|model) length|prompt is too long", re.IGNORECASE)
 _OUR_FAULTS = (BudgetError, ConfigurationError, LibraryError, ModelError)
 
 
 def raise_if_systemic(error: Exception) -> None:
-    """Let an error through that is not one example's own, as this project's error.
+    """Raise an error that no other example would survive either, as this project's error.
 
     Raises:
         ModelError: For a wrong key, an unpaid bill, an unknown model or a wrong setting of one.
@@ -108,27 +107,29 @@ def ask_shortening(
         try:
             return ask(**{field: text}, **inputs)
         except LMInvalidRequestError as error:
-            if not overflows(error):
-                raise
-            logger.info("a prompt is too long for the model; %s: %d characters", field, len(text))
-            overflow = error
+            overflow = _check_overflow(error, field, text)
     raise overflow
 
 
 async def aask_shortening(
     ask: Callable[..., Awaitable[dspy.Prediction]], field: str, texts: Iterable[str], /, **inputs: Any
 ) -> dspy.Prediction:
-    """The same, asynchronously; ``ask`` is the program's ``acall``."""
+    """Asynchronous version of ``ask_shortening``; ``ask`` is the program's ``acall``."""
     overflow: LMInvalidRequestError = ContextWindowExceededError()
     for text in _distinct(texts):
         try:
             return await ask(**{field: text}, **inputs)
         except LMInvalidRequestError as error:
-            if not overflows(error):
-                raise
-            logger.info("a prompt is too long for the model; %s: %d characters", field, len(text))
-            overflow = error
+            overflow = _check_overflow(error, field, text)
     raise overflow
+
+
+def _check_overflow(error: LMInvalidRequestError, field: str, text: str) -> LMInvalidRequestError:
+    """The error, if it says that the prompt was too long; any other is raised."""
+    if not overflows(error):
+        raise error
+    logger.info("a prompt is too long for the model; %s: %d characters", field, len(text))
+    return error
 
 
 def _distinct(texts: Iterable[str]) -> Iterable[str]:
@@ -153,7 +154,7 @@ def takes(program: dspy.Module, name: str) -> bool:
     return open_ended and any(name in predictor.signature.input_fields for predictor in predictors)
 
 
-def known_to(role: dspy.Module, **inputs: Any) -> dict[str, Any]:
+def select_inputs(role: dspy.Module, **inputs: Any) -> dict[str, Any]:
     """Those of the inputs that a role takes: one that a user wrote may know fewer than the project's own."""
     alone = not hasattr(role, "aforward") or _overrides_forward_alone(type(role))
     parameters = inspect.signature(role.forward if alone else role.aforward).parameters.values()
@@ -168,36 +169,46 @@ def run_sync(coroutine: Coroutine[Any, Any, T]) -> T:
         asyncio.get_running_loop()
     except RuntimeError:
         return asyncio.run(coroutine)
-    outcome: list[T] = []
-    failure: list[BaseException] = []
-    begun: list[tuple[asyncio.AbstractEventLoop, asyncio.Task[Any]]] = []
+    return _LoopThread(coroutine).result()
 
-    async def watched() -> T:
+
+class _LoopThread(Generic[T]):
+    """A thread with an event loop that runs one coroutine."""
+
+    def __init__(self, coroutine: Coroutine[Any, Any, T]) -> None:
+        self._coroutine = coroutine
+        self._done: Future[T] = Future()
+        self._cancel: Callable[[], object] = coroutine.close
+        # DSPy keeps its settings in context variables, which a plain thread would not see.
+        self._thread = threading.Thread(target=contextvars.copy_context().run, args=(self._run,))
+
+    def result(self) -> T:
+        """Run the coroutine, and wait for it; where the wait is interrupted, its work ends too.
+
+        Raises:
+            BaseException: Whatever the coroutine raises.
+        """
+        self._thread.start()
+        try:
+            self._thread.join()
+        except BaseException:  # a notebook's cell was interrupted
+            with contextlib.suppress(RuntimeError):  # the loop is closed: the coroutine ended meanwhile
+                self._cancel()
+            self._thread.join()
+            raise
+        return self._done.result()
+
+    def _run(self) -> None:
+        try:
+            self._done.set_result(asyncio.run(self._watch()))
+        except BaseException as error:  # raised in the caller's thread
+            self._done.set_exception(error)
+
+    async def _watch(self) -> T:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 (a coroutine that runs is some task's)
-        begun.append((asyncio.get_running_loop(), task))
-        return await coroutine
-
-    def run() -> None:
-        try:
-            outcome.append(asyncio.run(watched()))
-        except BaseException as error:  # re-raised in the caller's thread
-            failure.append(error)
-
-    # dspy keeps its settings in context variables, which a plain thread would not see.
-    thread = threading.Thread(target=contextvars.copy_context().run, args=(run,))
-    thread.start()
-    try:
-        thread.join()
-    except BaseException:  # a notebook's cell was interrupted: its work ends with it
-        for loop, task in begun:
-            with contextlib.suppress(RuntimeError):  # the loop is closed: it ended meanwhile
-                loop.call_soon_threadsafe(task.cancel)
-        thread.join()
-        raise
-    if failure:
-        raise failure[0]
-    return outcome[0]
+        self._cancel = functools.partial(asyncio.get_running_loop().call_soon_threadsafe, task.cancel)
+        return await self._coroutine
 
 
 def synchronous(function: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
@@ -237,7 +248,18 @@ async def call(program: dspy.Module, **inputs: Any) -> dspy.Prediction:
             f"{type(program).__name__} has only aforward, and its model {type(model).__name__} only a synchronous "
             "forward: give the program a forward, or the model an aforward (a dspy.LM with an engine: an async_engine)"
         )
-    run = functools.partial(contextvars.copy_context().run, program, **inputs)
+    return await run_in_thread(program, **inputs)
+
+
+async def run_in_thread(function: Callable[..., T], *arguments: Any, **named: Any) -> T:
+    """Run a synchronous function on a thread of the project's own pool, with DSPy's settings as they are here.
+
+    Args:
+        function: Any function; it may take long.
+        *arguments: Its arguments.
+        **named: Its arguments by name.
+    """
+    run = functools.partial(contextvars.copy_context().run, function, *arguments, **named)
     return await asyncio.get_running_loop().run_in_executor(_THREADS, run)
 
 
@@ -253,26 +275,16 @@ def is_synchronous(model: Any) -> bool:
     Such is a subclass that has its own ``forward`` and no ``aforward`` of its own, and a ``dspy.LM`` with an engine and
     no ``async_engine``.
     """
-    if not isinstance(model, BaseLM):
+    if not isinstance(model, dspy.BaseLM):
         return False
-    engine = getattr(model, "_engine_spec", "auto")
-    if not isinstance(engine, str) and getattr(model, "_async_engine_spec", None) is None:
+    has_engine = isinstance(model, dspy.LM) and not isinstance(model.engine, str)
+    if has_engine and async_engine_of(model) is None:
         return True
     pairs = (("forward", "aforward"), ("__call__", "acall"))
     return any(_has_own(model, plain) and not _has_own(model, asynchronous) for plain, asynchronous in pairs)
 
 
-def _has_own(model: BaseLM, method: str) -> bool:
+def _has_own(model: dspy.BaseLM, method: str) -> bool:
     """Whether a model has another method of this name than DSPy's base class."""
-    base = dspy.LM if isinstance(model, dspy.LM) else BaseLM
+    base = dspy.LM if isinstance(model, dspy.LM) else dspy.BaseLM
     return method in vars(model) or getattr(type(model), method) is not getattr(base, method)
-
-
-def lean() -> AbstractContextManager[None]:
-    """DSPy settings for thousands of calls: no history, no trace, and each signature described once.
-
-    A history of prompts that hold hundreds of experiences would grow by megabytes a minute.
-    """
-    adapter = reading_adapter(dspy.settings.adapter)
-    context: AbstractContextManager[None] = dspy.context(disable_history=True, max_trace_size=0, adapter=adapter)
-    return context

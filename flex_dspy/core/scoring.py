@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextvars
-import functools
 import inspect
 import math
 import re
 import traceback
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import dspy
 
 from flex_dspy.core.errors import ConfigurationError, DataError
-from flex_dspy.core.running import run_sync
+from flex_dspy.core.running import run_in_thread, run_sync
 from flex_dspy.core.secrets import error_text
 from flex_dspy.core.trajectory import Feedback
 
@@ -25,10 +21,7 @@ Normalize = Callable[[str], str | None]
 
 WITHHELD = "[withheld]"
 
-
-# Apart from asyncio's own, which are few, and which DSPy's cache needs.
-_THREADS = ThreadPoolExecutor(64, thread_name_prefix="flex-dspy-metric")
-# What a metric raises where it is itself at fault, whatever the answer was.
+# Errors that are the metric's own fault, whatever the answer was.
 _FAULTS = (ImportError, NotImplementedError)
 
 
@@ -47,20 +40,19 @@ def score(metric: Metric, example: dspy.Example, prediction: dspy.Prediction) ->
         ConfigurationError: If the metric cannot be called so, returns something else, or is not finished.
         ValueError: If its score is infinite or no number.
     """
-    verdict = _called(metric, example, prediction)
+    verdict = _call_metric(metric, example, prediction)
     if inspect.isawaitable(verdict):
         verdict = run_sync(_result_of(verdict))
     return _feedback(metric, verdict)
 
 
 async def ascore(metric: Metric, example: dspy.Example, prediction: dspy.Prediction) -> Feedback:
-    """The same on the event loop, which a synchronous metric does not hold up: it may ask a model or run tests."""
-    ask = functools.partial(contextvars.copy_context().run, _called, metric, example, prediction)
-    verdict = await asyncio.get_running_loop().run_in_executor(_THREADS, ask)
+    """Asynchronous version of ``score``. A synchronous metric runs on a thread: it may ask a model or run tests."""
+    verdict = await run_in_thread(_call_metric, metric, example, prediction)
     return _feedback(metric, await verdict if inspect.isawaitable(verdict) else verdict)
 
 
-def failed(metric: Metric, error: Exception) -> Feedback:
+def failure_feedback(metric: Metric, error: Exception) -> Feedback:
     """The verdict on an answer that the metric failed on: 0, with the error for feedback.
 
     Source: GEPA's adapters (``gepa/core/adapter.py``), where an example's failure is its score and feedback.
@@ -79,8 +71,8 @@ def lacks_reference(error: Exception, example: dspy.Example) -> bool:
     return isinstance(error, DataError) or (looked_up and isinstance(error, AttributeError | KeyError))
 
 
-def _called(metric: Metric, example: dspy.Example, prediction: dspy.Prediction) -> Any:
-    """What the metric returns.
+def _call_metric(metric: Metric, example: dspy.Example, prediction: dspy.Prediction) -> Any:
+    """The value that the metric returns.
 
     Raises:
         ConfigurationError: If it cannot be called so, or is not finished.
@@ -103,7 +95,7 @@ async def _result_of(verdict: Awaitable[Any]) -> Any:
 
 
 def _feedback(metric: Metric, verdict: Any) -> Feedback:
-    """What a metric returned, in one form."""
+    """The value of a metric as ``Feedback``."""
     points: Any = verdict
     text: Any = ""
     accepted: Any = None
@@ -155,7 +147,7 @@ def _arity(metric: Metric) -> int:
 
 
 def _signature(metric: Metric) -> inspect.Signature | None:
-    """What a metric takes; a ``dspy.Module`` says so in its ``forward``, and some built-in functions nowhere."""
+    """A metric's parameters: of a ``dspy.Module`` those of ``forward``; None for built-in functions that hide them."""
     if isinstance(metric, dspy.Module):
         kind = type(metric)
         forward = inspect.signature(getattr(kind, "forward", None) or kind.aforward)
@@ -170,7 +162,7 @@ def _name(metric: Metric) -> str:
     return str(getattr(metric, "__name__", type(metric).__name__))
 
 
-def _folded(text: str) -> str | None:
+def _fold_case(text: str) -> str | None:
     return text.strip(".,;:!?()[]{}\"'`*$").casefold() or None
 
 
@@ -186,7 +178,7 @@ def redact(text: str, reference: str, seen: str, normalize: Normalize | None = N
     Returns:
         The text, and whether anything was taken out.
     """
-    normal = normalize or _folded
+    normal = normalize or _fold_case
     answers = _answers(reference)
     secrets = {normal(part) for answer in answers for part in [answer, *_parts(answer)]} - {None}
     secrets -= {normal(part) for part in [seen, *_parts(seen)]}
@@ -196,11 +188,11 @@ def redact(text: str, reference: str, seen: str, normalize: Normalize | None = N
     result = "".join(WITHHELD if _is_secret(piece, secrets, normal) else piece for piece in pieces)
     for answer in answers:
         if normal(answer) in secrets:
-            result = re.sub(_spelled(answer), WITHHELD, result)
+            result = re.sub(_spelling_pattern(answer), WITHHELD, result)
     return result, result != text
 
 
-def _spelled(answer: str) -> str:
+def _spelling_pattern(answer: str) -> str:
     """A pattern for an answer inside other text; a whole number counts among letters too, and with leading zeros."""
     if re.fullmatch(r"\d+", answer):
         return rf"(?<!\d)(?<!\d[.,])0*{answer}(?!\d)(?![.,]\d)"
@@ -219,11 +211,11 @@ def _parts(answer: str) -> list[str]:
 
 def _is_secret(piece: str, secrets: set[str | None], normal: Normalize) -> bool:
     bare = piece.strip(".,;:!?\"'`*$")
-    spellings = [*_unbracketed(bare), *_parts(bare)] if bare else []
+    spellings = [*_without_brackets(bare), *_parts(bare)] if bare else []
     return any(normal(spelling) in secrets for spelling in spellings)
 
 
-def _unbracketed(bare: str) -> list[str]:
+def _without_brackets(bare: str) -> list[str]:
     """A word without some of the brackets at its ends: those of the sentence, and not those of a SMILES."""
     opening = min(len(bare) - len(bare.lstrip("([{")), 3)
     closing = min(len(bare) - len(bare.rstrip(")]}")), 3)

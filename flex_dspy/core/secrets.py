@@ -87,7 +87,7 @@ def redact_url(url: str) -> str:
 
 
 def url_secrets(url: str | None) -> list[str]:
-    """What an address holds that nobody else may read: its password, and values of its query that are no words."""
+    """The secret parts of an address: its password, and the values of its query that are no ordinary words."""
     if not url or "://" not in url:
         return []
     login, _, place = url.partition("://")[2].rpartition("@")
@@ -108,7 +108,7 @@ def redact(text: str, known: Iterable[str] = ()) -> str:
         text: An error, a log line, an option.
         known: Further secrets, to be taken out wherever they stand.
     """
-    return mask_secrets(_ADDRESS.sub(lambda found: _redacted(found[0], keep_query=False), text), known)
+    return mask_secrets(_ADDRESS.sub(lambda found: _address_without_login(found[0], keep_query=False), text), known)
 
 
 def mask_secrets(text: str, known: Iterable[str] = ()) -> str:
@@ -123,8 +123,8 @@ def mask_secrets(text: str, known: Iterable[str] = ()) -> str:
         'see https://host/a?page=2&token=(withheld), C[C@H](N)C, sha256 9f86d081'
     """
     for secret in _by_length([*known, *_environment_secrets()]):
-        text = _replaced(text, secret)
-    text = _IN_PATH.sub(r"\1", _ADDRESS.sub(lambda found: _redacted(found[0], keep_query=True), text))
+        text = _withhold_value(text, secret)
+    text = _IN_PATH.sub(r"\1", _ADDRESS.sub(lambda found: _address_without_login(found[0], keep_query=True), text))
     text = _KEY.sub(WITHHELD, _PRIVATE_KEY.sub(WITHHELD, text))
     for pattern in _NAMED:
         text = pattern.sub(rf"\g<name>{WITHHELD}", text)
@@ -187,7 +187,7 @@ def holds_key(text: str) -> bool:
 # -- addresses ---------------------------------------------------------------------------------------------
 
 
-def _redacted(address: str, *, keep_query: bool) -> str:
+def _address_without_login(address: str, *, keep_query: bool) -> str:
     """An address in a sentence: the marks after it are the sentence's."""
     bare = address.rstrip(_END_OF_SENTENCE)
     return _without_login(bare, keep_query=keep_query) + address[len(bare) :]
@@ -230,7 +230,7 @@ def _by_length(secrets: Iterable[str]) -> list[str]:
     return sorted({secret for secret in secrets if len(secret) >= 4}, key=len, reverse=True)
 
 
-def _replaced(text: str, secret: str) -> str:
+def _withhold_value(text: str, secret: str) -> str:
     if secret not in text:
         return text
     return re.sub(rf"(?<![A-Za-z0-9]){re.escape(secret)}(?![A-Za-z0-9])", WITHHELD, text)

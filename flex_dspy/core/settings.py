@@ -23,7 +23,7 @@ from flex_dspy.core.errors import ConfigurationError
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-# What a bound says, by pydantic's name of the error and of the bound.
+# Words for a bound, by pydantic's name of the error.
 _BOUNDS = {
     "greater_than_equal": ("ge", "must be at least"),
     "greater_than": ("gt", "must be greater than"),
@@ -59,7 +59,7 @@ class Settings(BaseModel):
         Raises:
             ConfigurationError: If a name is unknown or a value cannot be used.
         """
-        return cls(**options) if settings is None else settings.changed(**options)
+        return cls(**options) if settings is None else settings.with_options(**options)
 
     def changed(self, **options: Any) -> Self:
         """A copy with some fields changed and all of them checked.
@@ -98,6 +98,7 @@ def _signature(function: Callable[..., Any], settings: type[Settings]) -> inspec
             annotation=field.annotation,
         )
         for name, field in settings.model_fields.items()
+        if name not in own.parameters  # one of them may be positional too
     ]
     return own.replace(parameters=[*named, *fields])
 

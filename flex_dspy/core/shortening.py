@@ -13,7 +13,7 @@ _SHORT = 500
 _ATTEMPT = (None, 8_000, 2_000)
 
 
-def elided(text: str, limit: int | None) -> str:
+def elide(text: str, limit: int | None) -> str:
     """A text of at most about ``limit`` characters: its beginning and its end."""
     if limit is None or len(text) <= limit:
         return text
@@ -24,8 +24,8 @@ def elided(text: str, limit: int | None) -> str:
 def shorter_attempts(trajectory: Trajectory) -> Iterator[str]:
     """A rollout's text: whole, then with long fields cut, then its first and last round alone."""
     yield trajectory.text()
-    yield "\n".join(_numbered(trajectory.rounds, _LONG))
-    rounds = _numbered(trajectory.rounds, _SHORT)
+    yield "\n".join(_number_rounds(trajectory.rounds, _LONG))
+    rounds = _number_rounds(trajectory.rounds, _SHORT)
     if len(rounds) > 2:
         rounds[1:-1] = [f"({len(rounds) - 2} attempts left out)"]
     yield "\n".join(rounds)
@@ -34,16 +34,16 @@ def shorter_attempts(trajectory: Trajectory) -> Iterator[str]:
 def shorter_attempt(attempt: str) -> Iterator[str]:
     """One attempt's text: whole, then with its middle left out."""
     for limit in _ATTEMPT:
-        yield elided(attempt, limit)
+        yield elide(attempt, limit)
 
 
-def _numbered(rounds: tuple[Round, ...], limit: int) -> list[str]:
-    return [_cut(round_, limit).text(number) for number, round_ in enumerate(rounds, start=1)]
+def _number_rounds(rounds: tuple[Round, ...], limit: int) -> list[str]:
+    return [_shorten_round(round_, limit).text(number) for number, round_ in enumerate(rounds, start=1)]
 
 
-def _cut(round_: Round, limit: int) -> Round:
+def _shorten_round(round_: Round, limit: int) -> Round:
     outputs = {
-        name: elided(str(value), limit) if len(str(value)) > limit else value for name, value in round_.outputs.items()
+        name: elide(str(value), limit) if len(str(value)) > limit else value for name, value in round_.outputs.items()
     }
-    steps = tuple(elided(step, limit // 4) for step in round_.steps)
-    return replace(round_, outputs=outputs, feedback=elided(round_.feedback, limit), steps=steps)
+    steps = tuple(elide(step, limit // 4) for step in round_.steps)
+    return replace(round_, outputs=outputs, feedback=elide(round_.feedback, limit), steps=steps)

@@ -4,7 +4,7 @@
 - Spending is essential where a budget is to be kept, as a resumed run would spend it again: ``BudgetError``.
 - Spending otherwise, outcomes, versions, ids of observations and the figure of a run are records: a warning, once.
 
-What a command is asked to write, such as ``--out``, is an error where it cannot be written.
+A file that a command is asked to write, such as ``--out``, is an error where it cannot be written.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ logger = logging.getLogger(__name__)
 
 
 class SideRecord:
-    """One record, of which a failure is told once.
+    """One record. Its first failure is a warning; later ones are silent.
 
     Args:
-        name: What it is called in the warning, such as ``the outcomes``.
+        name: Its name in the warning, such as ``the outcomes``.
     """
 
     def __init__(self, name: str) -> None:
@@ -31,7 +31,7 @@ class SideRecord:
 
     @contextlib.contextmanager
     def attempt(self) -> Iterator[None]:
-        """Within this block, what the system or a damaged file refuses is a warning, and the block ends."""
+        """Within this block, an error of the system or of a damaged file is a warning, and ends the block."""
         try:
             yield
         except (OSError, LibraryError) as error:

@@ -1,4 +1,4 @@
-"""What commands print: nothing in it can move the cursor, hide text, turn it round, or give a secret away.
+"""Output of commands: nothing in it can move the cursor, hide text, turn it round, or give a secret away.
 
 A library, a model and a server may say anything, escape sequences of terminals too. So a command's standard streams
 are wrapped once, and whatever is written to them is shown as what it is.
@@ -48,17 +48,17 @@ def visible(text: str) -> str:
     return text if text.isprintable() else text.translate(_SHOWN)
 
 
-def shown(text: str) -> str:
+def printable(text: str) -> str:
     """A text as it may be printed: visible, and without secrets."""
     return visible(mask_secrets(text))
 
 
 class ReaderGoneError(BrokenPipeError):
-    """Whoever read the output, such as ``head``, has seen enough."""
+    """The reader of the output, such as ``head``, has closed it."""
 
 
 class SafeStream:
-    """A text stream that writes everything as ``shown`` makes it; else it is the stream that it wraps.
+    """A text stream that writes everything as ``printable`` makes it; else it is the stream that it wraps.
 
     Args:
         stream: The terminal's, or a file's.
@@ -73,13 +73,13 @@ class SafeStream:
         """Write a text, and say how long it was."""
         own = _OF_PROGRESS.match(text) if self._has_progress else None
         start = own.end() if own else 0
-        with _told_from_other_pipes():
-            self.stream.write(text[:start] + self._encodable(shown(text[start:])))
+        with _report_closed_output():
+            self.stream.write(text[:start] + self._encodable(printable(text[start:])))
         return len(text)
 
     def flush(self) -> None:
         """Hand on all that was written."""
-        with _told_from_other_pipes():
+        with _report_closed_output():
             self.stream.flush()
 
     def writelines(self, lines: Iterable[str]) -> None:
@@ -97,7 +97,7 @@ class SafeStream:
 
 
 @contextmanager
-def _told_from_other_pipes() -> Iterator[None]:
+def _report_closed_output() -> Iterator[None]:
     try:
         yield
     except BrokenPipeError as error:
@@ -105,7 +105,7 @@ def _told_from_other_pipes() -> Iterator[None]:
 
 
 def print_styled(text: str) -> None:
-    """Print a text whose colours are the program's own, and whose other parts are ``shown`` already."""
+    """Print a text whose colours are the program's own, and whose other parts are ``printable`` already."""
     stream = sys.stdout
     print(text, file=stream.stream if isinstance(stream, SafeStream) else stream)
 

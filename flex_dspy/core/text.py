@@ -45,14 +45,14 @@ def sound_text(text: str, limit: int = MAX_LENGTH) -> str:
         text: Any text.
         limit: Most characters that are kept.
     """
-    text = cut(text, limit)
+    text = truncate(text, limit)
     if _SURROGATE.search(text):
         text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     text = _DAMAGE.sub(lambda found: _COMMANDS[found[0]], text)
     return _CONTROL.sub("", _LINE_END.sub("\n", text))
 
 
-def cut(text: str, limit: int) -> str:
+def truncate(text: str, limit: int) -> str:
     """A text of at most ``limit`` characters: its beginning and its end, with a mark between them."""
     if len(text) <= limit:
         return text
@@ -67,7 +67,7 @@ def sound(value: Any, limit: int = MAX_LENGTH) -> Any:
     Anything else comes back as it is. What lies more than a hundred levels deep is left out.
 
     Args:
-        value: What a model wrote, parsed or not.
+        value: A model's answer, parsed or not.
         limit: Most characters that are kept of one text.
     """
     return _sound(value, limit, 0)

@@ -8,8 +8,9 @@ from typing import Any
 
 from flex_dspy.core.examples import value_text
 from flex_dspy.core.representations import Representable
-from flex_dspy.libraries.experience import Zone
-from flex_dspy.signatures.lessons import RELIED_ON
+from flex_dspy.core.zones import Zone
+
+RELIED_ON = "experiences_used"  # the output in which an actor names the experiences that it relied on
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,9 +21,9 @@ class Round:
         outputs: The actor's output fields.
         score: The metric's score, or None where the verifier decided.
         accepted: Whether the attempt was accepted.
-        feedback: What the actor is told.
+        feedback: The text that the actor reads.
         redacted: The feedback held the reference answer, which was taken out.
-        steps: What the parts of a program of several steps were given and answered, a line each.
+        steps: Inputs and outputs of each step of a program of several steps, a line each.
     """
 
     outputs: Mapping[str, Any]
@@ -68,7 +69,7 @@ class Trajectory(Representable):
 
     @property
     def zone(self) -> Zone:
-        """What the rollout teaches: golden at once, mixed after failure, warning never."""
+        """The zone of its experience: golden if solved at once, mixed if solved after a failure, else warning."""
         if not self.solved:
             return "warning"
         return "golden" if len(self.rounds) == 1 else "mixed"
@@ -90,7 +91,7 @@ class Feedback:
 
     Attributes:
         score: The score; 0 where the metric failed.
-        text: What it says of the answer.
+        text: Its remarks on the answer.
         failed: The metric could not judge the answer, which then never counts as a success.
         accepted: The metric's own word on success; None leaves it to the threshold.
     """

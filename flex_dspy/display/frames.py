@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from flex_dspy.core.zones import ZONES
 from flex_dspy.evaluation.evaluate import Evaluation
 from flex_dspy.evaluation.records import Record
 from flex_dspy.libraries.diffing import COUNTERS, EntryChange, LibraryDiff
-from flex_dspy.libraries.experience import ZONES, Experience
+from flex_dspy.libraries.experience import Experience
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.tracking.versions import VersionRecord
 

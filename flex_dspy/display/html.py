@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from markupsafe import Markup, escape
 
 from flex_dspy.core.terminal import visible
-from flex_dspy.libraries.experience import ZONES
+from flex_dspy.core.zones import ZONES
 
 T = TypeVar("T")
 MAX_TEXT = 6_000  # characters of one text that are shown

@@ -95,7 +95,7 @@ class EditEffects:
         self.valset = list(valset)
         self.metric = metric
         # Overlap is refused here already, and a lesson's own examples do not count.
-        self.settings = settings.changed(allow_overlap=True)
+        self.settings = settings.with_options(allow_overlap=True)
         self.ledger = ledger or Ledger()
         self.measurements = 0
         self._dspy_settings = {"adapter": dspy.settings.adapter}

@@ -11,7 +11,7 @@ import dspy
 from tqdm.auto import tqdm
 
 from flex_dspy.core.examples import example_id
-from flex_dspy.core.running import lean, synchronous
+from flex_dspy.core.running import synchronous
 from flex_dspy.core.scoring import Metric, Normalize
 from flex_dspy.core.settings import accepts
 from flex_dspy.evaluation.concurrent_calls import gather_calls
@@ -21,6 +21,7 @@ from flex_dspy.evaluation.records import Record, by_example
 from flex_dspy.evaluation.sampling import Measure, Progress, Sampler
 from flex_dspy.evaluation.settings import EvaluationSettings
 from flex_dspy.libraries.library import ExperienceLibrary
+from flex_dspy.models.adapter import lean
 from flex_dspy.models.rollouts import variant
 from flex_dspy.models.spending import Ledger
 from flex_dspy.search.retrieval import retrievers

@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 from flex_dspy.core.errors import BudgetError, ConfigurationError, ModelError
 from flex_dspy.core.examples import example_id, problem_of
 from flex_dspy.core.running import call, raise_if_systemic
-from flex_dspy.core.scoring import Metric, Normalize, ascore, failed, lacks_reference
+from flex_dspy.core.scoring import Metric, Normalize, ascore, failure_feedback, lacks_reference
 from flex_dspy.core.secrets import error_text
 from flex_dspy.core.trajectory import Feedback
 from flex_dspy.evaluation.intervals import score_text
@@ -105,7 +105,7 @@ class Sampler:
                     f"the metric cannot judge example {example_id(example)}: {error} (its fields are "
                     f"{', '.join(example.keys())})"
                 ) from error
-            return failed(self.metric, error)
+            return failure_feedback(self.metric, error)
 
     def _measure(self, example: dspy.Example, prediction: dspy.Prediction) -> dict[str, float]:
         """The further measures; one that fails is left out, which counts as 0."""

@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 
 from flex_dspy.core.errors import DataError, ModelError
 from flex_dspy.core.examples import example_id, problem_of, reference_of
-from flex_dspy.core.running import call, lean, raise_if_systemic, run_sync
+from flex_dspy.core.running import call, raise_if_systemic, run_sync
 from flex_dspy.core.scoring import Metric
 from flex_dspy.core.secrets import error_text
 from flex_dspy.core.settings import accepts
@@ -29,6 +29,7 @@ from flex_dspy.evaluation.settings import RolloutSettings
 from flex_dspy.libraries.experience import Experience, Precedent
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.library_file import write_atomically
+from flex_dspy.models.adapter import lean
 from flex_dspy.models.spending import Ledger
 from flex_dspy.programs.critic import Critic
 from flex_dspy.programs.lesson_writer import NEAREST

@@ -31,7 +31,7 @@ from tqdm.auto import tqdm
 
 from flex_dspy.core.errors import BudgetError, ConfigurationError
 from flex_dspy.core.examples import problem_of
-from flex_dspy.core.running import call, lean, raise_if_systemic, synchronous
+from flex_dspy.core.running import call, raise_if_systemic, synchronous
 from flex_dspy.core.scoring import Metric, score
 from flex_dspy.core.settings import accepts
 from flex_dspy.evaluation.concurrent_calls import gather_calls
@@ -42,6 +42,7 @@ from flex_dspy.evaluation.overlap import ProblemKey
 from flex_dspy.evaluation.settings import EvaluationSettings, ValuationSettings
 from flex_dspy.evaluation.trial_design import LOOKS, Design, Pair
 from flex_dspy.libraries.library import ExperienceLibrary
+from flex_dspy.models.adapter import lean
 from flex_dspy.models.rollouts import variant
 from flex_dspy.models.spending import Ledger
 from flex_dspy.search.reading import pinned

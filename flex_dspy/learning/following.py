@@ -9,7 +9,7 @@ import dspy
 from flex_dspy.libraries.followed import FollowedFile
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.store import Store
-from flex_dspy.models.rollouts import copied
+from flex_dspy.models.rollouts import copy_program
 from flex_dspy.programs.equip import equip
 from flex_dspy.search.retrieval import retrievers
 
@@ -52,7 +52,7 @@ def following(program: dspy.Module, newest: NewestSnapshot, exclude_self: bool) 
         newest: The library.
         exclude_self: See ``ExperienceRetriever``.
     """
-    program = copied(program) if retrievers(program) else equip(program, newest)
+    program = copy_program(program) if retrievers(program) else equip(program, newest)
     for retriever in retrievers(program):
         retriever.library = newest
         retriever.exclude_self = exclude_self

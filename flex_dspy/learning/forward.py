@@ -30,7 +30,7 @@ from tqdm.auto import tqdm
 
 from flex_dspy.core.errors import BudgetError, ConfigurationError, ModelError
 from flex_dspy.core.examples import example_id, problem_of, reference_of
-from flex_dspy.core.running import lean, raise_if_systemic, run_sync
+from flex_dspy.core.running import raise_if_systemic, run_sync
 from flex_dspy.core.scoring import Metric
 from flex_dspy.core.secrets import error_text
 from flex_dspy.core.side_records import SideRecord
@@ -47,7 +47,9 @@ from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.memory_store import open_store
 from flex_dspy.libraries.paths import beside, mode_beside
 from flex_dspy.libraries.store import Store
-from flex_dspy.models.lm import is_offline, is_outage
+from flex_dspy.models.adapter import lean
+from flex_dspy.models.failures import is_outage
+from flex_dspy.models.lm import is_offline
 from flex_dspy.models.spending import Ledger
 from flex_dspy.programs.critic import Critic
 from flex_dspy.programs.equip import equip

@@ -11,16 +11,15 @@ import dspy
 
 from flex_dspy.core.errors import ConfigurationError
 from flex_dspy.core.examples import problem_of, problem_text, reference_of, value_text
-from flex_dspy.core.running import call, known_to
+from flex_dspy.core.running import call, select_inputs
 from flex_dspy.core.scoring import redact
 from flex_dspy.core.text import sound_text
-from flex_dspy.core.trajectory import Feedback, Round
+from flex_dspy.core.trajectory import RELIED_ON, Feedback, Round
 from flex_dspy.libraries.experience import Precedent, Tally
 from flex_dspy.libraries.observation import Observation
 from flex_dspy.programs.rejection_sampling import UNVERIFIED, WORKINGS
 from flex_dspy.programs.steps import readable
 from flex_dspy.programs.verifier import Verifier
-from flex_dspy.signatures.lessons import RELIED_ON
 
 Verdict: TypeAlias = bool | float | str | Feedback | dspy.Prediction | Mapping[str, Any]
 
@@ -123,7 +122,7 @@ async def judged(seen: Observation, verifier: Verifier, task: str = "") -> Round
     attempt = "\n".join(f"{name}: {text}" for name, text in seen.outputs.items())
     if seen.score is None:
         told = f"{attempt}\n\n{_SAID}\n{seen.feedback}"
-        known = known_to(verifier, task=task)
+        known = select_inputs(verifier, task=task)
         verdict = await call(verifier, problem=seen.problem, attempt=told, reference=seen.reference, **known)
         accepted = bool(verdict.accepted)
     else:

@@ -40,7 +40,6 @@ from typing import Any
 import dspy
 
 from flex_dspy.core.errors import BudgetError, ConfigurationError
-from flex_dspy.core.running import lean
 from flex_dspy.learning.following import NewestSnapshot, following
 from flex_dspy.learning.forward import Outcome, model_names
 from flex_dspy.learning.observing import Verdict, observation
@@ -53,6 +52,7 @@ from flex_dspy.libraries.memory_store import open_store
 from flex_dspy.libraries.observed import ObservationJournal, claim
 from flex_dspy.libraries.paths import PRIVATE
 from flex_dspy.libraries.store import Store
+from flex_dspy.models.adapter import lean
 from flex_dspy.models.spending import Ledger
 from flex_dspy.programs.critic import Critic
 from flex_dspy.programs.lesson_writer import LessonWriter

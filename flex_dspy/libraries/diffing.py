@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from flex_dspy.core import representations
-from flex_dspy.core.terminal import shown
+from flex_dspy.core.terminal import printable
 from flex_dspy.libraries.experience import Experience, Rule
 from flex_dspy.libraries.library import ExperienceLibrary
 
@@ -117,7 +117,7 @@ class LibraryDiff(representations.Representable):
         lines += _some(self.removed, limit, _removal_lines)
         lines += _some(told, limit, _change_lines)
         lines += _some(quiet, limit, _change_lines)
-        return "\n".join(_colour(shown(line)) for line in lines) if colour else "\n".join(lines)
+        return "\n".join(_colour(printable(line)) for line in lines) if colour else "\n".join(lines)
 
     def to_pandas(self) -> pd.DataFrame:
         """One row an entry that differs. See ``flex_dspy.display.frames.diff_frame``."""

@@ -26,12 +26,11 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import ConfigDict, Field, TypeAdapter
 
 from flex_dspy.core.representations import Representable
+from flex_dspy.core.zones import Zone
 
 # A misspelt key in a file edited by hand must be an error, not a silently missing value.
 _CLOSED = ConfigDict(extra="forbid")
 
-Zone = Literal["golden", "warning", "mixed"]
-ZONES: tuple[Zone, ...] = ("golden", "warning", "mixed")
 
 # An entry that outgrows these no longer fits a prompt beside others, and drowns in its own text at retrieval.
 MAX_RULES = 12

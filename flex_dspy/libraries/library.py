@@ -17,17 +17,11 @@ from typing import TYPE_CHECKING, Any
 from rpds import HashTrieMap
 
 from flex_dspy.core import representations
+from flex_dspy.core.zones import ZONES
 from flex_dspy.libraries.by_hand import ByHand
 from flex_dspy.libraries.change_log import Change, ChangeLog
 from flex_dspy.libraries.draft import Draft
-from flex_dspy.libraries.experience import (
-    EXPERIENCES_JSON,
-    ZONES,
-    Commit,
-    Edit,
-    Experience,
-    PersonEdit,
-)
+from flex_dspy.libraries.experience import EXPERIENCES_JSON, Commit, Edit, Experience, PersonEdit
 from flex_dspy.libraries.library_json import entry_json, value_json
 
 if TYPE_CHECKING:

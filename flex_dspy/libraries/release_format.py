@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from flex_dspy.core.errors import LibraryFormatError, LibraryVersionError
-from flex_dspy.libraries.experience import ZONES, Experience, Rule, Zone
+from flex_dspy.core.zones import ZONES, Zone
+from flex_dspy.libraries.experience import Experience, Rule
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.splitting import split_entry
 

@@ -19,7 +19,7 @@ from typing import Any, cast
 from weakref import WeakKeyDictionary
 
 import dspy
-from dspy.utils.exceptions import (
+from dspy import (
     AdapterParseError,
     ContextWindowExceededError,
     LMError,
@@ -28,10 +28,10 @@ from dspy.utils.exceptions import (
     LMUnsupportedModelError,
 )
 
+from flex_dspy.core.dspy_internals import forget_answer, json_fallback, watch_stream
 from flex_dspy.core.secrets import redact
-from flex_dspy.core.text import cut, sound_text
+from flex_dspy.core.text import sound_text, truncate
 from flex_dspy.models.answer_fields import find_values, read_fields
-from flex_dspy.models.dspy_internals import forget_answer, watch_stream
 from flex_dspy.models.lm import is_offline
 from flex_dspy.models.reading import UnreadableError
 
@@ -52,18 +52,21 @@ class UnreadableAnswer(AdapterParseError):
     """An answer that cannot be read.
 
     Attributes:
-        reason: What is wrong with it, in words that the model can act on.
+        reason: The fault, in words that the model can act on.
     """
 
     def __init__(self, adapter: dspy.Adapter, signature: type[dspy.Signature], answer: str, reason: str) -> None:
         super().__init__(
-            adapter_name=type(adapter).__name__, signature=signature, lm_response=cut(answer, 2_000), message=reason
+            adapter_name=type(adapter).__name__,
+            signature=signature,
+            lm_response=truncate(answer, 2_000),
+            message=reason,
         )
         self.reason = reason
 
 
 class Reading:
-    """What ``reading_adapter`` puts before an adapter of DSPy."""
+    """Mixin that ``reading_adapter`` puts before an adapter of DSPy."""
 
     _request = 1  # which request of one answer this copy of the adapter makes
     _before: AdapterParseError | None = None  # why there is more than one
@@ -83,15 +86,10 @@ class Reading:
                     ask = super(Reading, current).__call__  # type: ignore[misc]
                     return cast(Values, ask(lm, settings, *args, **kwargs))
                 except LMError as error:
-                    if not current._has_no_json_mode(error):
-                        raise
-                    current = self._turn(current._request, current._before)
+                    current = current._without_json_mode(error)
                 except AdapterParseError as error:
                     current._forget(lm, settings, asynchronous=False)
-                    if current._request == MOST_REQUESTS or progress.emitted or is_offline(lm):
-                        raise
-                    logger.info("an answer could not be read, and is asked for again: %s", redact(str(error))[:500])
-                    current = self._turn(current._request + 1, error, as_json=current._request + 1 == MOST_REQUESTS)
+                    current = current._next_turn(error, is_final=progress.emitted or is_offline(lm))
 
     async def acall(self, lm: Any, lm_kwargs: dict[str, Any], *args: Any, **kwargs: Any) -> Values:
         """Asynchronous version of ``__call__``."""
@@ -103,15 +101,10 @@ class Reading:
                     ask = super(Reading, current).acall  # type: ignore[misc]
                     return cast(Values, await ask(lm, settings, *args, **kwargs))
                 except LMError as error:
-                    if not current._has_no_json_mode(error):
-                        raise
-                    current = self._turn(current._request, current._before)
+                    current = current._without_json_mode(error)
                 except AdapterParseError as error:
                     current._forget(lm, settings, asynchronous=True)
-                    if current._request == MOST_REQUESTS or progress.emitted or is_offline(lm):
-                        raise
-                    logger.info("an answer could not be read, and is asked for again: %s", redact(str(error))[:500])
-                    current = self._turn(current._request + 1, error, as_json=current._request + 1 == MOST_REQUESTS)
+                    current = current._next_turn(error, is_final=progress.emitted or is_offline(lm))
 
     def format(self, *args: Any, **kwargs: Any) -> list[dict[str, Any]]:
         """The messages of the adapter; after an answer that could not be read, the last one says why."""
@@ -146,7 +139,8 @@ class Reading:
             as_json: Whether to ask for a JSON object, unless this adapter does so anyway.
         """
         other = as_json and not isinstance(self, dspy.JSONAdapter)
-        new: Any = copy.copy(reading_adapter(self._make_json_adapter_fallback()) if other else self)  # type: ignore[attr-defined]
+        adapter: Any = self
+        new = copy.copy(reading_adapter(json_fallback(adapter)) if other else adapter)
         new.use_json_adapter_fallback = False
         new._request, new._before = request, before
         return new
@@ -156,12 +150,26 @@ class Reading:
         if self._messages is not None:
             forget_answer(lm, self._messages, settings, asynchronous=asynchronous)
 
-    def _has_no_json_mode(self, error: LMError) -> bool:
-        """Whether a server turned a request down that differs from the ones before in asking for JSON."""
-        turned_down = isinstance(error, LMInvalidRequestError | LMUnsupportedFeatureError)
+    def _next_turn(self, error: AdapterParseError, *, is_final: bool) -> Any:
+        """The adapter that asks again, with the reason; the last one asks for JSON.
+
+        Args:
+            error: Why the answer could not be read; raised where nobody is asked again.
+            is_final: Whether not to ask again: a reader has seen a part of this answer, or the next would be the same.
+        """
+        if self._request == MOST_REQUESTS or is_final:
+            raise error
+        logger.info("an answer could not be read, and is asked for again: %s", redact(str(error))[:500])
+        return self._turn(self._request + 1, error, as_json=self._request + 1 == MOST_REQUESTS)
+
+    def _without_json_mode(self, error: LMError) -> Any:
+        """The adapter that asks once more without JSON, where a server refused only that; else the error is raised."""
+        refused = isinstance(error, LMInvalidRequestError | LMUnsupportedFeatureError)
         other = isinstance(error, LMUnsupportedModelError | ContextWindowExceededError)
-        asked = self._before is not None and self._before.adapter_name != type(self).__name__
-        return asked and isinstance(self, dspy.JSONAdapter) and turned_down and not other
+        asks_for_json = self._before is not None and self._before.adapter_name != type(self).__name__
+        if not asks_for_json or not isinstance(self, dspy.JSONAdapter) or not refused or other:
+            raise error
+        return self._turn(self._request, self._before)
 
 
 class ReadingChatAdapter(Reading, dspy.ChatAdapter):
@@ -205,6 +213,16 @@ def reading_answers() -> AbstractContextManager[None]:
     return context
 
 
+def lean() -> AbstractContextManager[None]:
+    """DSPy settings for thousands of calls: no history, no trace, and each signature described once.
+
+    A history of prompts that hold hundreds of experiences would grow by megabytes a minute.
+    """
+    adapter = reading_adapter(dspy.settings.adapter)
+    context: AbstractContextManager[None] = dspy.context(disable_history=True, max_trace_size=0, adapter=adapter)
+    return context
+
+
 _CHAT = ReadingChatAdapter()
 _DESCRIPTIONS: WeakKeyDictionary[type[dspy.Signature], tuple[str, str]] = WeakKeyDictionary()
 
@@ -223,7 +241,7 @@ def _parser_of(adapter: Any) -> Any:
 def _note(error: AdapterParseError) -> str:
     reason = getattr(error, "reason", None) or "it was empty"
     answer = str(error.lm_response or "").strip() if isinstance(error, UnreadableAnswer) else ""
-    quoted = f"It was:\n{cut(answer, _MOST_QUOTED)}\n\n" if answer else ""
+    quoted = f"It was:\n{truncate(answer, _MOST_QUOTED)}\n\n" if answer else ""
     return _AGAIN.format(reason=reason.rstrip("."), quoted=quoted)
 
 

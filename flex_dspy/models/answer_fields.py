@@ -16,11 +16,9 @@ from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
 import dspy
-from dspy.adapters.types.base_type import Type as DSPyType
-from dspy.adapters.utils import annotation_allows_none, parse_value
-from dspy.utils.exceptions import AdapterParseError
 from pydantic.fields import FieldInfo
 
+from flex_dspy.core.dspy_internals import annotation_allows_none, parse_value
 from flex_dspy.core.examples import value_text
 from flex_dspy.metrics.cleaning import begins_with_reasoning, without_reasoning
 from flex_dspy.models.reading import UnreadableError, read_value
@@ -62,7 +60,7 @@ def find_values(own: Parse | None, signature: type[dspy.Signature], answer: str)
     found: dict[str, Any] = {}
     for form in dict.fromkeys(forms):
         found = max(found, _find(own, signature, form), key=len)
-        if found.keys() >= _wanted(signature):
+        if found.keys() >= _target_fields(signature):
             break
     return found
 
@@ -80,7 +78,7 @@ def _find(own: Parse | None, signature: type[dspy.Signature], answer: str) -> di
     answer = _until_completed(signature, answer) if own is None else answer
     for find in (*first, _by_markers, _as_json, _by_labels, _as_a_whole):
         found = max(found, find(signature, answer), key=len)
-        if found.keys() >= _wanted(signature):
+        if found.keys() >= _target_fields(signature):
             return found
     return found | _at_the_end_of_the_reasoning(signature, found)
 
@@ -92,7 +90,7 @@ def read_fields(signature: type[dspy.Signature], found: Mapping[str, Any]) -> di
 
     Args:
         signature: The fields.
-        found: What was found of them.
+        found: The texts or values that were found, by field.
 
     Raises:
         UnreadableError: If a required field is missing or cannot be read as its type; it names each.
@@ -103,7 +101,7 @@ def read_fields(signature: type[dspy.Signature], found: Mapping[str, Any]) -> di
         try:
             values[name] = _value(name, field, found)
         except UnreadableError as error:
-            if (name in found and field.is_required()) or name in _required(signature):
+            if (name in found and field.is_required()) or name in _mandatory_fields(signature):
                 problems.append(str(error))
             else:
                 values[name] = _instead(name, field)
@@ -133,20 +131,20 @@ def _value(name: str, field: FieldInfo, found: Mapping[str, Any]) -> Any:
         raise UnreadableError(f"the output field `{name}` cannot be read: {error}") from error
 
 
-def _required(signature: type[dspy.Signature]) -> list[str]:
+def _mandatory_fields(signature: type[dspy.Signature]) -> list[str]:
     """The fields that an answer must hold: all but the reasoning and those that have a default or may be None."""
     fields = signature.output_fields.items()
     needed = (name for name, field in fields if field.is_required() and not annotation_allows_none(field.annotation))
     return [name for name in needed if name != _REASONING_FIELD]
 
 
-def _wanted(signature: type[dspy.Signature]) -> set[str]:
+def _target_fields(signature: type[dspy.Signature]) -> set[str]:
     """The fields that are looked for: those that must be there, or all where none must."""
-    return set(_required(signature) or signature.output_fields)
+    return set(_mandatory_fields(signature) or signature.output_fields)
 
 
 def _is_dspy_type(kind: Any) -> bool:
-    return isinstance(kind, type) and issubclass(kind, DSPyType)
+    return isinstance(kind, type) and issubclass(kind, dspy.Type)
 
 
 # -- ways to find the fields -------------------------------------------------------------------------------
@@ -155,7 +153,7 @@ def _is_dspy_type(kind: Any) -> bool:
 def _parse(parse: Parse, signature: Any, answer: str) -> dict[str, Any]:
     """By an adapter's parser, which is given a signature in which single values, then all values, are texts."""
     for texts in (_with_texts(signature, True), _with_texts(signature, False)):
-        with contextlib.suppress(AdapterParseError, ValueError, RecursionError):
+        with contextlib.suppress(dspy.AdapterParseError, ValueError, RecursionError):
             return parse(texts, answer)
     return {}
 
@@ -214,7 +212,7 @@ def _by_labels(signature: type[dspy.Signature], answer: str) -> dict[str, str]:
 
 def _as_a_whole(signature: type[dspy.Signature], answer: str) -> dict[str, str]:
     """As the one field that is looked for, if its type tells an answer from other words: a refusal is a text too."""
-    wanted = [name for name in _wanted(signature) if name != _REASONING_FIELD]
+    wanted = [name for name in _target_fields(signature) if name != _REASONING_FIELD]
     if len(wanted) != 1 or _markers(signature, answer) or not _is_single(signature.output_fields[wanted[0]].annotation):
         return {}
     if re.search(rf"[\"']{wanted[0]}[\"']\s?:", answer):  # an object that could not be read
@@ -234,7 +232,7 @@ def _until_completed(signature: type[dspy.Signature], answer: str) -> str:
 
 def _at_the_end_of_the_reasoning(signature: type[dspy.Signature], found: Mapping[str, Any]) -> dict[str, str]:
     """The one field that is missing, where the reasoning ends with it: "Therefore the answer is 70"."""
-    missing = [name for name in _required(signature) if name not in found]
+    missing = [name for name in _mandatory_fields(signature) if name not in found]
     reasoning = found.get(_REASONING_FIELD)
     if len(missing) != 1 or not isinstance(reasoning, str):
         return {}
@@ -247,7 +245,7 @@ def _sections(signature: type[dspy.Signature], answer: str, marks: Marks, names:
     """The texts between marks, by the name of the field before each."""
     before = answer[: marks[0].start()].strip() if marks else ""
     sections = {_REASONING_FIELD: before} if before and _REASONING_FIELD in signature.output_fields else {}
-    required = set(_required(signature))
+    required = set(_mandatory_fields(signature))
     ends = [mark.start() for mark in marks[1:]] + [len(answer)]
     for name, mark, end in zip(names, marks, ends[: len(marks)], strict=True):
         if name in signature.input_fields and sections and sections.keys() >= required:

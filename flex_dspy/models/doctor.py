@@ -1,4 +1,4 @@
-"""What is wrong between here and a language model, in plain words, with what to do about it.
+"""Checks of the way to a language model, with a remedy for each fault, in plain words.
 
 At most eight small requests a model; an offline expert needs none. No key is ever shown.
 """
@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import dspy
-from dspy.utils.exceptions import (
+from dspy import (
     AdapterParseError,
     DSPyError,
     LMAuthError,
@@ -30,12 +30,12 @@ from dspy.utils.exceptions import (
     LMUnsupportedModelError,
 )
 
+from flex_dspy.core.dspy_internals import model_facts, model_table
 from flex_dspy.core.secrets import redact, redact_url
 from flex_dspy.models.lm import LanguageModel, is_offline, secrets_of
-from flex_dspy.models.prices import list_price, model_list
+from flex_dspy.models.prices import list_price
 from flex_dspy.models.providers import address_of, key_variables
 from flex_dspy.models.spending import Ledger
-from flex_dspy.signatures.critic import Lesson, StudyWorkedAnswer
 
 MOST_CALLS = 8  # a model
 PATIENCE = 10.0  # seconds for a connection
@@ -45,12 +45,12 @@ _TINY = "Answer with the one word: ready"
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one check found.
+    """The result of one check.
 
     Attributes:
-        check: What was looked at.
+        check: Its name.
         ok: Whether it is as it should be; None where that is not known, or does not matter.
-        text: In plain words, with what to do where something is wrong.
+        text: The result in plain words, with a remedy where something is wrong.
     """
 
     check: str
@@ -58,11 +58,13 @@ class Finding:
     text: str
 
 
-def diagnose(models: Mapping[str, dspy.LM]) -> list[Finding]:
+def diagnose(models: Mapping[str, dspy.LM], exercise: type[dspy.Signature]) -> list[Finding]:
     """Check each model once, however many roles it has.
 
     Args:
         models: Models by role.
+        exercise: A signature of the critic, with inputs ``task``, ``problem`` and ``reference`` and the output
+            ``lesson``: whether a model can fill it in shows whether it can play a role.
 
     Returns:
         The findings, in the order of the checks; of a model that does not answer, only those up to there.
@@ -71,7 +73,7 @@ def diagnose(models: Mapping[str, dspy.LM]) -> list[Finding]:
     for lm in {id(lm): lm for lm in models.values()}.values():
         roles = ", ".join(role for role, model in models.items() if model is lm)
         findings.append(Finding("model", None, f"{lm.model}, for {roles}"))
-        findings.extend(_offline(lm) if is_offline(lm) else _online(lm))
+        findings.extend(_check_offline() if is_offline(lm) else _check_online(lm, exercise))
     return findings
 
 
@@ -82,11 +84,11 @@ def report(findings: list[Finding]) -> str:
     return "\n".join(f"{marks[entry.ok]}  {entry.check.ljust(width)}  {entry.text}" for entry in findings)
 
 
-def _offline(lm: dspy.LM) -> Iterator[Finding]:
+def _check_offline() -> Iterator[Finding]:
     yield Finding("offline", True, "an offline expert: it needs no key, no network and no money")
 
 
-def _online(lm: dspy.LM) -> Iterator[Finding]:
+def _check_online(lm: dspy.LM, exercise: type[dspy.Signature]) -> Iterator[Finding]:
     settings: dict[str, Any] = {"cache": False, "num_retries": 0}
     if isinstance(lm, LanguageModel):
         settings["retries"] = 0
@@ -99,7 +101,7 @@ def _online(lm: dspy.LM) -> Iterator[Finding]:
         if answering is not None:
             yield from _latency(answering)
             yield _usage(ledger)
-            yield from _structured(answering)
+            yield from _fill_in_lessons(answering, exercise)
     yield _price(lm)
     yield _window(lm)
     spent = ledger.total
@@ -179,10 +181,8 @@ def _price(lm: dspy.LM) -> Finding:
 
 
 def _window(lm: dspy.LM) -> Finding:
-    from dspy.clients.model_metadata import model_info
-
     provider, _, name = str(lm.model).partition("/")
-    size = (model_list().get(str(lm.model)) or model_info(provider, name)).get("max_input_tokens")
+    size = (model_table().get(str(lm.model)) or model_facts(provider, name)).get("max_input_tokens")
     text = f"{size:,} tokens" if size else "not known; prompts that are too long are cut and sent again"
     return Finding("context window", True if size else None, text)
 
@@ -200,7 +200,7 @@ def _answers(lm: dspy.LM) -> Generator[Finding, None, dspy.LM | None]:
         lm(_TINY)
     except DSPyError as error:
         if isinstance(error, LMInvalidRequestError) and not isinstance(error, LMUnsupportedModelError):
-            yield from _refused(lm, error)
+            yield from _explain_refusal(lm, error)
         else:
             yield Finding("answer", False, f"{_first_line(lm, error)}: {_remedy(lm, error)}")
         return None
@@ -208,7 +208,7 @@ def _answers(lm: dspy.LM) -> Generator[Finding, None, dspy.LM | None]:
     return lm
 
 
-def _refused(lm: dspy.LM, refusal: LMInvalidRequestError) -> Iterator[Finding]:
+def _explain_refusal(lm: dspy.LM, refusal: LMInvalidRequestError) -> Iterator[Finding]:
     plain = lm.copy(temperature=None, max_tokens=None, max_completion_tokens=None)
     given = [name for name, value in lm.kwargs.items() if name not in plain.kwargs and value is not None]
     try:
@@ -241,19 +241,20 @@ def _usage(ledger: Ledger) -> Finding:
     return Finding("usage", True, "answers say how many tokens they took")
 
 
-def _structured(lm: dspy.LM) -> Iterator[Finding]:
-    """A critic's lesson by each way that there is."""
+def _fill_in_lessons(lm: dspy.LM, exercise: type[dspy.Signature]) -> Iterator[Finding]:
+    """Ask for a critic's lesson by each way that there is."""
+    form: Any = exercise.output_fields["lesson"].annotation
     ways: dict[str, tuple[Callable[[], object], str]] = {
         "lesson": (
-            lambda: _lesson(lm, dspy.ChatAdapter(use_json_adapter_fallback=False)),
+            lambda: _ask_lesson(lm, exercise, dspy.ChatAdapter(use_json_adapter_fallback=False)),
             "the critic's lessons cannot be read: take a stronger model for the critic and the updater",
         ),
         "lesson as JSON": (
-            lambda: _lesson(lm, dspy.JSONAdapter()),
+            lambda: _ask_lesson(lm, exercise, dspy.JSONAdapter()),
             "a lesson cannot be asked for as JSON where its first form could not be read",
         ),
         "JSON schema": (
-            lambda: Lesson.model_validate_json(_schema(lm)),
+            lambda: form.model_validate_json(_ask_by_schema(lm, form)),
             "response_format json_schema is not supported; nothing here needs it",
         ),
     }
@@ -266,14 +267,14 @@ def _structured(lm: dspy.LM) -> Iterator[Finding]:
             yield Finding(check, False if check == "lesson" else None, f"{meaning} ({why})")
 
 
-def _lesson(lm: dspy.LM, adapter: dspy.Adapter) -> object:
+def _ask_lesson(lm: dspy.LM, exercise: type[dspy.Signature], adapter: dspy.Adapter) -> object:
     with dspy.context(lm=lm, adapter=adapter):
-        return dspy.Predict(StudyWorkedAnswer)(task=_TASK, problem="What is 17 + 25?", reference="42").lesson
+        return dspy.Predict(exercise)(task=_TASK, problem="What is 17 + 25?", reference="42").lesson
 
 
-def _schema(lm: dspy.LM) -> str:
+def _ask_by_schema(lm: dspy.LM, form: Any) -> str:
     asked = "Write a short lesson, as JSON, on how to add two numbers of two digits."
-    answer = lm(asked, response_format=Lesson)[0]
+    answer = lm(asked, response_format=form)[0]
     return str(answer["text"] if isinstance(answer, dict) else answer)
 
 
@@ -282,7 +283,7 @@ def _is_refusal(error: Exception) -> bool:
 
 
 def _first_line(lm: dspy.LM, error: Exception) -> str:
-    """What the provider said, in one line and without the key, should it repeat that."""
+    """The first line of the provider's message, without the key, should it repeat that."""
     line = (str(error).strip() or type(error).__name__).splitlines()[0]
     return redact(line, secrets_of(lm))[:300]
 

@@ -99,15 +99,15 @@ def _adapter(annotation: Any) -> TypeAdapter[Any]:
     return TypeAdapter(annotation)
 
 
-def expected(annotation: Any) -> str:
-    """What a field must hold, in words."""
+def expectation(annotation: Any) -> str:
+    """The values that a field may hold, in words."""
     annotation = plain(annotation)
     if annotation in _WORDS:
         return _WORDS[annotation]
     if is_of(annotation, Annotated):
-        return expected(get_args(annotation)[0])
+        return expectation(get_args(annotation)[0])
     if is_union(annotation):
-        return " or ".join(map(expected, get_args(annotation)))
+        return " or ".join(map(expectation, get_args(annotation)))
     if is_of(annotation, Literal):
         return _one_of([str(member) for member in get_args(annotation)])
     if is_class(annotation, enum.Enum):
@@ -117,7 +117,7 @@ def expected(annotation: Any) -> str:
         return f"one JSON object with the fields {names}" if names else "one JSON object"
     if is_list(annotation):
         item = item_type(annotation)
-        return "a JSON list" if item is Any else f"a JSON list, each item {expected(item)}"
+        return "a JSON list" if item is Any else f"a JSON list, each item {expectation(item)}"
     return str(getattr(annotation, "__name__", annotation))
 
 

@@ -71,8 +71,8 @@ class Turn:
         self.reserved = reserved
         self._limits = limits
 
-    def used(self, prompt_tokens: int, completion_tokens: int) -> None:
-        """Say what the call took, once it is known."""
+    def settle(self, prompt_tokens: int, completion_tokens: int) -> None:
+        """Correct the booking to what the call took."""
         self._limits._settle(self, prompt_tokens, completion_tokens)
 
 
@@ -151,10 +151,10 @@ class Limits:
         Yields:
             The turn, to be told what the call took.
         """
-        place = self._queued()
+        place = self._join_queue()
         try:
             place.result()
-            turn = self._reserved(prompt_tokens, max_tokens)
+            turn = self._reserve(prompt_tokens, max_tokens)
             while (delay := self._delay(turn)) > 0:
                 time.sleep(delay)
             yield turn
@@ -163,11 +163,11 @@ class Limits:
 
     @contextlib.asynccontextmanager
     async def aturn(self, prompt_tokens: int = 0, max_tokens: int | None = None) -> AsyncIterator[Turn]:
-        """The same, on the running event loop."""
-        place = self._queued()
+        """Asynchronous version of ``turn``."""
+        place = self._join_queue()
         try:
             await asyncio.wrap_future(place)
-            turn = self._reserved(prompt_tokens, max_tokens)
+            turn = self._reserve(prompt_tokens, max_tokens)
             while (delay := self._delay(turn)) > 0:
                 await asyncio.sleep(delay)
             yield turn
@@ -175,7 +175,7 @@ class Limits:
             self._leave(place)
 
     def pause(self, seconds: float) -> None:
-        """Start no call for so long: the clock stands still, so that those who wait resume in their order and pace."""
+        """Start no call for so many seconds. Queued calls keep their order and spacing."""
         with self._lock:
             now = time.monotonic()
             until = max(self._resume, now + seconds)
@@ -191,7 +191,7 @@ class Limits:
         """Seconds until a turn may start; a pause meanwhile makes them more."""
         return turn.ready + self._stopped - time.monotonic()
 
-    def _reserved(self, prompt_tokens: int, max_tokens: int | None) -> Turn:
+    def _reserve(self, prompt_tokens: int, max_tokens: int | None) -> Turn:
         with self._lock:
             now = self._now()
             mean = self._written // self._answers if self._answers else FIRST_GUESS
@@ -208,7 +208,7 @@ class Limits:
 
     # -- places --------------------------------------------------------------------------------------------
 
-    def _queued(self) -> Future[None]:
+    def _join_queue(self) -> Future[None]:
         """A place among the calls under way: a future of the standard library serves threads and loops alike."""
         place: Future[None] = Future()
         with self._lock:

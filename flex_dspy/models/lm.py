@@ -1,7 +1,7 @@
 """Language models by name, the offline experts among them.
 
-What a ``LanguageModel`` adds to ``dspy.LM``: it waits for its provider's limits, retries what is worth it, and does not
-ask once a budget is spent.
+A ``LanguageModel`` is a ``dspy.LM`` that waits for its provider's limits, retries calls that failed for a passing
+reason, and refuses to ask once a budget is spent.
 """
 
 from __future__ import annotations
@@ -10,102 +10,96 @@ import asyncio
 import contextlib
 import copy
 import functools
-import json
 import logging
 import os
-import re
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from typing import Any
 
 import dspy
-from dspy.utils.exceptions import (
-    ContextWindowExceededError,
-    LMConfigurationError,
-    LMError,
-    LMInvalidRequestError,
-    LMNotConfiguredError,
-    LMProviderError,
-    LMServerError,
-    LMUnexpectedError,
-    is_retryable_lm_error,
-)
-from dspy.utils.usage_tracker import UsageTracker
-from tenacity import AsyncRetrying, RetryCallState, Retrying, stop_after_attempt, wait_random, wait_random_exponential
+from tenacity import AsyncRetrying, RetryCallState, Retrying, stop_after_attempt, wait_random
 from tenacity.retry import retry_if_exception
 
+from flex_dspy.core.dspy_internals import (
+    PLAIN_LM_CLASS,
+    UsageListener,
+    async_engine_of,
+    is_cached,
+    is_streamed,
+    usage_reported_to,
+    usage_tracker,
+)
 from flex_dspy.core.errors import ConfigurationError
 from flex_dspy.core.secrets import redact_error, redact_url, url_secrets
+from flex_dspy.core.settings import accepts
 from flex_dspy.core.tokens import tokens
-from flex_dspy.models.dspy_internals import is_cached
+from flex_dspy.models.failures import BACKOFF, is_transient, reclassify, retry_after
 from flex_dspy.models.limits import Limits, Turn
 from flex_dspy.models.providers import address_of, check_name, is_native, key_variables
-from flex_dspy.models.spending import within_budget
+from flex_dspy.models.settings import OFFLINE, Backend, ModelSettings
+from flex_dspy.models.spending import check_budget
 
 logger = logging.getLogger(__name__)
 
-OFFLINE = "offline"
 EXPERTS = ("chemist", "mathematician", "biologist")
 
-Backend = Literal["auto", "native", "litellm"]
-_ENGINES = {"auto": "auto", "native": "lm15", "litellm": "litellm"}
-
-# Without a hint: a random wait, up to twice as long each time (Brooker, "Exponential Backoff And Jitter", AWS, 2015).
-BACKOFF = wait_random_exponential(multiplier=1, max=60)
-LONGEST_HINT = 600.0  # seconds; a provider that asks for more wants us back another day
+_ENGINES: dict[Backend, str] = {"auto": "auto", "native": "lm15", "litellm": "litellm"}
 
 
+@accepts(ModelSettings)
 def language_model(
-    name: str,
+    name: str | None = None,
     *,
     expert: str | None = None,
-    api_base: str | None = None,
-    temperature: float | None = None,
-    max_tokens: int | None = None,
-    timeout: float = 600.0,
-    retries: int = 6,
     limits: Limits | None = None,
-    backend: Backend = "auto",
-    cache: bool = True,
+    settings: ModelSettings | None = None,
+    **options: Any,
 ) -> dspy.LM:
     """The model with this name.
+
+    The key comes from the environment variable ``API_KEY``, or from the provider's own.
 
     Args:
         name: ``offline`` for the task's offline expert, ``offline/chemist`` for that one, else any model string
             that DSPy or litellm understands (``openai/gpt-4o``, ``anthropic/claude-sonnet-4-5``, ...).
         expert: The task's offline expert, if it has one.
-        api_base: Address of an OpenAI-compatible server; the variable ``BASE_URL`` is honoured too. The key comes
-            from ``API_KEY``, or from the provider's own variable.
-        temperature: Sampling temperature.
-        max_tokens: Most tokens of one answer.
-        timeout: Seconds to wait for a server that sends nothing.
-        retries: How often a call is repeated that failed for a passing reason.
-        limits: What the model waits for; share one ``Limits`` among the models of one endpoint.
-        backend: ``native`` for DSPy's own clients, ``litellm``, or ``auto``: native where it can be.
-        cache: Whether an answer that DSPy has in its cache will do.
+        limits: Limits that the models of one endpoint share; by default the model has limits of its own, those of the
+            settings.
+        settings: The settings to start from.
+        **options: Fields of ``ModelSettings``, by name.
 
     Raises:
         ConfigurationError: If there is no such expert, or the name is no model string, or the model cannot be
             set up so.
+
+    Example:
+        >>> language_model("openai/qwen", temperature=0).kwargs["temperature"]
+        0.0
     """
-    if name == OFFLINE or name.startswith(OFFLINE + "/"):
-        return _offline(name.partition("/")[2] or expert)
-    settings: dict[str, Any] = {"temperature": temperature, "max_tokens": max_tokens, "timeout": timeout}
-    if base := api_base or os.environ.get("BASE_URL"):
-        if not base.startswith(("http://", "https://")):  # not repeated: it may begin with a password
-            raise ConfigurationError("the server's address must begin with http:// or https://")
-        settings["api_base"] = base
+    chosen = ModelSettings.resolve(settings, options if name is None else {"name": name, **options})
+    if chosen.name == OFFLINE or chosen.name.startswith(OFFLINE + "/"):
+        return _offline(chosen.name.partition("/")[2] or expert)
+    if not chosen.api_base and (base := os.environ.get("BASE_URL")):
+        chosen = chosen.changed(api_base=base)
+    check_name(chosen.name, address=chosen.api_base)
+    if chosen.backend == "native" and not is_native(chosen.name):
+        raise ConfigurationError(f"DSPy has no client of its own for {chosen.name}: leave the backend to auto")
+    own = Limits(chosen.requests_per_minute, chosen.tokens_per_minute, chosen.max_concurrency)
+    return _online(chosen, own if limits is None else limits)
+
+
+def _online(chosen: ModelSettings, limits: Limits) -> LanguageModel:
+    name = chosen.name
+    settings: dict[str, Any] = {field: getattr(chosen, field) for field in ("temperature", "max_tokens", "timeout")}
+    if chosen.api_base:
+        settings["api_base"] = chosen.api_base
     if key := os.environ.get("API_KEY"):
         settings["api_key"] = key
-    if backend not in _ENGINES:
-        raise ConfigurationError(f"there is no backend {backend!r}: say {', '.join(_ENGINES)}")
-    check_name(name, address=base)
-    if backend == "native" and not is_native(name):
-        raise ConfigurationError(f"DSPy has no client of its own for {name}: leave the backend to auto")
+    engine = _ENGINES[chosen.backend]
     try:
-        return LanguageModel(name, limits=limits, retries=retries, engine=_ENGINES[backend], cache=cache, **settings)
+        return LanguageModel(name, limits=limits, retries=chosen.retries, engine=engine, cache=chosen.cache, **settings)
     except ValueError as error:
         raise ConfigurationError(f"{name!r} is no model string: {error}") from error
-    except LMConfigurationError as error:
+    except dspy.LMConfigurationError as error:
         raise ConfigurationError(f"{name} cannot be set up so: {error}") from error
 
 
@@ -114,7 +108,7 @@ class LanguageModel(dspy.LM):
 
     Args:
         model: The model string.
-        limits: What it waits for; by default only for what the provider asks by Retry-After.
+        limits: The limits that it waits for; by default only Retry-After.
         retries: How often a call is repeated that failed for a passing reason. Every attempt waits its turn.
         **settings: Those of ``dspy.LM``.
     """
@@ -130,27 +124,27 @@ class LanguageModel(dspy.LM):
         Raises:
             BudgetError: If a budget is spent.
         """
-        within_budget()
+        check_budget()
         ask = functools.partial(super().__call__, prompt, messages=messages, **kwargs)
         if self.limits.active and is_cached(self, prompt, messages, kwargs, asynchronous=False):  # no need to wait
             return ask()
 
         def attempt() -> Any:
-            with self.limits.turn(*self._expected(prompt, messages, kwargs)) as turn, _attempt(self, turn):
+            with self.limits.turn(*self._estimate(prompt, messages, kwargs)) as turn, _attempt(self, turn):
                 return ask()
 
         return Retrying(**self._policy())(attempt)
 
     async def acall(self, prompt: Any = None, *, messages: Any = None, **kwargs: Any) -> Any:
-        """The same, asynchronously."""
-        within_budget()
+        """Asynchronous version of ``__call__``."""
+        check_budget()
         ask = functools.partial(super().acall, prompt, messages=messages, **kwargs)
         known = functools.partial(is_cached, self, prompt, messages, kwargs, asynchronous=True)
         if self.limits.active and await asyncio.to_thread(known):
             return await ask()
 
         async def attempt() -> Any:
-            async with self.limits.aturn(*self._expected(prompt, messages, kwargs)) as turn:
+            async with self.limits.aturn(*self._estimate(prompt, messages, kwargs)) as turn:
                 with _attempt(self, turn):
                     return await ask()
 
@@ -159,10 +153,10 @@ class LanguageModel(dspy.LM):
     def dump_state(self) -> dict[str, Any]:
         """The state of a plain ``dspy.LM``, which loads anywhere; limits belong to the machine, not to a program."""
         state = _without_secrets(super().dump_state())
-        return {**state, "_dspy_lm_class": "dspy.clients.lm.LM", "num_retries": self.retries}
+        return {**state, "_dspy_lm_class": PLAIN_LM_CLASS, "num_retries": self.retries}
 
-    # What is pickled, as MLflow pickles programs, may go anywhere: the key, and what is secret in the address, stay,
-    # and are looked up where it is loaded.
+    # A pickled program, such as one of MLflow, may go anywhere. Key and secret parts of the address stay here, and are
+    # looked up again where it is loaded.
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = super().__getstate__()
         return {**state, "kwargs": _without_secrets(state["kwargs"])}
@@ -181,7 +175,7 @@ class LanguageModel(dspy.LM):
         new.__setstate__(copy.deepcopy({**self.__getstate__(), "kwargs": self.kwargs}, memo))
         return new
 
-    def _expected(self, prompt: Any, messages: Any, kwargs: dict[str, Any]) -> tuple[int, int | None]:
+    def _estimate(self, prompt: Any, messages: Any, kwargs: dict[str, Any]) -> tuple[int, int | None]:
         """An estimate of the tokens sent, and the most that come back."""
         if "tokens_per_minute" not in self.limits.bounds:
             return 0, None
@@ -191,7 +185,7 @@ class LanguageModel(dspy.LM):
 
     def _policy(self) -> dict[str, Any]:
         """When to ask again: never where a reader has seen part of the answer already."""
-        attempts = 1 if dspy.settings.send_stream is not None else self.retries + 1
+        attempts = 1 if is_streamed() else self.retries + 1
         return {
             "retry": retry_if_exception(is_transient),
             "stop": stop_after_attempt(attempts),
@@ -225,104 +219,41 @@ def _failure(state: RetryCallState) -> BaseException:
     return error or RuntimeError("no failure")
 
 
-class _Metering(UsageTracker):
+class _Metering(UsageListener):
     """Tells a turn what its call took, and the tracker around it."""
 
-    def __init__(self, turn: Turn, outer: UsageTracker | None) -> None:
+    def __init__(self, turn: Turn) -> None:
         super().__init__()
         self._turn = turn
-        self._outer = outer
+        self._outer = usage_tracker()
 
-    def add_usage(self, lm: str, usage_entry: dict[str, Any]) -> None:
+    def receive(self, model: str, usage: dict[str, Any]) -> None:
         """Count one answer."""
-        counts = [usage_entry.get(name) or 0 for name in ("prompt_tokens", "completion_tokens")]
+        counts = [usage.get(name) or 0 for name in ("prompt_tokens", "completion_tokens")]
         if any(counts):
-            self._turn.used(*counts)
+            self._turn.settle(*counts)
         if self._outer is not None:
-            self._outer.add_usage(lm, usage_entry)
+            self._outer.add_usage(model, usage)
 
 
 @contextlib.contextmanager
 def _attempt(lm: dspy.LM, turn: Turn) -> Iterator[None]:
     """One attempt, at its turn."""
-    within_budget()  # which may have been spent meanwhile
-    with dspy.context(usage_tracker=_Metering(turn, dspy.settings.usage_tracker)):
+    check_budget()  # which may have been spent meanwhile
+    with usage_reported_to(_Metering(turn)):
         try:
             yield
-        except LMError as error:
+        except dspy.LMError as error:
             redact_error(error, secrets_of(lm))
-            if (named := _by_its_words(error)) is None:
+            if (exact := reclassify(error)) is None:
                 raise
-            raise named from error
+            raise exact from error
 
 
 def secrets_of(lm: dspy.LM) -> list[str]:
-    """What a request may have been sent with: keys, and what is secret in the address."""
+    """The secrets that a request may hold: keys, and the secret parts of the address."""
     keys = (lm.kwargs.get("api_key"), *map(os.environ.get, key_variables(lm)))
     return [*filter(None, keys), *url_secrets(address_of(lm))]
-
-
-# Servers that speak OpenAI's language without its error codes say it in words only.
-_OVERFLOW = re.compile(
-    r"context.{0,3}(length|window|size)|prompt is too long|input (is|was)? ?too long|too many input tokens",
-    re.IGNORECASE,
-)
-# litellm reports a key that is missing as a fault of the server.
-_NO_KEY = re.compile(r"missing credentials|api_key client option must be set|missing \S+ ?api.?key", re.IGNORECASE)
-
-
-def _by_its_words(error: LMError) -> LMError | None:
-    """The error that it is, where neither the provider's code nor DSPy's class says so."""
-    details = {"model": error.model, "message": error.message, "status": error.status, "provider": error.provider}
-    if type(error) is LMInvalidRequestError and _OVERFLOW.search(error.message):
-        return ContextWindowExceededError(**details)
-    if isinstance(error, LMServerError) and _NO_KEY.search(error.message):
-        return LMNotConfiguredError(**details)
-    return None
-
-
-def is_transient(error: BaseException) -> bool:
-    """Whether it is worth to ask again.
-
-    Beside what DSPy calls retryable: an answer cut short, or a proxy's page in place of JSON, which DSPy's own
-    clients report as a provider's error with status 200; and a connection lost where no client expected it.
-    """
-    if not isinstance(error, LMError) or (retry_after(error) or 0.0) > LONGEST_HINT:
-        return False
-    if type(error) is LMProviderError:
-        return error.status == 200
-    if type(error) is LMUnexpectedError:
-        cause = error.__cause__
-        library = type(cause).__module__.partition(".")[0]
-        return library in _CLIENTS or isinstance(cause, OSError | EOFError | json.JSONDecodeError)
-    return is_retryable_lm_error(error)
-
-
-_CLIENTS = ("httpx", "httpcore", "aiohttp")
-
-
-def is_outage(error: BaseException) -> bool:
-    """Whether a model could not be reached, or its server failed: that says nothing about the question.
-
-    A custom model raises whatever its own client raises: a lost connection or a timeout is an ``OSError``.
-    """
-    return is_transient(error) or isinstance(error, OSError)
-
-
-def retry_after(error: BaseException | None) -> float | None:
-    """Seconds after which a provider asks to be asked again; None where it does not say.
-
-    Of litellm's errors DSPy drops the header: it is found on the error that litellm raised.
-    """
-    from dspy.clients._http import retry_after_seconds
-
-    while error is not None:
-        headers = getattr(error, "litellm_response_headers", None) or {}
-        for hint in (getattr(error, "retry_after", None), headers.get("retry-after")):
-            if (seconds := retry_after_seconds(hint)) is not None:
-                return float(seconds)
-        error = error.__cause__
-    return None
 
 
 def _offline(expert: str | None) -> dspy.LM:
@@ -345,6 +276,6 @@ def close(lm: dspy.LM) -> None:
 
     Without this they end with the process, or when the model is no longer referred to.
     """
-    engine = getattr(lm, "_async_engine_spec", None)
+    engine = async_engine_of(lm)
     if engine is not None and is_offline(lm):
         engine.close()

@@ -1,15 +1,13 @@
-"""What a model's tokens cost."""
+"""Prices of models."""
 
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-# DSPy and litellm fetch a list of prices from the network at their first use, unless this says otherwise.
-os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+from flex_dspy.core.dspy_internals import model_facts, token_rate
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +49,6 @@ class Price:
 FREE = Price(0.0, 0.0, 0.0)
 
 
-def model_list() -> Mapping[str, Mapping[str, Any]]:
-    """What DSPy brings of models: provider, prices, context window, by model string."""
-    from dspy.clients.model_metadata import _load
-
-    return {name: entry for name, entry in _load().items() if isinstance(entry, dict)}
-
-
 @functools.lru_cache(maxsize=256)
 def list_price(model: str) -> Price | None:
     """A model's list price, from the table that DSPy brings; None where it has none.
@@ -65,14 +56,12 @@ def list_price(model: str) -> Price | None:
     Args:
         model: A model string, such as ``anthropic/claude-sonnet-4-5``.
     """
-    from dspy.clients.model_metadata import model_info, rate
-
     provider, _, name = model.partition("/")
     if provider == "offline":
         return FREE
-    known = model_info(provider, name)
-    prompt, completion = rate(known, "input_cost_per_token"), rate(known, "output_cost_per_token")
+    facts = model_facts(provider, name)
+    prompt, completion = token_rate(facts, "input_cost_per_token"), token_rate(facts, "output_cost_per_token")
     if prompt is None or completion is None:
         return None
-    cached = rate(known, "cache_read_input_token_cost")
+    cached = token_rate(facts, "cache_read_input_token_cost")
     return Price(prompt, completion, prompt if cached is None else cached)

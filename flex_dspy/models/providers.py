@@ -5,13 +5,17 @@ from __future__ import annotations
 import difflib
 import functools
 import logging
-from dataclasses import fields
-from typing import Any
 
 import dspy
 
+from flex_dspy.core.dspy_internals import (
+    address_of_provider,
+    litellm_prefixes,
+    model_table,
+    native_providers,
+    resolve_model,
+)
 from flex_dspy.core.errors import ConfigurationError
-from flex_dspy.models.prices import model_list
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +35,7 @@ def check_name(name: str, *, address: str | None = None) -> None:
     """
     provider, slash, model = name.partition("/")
     if not slash:
-        if name and (":" in name and _resolution(name) is not None):  # DSPy's own spelling, provider:model
+        if name and (":" in name and resolve_model(name) is not None):  # DSPy's own spelling, provider:model
             return
         raise ConfigurationError(f"{name!r} is no model string: write PROVIDER/MODEL{_hint(_with_provider(name))}")
     if provider not in _providers():
@@ -49,7 +53,7 @@ def check_name(name: str, *, address: str | None = None) -> None:
 
 def is_native(name: str) -> bool:
     """Whether DSPy has a client of its own for a model."""
-    return _resolution(name) is not None
+    return resolve_model(name) is not None
 
 
 def key_variables(lm: dspy.LM) -> tuple[str, ...]:
@@ -57,7 +61,7 @@ def key_variables(lm: dspy.LM) -> tuple[str, ...]:
 
     Empty where the provider needs no key.
     """
-    resolved = _resolution(str(lm.model))
+    resolved = resolve_model(str(lm.model))
     if resolved is None:
         return ("API_KEY", f"{str(lm.model).partition('/')[0].upper()}_API_KEY")
     own = tuple(resolved.env_key.replace("$", "").split()) if isinstance(resolved.env_key, str) else ()
@@ -69,56 +73,35 @@ def address_of(lm: dspy.LM) -> str | None:
     given = lm.kwargs.get("api_base") or lm.kwargs.get("base_url")
     if given:
         return str(given)
-    from dspy._vendor.lm15.registry import lookup
-
-    resolved = _resolution(str(lm.model))
-    definition = lookup(resolved.provider) if resolved is not None else None
-    if definition is None:
-        return None
-    default = next((f.default for f in fields(definition.adapter) if f.name == "base_url"), None)
-    return str(definition.access.base_url or default or "") or None
+    resolution = resolve_model(str(lm.model))
+    return None if resolution is None else address_of_provider(resolution.provider)
 
 
 def _hint(name: str) -> str:
     return f" (did you mean {name!r}?)" if name else ", for example openai/gpt-4o"
 
 
-def _resolution(name: str) -> Any:
-    """What DSPy's own router makes of a name; None where litellm is asked."""
-    from dspy.clients.backend_selection import select_backend
-    from dspy.lm15 import LM15Error
-
-    try:
-        return select_backend(dspy.LM(name)).resolution
-    except (LM15Error, ValueError):
-        return None
-
-
 def _with_provider(model: str) -> str:
     """The same model with its provider, if one is known for it."""
-    provider = model_list().get(model, {}).get("litellm_provider")
+    provider = model_table().get(model, {}).get("litellm_provider")
     if provider in _providers():
         return f"{provider}/{model}"
-    resolved = _resolution(model) if model else None
+    resolved = resolve_model(model) if model else None
     return f"{resolved.provider.removesuffix('-chat')}/{model}" if resolved is not None else ""
 
 
 @functools.cache
 def _providers() -> frozenset[str]:
     """Providers that DSPy knows without litellm, whose import takes five seconds."""
-    from dspy._vendor.lm15.registry import PROVIDERS
-    from dspy._vendor.lm15.router import LITELLM_PROVIDER_PREFIXES
-
-    listed = (str(entry.get("litellm_provider", "")) for entry in model_list().values())
-    return frozenset((*LITELLM_PROVIDER_PREFIXES, *PROVIDERS, *(name for name in listed if name.isidentifier())))
+    listed = (str(entry.get("litellm_provider", "")) for entry in model_table().values())
+    return native_providers() | litellm_prefixes() | {name for name in listed if name.isidentifier()}
 
 
 @functools.cache
 def _all_providers() -> frozenset[str]:
     import litellm
-    from dspy.lm15 import registered_providers
 
-    declared = (spelling for provider in registered_providers() for spelling in provider.spellings)
+    declared = (spelling for provider in dspy.lm15.registered_providers() for spelling in provider.spellings)
     listed = (str(getattr(provider, "value", provider)) for provider in litellm.provider_list)
     return frozenset((*_providers(), *listed, *declared))
 
@@ -126,5 +109,5 @@ def _all_providers() -> frozenset[str]:
 @functools.cache
 def _models(provider: str) -> tuple[str, ...]:
     """The provider's models in DSPy's list, without the provider."""
-    mine = (name for name, entry in model_list().items() if entry.get("litellm_provider") == provider)
+    mine = (name for name, entry in model_table().items() if entry.get("litellm_provider") == provider)
     return tuple(name.removeprefix(f"{provider}/") for name in mine)

@@ -21,15 +21,15 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal, get_args
 
-from dspy.adapters.utils import parse_value
 from pydantic import BaseModel, BeforeValidator, PlainValidator, ValidationError, WrapValidator
 
+from flex_dspy.core.dspy_internals import parse_value
 from flex_dspy.core.text import sound_text
 from flex_dspy.metrics.cleaning import clean_answer, visible_answer
 from flex_dspy.models import scalars
 from flex_dspy.models.field_types import (
     adapter,
-    expected,
+    expectation,
     field_names,
     holds_dspy_type,
     in_words,
@@ -41,7 +41,7 @@ from flex_dspy.models.field_types import (
     item_type,
     plain,
 )
-from flex_dspy.models.structures import read_list, read_object, shown
+from flex_dspy.models.structures import quote, read_list, read_object
 
 _OWN_READERS = (BeforeValidator, WrapValidator, PlainValidator)
 
@@ -54,7 +54,7 @@ def read_value(text: str, annotation: Any, metadata: Sequence[Any] = ()) -> Any:
     """The value of one output field.
 
     Args:
-        text: What a model wrote in the field.
+        text: The text of the field.
         annotation: The field's type.
         metadata: The rest of its annotation (``field.metadata``): bounds, which the value must keep, and validators. A
             ``BeforeValidator``, ``WrapValidator`` or ``PlainValidator`` is the user's own reader: it is given the text
@@ -69,7 +69,7 @@ def read_value(text: str, annotation: Any, metadata: Sequence[Any] = ()) -> Any:
     try:
         readings = _readings(text, annotation)
     except (ValueError, RecursionError) as error:
-        raise UnreadableError(f"expected {expected(annotation)}, {_problem(error)}") from error
+        raise UnreadableError(f"expected {expectation(annotation)}, {_problem(error)}") from error
     return _one_of(readings, text, annotation, metadata)
 
 
@@ -82,11 +82,11 @@ def _one_of(readings: list[Any], text: str, annotation: Any, metadata: Sequence[
         try:
             kept.append(adapter(annotation, metadata).validate_python(reading))
         except ValidationError as error:
-            problem = f"found {shown(str(reading))}: {in_words(error)}"
+            problem = f"found {quote(str(reading))}: {in_words(error)}"
     if len(kept) > 1:
-        problem = f"found {shown(text)}, which may mean {' or '.join(map(str, kept))}"
+        problem = f"found {quote(text)}, which may mean {' or '.join(map(str, kept))}"
     if len(kept) != 1:
-        raise UnreadableError(f"expected {expected(annotation)}, {problem}")
+        raise UnreadableError(f"expected {expectation(annotation)}, {problem}")
     return kept[0]
 
 
@@ -100,7 +100,7 @@ def _by_own_reader(text: str, annotation: Any, metadata: Sequence[Any]) -> Any:
             problem = problem or in_words(error)
         except Exception as error:  # whatever the user's reader raises
             problem = problem or f"{type(error).__name__}: {error}"
-    raise UnreadableError(f"expected {expected(annotation)}, found {shown(text)}: {problem}")
+    raise UnreadableError(f"expected {expectation(annotation)}, found {quote(text)}: {problem}")
 
 
 def _structures(text: str, annotation: Any) -> list[Any]:
@@ -117,7 +117,7 @@ def _structures(text: str, annotation: Any) -> list[Any]:
 
 
 def _readings(text: str, annotation: Any) -> list[Any]:
-    """What a text may mean: one value, or two that bounds must decide between.
+    """The values that a text may mean: one, or two that bounds must decide between.
 
     Raises:
         ValueError: It cannot be read.
@@ -135,7 +135,7 @@ def _text(text: str, annotation: Any) -> str:
     return text
 
 
-def _annotated(text: str, annotation: Any) -> Any:
+def _by_annotation(text: str, annotation: Any) -> Any:
     inner, *metadata = get_args(annotation)
     return read_value(text, inner, metadata)
 
@@ -159,7 +159,7 @@ def _union(text: str, annotation: Any) -> Any:
     if not found and str in kinds:
         return text
     if not found or any(value != found[0] for value in found):
-        raise ValueError(f"found {shown(text)}")
+        raise ValueError(f"found {quote(text)}")
     return found[0]
 
 
@@ -227,7 +227,7 @@ def _by_pydantic(text: str, annotation: Any) -> Any:
             return adapter(annotation).validate_python(form)
         except ValidationError as error:
             problem = problem or in_words(error)
-    raise ValueError(f"found {shown(clean)}: {problem}")
+    raise ValueError(f"found {quote(clean)}: {problem}")
 
 
 def _valid(value: Any, annotation: Any) -> Any:
@@ -235,7 +235,7 @@ def _valid(value: Any, annotation: Any) -> Any:
         return adapter(annotation).validate_python(value)
     except ValidationError as error:
         written = json.dumps(value, ensure_ascii=False, default=str)
-        raise ValueError(f"found {shown(written)}: {in_words(error)}") from error
+        raise ValueError(f"found {quote(written)}: {in_words(error)}") from error
 
 
 # The first that fits reads the type: a subclass stands before its base, and a union before what it holds.
@@ -243,7 +243,7 @@ _READERS: list[tuple[Callable[[Any], bool], Callable[[str, Any], Any]]] = [
     (lambda kind: kind is str, _text),
     (lambda kind: kind in (Any, object), scalars.read_anything),
     (holds_dspy_type, _as_dspy_type),
-    (lambda kind: is_of(kind, Annotated), _annotated),
+    (lambda kind: is_of(kind, Annotated), _by_annotation),
     (is_union, _union),
     (lambda kind: kind in (None, type(None)), scalars.read_null),
     (lambda kind: is_of(kind, Literal), scalars.read_literal),

@@ -14,7 +14,6 @@ import copy
 from typing import Any, TypeVar, cast
 
 import dspy
-from dspy.clients.base_lm import BaseLM
 
 from flex_dspy.models.lm import is_offline
 
@@ -23,7 +22,7 @@ Program = TypeVar("Program", bound=dspy.Module)
 ROUND = 10_000  # more rollouts than anybody asks for
 
 
-def sampled(lm: BaseLM, rollout: int) -> BaseLM:
+def sample(lm: dspy.BaseLM, rollout: int) -> dspy.BaseLM:
     """The model, set to give another sample.
 
     Args:
@@ -50,16 +49,16 @@ def variant(program: dspy.Module, rollout: int) -> dspy.Module:
     """
     if not rollout:
         return program
-    fresh = copied(program)
+    fresh = copy_program(program)
     for _, predictor in fresh.named_sub_modules(dspy.Predict):
         lm = predictor.lm or dspy.settings.lm
-        if isinstance(lm, BaseLM):
-            predictor.lm = sampled(lm, rollout)
-            predictor.config = _unfixed(predictor.config)
+        if isinstance(lm, dspy.BaseLM):
+            predictor.lm = sample(lm, rollout)
+            predictor.config = _free_settings(predictor.config)
     return fresh
 
 
-def copied(program: Program) -> Program:
+def copy_program(program: Program) -> Program:
     """A deep copy that shares its models with the original.
 
     Args:
@@ -72,6 +71,6 @@ def copied(program: Program) -> Program:
         return cast(Program, program.deepcopy())
 
 
-def _unfixed(config: dict[str, Any]) -> dict[str, Any]:
+def _free_settings(config: dict[str, Any]) -> dict[str, Any]:
     """A predictor's settings without those that would give the same answer again."""
     return {k: v for k, v in config.items() if k != "rollout_id" and (k != "temperature" or v)}

@@ -16,7 +16,7 @@ from flex_dspy.metrics.decimals import decimal_readings
 from flex_dspy.metrics.integers import integer_answer
 from flex_dspy.metrics.labels import LabelError, stated_label
 from flex_dspy.metrics.truth import stated_truth
-from flex_dspy.models.structures import shown
+from flex_dspy.models.structures import quote
 
 # Exact numbers, as JSON and Python write them: 70, -5, 70.0, 1e3, 1_000.
 _NUMBER = re.compile(r"[-+]?\d{1,40}(?:_\d{1,40}){0,13}(?:\.\d{0,40})?(?:[eE][-+]?\d{1,3})?")
@@ -65,8 +65,8 @@ def _no_number(text: str) -> str:
     if not seen:
         return _nothing(text)
     if any(letter.isdigit() for letter in seen):
-        return f"found no single number beyond doubt in {shown(seen)}"
-    return f"found no number in {shown(seen)}"
+        return f"found no single number beyond doubt in {quote(seen)}"
+    return f"found no number in {quote(seen)}"
 
 
 def _nothing(text: str) -> str:
@@ -77,14 +77,14 @@ def read_truth(text: str, annotation: Any) -> bool:
     """True or False."""
     value = stated_truth(text)
     if value is None:
-        raise ValueError(f"found {shown(clean_answer(text))}" if clean_answer(text) else _nothing(text))
+        raise ValueError(f"found {quote(clean_answer(text))}" if clean_answer(text) else _nothing(text))
     return value
 
 
 def read_null(text: str, annotation: Any) -> None:
     """Nothing, if the text says so."""
     if not is_null(text):
-        raise ValueError(f"found {shown(text)}")
+        raise ValueError(f"found {quote(text)}")
 
 
 def read_literal(text: str, annotation: Any) -> Any:
@@ -111,12 +111,12 @@ def _member(text: str, members: Mapping[str, Any]) -> Any:
     if all(re.fullmatch(r"-?\d+", label) for label in members):
         found = members.get(str(integer_answer(text)))
         if found is None:
-            raise LabelError(f"found {shown(clean_answer(text))}")
+            raise LabelError(f"found {quote(clean_answer(text))}")
         return found
     try:
         return members[stated_label(text, list(members))]
     except LabelError as error:
-        raise LabelError(f"{error} in {shown(text)}" if text.strip() else "found nothing") from error
+        raise LabelError(f"{error} in {quote(text)}" if text.strip() else "found nothing") from error
 
 
 def is_null(text: str) -> bool:

@@ -20,12 +20,10 @@ import weakref
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
-import dspy
-from dspy.utils.usage_tracker import UsageTracker
-
+from flex_dspy.core.ambient import Ambient
+from flex_dspy.core.dspy_internals import UsageListener, usage_reported_to, usage_tracker
 from flex_dspy.core.errors import BudgetError, ConfigurationError, RunError
 from flex_dspy.core.lines import read_lines
 from flex_dspy.core.side_records import SideRecord
@@ -34,7 +32,7 @@ from flex_dspy.models.prices import FREE, Price, list_price
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What calls took.
+    """Tokens and money of some calls.
 
     Attributes:
         calls: Number of answers paid for.
@@ -68,7 +66,7 @@ class Usage:
 
 @dataclass
 class Account:
-    """What was spent within one ``Ledger.role`` block, so far."""
+    """The usage within one ``Ledger.role`` block, so far."""
 
     total: Usage = field(default_factory=Usage)
 
@@ -197,16 +195,14 @@ class Ledger:
             name: ``actor``, ``verifier``, ``critic`` or ``updater``.
 
         Yields:
-            What was spent within the block so far.
+            The usage within the block so far.
 
         Raises:
             BudgetError: If the budget is spent already.
         """
         self.check()
         account = Account()
-        tracker = _Charging(self, name, account, dspy.settings.usage_tracker)
-        # Among DSPy's settings, because those reach the threads of dspy.Parallel too.
-        with dspy.context(usage_tracker=tracker, flex_dspy_ledgers=(*_ledgers(), self)):
+        with usage_reported_to(_Charging(self, name, account)), _LEDGERS.within((*_LEDGERS.get(), self)):
             yield account
 
     def charge(self, role: str, model: str, usage: Mapping[str, Any]) -> Usage:
@@ -218,7 +214,7 @@ class Ledger:
             usage: ``prompt_tokens`` and ``completion_tokens``, as DSPy reports them.
 
         Returns:
-            The same, priced.
+            The usage with its price.
         """
         price = self.price(model)
         asked, written = usage.get("prompt_tokens") or 0, usage.get("completion_tokens") or 0
@@ -266,69 +262,48 @@ def columns(rows: list[list[str]]) -> list[str]:
     ]
 
 
-def _ledgers() -> tuple[Ledger, ...]:
-    return dspy.settings.get("flex_dspy_ledgers", ())
+_LEDGERS: Ambient[tuple[Ledger, ...]] = Ambient("ledgers", ())
 
 
-def within_budget() -> None:
-    """To be called before a model is asked.
+def check_budget() -> None:
+    """Refuse to ask a model once a budget is spent.
 
     Raises:
-        BudgetError: If the budget of the role that asks is spent.
+        BudgetError: If the budget of a ``Ledger.role`` block around this call is spent.
     """
-    for ledger in _ledgers():
+    for ledger in _LEDGERS.get():
         ledger.check()
 
 
 @contextlib.contextmanager
-def charged_to(role: str) -> Iterator[None]:
+def charge_to(role: str) -> Iterator[None]:
     """Within a ``Ledger.role`` block, charge what follows to another role; elsewhere, do nothing."""
-    with _ledgers()[-1].role(role) if _ledgers() else contextlib.nullcontext():
+    ledgers = _LEDGERS.get()
+    with ledgers[-1].role(role) if ledgers else contextlib.nullcontext():
         yield
 
 
-class _RolledUp(dict[str, Any]):
-    """Where ``dspy.track_usage`` leaves what was used, at the end of a block within ours."""
+class _Charging(UsageListener):
+    """Charges a ledger, and tells the tracker around it."""
 
-    def __init__(self, tracker: UsageTracker) -> None:
+    def __init__(self, ledger: Ledger, role: str, account: Account) -> None:
         super().__init__()
-        self._tracker = tracker
-
-    def __missing__(self, model: str) -> SimpleNamespace:
-        def extend(entries: list[dict[str, Any]]) -> None:
-            for entry in entries:
-                self._tracker.add_usage(model, entry)
-
-        return SimpleNamespace(extend=extend)
-
-
-class _Charging(UsageTracker):
-    """DSPy's usage tracker, which charges a ledger, and tells the tracker around it."""
-
-    def __init__(self, ledger: Ledger, role: str, account: Account, outer: UsageTracker | None) -> None:
-        super().__init__()
-        self.usage_data = _RolledUp(self)
         self.ledger = ledger
         self.role = role
         self.account = account
-        self.outer = outer
+        self.outer = usage_tracker()
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> _Charging:
-        """Itself: ``dspy.Parallel`` gives each thread a copy of the tracker."""
-        return self
-
-    def add_usage(self, lm: str, usage_entry: dict[str, Any]) -> None:
+    def receive(self, model: str, usage: dict[str, Any]) -> None:
         """Charge one answer."""
-        entry = self._flatten_usage_entry(usage_entry)
-        self._count(lm, entry, self.ledger.charge(self.role, lm, entry))
+        self._count(model, usage, self.ledger.charge(self.role, model, usage))
 
-    def _count(self, lm: str, entry: dict[str, Any], counted: Usage) -> None:
+    def _count(self, model: str, usage: dict[str, Any], counted: Usage) -> None:
         with self.ledger._lock:
             self.account.total += counted
         if isinstance(self.outer, _Charging) and self.outer.ledger is self.ledger:
-            self.outer._count(lm, entry, counted)  # a role within a role: charged once
+            self.outer._count(model, usage, counted)  # a role within a role: charged once
         elif self.outer is not None:
-            self.outer.add_usage(lm, entry)
+            self.outer.add_usage(model, usage)
 
 
 def _short(count: int) -> str:

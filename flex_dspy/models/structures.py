@@ -12,7 +12,7 @@ import textwrap
 from collections.abc import Iterator
 from typing import Any
 
-from flex_dspy.core.text import MAX_LENGTH, cut, sound
+from flex_dspy.core.text import MAX_LENGTH, sound, truncate
 from flex_dspy.metrics.answers import boxed, tagged
 from flex_dspy.metrics.cleaning import clean_answer, depth, parsed_container, visible_answer, without_quotes
 
@@ -66,7 +66,7 @@ def read_object(text: str) -> dict[str, Any]:
     """
     found = _structure(text, "{")
     if not isinstance(found, dict):
-        raise ValueError(f"found no JSON object in {shown(text)}")
+        raise ValueError(f"found no JSON object in {quote(text)}")
     return found
 
 
@@ -74,17 +74,17 @@ def read_list(text: str, *, of_text: bool) -> list[Any]:
     """The items of the one list in a text: JSON, Python, bullets, numbers, one on a line, or behind commas.
 
     Args:
-        text: What a model wrote in one field.
+        text: The text of one field.
         of_text: Whether the items are texts; then a sentence with commas is no list.
 
     Raises:
         ValueError: There is none, it is cut short, or there are two. The message says what was found.
     """
-    exact = _loaded(text)
+    exact = _load_json(text)
     if isinstance(exact, list):
         found: list[Any] = sound(exact)
         return found
-    text = _marked(textwrap.dedent(text))
+    text = _unwrap(textwrap.dedent(text))
     clean = clean_answer(text)
     if _EMPTY.fullmatch(clean):
         return []
@@ -95,11 +95,11 @@ def read_list(text: str, *, of_text: bool) -> list[Any]:
             pass
     items = _plain_items(clean, of_text=of_text)
     if items is None or any(map(_STRAY.search, items)):
-        raise ValueError(f"found no list in {shown(text)}")
+        raise ValueError(f"found no list in {quote(text)}")
     return items
 
 
-def _marked(text: str) -> str:
+def _unwrap(text: str) -> str:
     """The content of an ``<answer>`` or box around the whole of a text without its reasoning, or the text."""
     visible = visible_answer(text).strip("$ \n")
     if visible.startswith("<answer>"):
@@ -107,9 +107,9 @@ def _marked(text: str) -> str:
     return boxed(visible) or text if visible.startswith("\\boxed{") and visible.endswith("}") else text
 
 
-def shown(text: str) -> str:
+def quote(text: str) -> str:
     """A text for a message: in quotes, and not too long."""
-    return repr(cut(" ".join(text[:1_000].split()), 80))
+    return repr(truncate(" ".join(text[:1_000].split()), 80))
 
 
 # -- JSON and its look-alikes ------------------------------------------------------------------------------
@@ -123,7 +123,7 @@ def _as_list(text: str) -> list[Any]:
         lists = [value for value in values if isinstance(value, list)]
         if len(lists) == 1 and len(values) == 1:
             return lists[0]
-        raise ValueError(f"found an object and no list in {shown(text)}")
+        raise ValueError(f"found an object and no list in {quote(text)}")
     if clean.startswith("("):
         found = parsed_container(clean)
         if isinstance(found, tuple):
@@ -139,24 +139,24 @@ def _structure(text: str, opening: str) -> Any:
     if len(text) > MAX_LENGTH:
         raise ValueError(f"found a text of {len(text)} characters, which is too long")
     wanted = dict if opening == "{" else list
-    found = _loaded(text)
+    found = _load_json(text)
     if isinstance(found, wanted):
         return sound(found)
     text = visible_answer(text)
     if text.startswith("[{") and "]" not in text[text.rfind("}") :]:
         raise ValueError(_CUT_SHORT)
     parsed = [
-        _parsed(text[start:end])
+        _parse_span(text[start:end])
         for start, end in _spans(text, opening)
         if opening == "{" or _is_answer(text, start, end)
     ]
     if not any(isinstance(value, wanted) for value in parsed):
         whole = clean_answer(text)
-        parsed = [_repaired(whole)] if whole[:1] == opening and whole[-1:] == _CLOSING[opening] else []
+        parsed = [_repair_json(whole)] if whole[:1] == opening and whole[-1:] == _CLOSING[opening] else []
     parsed = [value for value in parsed if isinstance(value, wanted)]
     different = [value for place, value in enumerate(parsed) if value not in parsed[:place]]
     if len(different) > 1:
-        raise ValueError(f"found {len(different)} of them in {shown(text)}")
+        raise ValueError(f"found {len(different)} of them in {quote(text)}")
     return sound(different[0]) if different else None
 
 
@@ -187,18 +187,18 @@ def _spans(text: str, opening: str) -> Iterator[tuple[int, int]]:
         raise ValueError(_CUT_SHORT)
 
 
-def _parsed(span: str) -> Any:
+def _parse_span(span: str) -> Any:
     """A balanced span as JSON, as JSON with a few slips, or as Python; None where it is none of them."""
     if depth(span) > MAX_DEPTH:
         return None
-    for attempt in (_loaded, _mended, parsed_container):
+    for attempt in (_load_json, _mend_json, parsed_container):
         value = attempt(span)
         if value is not None:
             return value
     return None
 
 
-def _loaded(text: str) -> Any:
+def _load_json(text: str) -> Any:
     if depth(text) > MAX_DEPTH:
         return None
     try:
@@ -207,7 +207,7 @@ def _loaded(text: str) -> Any:
         return None
 
 
-def _mended(span: str) -> Any:
+def _mend_json(span: str) -> Any:
     """JSON without comments, commas at the end and wrong escapes, and with the words of JSON for Python's."""
 
     def token(found: re.Match[str]) -> str:
@@ -215,10 +215,10 @@ def _mended(span: str) -> Any:
             return _BAD_ESCAPE.sub(lambda escape: r"\\" if escape[1] else escape[0], found["text"])
         return _JSON_WORDS.get(found["word"] or "", "")
 
-    return _loaded(_TOKEN.sub(token, span))
+    return _load_json(_TOKEN.sub(token, span))
 
 
-def _repaired(span: str) -> Any:
+def _repair_json(span: str) -> Any:
     """What json_repair makes of a short span, if no word was lost: it leaves out what it does not understand."""
     if len(span) > _MAX_REPAIRED or depth(span) > MAX_DEPTH or span.count('"') + span.count("'") > _MAX_QUOTES:
         return None

@@ -20,8 +20,9 @@ from typing import Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from flex_dspy.core.zones import ZONES, Zone
 from flex_dspy.libraries.change_log import Change, ChangeLog
-from flex_dspy.libraries.experience import ZONES, Experience, Precedent, Zone
+from flex_dspy.libraries.experience import Experience, Precedent
 from flex_dspy.libraries.library import ExperienceLibrary
 
 NEVER = np.iinfo(np.int64).max

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator, Sequence
-from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 import dspy
 
+from flex_dspy.core.ambient import Ambient
 from flex_dspy.core.errors import ConfigurationError
 from flex_dspy.core.tokens import tokens
 from flex_dspy.libraries.hits import Hit
@@ -92,7 +92,7 @@ def _nothing(hit: Hit, level: Level) -> str:
     return "nothing on this level, or too long for what a call may take"
 
 
-_EXPLORING: ContextVar[Exploration | None] = ContextVar("flex_dspy_exploring", default=None)
+_EXPLORING: Ambient[Exploration | None] = Ambient("exploration", None)
 
 
 @contextlib.contextmanager
@@ -113,11 +113,8 @@ def exploring(retriever: ExperienceRetriever, problem: str, calls: int = CALLS) 
     if calls < 1:
         raise ConfigurationError(f"calls must be at least 1, got {calls}")
     exploration = Exploration(retriever, problem, calls)
-    token = _EXPLORING.set(exploration)
-    try:
+    with _EXPLORING.within(exploration):
         yield exploration
-    finally:
-        _EXPLORING.reset(token)
 
 
 def list_methods(query: str) -> str:

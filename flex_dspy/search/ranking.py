@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from flex_dspy.libraries.experience import Experience, Zone
+from flex_dspy.core.zones import Zone
+from flex_dspy.libraries.experience import Experience
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.search.indexes import Match, words_of
 from flex_dspy.search.settings import ZONE_WEIGHTS

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator
-from contextvars import ContextVar
 from dataclasses import dataclass, field
 
+from flex_dspy.core.ambient import Ambient
 from flex_dspy.libraries.library import ExperienceLibrary
 
 
@@ -29,7 +29,7 @@ class Reading:
     problem: str | None = None
 
 
-_CURRENT: ContextVar[Reading | None] = ContextVar("flex_dspy_reading", default=None)
+_CURRENT: Ambient[Reading | None] = Ambient("reading", None)
 
 
 @contextlib.contextmanager
@@ -57,11 +57,8 @@ def pinned(
         []
     """
     reading = Reading(library, hidden=frozenset(hidden), replace=replace, problem=problem)
-    token = _CURRENT.set(reading)
-    try:
+    with _CURRENT.within(reading):
         yield reading
-    finally:
-        _CURRENT.reset(token)
 
 
 def current_reading() -> Reading | None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from contextvars import ContextVar
 from dataclasses import dataclass
 
 import dspy
 
+from flex_dspy.core.ambient import Ambient
 from flex_dspy.search.rendering import NONE
 from flex_dspy.search.retrieval import ExperienceRetriever
 
@@ -23,7 +23,7 @@ class Asked:
     problem: str
 
 
-_ASKED: ContextVar[Asked | None] = ContextVar("flex_dspy_asked", default=None)
+_ASKED: Ambient[Asked | None] = Ambient("problem", None)
 
 
 @contextlib.contextmanager
@@ -33,11 +33,8 @@ def recalling(retriever: ExperienceRetriever, problem: str) -> Iterator[None]:
     The tool itself holds nothing: a copy of an actor recalls through its own retriever, and actors at work at the
     same time do not meet.
     """
-    token = _ASKED.set(Asked(retriever, problem))
-    try:
+    with _ASKED.within(Asked(retriever, problem)):
         yield
-    finally:
-        _ASKED.reset(token)
 
 
 def current_question() -> Asked | None:

@@ -16,7 +16,8 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from flex_dspy.core.tokens import tokens
-from flex_dspy.libraries.experience import Experience, Zone
+from flex_dspy.core.zones import Zone
+from flex_dspy.libraries.experience import Experience
 from flex_dspy.libraries.hits import Hit
 
 OPEN = "<experiences>"

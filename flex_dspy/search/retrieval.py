@@ -14,7 +14,8 @@ import dspy
 from flex_dspy.core.errors import ConfigurationError
 from flex_dspy.core.settings import accepts
 from flex_dspy.core.tokens import tokens
-from flex_dspy.libraries.experience import ZONES, Experience, Precedent
+from flex_dspy.core.zones import ZONES
+from flex_dspy.libraries.experience import Experience, Precedent
 from flex_dspy.libraries.hits import Hit, Hits
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.search.dense import DenseIndex, Vectors

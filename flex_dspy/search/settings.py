@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AfterValidator, Field
 
 from flex_dspy.core.settings import Settings
-from flex_dspy.libraries.experience import Zone
+from flex_dspy.core.zones import Zone
 from flex_dspy.search.rendering import LEVELS, Level
 
 T = TypeVar("T")

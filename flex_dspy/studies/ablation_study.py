@@ -22,7 +22,7 @@ from flex_dspy.core.errors import ConfigurationError
 from flex_dspy.core.scoring import Metric
 from flex_dspy.evaluation.evaluate import Evaluation, evaluate
 from flex_dspy.libraries.library import ExperienceLibrary
-from flex_dspy.models.rollouts import copied
+from flex_dspy.models.rollouts import copy_program
 from flex_dspy.programs.equip import equip
 from flex_dspy.search.rendering import LEVELS
 from flex_dspy.search.retrieval import retrievers
@@ -141,7 +141,7 @@ def with_settings(program: dspy.Module, settings: RetrieverOptions) -> dspy.Modu
     Raises:
         ConfigurationError: If one of them cannot work.
     """
-    changed = copied(program)
+    changed = copy_program(program)
     for retriever in retrievers(changed):
         retriever.load_state({**retriever.dump_state(), **settings})
     return changed

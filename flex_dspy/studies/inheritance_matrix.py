@@ -22,7 +22,7 @@ from flex_dspy.core.scoring import Metric
 from flex_dspy.evaluation.evaluate import Evaluation, evaluate
 from flex_dspy.evaluation.overlap import refuse_overlap
 from flex_dspy.libraries.library import ExperienceLibrary
-from flex_dspy.models.rollouts import copied
+from flex_dspy.models.rollouts import copy_program
 from flex_dspy.programs.equip import equip
 from flex_dspy.search.retrieval import retrievers
 from flex_dspy.studies.conditions import Condition, compare_with_first
@@ -130,6 +130,6 @@ def _program(name: str, actor: dspy.Module | dspy.LM, program: dspy.Module | Non
             raise ConfigurationError(
                 f"actor {name!r} is a language model: inheritance(..., program=...) says what it runs"
             )
-        model, actor = actor, copied(program)
+        model, actor = actor, copy_program(program)
         actor.set_lm(model)
     return actor if retrievers(actor) else equip(actor)

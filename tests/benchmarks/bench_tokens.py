@@ -21,7 +21,8 @@ import dspy
 from dspy.utils import DummyLM
 
 from flex_dspy.core.tokens import tokens
-from flex_dspy.libraries.experience import ZONES, Experience, Precedent, Rule
+from flex_dspy.core.zones import ZONES
+from flex_dspy.libraries.experience import Experience, Precedent, Rule
 from flex_dspy.libraries.hits import Hit
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.programs import Actor, Updater

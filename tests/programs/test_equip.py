@@ -11,7 +11,7 @@ from flex_dspy import ExperienceLibrary, ExperienceRetriever, equip
 from flex_dspy.core.errors import ConfigurationError
 from flex_dspy.libraries.experience import Experience, Precedent, Rule
 from flex_dspy.programs import Actor
-from flex_dspy.programs.experienced import ExperiencedPredict, told
+from flex_dspy.programs.experienced import ExperiencedPredict, tell_attempts
 from flex_dspy.search.reading import pinned
 from flex_dspy.search.rendering import CLOSE, NONE, OPEN
 from flex_dspy.search.retrieval import retrievers
@@ -95,7 +95,7 @@ def test_what_is_too_long_for_the_model_is_shown_shorter(server, ask):
 
 def test_rejected_answers_are_told_where_there_are_some(server):
     program = equip(dspy.Predict("question -> answer"), LIBRARY)
-    with told("Attempt 1: 5, rejected"):
+    with tell_attempts("Attempt 1: 5, rejected"):
         program(question=APPLES)
     program(question=APPLES)
     first, second = (request.inputs for request in server.requests)

@@ -8,10 +8,11 @@ from typing import Any
 import dspy
 from dspy.utils.exceptions import LMError
 
+from flex_dspy.core.dspy_internals import is_cached
 from flex_dspy.core.errors import ModelError
 from flex_dspy.core.running import raise_if_systemic
-from flex_dspy.models.dspy_internals import is_cached
-from flex_dspy.models.lm import LanguageModel, is_transient
+from flex_dspy.models.failures import is_transient
+from flex_dspy.models.lm import LanguageModel
 
 RETRIES = 12  # some ten minutes of waiting
 TIMEOUT = 900.0  # seconds

@@ -15,7 +15,7 @@ from dspy.utils.exceptions import (
 )
 
 from flex_dspy.core.errors import ConfigurationError, LibraryError, ModelError
-from flex_dspy.core.running import call, known_to, overflows, raise_if_systemic, run_sync, takes, unreadable
+from flex_dspy.core.running import call, overflows, raise_if_systemic, run_sync, select_inputs, takes, unreadable
 
 
 async def double(number: int) -> int:
@@ -190,4 +190,4 @@ class OwnForward(Plain):
 @pytest.mark.parametrize(("program", "answer"), [(Plain(), "aforward"), (OwnForward(), "my own")])
 def test_a_forward_that_a_user_wrote_is_the_one_that_is_called(program, answer):
     assert run_sync(call(program, question="?")).answer == answer
-    assert known_to(program, hint="") == ({"hint": ""} if answer == "my own" else {})
+    assert select_inputs(program, hint="") == ({"hint": ""} if answer == "my own" else {})

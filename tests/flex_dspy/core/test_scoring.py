@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from flex_dspy.core.errors import ConfigurationError
-from flex_dspy.core.scoring import WITHHELD, ascore, failed, lacks_reference, redact, score
+from flex_dspy.core.scoring import WITHHELD, ascore, failure_feedback, lacks_reference, redact, score
 from flex_dspy.core.trajectory import Feedback
 from flex_dspy.metrics.aime import aime, integer_answer
 from flex_dspy.metrics.molecules import canonical_smiles
@@ -201,7 +201,7 @@ def test_a_failure_for_want_of_a_reference_is_told_from_others(metric, lacks):
     with pytest.raises(Exception) as caught:
         score(metric, EXAMPLE, PREDICTION)
     assert lacks_reference(caught.value, EXAMPLE) is lacks
-    verdict = failed(metric, caught.value)
+    verdict = failure_feedback(metric, caught.value)
     assert (verdict.score, verdict.failed) == (0.0, True)
     assert f"<lambda> raised {type(caught.value).__name__}: " in verdict.text
 

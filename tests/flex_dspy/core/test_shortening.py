@@ -1,6 +1,6 @@
 """Attempts in less space."""
 
-from flex_dspy.core.shortening import elided, shorter_attempt, shorter_attempts
+from flex_dspy.core.shortening import elide, shorter_attempt, shorter_attempts
 from flex_dspy.core.trajectory import Round, Trajectory
 
 
@@ -9,12 +9,12 @@ def round_of(number: int, length: int) -> Round:
 
 
 def test_a_short_text_stays():
-    assert elided("word", 4) == "word"
-    assert elided("word", None) == "word"
+    assert elide("word", 4) == "word"
+    assert elide("word", None) == "word"
 
 
 def test_of_a_long_text_both_ends_stay():
-    short = elided("first" + "w" * 1_000 + "last", 100)
+    short = elide("first" + "w" * 1_000 + "last", 100)
     assert short.startswith("firstw")
     assert short.endswith("wlast")
     assert "[... 909 characters left out ...]" in short

@@ -11,7 +11,7 @@ import pytest
 from tqdm import tqdm
 
 from flex_dspy.cli import main
-from flex_dspy.core.terminal import SafeStream, safe_streams, shown, visible
+from flex_dspy.core.terminal import SafeStream, printable, safe_streams, visible
 from flex_dspy.display.libraries import library_html
 from flex_dspy.libraries.experience import Commit, Experience, Insert, Precedent, Rule
 from flex_dspy.libraries.library import ExperienceLibrary
@@ -39,7 +39,7 @@ def test_every_character_that_is_not_seen_is_written_out() -> None:
 
 def test_ordinary_text_stays() -> None:
     for text in ("Grüße, 你好, שלום, ½ ∑ 😀\n\tC[C@H](N)C", "", "plain"):
-        assert shown(text) == text
+        assert printable(text) == text
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@ import json
 import pytest
 from pydantic import BaseModel
 
-from flex_dspy.core.text import MAX_LENGTH, cut, sound, sound_text
+from flex_dspy.core.text import MAX_LENGTH, sound, sound_text, truncate
 
 
 @pytest.mark.parametrize(
@@ -48,15 +48,15 @@ def test_ten_megabytes_are_cut_first(unit):
 @pytest.mark.parametrize("limit", [0, 1, 5, 20, 99, 100])
 def test_a_cut_text_has_its_beginning_and_its_end_and_is_never_longer(limit):
     text = "a" * 50 + "z" * 60
-    assert len(cut(text, limit)) <= limit
+    assert len(truncate(text, limit)) <= limit
     if limit > 40:
-        assert cut(text, limit).startswith("aa")
-        assert cut(text, limit).endswith("zz")
-        assert "left out" in cut(text, limit)
+        assert truncate(text, limit).startswith("aa")
+        assert truncate(text, limit).endswith("zz")
+        assert "left out" in truncate(text, limit)
 
 
 def test_a_short_text_is_not_cut():
-    assert cut("abc", 3) == "abc"
+    assert truncate("abc", 3) == "abc"
 
 
 class Lesson(BaseModel):

@@ -9,9 +9,9 @@ import pytest
 
 from flex_dspy.cli import main
 from flex_dspy.core.errors import ModelError
+from flex_dspy.core.zones import ZONES
 from flex_dspy.evaluation.evaluate import evaluate
 from flex_dspy.learning.forward import ForwardLearning
-from flex_dspy.libraries.experience import ZONES
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.programs import Actor
 from flex_dspy.search.rendering import parse

@@ -6,8 +6,9 @@ from dataclasses import replace
 import pytest
 
 from flex_dspy.core.errors import ConfigurationError
+from flex_dspy.core.zones import ZONES
 from flex_dspy.libraries.conflicts import conflicts, normal_words
-from flex_dspy.libraries.experience import ZONES, Commit, Experience, Insert, Precedent, Rule, Source, Tally
+from flex_dspy.libraries.experience import Commit, Experience, Insert, Precedent, Rule, Source, Tally
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.merging import lesson_key, merge
 

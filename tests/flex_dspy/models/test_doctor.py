@@ -7,7 +7,7 @@ import pytest
 
 from flex_dspy.models.doctor import MOST_CALLS, Finding, diagnose, report
 from flex_dspy.models.lm import language_model
-from flex_dspy.signatures.critic import Lesson
+from flex_dspy.signatures.critic import Lesson, StudyWorkedAnswer
 from tests.llm_faults import Fault
 from tests.llm_server import LLMServer
 
@@ -36,7 +36,7 @@ def server(llm_server, monkeypatch) -> LLMServer:
 
 
 def found(lm: dspy.LM) -> dict[str, Finding]:
-    findings = diagnose({"actor": lm})
+    findings = diagnose({"actor": lm}, StudyWorkedAnswer)
     assert "very-secret" not in report(findings)
     return {finding.check: finding for finding in findings}
 
@@ -59,7 +59,7 @@ def test_a_model_in_good_health(server, backend):
 
 def test_a_model_is_checked_once_for_all_its_roles(server):
     lm = language_model("openai/m", api_base=server.url)
-    findings = diagnose({"actor": lm, "critic": lm, "updater": language_model("offline/chemist")})
+    findings = diagnose({"actor": lm, "critic": lm, "updater": language_model("offline/chemist")}, StudyWorkedAnswer)
     assert [finding.text for finding in findings if finding.check == "model"] == [
         "openai/m, for actor, critic",
         "offline/chemist, for updater",

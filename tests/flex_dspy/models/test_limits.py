@@ -199,7 +199,7 @@ def test_tokens_are_booked_by_an_estimate_and_corrected():
     limits = Limits(tokens_per_minute=60_000)
     with limits.turn(prompt_tokens=100) as turn:
         assert turn.reserved == 100 + FIRST_GUESS
-        turn.used(100, 40)
+        turn.settle(100, 40)
         assert turn.reserved == 140
     with limits.turn(prompt_tokens=100) as turn:
         assert turn.reserved == 140  # the mean answer so far
@@ -210,7 +210,7 @@ def test_tokens_are_booked_by_an_estimate_and_corrected():
 def test_a_token_limit_waits():
     limits = Limits(tokens_per_minute=60_000)  # a thousand a second
     with limits.turn(prompt_tokens=1_000) as turn:
-        turn.used(1_000, 300)
+        turn.settle(1_000, 300)
     begun = time.monotonic()
     with limits.turn(prompt_tokens=1):
         assert time.monotonic() - begun >= 0.25

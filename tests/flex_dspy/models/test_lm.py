@@ -22,8 +22,9 @@ from dspy.utils.exceptions import (
 from tenacity import wait_none
 
 from flex_dspy.core.errors import BudgetError, ConfigurationError
+from flex_dspy.models.failures import is_transient, retry_after
 from flex_dspy.models.limits import Limits
-from flex_dspy.models.lm import LanguageModel, is_offline, is_transient, language_model, retry_after
+from flex_dspy.models.lm import LanguageModel, is_offline, language_model
 from flex_dspy.models.spending import Ledger
 from tests.llm_faults import Fault
 from tests.llm_server import LLMServer

@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-from flex_dspy.models.prices import FREE, Price, list_price, model_list
+from flex_dspy.core.dspy_internals import model_table
+from flex_dspy.models.prices import FREE, Price, list_price
 
 
 def test_a_call():
@@ -28,7 +29,7 @@ def test_list_prices():
     assert list_price("openai/no-such-model") is None
     assert list_price("gpt-4o") is None
     assert list_price("offline/chemist") == FREE
-    assert model_list()["gpt-4o"]["litellm_provider"] == "openai"
+    assert model_table()["gpt-4o"]["litellm_provider"] == "openai"
 
 
 def test_the_list_is_not_fetched_from_the_network():

@@ -8,7 +8,7 @@ import pytest
 from dspy.utils.callback import BaseCallback
 
 from flex_dspy.models.lm import language_model
-from flex_dspy.models.rollouts import ROUND, sampled, variant
+from flex_dspy.models.rollouts import ROUND, sample, variant
 from flex_dspy.programs.predict import RolePredict
 from tests.llm_server import Fault
 
@@ -34,13 +34,13 @@ def settings(program: dspy.Module) -> list[dict]:
 def test_rollout_nought_is_the_program_itself(lm):
     program = TwoStages()
     assert variant(program, 0) is program
-    assert sampled(lm, 0) is lm
+    assert sample(lm, 0) is lm
 
 
 @pytest.mark.parametrize(("temperature", "expected"), [(None, 1.0), (0.0, 1.0), (0.3, 0.3)])
 def test_a_model_keeps_its_temperature_where_it_has_one(lm, temperature, expected):
     model = lm.copy(temperature=temperature)
-    other = sampled(model, 3)
+    other = sample(model, 3)
     assert (other.kwargs["rollout_id"], other.kwargs["temperature"]) == (3, expected)
     assert "rollout_id" not in model.kwargs
 

@@ -10,7 +10,7 @@ import pytest
 
 from flex_dspy.core.errors import BudgetError, ConfigurationError, RunError
 from flex_dspy.models.prices import Price
-from flex_dspy.models.spending import Ledger, Usage, charged_to, within_budget
+from flex_dspy.models.spending import Ledger, Usage, charge_to, check_budget
 
 PRICES = {"openai/test": Price.per_million(10, 20, cached=1)}
 
@@ -31,7 +31,7 @@ def counts(usage: Usage) -> tuple[int, int, int]:
     return usage.calls, usage.prompt_tokens, usage.completion_tokens
 
 
-def test_a_block_is_charged_to_its_role(question, llm_server):
+def test_a_block_is_charge_to_its_role(question, llm_server):
     ledger = Ledger(prices=PRICES)
     with ledger.role("critic") as account:
         question(question="a")
@@ -53,7 +53,7 @@ def test_of_nested_roles_the_inner_one_pays_once(question, llm_server):
         question(question="a")
         with ledger.role("verifier") as inner:
             question(question="b")
-        with charged_to("critic"):
+        with charge_to("critic"):
             question(question="c")
     assert {name: usage.calls for name, usage in ledger.by_role.items()} == {"actor": 1, "verifier": 1, "critic": 1}
     assert (outer.total.calls, inner.total.calls) == (3, 1)
@@ -69,8 +69,8 @@ def test_two_ledgers_each_count(question):
         pass
 
 
-def test_charged_to_without_a_ledger_does_nothing(question):
-    with charged_to("critic"):
+def test_charge_to_without_a_ledger_does_nothing(question):
+    with charge_to("critic"):
         assert question(question="a").answer == "42"
 
 
@@ -106,7 +106,7 @@ def test_a_budget_reaches_the_threads_of_dspy():
     class Asks(dspy.Module):
         def forward(self, question):
             try:
-                within_budget()
+                check_budget()
             except BudgetError as error:
                 refused.append(error)
             return dspy.Prediction()
@@ -186,12 +186,12 @@ def test_answers_that_do_not_say_what_they_took():
 def test_a_budget_that_is_spent(budget, message):
     ledger = Ledger(prices=PRICES, **budget)
     ledger.charge("actor", "openai/test", {"prompt_tokens": 50_000, "completion_tokens": 0})
-    within_budget()  # no block, no budget
+    check_budget()  # no block, no budget
     with ledger.role("actor"):
-        within_budget()
+        check_budget()
         ledger.charge("actor", "openai/test", {"prompt_tokens": 10_000, "completion_tokens": 0})
         with pytest.raises(BudgetError, match=message):
-            within_budget()
+            check_budget()
     with pytest.raises(BudgetError, match=message), ledger.role("critic"):
         pass
 

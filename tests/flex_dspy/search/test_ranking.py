@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from flex_dspy.libraries.experience import Experience, Zone
+from flex_dspy.core.zones import Zone
+from flex_dspy.libraries.experience import Experience
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.search.indexes import Match
 from flex_dspy.search.ranking import RRF, ZONE_WEIGHTS, Candidate, choose, fuse, likeness, until_enough

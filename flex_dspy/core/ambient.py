@@ -1,0 +1,54 @@
+"""Values that must pass through DSPy's code: set around a call, and read by code that DSPy calls.
+
+DSPy calls predictors, tools and language models with the arguments of the program or of the model, and nothing else. So
+five values of this project cannot be parameters:
+
+    value               set by                                  read by
+    ledgers             ``models.spending.Ledger.role``         ``LanguageModel``, before it asks
+    earlier attempts    ``programs.experienced.tell_attempts``        the predictors of an equipped program
+    reading             ``search.reading.pinned``               retrievers, wherever they stand in a program
+    problem             ``search.recall.recalling``             the tool ``recall``
+    exploration         ``search.levels.exploring``             the tools for levels
+
+They lie together under one key of DSPy's settings, because DSPy hands its settings on to tasks and to the threads of
+``dspy.Parallel``. Anything else is a parameter.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Generic, TypeVar, cast
+
+from flex_dspy.core.dspy_internals import own_settings, own_settings_within
+
+T = TypeVar("T")
+
+
+class Ambient(Generic[T]):
+    """One such value.
+
+    Args:
+        name: Its name among the values.
+        default: The value outside of any block.
+
+    Example:
+        >>> budget = Ambient("budget", 0)
+        >>> with budget.within(5):
+        ...     budget.get()
+        5
+    """
+
+    def __init__(self, name: str, default: T) -> None:
+        self.name = name
+        self.default = default
+
+    def get(self) -> T:
+        """The value of the innermost block."""
+        return cast("T", own_settings().get(self.name, self.default))
+
+    @contextlib.contextmanager
+    def within(self, value: T) -> Iterator[None]:
+        """Within this block, this is the value."""
+        with own_settings_within({**own_settings(), self.name: value}):
+            yield
