@@ -18,6 +18,7 @@ import dspy
 
 from flex_dspy.core.errors import ConfigurationError
 from flex_dspy.libraries.library import ExperienceLibrary
+from flex_dspy.models.rollouts import copy_program
 from flex_dspy.programs.actor import Actor
 from flex_dspy.programs.experienced import LESSONS, ExperiencedPredict, Key
 from flex_dspy.search.recall import RECALL, Recall, recall_tool

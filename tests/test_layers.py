@@ -27,48 +27,35 @@ LATE_LIBRARIES = {
 # Modules of the project that may import others of it inside functions: importer, imported, reason.
 RDKIT = "start-up cost: RDKit"
 FIGURES = "start-up cost: matplotlib or pandas"
-DISPLAY = "imports upward: to go"
+UPWARD = "imports upward: to go"
 CYCLE = "a cycle: to go"
 LATE_MODULES = {
     ("commands.serve", "serving.call_limits"): "an optional dependency: mcp",
     ("commands.serve", "serving.library_tools"): "an optional dependency: mcp",
     ("commands.serve", "serving.mcp_server"): "an optional dependency: mcp",
     ("commands.serve", "serving.tokens"): "an optional dependency: mcp",
-    ("core.trajectory", "display.results"): DISPLAY,
     ("data.assays", "data.assay_archive"): CYCLE,
-    ("evaluation.comparison", "display.comparisons"): DISPLAY,
-    ("evaluation.evaluate", "display.frames"): DISPLAY,
-    ("evaluation.evaluate", "display.results"): DISPLAY,
     ("libraries.by_hand", "libraries.editing"): CYCLE,
-    ("libraries.diffing", "display.frames"): DISPLAY,
-    ("libraries.diffing", "display.libraries"): DISPLAY,
-    ("libraries.experience", "display.entries"): DISPLAY,
-    ("libraries.library", "display.frames"): DISPLAY,
-    ("libraries.library", "display.libraries"): DISPLAY,
     ("libraries.library", "libraries.diffing"): CYCLE,
     ("libraries.library", "libraries.editing"): CYCLE,
     ("libraries.library", "libraries.library_file"): CYCLE,
     ("libraries.library", "libraries.merging"): CYCLE,
     ("libraries.library", "libraries.release_format"): CYCLE,
     ("libraries.library", "libraries.statistics"): CYCLE,
-    ("libraries.library", "search.rendering"): DISPLAY,
-    ("libraries.library", "search.retrieval"): DISPLAY,
-    ("models.lm", "offline.engine"): DISPLAY,
+    ("libraries.library", "search.rendering"): UPWARD,
+    ("libraries.library", "search.retrieval"): UPWARD,
+    ("models.lm", "offline.engine"): UPWARD,
     ("offline.disconnections", "offline.reactions"): RDKIT,
     ("offline.disconnections", "offline.worker_process"): RDKIT,
     ("programs.tools", "metrics.molecules"): RDKIT,
     ("programs.tools", "metrics.smiles_diagnosis"): RDKIT,
     ("search.indexes", "metrics.molecules"): RDKIT,
-    ("search.rendering", "display.entries"): DISPLAY,
     ("studies.ablation_study", "studies.figures"): FIGURES,
     ("studies.ablation_study", "studies.tables"): FIGURES,
     ("studies.inheritance_matrix", "studies.figures"): FIGURES,
     ("studies.inheritance_matrix", "studies.tables"): FIGURES,
     ("studies.scaling_law", "studies.scaling_figure"): FIGURES,
     ("studies.scaling_law", "studies.tables"): FIGURES,
-    ("tracking.model_page", "display.libraries"): DISPLAY,
-    ("tracking.versions", "display.frames"): DISPLAY,
-    ("tracking.versions", "display.libraries"): DISPLAY,
 }
 
 # Attributes and settings of DSPy that its documentation does not name.

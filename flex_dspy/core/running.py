@@ -192,7 +192,7 @@ class _LoopThread(Generic[T]):
         try:
             self._thread.join()
         except BaseException:  # a notebook's cell was interrupted
-            with contextlib.suppress(RuntimeError):  # the loop is closed: the coroutine ended meanwhile
+            with contextlib.suppress(RuntimeError, ValueError):  # the coroutine begins or ends at this moment
                 self._cancel()
             self._thread.join()
             raise
@@ -277,7 +277,7 @@ def is_synchronous(model: Any) -> bool:
     """
     if not isinstance(model, dspy.BaseLM):
         return False
-    has_engine = isinstance(model, dspy.LM) and not isinstance(model.engine, str)
+    has_engine = isinstance(model, dspy.LM) and not isinstance(getattr(model, "engine", "auto"), str)
     if has_engine and async_engine_of(model) is None:
         return True
     pairs = (("forward", "aforward"), ("__call__", "acall"))

@@ -61,7 +61,7 @@ class Settings(BaseModel):
         """
         return cls(**options) if settings is None else settings.with_options(**options)
 
-    def changed(self, **options: Any) -> Self:
+    def with_options(self, **options: Any) -> Self:
         """A copy with some fields changed and all of them checked.
 
         Raises:

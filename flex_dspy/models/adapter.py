@@ -86,10 +86,10 @@ class Reading:
                     ask = super(Reading, current).__call__  # type: ignore[misc]
                     return cast(Values, ask(lm, settings, *args, **kwargs))
                 except LMError as error:
-                    current = current._without_json_mode(error)
+                    current = self._without_json_mode(current, error)
                 except AdapterParseError as error:
                     current._forget(lm, settings, asynchronous=False)
-                    current = current._next_turn(error, is_final=progress.emitted or is_offline(lm))
+                    current = self._next_turn(current, error, is_final=progress.emitted or is_offline(lm))
 
     async def acall(self, lm: Any, lm_kwargs: dict[str, Any], *args: Any, **kwargs: Any) -> Values:
         """Asynchronous version of ``__call__``."""
@@ -101,10 +101,10 @@ class Reading:
                     ask = super(Reading, current).acall  # type: ignore[misc]
                     return cast(Values, await ask(lm, settings, *args, **kwargs))
                 except LMError as error:
-                    current = current._without_json_mode(error)
+                    current = self._without_json_mode(current, error)
                 except AdapterParseError as error:
                     current._forget(lm, settings, asynchronous=True)
-                    current = current._next_turn(error, is_final=progress.emitted or is_offline(lm))
+                    current = self._next_turn(current, error, is_final=progress.emitted or is_offline(lm))
 
     def format(self, *args: Any, **kwargs: Any) -> list[dict[str, Any]]:
         """The messages of the adapter; after an answer that could not be read, the last one says why."""
@@ -150,26 +150,28 @@ class Reading:
         if self._messages is not None:
             forget_answer(lm, self._messages, settings, asynchronous=asynchronous)
 
-    def _next_turn(self, error: AdapterParseError, *, is_final: bool) -> Any:
+    def _next_turn(self, current: Reading, error: AdapterParseError, *, is_final: bool) -> Any:
         """The adapter that asks again, with the reason; the last one asks for JSON.
 
         Args:
+            current: The adapter that asked last.
             error: Why the answer could not be read; raised where nobody is asked again.
             is_final: Whether not to ask again: a reader has seen a part of this answer, or the next would be the same.
         """
-        if self._request == MOST_REQUESTS or is_final:
+        if current._request == MOST_REQUESTS or is_final:
             raise error
         logger.info("an answer could not be read, and is asked for again: %s", redact(str(error))[:500])
-        return self._turn(self._request + 1, error, as_json=self._request + 1 == MOST_REQUESTS)
+        request = current._request + 1
+        return self._turn(request, error, as_json=request == MOST_REQUESTS)
 
-    def _without_json_mode(self, error: LMError) -> Any:
+    def _without_json_mode(self, current: Reading, error: LMError) -> Any:
         """The adapter that asks once more without JSON, where a server refused only that; else the error is raised."""
         refused = isinstance(error, LMInvalidRequestError | LMUnsupportedFeatureError)
         other = isinstance(error, LMUnsupportedModelError | ContextWindowExceededError)
-        asks_for_json = self._before is not None and self._before.adapter_name != type(self).__name__
-        if not asks_for_json or not isinstance(self, dspy.JSONAdapter) or not refused or other:
+        asks_for_json = current._before is not None and current._before.adapter_name != type(current).__name__
+        if not asks_for_json or not isinstance(current, dspy.JSONAdapter) or not refused or other:
             raise error
-        return self._turn(self._request, self._before)
+        return self._turn(current._request, current._before)
 
 
 class ReadingChatAdapter(Reading, dspy.ChatAdapter):

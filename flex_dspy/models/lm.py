@@ -79,7 +79,7 @@ def language_model(
     if chosen.name == OFFLINE or chosen.name.startswith(OFFLINE + "/"):
         return _offline(chosen.name.partition("/")[2] or expert)
     if not chosen.api_base and (base := os.environ.get("BASE_URL")):
-        chosen = chosen.changed(api_base=base)
+        chosen = chosen.with_options(api_base=base)
     check_name(chosen.name, address=chosen.api_base)
     if chosen.backend == "native" and not is_native(chosen.name):
         raise ConfigurationError(f"DSPy has no client of its own for {chosen.name}: leave the backend to auto")

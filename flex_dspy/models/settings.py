@@ -23,7 +23,7 @@ class ModelSettings(Settings):
     Written as JSON or shown, the server's address holds neither login nor secret.
 
     Example:
-        >>> ModelSettings(name="openai/gpt-4o", temperature=0).changed(retries=2).retries
+        >>> ModelSettings(name="openai/gpt-4o", temperature=0).with_options(retries=2).retries
         2
     """
 

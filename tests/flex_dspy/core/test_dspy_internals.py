@@ -9,6 +9,9 @@ import pytest
 from flex_dspy.core import dspy_internals as internals
 from tests.llm_server import LLMServer
 
+# DSPy's adapters send messages so, and the cache is asked for them; only a caller from outside is warned.
+pytestmark = pytest.mark.filterwarnings("ignore:Passing OpenAI-style message:DeprecationWarning")
+
 MESSAGES = [{"role": "user", "content": "6*7?"}]
 
 
