@@ -21,12 +21,13 @@ LATE_LIBRARIES = {
     "pandas": "start-up cost: 1 s",
     "pyarrow": "start-up cost: 0.5 s",
     "rdkit": "start-up cost: 1 s",
+    "scipy": "start-up cost: 1 s",
+    "statsmodels": "start-up cost: 1 s",
     "uvicorn": "an optional dependency",
 }
 
 # Modules of the project that may import others of it inside functions: importer, imported, reason.
 RDKIT = "start-up cost: RDKit"
-FIGURES = "start-up cost: matplotlib or pandas"
 UPWARD = "imports upward: to go"
 CYCLE = "a cycle: to go"
 LATE_MODULES = {
@@ -42,20 +43,12 @@ LATE_MODULES = {
     ("libraries.library", "libraries.merging"): CYCLE,
     ("libraries.library", "libraries.release_format"): CYCLE,
     ("libraries.library", "libraries.statistics"): CYCLE,
-    ("libraries.library", "search.rendering"): UPWARD,
-    ("libraries.library", "search.retrieval"): UPWARD,
     ("models.lm", "offline.engine"): UPWARD,
     ("offline.disconnections", "offline.reactions"): RDKIT,
     ("offline.disconnections", "offline.worker_process"): RDKIT,
     ("programs.tools", "metrics.molecules"): RDKIT,
     ("programs.tools", "metrics.smiles_diagnosis"): RDKIT,
     ("search.indexes", "metrics.molecules"): RDKIT,
-    ("studies.ablation_study", "studies.figures"): FIGURES,
-    ("studies.ablation_study", "studies.tables"): FIGURES,
-    ("studies.inheritance_matrix", "studies.figures"): FIGURES,
-    ("studies.inheritance_matrix", "studies.tables"): FIGURES,
-    ("studies.scaling_law", "studies.scaling_figure"): FIGURES,
-    ("studies.scaling_law", "studies.tables"): FIGURES,
 }
 
 # Attributes and settings of DSPy that its documentation does not name.
