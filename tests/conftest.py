@@ -8,14 +8,23 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from filelock import FileLock
 
 from tests.llm_server import LLMServer
 
 if TYPE_CHECKING:
     import dspy
+
+# Without bytecode each process compiles thousands of modules again, which takes most of a run. Where it must not
+# be written beside the sources, it goes into pytest's cache: for the test processes, and for all that they start.
+if sys.dont_write_bytecode:
+    sys.dont_write_bytecode, sys.pycache_prefix = False, str(Path(__file__).parents[1] / ".pytest_cache" / "bytecode")
+    os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # Before dspy is imported: it reads these only then.
 _CACHE = tempfile.mkdtemp(prefix="flex-dspy-tests-")
@@ -26,12 +35,29 @@ _SETTINGS = ("API_KEY", "BASE_URL", "OPENAI_API_KEY", "OPENAI_API_BASE", "OPENAI
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The slow ones first: none of them is left to one process when the others have nothing to do."""
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    """The slow ones first: none of them is left to one process when the others have nothing to do.
+
+    Of two processes each starts with its half of the tests. Those that import MLflow, which takes seconds, are at the
+    start of the first half, and those that import litellm at the start of the second.
+    """
+    items.sort(key=lambda item: (not item.get_closest_marker("slow"), "mlflow_uri" not in item.fixturenames))
+    litellm = [item for item in items if "litellm" in item.name]
+    others = [item for item in items if "litellm" not in item.name]
+    half = len(items) // 2
+    items[:] = [*others[:half], *litellm, *others[half:]]
+
+
+_fsync = os.fsync
+
+
+def pytest_configure() -> None:
+    """Let no commit wait for the disk: power fails in no test but those that simulate it."""
+    os.fsync = lambda file: os.fstat(file if isinstance(file, int) else file.fileno()) and None
 
 
 def pytest_unconfigure() -> None:
     """Remove the cache folder."""
+    os.fsync = _fsync
     shutil.rmtree(_CACHE, ignore_errors=True)
 
 
@@ -78,5 +104,22 @@ def lm(llm_server: LLMServer) -> dspy.LM:
 
 @pytest.fixture(scope="session")
 def mlflow_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """One MLflow store for the whole session: making its tables takes ten seconds, at its first use."""
-    return f"sqlite:///{tmp_path_factory.mktemp('mlflow')}/mlflow.db"
+    """One MLflow store for the whole session. Its tables take seconds: they are made once for all processes."""
+    base = tmp_path_factory.getbasetemp()
+    template = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "mlflow-template.db"
+    with FileLock(f"{template}.lock"):
+        if not template.exists():
+            _make_tables(template.with_suffix(".part"))
+            template.with_suffix(".part").rename(template)
+    return f"sqlite:///{shutil.copy(template, tmp_path_factory.mktemp('mlflow') / 'mlflow.db')}"
+
+
+def _make_tables(path: Path) -> None:
+    from flex_dspy.tracking.mlflow_store import prepare
+
+    prepare()
+    from mlflow.store.db.utils import _safe_initialize_tables, create_sqlalchemy_engine
+
+    engine = create_sqlalchemy_engine(f"sqlite:///{path}")
+    _safe_initialize_tables(engine)
+    engine.dispose()

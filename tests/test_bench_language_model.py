@@ -123,6 +123,7 @@ def test_methods_that_need_no_tokens_show_what_is_like_the_question(server, data
     assert len(server.requests) == 30
 
 
+@pytest.mark.slow  # hundreds of requests of DSPy's optimizers
 @pytest.mark.parametrize("method", ["bootstrap", "mipro", "simba", "gepa"])
 def test_an_optimizer_is_stopped_when_its_tokens_are_spent(server, data, tmp_path, method):
     out = tmp_path / "out"
@@ -204,6 +205,7 @@ def program(instructions: str) -> Said:
     return Said(Saying(dspy.Signature("message -> intent", instructions)))
 
 
+@pytest.mark.slow  # hundreds of requests of DSPy's optimizers
 def test_word_problems_are_learned_too(server, tmp_path):
     folder = tmp_path / "data"
     for name, first in (("train", 0), ("valid", 100)):
@@ -293,6 +295,7 @@ def test_what_is_done_is_not_done_again(server, data, tmp_path):
     assert len(server.requests) == asked
 
 
+@pytest.mark.slow  # hundreds of requests of DSPy's optimizers
 @pytest.mark.parametrize("method", ["bootstrap", "simba", "flex"])
 def test_a_run_that_was_cut_short_goes_on(server, data, tmp_path, method):
     """The server goes away in the middle, first while the method learns, then while it answers."""

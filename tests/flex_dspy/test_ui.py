@@ -1,4 +1,7 @@
-"""``flex-dspy ui``: MLflow's pages show what was logged. One server for the file, as starting it takes seconds."""
+"""``flex-dspy ui``: MLflow's pages show what was logged.
+
+One server for the file. Its three processes import MLflow, so that all tests of the pages are slow ones.
+"""
 
 from __future__ import annotations
 
@@ -145,6 +148,7 @@ TRAINING = DatasetInfo("sums train", "d1gest0", "train", 2)
 # -- what the pages read -----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_models_list_reads_as_the_history_of_the_library(pages: Pages) -> None:
     for place, (model, version) in enumerate(zip(pages.models(), pages.versions, strict=True)):
         params = told(model["data"]["params"])
@@ -172,6 +176,7 @@ def test_the_models_list_reads_as_the_history_of_the_library(pages: Pages) -> No
         assert [(each["name"], int(each["version"])) for each in link] == [(NAME, place + 1)]
 
 
+@pytest.mark.slow
 def test_a_version_s_page_holds_its_files(pages: Pages) -> None:
     first, _, last = pages.models()
     names = {"library.json", "library.html", "examples.csv", "learning_curve.png", "diff.html"}
@@ -195,6 +200,7 @@ def test_a_version_s_page_holds_its_files(pages: Pages) -> None:
 
 
 @pytest.mark.parametrize("key", ["accuracy", "accuracy_low", "accuracy_high"])
+@pytest.mark.slow
 def test_accuracy_is_charted_by_step_and_by_library_size(pages: Pages, key: str) -> None:
     for name, at in ((key, [0, 1, 2]), (f"by library size/{key}", [len(each.library) for each in pages.versions])):
         path = "metrics/get-history-bulk-interval"
@@ -203,6 +209,7 @@ def test_accuracy_is_charted_by_step_and_by_library_size(pages: Pages, key: str)
         assert [point["value"] for point in history] == pytest.approx([v.metrics[key] for v in pages.versions])
 
 
+@pytest.mark.slow
 def test_a_registered_name_has_its_aliases_and_versions_that_differ(pages: Pages) -> None:
     model = pages.ask("registered-models/get", name=NAME)["registered_model"]
     assert {alias["alias"]: int(alias["version"]) for alias in model["aliases"]} == {"best": 3, "newest": 3}
@@ -214,6 +221,7 @@ def test_a_registered_name_has_its_aliases_and_versions_that_differ(pages: Pages
     assert [told(run["params"])["hash"] for run in runs] == [version.library.hash for version in pages.versions]
 
 
+@pytest.mark.slow
 def test_an_evaluation_is_linked_to_its_version_and_data(pages: Pages) -> None:
     run = pages.ask("runs/get", run_id=pages.evaluation)["run"]
     last = pages.models()[-1]
@@ -234,6 +242,7 @@ def test_an_evaluation_is_linked_to_its_version_and_data(pages: Pages) -> None:
     assert scores == [record.score for record in records(1)]
 
 
+@pytest.mark.slow
 def test_data_sets_are_named_and_never_copied(pages: Pages) -> None:
     run = pages.ask("runs/get", run_id=pages.run_id)["run"]
     given = {each["dataset"]["name"]: each for each in run["inputs"]["dataset_inputs"]}

@@ -1,6 +1,5 @@
 """The outcomes of retrievals: what is counted, and what survives a crash and company."""
 
-import multiprocessing
 from pathlib import Path
 
 import dspy
@@ -12,6 +11,7 @@ from flex_dspy.evaluation.usage_log import UsageLog
 from flex_dspy.evaluation.usage_records import UsageRecord, UsageTotal, usage_of_evaluation, usage_of_step, usage_totals
 from flex_dspy.libraries.experience import Tally
 from tests.planted import planted, problems, program, right
+from tests.reliability import kills
 
 ONE = UsageRecord("v1", "e1", ("a", "b"), 1.0, relied=("a",))
 TWO = UsageRecord("v1", "e2", ("b", "c"), 0.5, relied=("c",))
@@ -85,7 +85,7 @@ def _append(path: Path, name: str) -> None:
 
 
 def test_processes_do_not_mix_their_lines(log: UsageLog) -> None:
-    context = multiprocessing.get_context("spawn")
+    context = kills.processes()
     path = log.path.with_name("library.json")
     processes = [context.Process(target=_append, args=(path, name)) for name in "abc"]
     for process in processes:

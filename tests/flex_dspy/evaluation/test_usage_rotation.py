@@ -1,6 +1,5 @@
 """A log of outcomes that is folded: nothing is counted twice or lost, and it stays small."""
 
-import multiprocessing
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ from flex_dspy.evaluation.usage_rotation import fold, log_files
 from flex_dspy.libraries.experience import Experience
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.store import LibraryStore
+from tests.reliability import kills
 
 SMALL = 4_000
 
@@ -89,7 +89,7 @@ def _append(path: Path, seed: int) -> None:
 
 
 def test_processes_that_write_at_once_lose_nothing(log: UsageLog) -> None:
-    context = multiprocessing.get_context("spawn")
+    context = kills.processes()
     path = log.path.with_name("library.json")
     processes = [context.Process(target=_append, args=(path, seed)) for seed in range(3)]
     for process in processes:

@@ -71,10 +71,19 @@ def cases_of(path: Path) -> set[str]:
     return {precedent.problem for entry in LibraryStore(path).library for precedent in entry.precedents}
 
 
-def undisturbed(folder: Path, **settings) -> Path:
-    path = folder / "undisturbed" / "library.json"
-    assert learn(path, **settings).error is None
-    return path
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """The library of a run in which nothing fails; several tests compare theirs with one of the same settings."""
+    paths = {}
+
+    def learned(**settings) -> Path:
+        key = repr({"train": TRAIN, "val": VAL} | settings)
+        if key not in paths:
+            paths[key] = tmp_path_factory.mktemp("undisturbed") / "library.json"
+            assert learn(paths[key], **settings).error is None
+        return paths[key]
+
+    return learned
 
 
 def check_same(path: Path, other: Path) -> None:
@@ -95,7 +104,7 @@ def measured(path: Path) -> list[tuple[int, str, list[float]]]:
 
 @pytest.mark.parametrize("examples", [4, 24])
 @pytest.mark.parametrize("validation", [0, 6, 12])
-def test_a_server_that_was_down_from_the_start_changes_nothing(server, tmp_path, examples, validation):
+def test_a_server_that_was_down_from_the_start_changes_nothing(server, tmp_path, undisturbed, examples, validation):
     settings = {"train": problems(examples), "val": problems(validation, start=90)}
     path = tmp_path / "library.json"
     server.script = down
@@ -110,11 +119,11 @@ def test_a_server_that_was_down_from_the_start_changes_nothing(server, tmp_path,
     assert (resumed.error, resumed.failures) == (None, [])
     assert [record.errors for record in resumed.versions] == [0] * len(resumed.versions)
     assert not list(tmp_path.glob("*.kept"))
-    check_same(path, undisturbed(tmp_path, **settings))
+    check_same(path, undisturbed(**settings))
 
 
 @pytest.mark.parametrize("answered", [5, 30, 47])
-def test_a_server_that_dies_on_the_way_changes_nothing_either(server, tmp_path, answered):
+def test_a_server_that_dies_on_the_way_changes_nothing_either(server, tmp_path, undisturbed, answered):
     path, asked = tmp_path / "library.json", []
 
     def dies(role, inputs, messages):
@@ -127,10 +136,10 @@ def test_a_server_that_dies_on_the_way_changes_nothing_either(server, tmp_path, 
     assert re.search("does not work|all failed|all validation examples failed", str(failed.error))
     server.script = student
     assert learn(path, **one_by_one).failures == []
-    check_same(path, undisturbed(tmp_path, **one_by_one))
+    check_same(path, undisturbed(**one_by_one))
 
 
-def test_a_short_outage_before_a_version_is_waited_out(server, tmp_path):
+def test_a_short_outage_before_a_version_is_waited_out(server, tmp_path, undisturbed):
     """The last examples before a stop are attempted once more, as no later one shows that the server is back."""
     path, times = tmp_path / "library.json", {}
 
@@ -147,7 +156,7 @@ def test_a_short_outage_before_a_version_is_waited_out(server, tmp_path):
     assert times
     assert (learned.error, learned.failures) == (None, [])
     server.script = student
-    check_same(path, undisturbed(tmp_path, **one_by_one))
+    check_same(path, undisturbed(**one_by_one))
 
 
 def test_unreadable_answers_do_not_stop_a_run_that_has_worked(server, tmp_path):
@@ -302,7 +311,7 @@ def test_the_log_of_failures(tmp_path):
 # -- versions that were measured with errors ---------------------------------------------------------------
 
 
-def test_a_version_measured_with_errors_says_so_and_is_measured_again(server, tmp_path, capsys):
+def test_a_version_measured_with_errors_says_so_and_is_measured_again(server, tmp_path, undisturbed, capsys):
     path = tmp_path / "library.json"
     server.script = broken(91, 93)
     first = learn(path)
@@ -323,7 +332,7 @@ def test_a_version_measured_with_errors_says_so_and_is_measured_again(server, tm
     assert [record.hash for record in again.versions] == [record.hash for record in first.versions]
     assert "error" not in repr(again.versions)
     assert not list(tmp_path.glob("*.kept"))
-    check_same(path, undisturbed(tmp_path))
+    check_same(path, undisturbed())
 
 
 # -- a run that is killed, with a server that dies ---------------------------------------------------------
