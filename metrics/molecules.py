@@ -115,3 +115,14 @@ def smiles_sketch(smiles: str) -> str:
     """
     rings = len(_RING_BOND.findall(_BRACKET_ATOM.sub("", smiles)))
     return f"{''.join(sorted(smiles.strip().translate(_LETTERS)))}{rings}"
+
+
+def problem_fingerprint(problem: str) -> npt.NDArray[np.uint64] | None:
+    """The fingerprint of a problem that is one molecule's SMILES, or None: the ``structural`` view.
+
+    RDKit reads the first word of a sentence as SMILES, and the rest as the molecule's name.
+
+    Args:
+        problem: Any text; white space around it does not count.
+    """
+    return fingerprint(problem.strip()) if len(problem.split()) == 1 else None

@@ -1,4 +1,4 @@
-"""Indexes over a line of library snapshots: structural, lexical, by rule, and by problem.
+"""Indexes over a line of library snapshots: by fingerprint, by words, by rule, and by problem.
 
 An index reads the library's change log forward and never rebuilds. It answers for any snapshot of its line, and
 its answer depends on that snapshot's content alone (not on the order in which the content arrived): a library
@@ -24,6 +24,7 @@ from flex_dspy.core.zones import ZONES, Zone
 from flex_dspy.libraries.change_log import Change, ChangeLog
 from flex_dspy.libraries.experience import Experience, Precedent
 from flex_dspy.libraries.library import ExperienceLibrary
+from flex_dspy.search.views import Fingerprint
 
 NEVER = np.iinfo(np.int64).max
 
@@ -124,26 +125,26 @@ def _grow(data: npt.NDArray[ArrayT], needed: int, fill: int = 0) -> npt.NDArray[
     return np.concatenate([data, more], axis=-1)
 
 
-class StructuralIndex:
-    """Tanimoto similarity of Morgan fingerprints between a molecule and every precedent's problem.
+class FingerprintIndex:
+    """Tanimoto similarity of fingerprints between the problem that is asked and every precedent's problem.
 
-    A search compares the query with every precedent, 256 bytes each: it grows linearly (tests/benchmarks says how).
+    A search compares the query with every precedent, 256 bytes each for 2,048 bits: it grows linearly
+    (tests/benchmarks says how).
+
+    Args:
+        fingerprint: Gives a problem's bits; see ``flex_dspy.search.views``.
 
     Source: similarity of products as the key to precedents is RetroSim's idea (Coley et al., ACS Cent. Sci. 2017,
     3, 1237).
     """
 
-    WORDS = 32
-
-    def __init__(self) -> None:
-        from flex_dspy.metrics.molecules import fingerprint
-
+    def __init__(self, fingerprint: Fingerprint) -> None:
         self.synced = 0
         self._fingerprint = fingerprint
         self._rows = _Rows()
         # One array a word, not one a fingerprint: numpy then runs along thousands of rows at once, and words
         # without a bit in the query cost nothing. Five times as fast as rows of 32 words, at 40,000 precedents.
-        self._bits: npt.NDArray[np.uint64] = np.zeros((self.WORDS, 64), np.uint64)
+        self._bits: npt.NDArray[np.uint64] = np.zeros((0, 64), np.uint64)
         self._ones: npt.NDArray[np.int32] = np.zeros(64, np.int32)
         self._keys: list[tuple[str, Precedent]] = []
         # The rows of an entry, newest first: each knows the one before, so that a removal looks at no others.
@@ -152,14 +153,10 @@ class StructuralIndex:
         self._deaths = _Deaths()
 
     def _words(self, problem: str) -> npt.NDArray[np.uint64] | None:
-        """The fingerprint, or None for what is no molecule."""
-        # RDKit reads the first word of a sentence as SMILES, and the rest as the molecule's name.
-        if len(problem) > LONGEST_QUERY:
-            return None
-        return None if len(problem.split()) != 1 else self._fingerprint(problem.strip())
+        return None if len(problem) > LONGEST_QUERY else self._fingerprint(problem)
 
     def read(self, number: int, change: Change) -> None:
-        """Add one row a precedent; problems that are no molecule have none. A removal ends an entry's rows."""
+        """Add one row a precedent whose problem has a fingerprint. A removal ends an entry's rows."""
         if change.removed:
             self._end_rows(number, change.entry_id)
         for precedent in change.precedents:
@@ -167,7 +164,7 @@ class StructuralIndex:
             if words is None:
                 continue
             row = self._rows.count
-            self._bits = _grow(self._bits, row + 1)
+            self._bits = _grow(self._bits if row else np.zeros((len(words), 64), np.uint64), row + 1)
             self._ones = _grow(self._ones, row + 1)
             self._bits[:, row] = words
             self._ones[row] = np.bitwise_count(words).sum()
@@ -186,18 +183,18 @@ class StructuralIndex:
     ) -> list[Match]:
         """The ``depth`` most similar precedents, best first; ties by text, so that order of arrival is no matter.
 
-        Precedents that share nothing with the molecule are never among them.
+        Precedents that share nothing with the problem are never among them.
 
         Args:
             library: The snapshot to search.
-            problem: SMILES of the molecule asked about.
+            problem: The problem that is asked.
             depth: How many precedents.
             skip: Precedents with these very problems are left out.
         """
-        query = self._words(problem)
-        if query is None:
+        query, end = self._words(problem), self._rows.until(library.tip)
+        if query is None or not end:
             return []
-        similarity = self._similarity(query, self._rows.until(library.tip))
+        similarity = self._similarity(query, end)
         similarity[np.array(self._deaths.until(library.tip), np.intp)] = 0  # what scores nothing is no match
         wanted = depth
         while True:

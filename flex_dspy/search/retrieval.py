@@ -19,11 +19,12 @@ from flex_dspy.libraries.experience import Experience, Precedent
 from flex_dspy.libraries.hits import Hit, Hits
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.search.dense import DenseIndex, Vectors
-from flex_dspy.search.indexes import LexicalIndex, Match, ProblemIndex, StructuralIndex, index_of
+from flex_dspy.search.indexes import FingerprintIndex, LexicalIndex, Match, ProblemIndex, index_of
 from flex_dspy.search.ranking import choose, fuse, until_enough
 from flex_dspy.search.reading import Reading, current_reading, record
 from flex_dspy.search.rendering import NONE, Level, arrange, block, render
 from flex_dspy.search.settings import ALWAYS_SAVED, ZONE_WEIGHTS, RetrievalSettings
+from flex_dspy.search.views import TEXT_VIEWS, fingerprint_of
 
 logger = logging.getLogger(__name__)
 
@@ -126,8 +127,8 @@ class ExperienceRetriever(dspy.Retrieve):
         """Retrieve for one problem.
 
         Args:
-            query: The problem: a SMILES for the structural view, any text for the others. Of a text only the first
-                20,000 characters are looked at, and a molecule of more than 1,000 atoms is none.
+            query: The problem, as the views read it. Of a text only the first 20,000 characters are looked at, and
+                a longer one has no fingerprint.
             k: Most entries to bring, instead of the retriever's own ``k``.
             exclude: The problem that is being solved, or all texts that may be it, where the query is not its text;
                 see ``exclude_self``.
@@ -184,7 +185,7 @@ class ExperienceRetriever(dspy.Retrieve):
             for candidate in fuse(library, rankings, self.zone_weights)
             if candidate.entry_id not in own or _rests_on_others(library[candidate.entry_id], own_problems)
         )
-        similar = _precedents_by_entry(rankings.get("structural", []))
+        similar = _precedents_by_entry(match for matches in rankings.values() for match in matches)
         return [
             Hit(
                 library[found.entry_id],
@@ -228,8 +229,9 @@ class ExperienceRetriever(dspy.Retrieve):
                 vectors = self.vectors
                 dense = index_of(library, vectors.kind, lambda: DenseIndex(vectors))
                 return dense.search(library, query, depth, skip=skip)
-            if view == "structural":
-                return index_of(library, view, StructuralIndex).search(library, query, depth, skip=skip)
+            if view not in TEXT_VIEWS:
+                index = index_of(library, view, lambda: FingerprintIndex(fingerprint_of(view)))
+                return index.search(library, query, depth, skip=skip)
             return index_of(library, view, LexicalIndex).search(library, query, depth)
 
         return until_enough(search, self.depth, keep)
@@ -309,7 +311,7 @@ def _rests_on_others(entry: Experience, problems: frozenset[str]) -> bool:
     return any(precedent.problem not in problems for precedent in entry.precedents)
 
 
-def _precedents_by_entry(matches: Sequence[Match]) -> dict[str, list[tuple[Precedent, float]]]:
+def _precedents_by_entry(matches: Iterable[Match]) -> dict[str, list[tuple[Precedent, float]]]:
     by_entry: dict[str, list[tuple[Precedent, float]]] = {}
     for match in matches:
         if match.precedent is not None:

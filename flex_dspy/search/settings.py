@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, Field
 
 from flex_dspy.core.settings import Settings
 from flex_dspy.core.zones import Zone
 from flex_dspy.search.rendering import LEVELS, Level
+from flex_dspy.search.views import view_names
 
 T = TypeVar("T")
-View = Literal["structural", "lexical", "dense"]
 ZONE_WEIGHTS: Mapping[Zone, float] = {"golden": 1.0, "mixed": 0.9, "warning": 0.8}  # as in the FLEX release
 # A saved state always holds these; the others only where they are not at their defaults, as in version 0.1.
 ALWAYS_SAVED = ("k", "views", "depth", "token_budget", "exclude_self")
@@ -26,6 +26,13 @@ def _order(levels: tuple[Level, ...]) -> tuple[Level, ...]:
     return tuple(sorted(set(levels), key=LEVELS.index))
 
 
+def _check_view(view: str) -> str:
+    if view not in view_names():
+        raise ValueError(f"views must be some of {', '.join(map(repr, view_names()))}, got {view!r}")
+    return view
+
+
+View = Annotated[str, AfterValidator(_check_view)]
 Number = Annotated[int | float, Field(ge=0, lt=float("inf"))]
 Views = Annotated[tuple[View, ...], Field(min_length=1), AfterValidator(_unique)]
 Zones = Annotated[tuple[Zone, ...], Field(min_length=1), AfterValidator(_unique)]
@@ -42,9 +49,10 @@ class RetrievalSettings(Settings):
     k: int = Field(default=8, ge=1)
     """Most entries to bring."""
     views: Views = ("structural", "lexical")
-    """``structural`` compares molecules, ``lexical`` compares words, ``dense`` compares embeddings."""
+    """``lexical`` compares words, ``dense`` compares embeddings; ``structural`` and other views that tasks bring compare
+    fingerprints of problems (see ``flex_dspy.search.views``)."""
     depth: int = Field(default=50, ge=1)
-    """How many precedents (structural) or entries (lexical, dense) each view looks at."""
+    """How many precedents (by fingerprint) or entries (lexical, dense) each view looks at."""
     token_budget: int = Field(default=4_000, ge=1)
     """Most tokens that the rendered block may take."""
     exclude_self: bool = True

@@ -19,7 +19,8 @@ from pathlib import Path
 
 from flex_dspy.libraries.experience import Commit, Experience, Insert, Precedent, Remove, Rule
 from flex_dspy.libraries.library import ExperienceLibrary
-from flex_dspy.search.indexes import LexicalIndex, ProblemIndex, RuleIndex, StructuralIndex, index_of
+from flex_dspy.metrics.molecules import problem_fingerprint
+from flex_dspy.search.indexes import FingerprintIndex, LexicalIndex, ProblemIndex, RuleIndex, index_of
 
 SIZES = (1_000, 10_000)
 SEARCHES = 50
@@ -43,14 +44,19 @@ def catch_up(library: ExperienceLibrary) -> None:
         index_of(library, kind, make)
 
 
-INDEXES = {"structural": StructuralIndex, "lexical": LexicalIndex, "rules": RuleIndex, "problems": ProblemIndex}
+INDEXES = {
+    "structural": lambda: FingerprintIndex(problem_fingerprint),
+    "lexical": LexicalIndex,
+    "rules": RuleIndex,
+    "problems": ProblemIndex,
+}
 
 
 def searched(library: ExperienceLibrary) -> float:
     """Milliseconds of a structural and a lexical search together, median."""
 
     def both(i: int) -> None:
-        index_of(library, "structural", StructuralIndex).search(library, molecule(i), 50)
+        index_of(library, "structural", INDEXES["structural"]).search(library, molecule(i), 50)
         index_of(library, "lexical", LexicalIndex).search(library, f"disconnect fragments {i % 97}", 50)
 
     return statistics.median(milliseconds(partial(both, i)) for i in range(SEARCHES))

@@ -39,9 +39,9 @@ from rdkit import DataStructs
 
 from flex_dspy.libraries.experience import Commit, Experience, Insert, Precedent, Rule
 from flex_dspy.libraries.library import ExperienceLibrary
-from flex_dspy.metrics.molecules import fingerprint
+from flex_dspy.metrics.molecules import _fingerprint, fingerprint, problem_fingerprint
 from flex_dspy.search.dense import DenseIndex, Vectors
-from flex_dspy.search.indexes import LexicalIndex, ProblemIndex, RuleIndex, StructuralIndex, index_of, words_of
+from flex_dspy.search.indexes import FingerprintIndex, LexicalIndex, ProblemIndex, RuleIndex, index_of, words_of
 from flex_dspy.search.nearest import nearest_lessons
 from flex_dspy.search.retrieval import ExperienceRetriever
 
@@ -124,11 +124,9 @@ def resident_bytes() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def uncached() -> StructuralIndex:
+def uncached() -> FingerprintIndex:
     """An index beside which no cache of fingerprints fills up: that would count as its memory."""
-    index = StructuralIndex()
-    index._fingerprint = fingerprint.__wrapped__  # type: ignore[assignment]
-    return index
+    return FingerprintIndex(_fingerprint.__wrapped__)
 
 
 def kinds(vectors: Vectors) -> dict[str, Callable[[], Any]]:
@@ -219,8 +217,8 @@ def measure(size: int, queries: int) -> dict[str, Any]:
     costs = built(library, vectors)
     molecules, texts = [molecule(rng) for _ in range(queries)], [prose(rng, 30) for _ in range(queries)]
     known, new = list(library)[:queries], [lesson(rng, size + number) for number in range(queries)]
-    structural = index_of(library, "structural", StructuralIndex)
-    structural._fingerprint = fingerprint
+    structural = index_of(library, "structural", lambda: FingerprintIndex(problem_fingerprint))
+    structural._fingerprint = problem_fingerprint
     lexical = index_of(library, "lexical", LexicalIndex)
     dense = index_of(library, vectors.kind, lambda: DenseIndex(vectors))
     alone = Alone(library, embedder, molecules)

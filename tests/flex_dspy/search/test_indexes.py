@@ -29,7 +29,8 @@ from flex_dspy.libraries.experience import (
     Tally,
 )
 from flex_dspy.libraries.library import ExperienceLibrary
-from flex_dspy.search.indexes import LexicalIndex, Match, ProblemIndex, RuleIndex, StructuralIndex, index_of, words_of
+from flex_dspy.metrics.molecules import problem_fingerprint
+from flex_dspy.search.indexes import FingerprintIndex, LexicalIndex, Match, ProblemIndex, RuleIndex, index_of, words_of
 
 MORGAN = rdFingerprintGenerator.GetMorganGenerator(radius=2, fpSize=2048, includeChirality=True)
 
@@ -47,7 +48,9 @@ WORDS = ["count", "the", "amide", "ester", "bond", "ring", "cut", "apply", "not"
 
 def structural(library: ExperienceLibrary, query: str, depth: int = 20, skip: str | None = None) -> list[Match]:
     own = frozenset({skip} - {None})
-    return index_of(library, "structural", StructuralIndex).search(library, query, depth, skip=own)
+    return index_of(library, "structural", lambda: FingerprintIndex(problem_fingerprint)).search(
+        library, query, depth, skip=own
+    )
 
 
 def lexical(library: ExperienceLibrary, query: str, depth: int = 20) -> list[Match]:
@@ -292,13 +295,13 @@ def test_two_children_of_a_snapshot_do_not_see_each_other() -> None:
 
 def test_an_interrupt_while_an_index_reads_leaves_no_half_read_index(monkeypatch: pytest.MonkeyPatch) -> None:
     library = ExperienceLibrary([lesson("a", ("CCO", "x"), ("CCN", "y")), lesson("b", ("CCC", "z"))])
-    read = StructuralIndex.read
+    read = FingerprintIndex.read
 
-    def interrupted(self: StructuralIndex, number: int, change: Change) -> None:
+    def interrupted(self: FingerprintIndex, number: int, change: Change) -> None:
         read(self, number, change)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(StructuralIndex, "read", interrupted)
+    monkeypatch.setattr(FingerprintIndex, "read", interrupted)
     with pytest.raises(KeyboardInterrupt):
         structural(library, "CCO")
     monkeypatch.undo()
@@ -334,7 +337,7 @@ def test_a_removal_is_read_once_and_rebuilds_nothing(monkeypatch: pytest.MonkeyP
     library = ExperienceLibrary([lesson(f"m{i}", (product, "a")) for i, product in enumerate(PRODUCTS)])
     answers(library, 0)
     read: list[Change] = []
-    for kind in (StructuralIndex, LexicalIndex, RuleIndex, ProblemIndex):
+    for kind in (FingerprintIndex, LexicalIndex, RuleIndex, ProblemIndex):
         original = kind.read
 
         def noted(self, number, change, original=original) -> None:

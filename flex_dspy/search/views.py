@@ -1,0 +1,69 @@
+"""Views by name: the ways to find entries that fit a problem.
+
+``lexical`` and ``dense`` read any text. A further view compares problems by their fingerprints, where a problem has
+one: bits that say what is in it. A package brings such a view by an entry point:
+
+    [project.entry-points."flex_dspy.views"]
+    structural = "flex_dspy.metrics.molecules:problem_fingerprint"
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable
+from importlib.metadata import EntryPoint
+from typing import TYPE_CHECKING
+
+from flex_dspy.core.entry_points import find_points, load_point
+from flex_dspy.core.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+# From a problem's text to the words of its bits, of shape (words,), always as many; None where it has no fingerprint.
+Fingerprint = Callable[[str], "npt.NDArray[np.uint64] | None"]
+
+GROUP = "flex_dspy.views"
+TEXT_VIEWS = ("lexical", "dense")
+_FINGERPRINTS: dict[str, Fingerprint] = {}
+
+
+def register_view(name: str, fingerprint: Fingerprint) -> None:
+    """Make a view known that compares problems by their fingerprints.
+
+    Args:
+        name: The view's name, for ``ExperienceRetriever(views=...)``.
+        fingerprint: From a problem's text to its bits as 64-bit words, or None.
+
+    Raises:
+        ConfigurationError: If a text view has this name.
+    """
+    if name in TEXT_VIEWS:
+        raise ConfigurationError(f"the view {name!r} is built in: choose another name")
+    _FINGERPRINTS[name] = fingerprint
+
+
+def view_names() -> tuple[str, ...]:
+    """Every name that a view has: those of fingerprints, then those of texts."""
+    return tuple(dict.fromkeys([*_FINGERPRINTS, *_installed(tuple(sys.path)), *TEXT_VIEWS]))
+
+
+def fingerprint_of(view: str) -> Fingerprint:
+    """The fingerprint of a view, imported when it is first asked for.
+
+    Raises:
+        ConfigurationError: If there is none, or it cannot be imported.
+    """
+    if view not in _FINGERPRINTS:
+        point = _installed(tuple(sys.path)).get(view)
+        if point is None:
+            raise ConfigurationError(f"there is no view {view!r}; views are {', '.join(view_names())}")
+        register_view(view, load_point(point))
+    return _FINGERPRINTS[view]
+
+
+@functools.cache  # a program may make thousands of retrievers, and each checks its views
+def _installed(path: tuple[str, ...]) -> dict[str, EntryPoint]:
+    return {name: points[0] for name, points in sorted(find_points(GROUP).items())}
