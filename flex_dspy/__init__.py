@@ -46,9 +46,9 @@ if TYPE_CHECKING:
     from flex_dspy.studies import inheritance as inheritance
     from flex_dspy.studies import measure_scaling as measure_scaling
     from flex_dspy.studies import scaling as scaling
+    from flex_dspy.tasks.registry import get_task as get_task
+    from flex_dspy.tasks.registry import register as register
     from flex_dspy.tasks.task import Task as Task
-    from flex_dspy.tasks.task import get_task as get_task
-    from flex_dspy.tasks.task import register as register
     from flex_dspy.tracking.followed import FollowedLibrary as FollowedLibrary
     from flex_dspy.tracking.registry import load_library as load_library
     from flex_dspy.tracking.registry import read_library as read_library
@@ -74,7 +74,8 @@ _EXPORTS = {
     "search.reading": ("pinned",),
     "search.retrieval": ("ExperienceRetriever", "retrievers"),
     "studies": ("Snapshots", "ablation", "inheritance", "measure_scaling", "scaling"),
-    "tasks.task": ("Task", "get_task", "register"),
+    "tasks.registry": ("get_task", "register"),
+    "tasks.task": ("Task",),
     "tracking.followed": ("FollowedLibrary",),
     "tracking.registry": ("load_library", "read_library"),
     "tracking.tracker": ("MLflowTracker",),

@@ -25,7 +25,6 @@ from flex_dspy.core.errors import BudgetError, ConfigurationError, FlexError, Tr
 from flex_dspy.core.terminal import ReaderGoneError, safe_streams
 from flex_dspy.tasks import names as task_names
 
-TASKS = task_names.BUILT_IN
 ROLES = ("actor", "verifier", "critic", "updater")
 STRATEGIES = ("direct", "icl", "cot", "react", "code")
 _FILES = {"eval": "evaluate"}
@@ -130,7 +129,7 @@ def parser() -> argparse.ArgumentParser:
     add_value(actions, _add_common)
     add_prune(actions, _add_common)
     for command in (learn, evaluate):
-        known = " | ".join(task_names.known())
+        known = " | ".join(task_names.task_names())
         command.add_argument("task", type=_task, metavar="TASK", help=f"{known} | module:attribute")
     _add_learning(learn)
     _add_evaluation(evaluate)
@@ -332,7 +331,7 @@ def _add_tracking(command: argparse.ArgumentParser) -> None:
 
 def _task(text: str) -> str:
     try:
-        return task_names.task_name(text)
+        return task_names.check_task_name(text)
     except ConfigurationError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import dspy
 
-from flex_dspy.metrics.integers import compared, integer_answer
+from flex_dspy.metrics.integers import compare_integers, integer_answer
 
 __all__ = ["LARGEST", "aime", "integer_answer"]
 
@@ -35,7 +35,7 @@ def aime(
     Raises:
         DataError: The reference is missing or no integer.
     """
-    return compared(gold, pred, _out_of_range)
+    return compare_integers(gold, pred, _out_of_range)
 
 
 def _out_of_range(answer: int) -> str | None:

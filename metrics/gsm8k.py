@@ -6,7 +6,7 @@ from typing import Any
 
 import dspy
 
-from flex_dspy.metrics.integers import compared
+from flex_dspy.metrics.integers import compare_integers
 
 
 def gsm8k(
@@ -27,4 +27,4 @@ def gsm8k(
     Raises:
         DataError: The reference is missing or no integer.
     """
-    return compared(gold, pred)
+    return compare_integers(gold, pred)

@@ -34,7 +34,15 @@ def integer_answer(value: object) -> int | None:
     return None if number is None else int(number)
 
 
-def compared(gold: Any, pred: Any, impossible: Callable[[int], str | None] = lambda answer: None) -> dspy.Prediction:
+def canonical_integer(text: str) -> str | None:
+    """The integer that an answer states, as plain digits; None as ``integer_answer``."""
+    value = integer_answer(text)
+    return None if value is None else str(value)
+
+
+def compare_integers(
+    gold: Any, pred: Any, impossible: Callable[[int], str | None] = lambda answer: None
+) -> dspy.Prediction:
     """Score 1.0 iff the answer states the reference's integer, with feedback that does not give it away.
 
     Args:

@@ -8,23 +8,25 @@ not shown are the one part, and the column is the best on those that were.
 - ``score`` is the absolute value of the formula's Spearman, averaged over the parts;
 - ``accepted`` says whether it beats the best single column, so chosen, by ``MARGIN``.
 
-Held-out mutants have a part in ``held_out`` alone, which is for reports.
+Held-out mutants have a part in ``spearman_of_held_out`` alone, which is for reports.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import dspy
 import numpy as np
+import numpy.typing as npt
 
-from flex_dspy.data.proteingym import Rows, Shares, shares_of
 from flex_dspy.metrics.answers import unwrapped
 from flex_dspy.metrics.cleaning import out_of_container, visible_answer, without_quotes, without_strong
 from flex_dspy.metrics.formula import Formula, FormulaError, parse, quoted
 from flex_dspy.metrics.formula_values import Table, Vector, evaluate, spearman
+
+Rows = npt.NDArray[np.int64]
 
 FOLDS = 5
 MARGIN = 0.01
@@ -37,28 +39,55 @@ _LOOKS = str.maketrans({"−": "-", "×": "*", "“": '"', "”": '"', "\u00a0":
 _AROUND = frozenset("'\"")
 
 
-def proteingym(
-    gold: Any, pred: Any, trace: Any = None, pred_name: str | None = None, pred_trace: Any = None
-) -> dspy.Prediction:
-    """Score a formula on the labelled mutants, with feedback on what carried it.
+class Assay(Protocol):
+    """The measurements that a formula is compared with; ``flex_dspy.data.assays.Assay`` is one."""
+
+    @property
+    def table(self) -> Table:
+        """The score columns, one row a mutant."""
+
+    @property
+    def fitness(self) -> Vector:
+        """The measured score of each mutant."""
+
+    @property
+    def missing(self) -> Mapping[str, float]:
+        """The share of the mutants for which a column had no score."""
+
+
+class Shares(Protocol):
+    """How an example uses the mutants of its assay, by row; ``flex_dspy.data.proteingym.Shares`` is one."""
+
+    @property
+    def assay(self) -> Assay:
+        """The assay."""
+
+    @property
+    def labelled(self) -> Rows:
+        """The labelled mutants."""
+
+    @property
+    def shown(self) -> Rows:
+        """The labelled mutants that the problem's text was made from."""
+
+    @property
+    def held_out(self) -> Rows:
+        """The other mutants, for reports only."""
+
+
+def score_formula(pred: Any, shares: Shares) -> dspy.Prediction:
+    """Score a formula on the labelled mutants, with feedback on the columns that carried it.
 
     Args:
-        gold: The example; see ``flex_dspy.data.proteingym.load``.
         pred: The answer; ``formula`` is a text.
-        trace: Unused; GEPA passes it.
-        pred_name: Unused; GEPA passes it.
-        pred_trace: Unused; GEPA passes it.
+        shares: The mutants.
 
     Returns:
         ``score`` (0 to 1), ``feedback``, ``accepted`` and ``gain`` (over the best single column).
-
-    Raises:
-        DataError: The example's assay cannot be read.
     """
-    shares = shares_of(gold)
     assay = shares.assay
     try:
-        formula = answered(pred, assay.table.columns)
+        formula = read_formula(pred, assay.table.columns)
         values = evaluate(formula, assay.table)[shares.labelled]
     except FormulaError as error:
         return _nothing(f"No formula: {error}.")
@@ -94,22 +123,22 @@ def _comparison(own: Vector, gains: Vector, judges: int, chosen: Sequence[str]) 
     ]
 
 
-def held_out(example: dspy.Example, prediction: dspy.Prediction) -> float:
-    """|Spearman| of the formula with the fitness of the held-out mutants, for reports; 0 for what is no formula.
+def spearman_of_held_out(pred: Any, shares: Shares) -> float:
+    """|Spearman| of the formula with the fitness of the held-out mutants, for reports; 0 where there is no formula.
 
-    Raises:
-        DataError: The example's assay cannot be read.
+    Args:
+        pred: The answer; ``formula`` is a text.
+        shares: The mutants.
     """
-    shares = shares_of(example)
     table, rest = shares.assay.table, shares.held_out
     try:
-        values = evaluate(answered(prediction, table.columns), table)[rest]
+        values = evaluate(read_formula(pred, table.columns), table)[rest]
     except FormulaError:
         return 0.0
     return abs(spearman(values, shares.assay.fitness[rest]))
 
 
-def answered(pred: Any, columns: tuple[str, ...]) -> Formula:
+def read_formula(pred: Any, columns: tuple[str, ...]) -> Formula:
     """The formula in an answer: alone, in a fence, box, container or quotes, or after ``formula =``.
 
     Raises:

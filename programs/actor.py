@@ -42,7 +42,7 @@ class Actor(dspy.Module):
         examples: For ``icl``: solved examples that stand in the prompt, save the very problem that is asked.
         max_iters: For ``react`` and ``code``: most tool calls a problem.
         suggest: Writes candidate answers for a problem's text, which then stand in the prompt as ``candidates``; see
-            ``flex_dspy.offline.disconnections.suggested``.
+            ``Task.suggest``.
 
     Raises:
         ConfigurationError: If these do not fit together.

@@ -1,4 +1,4 @@
-"""Tools for actors that call some: exact arithmetic, a look at a molecule, a sandbox for Python.
+"""Tools for actors that call some: exact arithmetic, and a sandbox for Python. A task may bring others.
 
 What is wrong with a call is answered as text, for the model to read and mend.
 """
@@ -158,27 +158,6 @@ def _shown(value: Fraction) -> str:
         return f"{value} (about {float(value):.10g})"
     except OverflowError:
         return str(value)
-
-
-def check_molecule(smiles: str) -> str:
-    """Says whether a SMILES can be read: its canonical form and its formula, or what is wrong with it.
-
-    Several molecules are joined by dots.
-    """
-    from rdkit import Chem
-    from rdkit.Chem.rdMolDescriptors import CalcMolFormula
-
-    from flex_dspy.metrics.molecules import canonical_smiles
-    from flex_dspy.metrics.smiles_diagnosis import why_unreadable
-
-    smiles = smiles.strip()
-    if not smiles:
-        return "not valid: the text is empty"
-    canonical = canonical_smiles(smiles)
-    if canonical is None:
-        return f"not valid: {why_unreadable(smiles)}"
-    formulas = ", ".join(CalcMolFormula(Chem.MolFromSmiles(part)) for part in canonical.split("."))
-    return f"valid; canonical: {canonical}; formula: {formulas}"
 
 
 class SandboxTool(dspy.Tool):  # type: ignore[misc, unused-ignore]

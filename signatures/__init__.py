@@ -1,12 +1,9 @@
-"""The roles of forward learning, one file a role."""
+"""The roles of forward learning, one file a role. A task's own signature is in its module of ``flex_dspy.tasks``."""
 
 from __future__ import annotations
 
 from flex_dspy.signatures.actor import (
     Access,
-    Retrosynthesis,
-    SolveCompetitionProblem,
-    SolveWordProblem,
     experience_guide,
     with_candidates,
     with_experience,
@@ -25,9 +22,6 @@ __all__ = [
     "DistilSuccess",
     "Lesson",
     "MergeLesson",
-    "Retrosynthesis",
-    "SolveCompetitionProblem",
-    "SolveWordProblem",
     "StudyWorkedAnswer",
     "VerifyAttempt",
     "experience_guide",

@@ -32,7 +32,8 @@ from flex_dspy.evaluation.settings import SOLVED
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.library_file import write_atomically
 from flex_dspy.models.spending import Ledger
-from flex_dspy.tasks.task import Task, get_task
+from flex_dspy.tasks.registry import get_task
+from flex_dspy.tasks.task import Task
 from flex_dspy.tracking.mlflow_store import brief, connect, is_in_reach, resolve_uri
 from flex_dspy.tracking.parameters import allowed_name
 from flex_dspy.tracking.registry import read_library

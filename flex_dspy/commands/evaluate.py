@@ -24,7 +24,8 @@ from flex_dspy.evaluation.usage_records import UsageRecord, usage_of_evaluation
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.models.spending import Ledger
 from flex_dspy.programs import Actor
-from flex_dspy.tasks.task import Task, get_task
+from flex_dspy.tasks.registry import get_task
+from flex_dspy.tasks.task import Task
 from flex_dspy.tracking.datasets import DatasetInfo
 from flex_dspy.tracking.evaluations import log_evaluation
 from flex_dspy.tracking.mlflow_store import is_in_reach

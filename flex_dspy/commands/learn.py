@@ -22,7 +22,8 @@ from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.library_file import write_atomically
 from flex_dspy.libraries.store import LibraryStore
 from flex_dspy.models.spending import Ledger
-from flex_dspy.tasks.task import Task, get_task
+from flex_dspy.tasks.registry import get_task
+from flex_dspy.tasks.task import Task
 from flex_dspy.tracking.best import best_text
 from flex_dspy.tracking.datasets import DatasetInfo
 from flex_dspy.tracking.tracker import MLflowTracker

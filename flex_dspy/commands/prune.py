@@ -18,7 +18,7 @@ from flex_dspy.evaluation.pruning import Plan, carry_out, prune
 from flex_dspy.evaluation.usage_log import UsageLog
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.store import LibraryStore, journal_of
-from flex_dspy.tasks.task import get_task
+from flex_dspy.tasks.registry import get_task
 from flex_dspy.tracking.tracker import MLflowTracker, Version
 
 

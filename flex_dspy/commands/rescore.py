@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 
 from flex_dspy.commands.table import table
+from flex_dspy.core.entry_points import import_object
 from flex_dspy.core.errors import ConfigurationError
 from flex_dspy.core.scoring import Metric
 from flex_dspy.evaluation.rescoring import rescore
-from flex_dspy.tasks.names import imported
-from flex_dspy.tasks.task import Task, get_task
+from flex_dspy.tasks.registry import get_task
+from flex_dspy.tasks.task import Task
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -28,7 +29,7 @@ def judge(name: str) -> tuple[Metric, Task | None]:
     Raises:
         ConfigurationError: If there is no such metric.
     """
-    found = imported(name) if ":" in name else get_task(name)
+    found = import_object(name) if ":" in name else get_task(name)
     if isinstance(found, Task):
         return found.metric, found
     if not callable(found):

@@ -16,7 +16,7 @@ from flex_dspy.evaluation.value import value
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.paths import mode_beside
 from flex_dspy.models.spending import columns
-from flex_dspy.tasks.task import get_task
+from flex_dspy.tasks.registry import get_task
 from flex_dspy.tracking.registry import read_library
 
 

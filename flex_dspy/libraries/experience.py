@@ -59,7 +59,7 @@ class Precedent:
     """A solved case that an experience was distilled from: a retrieval key and its provenance.
 
     Attributes:
-        example_id: The example's id (see ``flex_dspy.tasks.task.example_id``).
+        example_id: The example's id (see ``flex_dspy.core.examples.example_id``).
         problem: The problem's text, as the actor saw it.
         answer: The reference answer.
     """

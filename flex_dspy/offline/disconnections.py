@@ -24,6 +24,7 @@ from dspy import lm15
 from pydantic import TypeAdapter
 
 from flex_dspy.libraries.hits import Hit
+from flex_dspy.offline.experts import BREADTH
 from flex_dspy.search.recall import Asked, current_question
 from flex_dspy.search.rendering import render
 from flex_dspy.search.retrieval import ExperienceRetriever
@@ -31,8 +32,6 @@ from flex_dspy.search.retrieval import ExperienceRetriever
 if TYPE_CHECKING:
     from flex_dspy.offline.reactions import Candidate
 
-# What the ranking looks at, whatever the actor's own prompt has room for.
-BREADTH: Mapping[str, int] = {"k": 400, "depth": 400, "token_budget": 300_000}
 NO_CANDIDATE = "(no template of the library fits this molecule)"
 TOO_COSTLY = "(no candidates: the templates of the library cost too much on this molecule)"
 
@@ -68,8 +67,8 @@ class DisconnectionTool(dspy.Tool):  # type: ignore[misc, unused-ignore]
         return await asyncio.to_thread(self, **kwargs)
 
 
-def suggested(count: int) -> Callable[[str], str]:
-    """What an actor puts into its prompt before it begins: the candidates for its problem.
+def suggest_disconnections(count: int) -> Callable[[str], str]:
+    """Factory of a function that formats the candidates for a problem, which an actor then finds in its prompt.
 
     Args:
         count: Most candidates.
@@ -94,15 +93,15 @@ def propose(retriever: ExperienceRetriever, product: str, count: int = 10, *, ex
     settings: dict[str, Any] = {"views": ("structural",), "exclude_self": retriever.exclude_self, **BREADTH}
     wide = ExperienceRetriever(retriever.library, **settings)
     hits = wide.hits(product, BREADTH["k"], exclude)
-    ranked = _ranked(product, render(hits, BREADTH["token_budget"]))
+    ranked = _rank(product, render(hits, BREADTH["token_budget"]))
     if ranked is None:
         return TOO_COSTLY
     lessons = {hit.experience.id: hit for hit in hits}
-    return "\n".join(_written(n, found, lessons) for n, found in enumerate(ranked[:count], 1)) or NO_CANDIDATE
+    return "\n".join(_format_candidate(n, found, lessons) for n, found in enumerate(ranked[:count], 1)) or NO_CANDIDATE
 
 
-def _ranked(product: str, experiences: str) -> Sequence[Candidate] | None:
-    """What the chemist proposes, on its worker process, whose time is limited; None where that was not enough."""
+def _rank(product: str, experiences: str) -> Sequence[Candidate] | None:
+    """The chemist's candidates, from its worker process; None if its time did not suffice."""
     from flex_dspy.offline.reactions import Candidate
     from flex_dspy.offline.worker_process import shared_worker
 
@@ -115,7 +114,7 @@ def _ranked(product: str, experiences: str) -> Sequence[Candidate] | None:
     return TypeAdapter(list[Candidate]).validate_python(found)
 
 
-def _written(number: int, candidate: Candidate, lessons: Mapping[str, Hit]) -> str:
+def _format_candidate(number: int, candidate: Candidate, lessons: Mapping[str, Hit]) -> str:
     lines = [f"{number}. {candidate.reactants}", f"   template: {candidate.template}"]
     if (case := candidate.precedent) is not None:
         lines.append(f"   nearest solved case ({case.similarity:.3f}): {case.product} => {case.reactants}")

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Protocol, cast
 
 from flex_dspy.core.errors import ConfigurationError
 
 EXPERTS = ("chemist", "mathematician", "biologist")
+# Settings of a retriever for an expert, which weighs hundreds of precedents at no cost.
+BREADTH: Mapping[str, int] = MappingProxyType({"k": 400, "depth": 400, "token_budget": 300_000})
 
 
 class Expert(Protocol):

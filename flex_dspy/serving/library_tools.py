@@ -31,7 +31,7 @@ from flex_dspy.libraries.locations import LIBRARY_FILE
 from flex_dspy.search.rendering import CLOSE, OPEN, Level, arrange, block, headline, render
 from flex_dspy.search.retrieval import ExperienceRetriever
 from flex_dspy.search.settings import View
-from flex_dspy.tasks.task import get_task
+from flex_dspy.tasks.registry import get_task
 from flex_dspy.tracking.followed import FollowedLibrary
 from flex_dspy.tracking.registry import is_reference
 

@@ -1,105 +1,58 @@
-"""The names of tasks: built in, registered, or brought by an installed package. Nothing heavy is imported here.
+"""The names of tasks: this project's, registered ones, and those of installed packages. Nothing heavy is imported.
 
-A package brings a task by an entry point, in its ``pyproject.toml``:
+A package brings a task, and each of its aliases that shall be listed, by an entry point in its ``pyproject.toml``:
 
-    [project.entry-points."flex_dspy.tasks.task"]
+    [project.entry-points."flex_dspy.tasks"]
     reviews = "my_package.tasks:REVIEWS"
 """
 
 from __future__ import annotations
 
 import difflib
-import importlib
-import sys
-from importlib.metadata import EntryPoint, entry_points
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from importlib.metadata import EntryPoint
+from typing import TYPE_CHECKING
 
+from flex_dspy.core.entry_points import find_points, is_own
 from flex_dspy.core.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from flex_dspy.tasks.task import Task
 
-GROUP = "flex_dspy.tasks.task"
-BUILT_IN = ("uspto50k", "retro", "uspto", "aime", "math", "gsm8k", "proteingym", "fitness")
+GROUP = "flex_dspy.tasks"
+# The order of help texts. It decides nothing else: a name that no package brings is not shown.
+_SHOWN_FIRST = ("uspto50k", "retro", "uspto", "aime", "math", "gsm8k", "proteingym", "fitness")
 
-REGISTERED: dict[str, Task] = {}  # filled by flex_dspy.tasks.task, with the built-in ones too
-
-
-def installed() -> dict[str, list[EntryPoint]]:
-    """The tasks of installed packages by name, not loaded: one each, or two packages have chosen the same name."""
-    found: dict[str, list[EntryPoint]] = {}
-    for point in entry_points(group=GROUP):
-        found.setdefault(point.name, []).append(point)
-    return found
+TASKS: dict[str, Task] = {}  # by name and alias: the tasks that are registered or loaded
 
 
-def known() -> list[str]:
-    """Every name of a task: those built in, then the others."""
-    return list(dict.fromkeys([*BUILT_IN, *REGISTERED, *sorted(installed())]))
+def task_points() -> dict[str, list[EntryPoint]]:
+    """The entry points of tasks by name, not loaded; of a name that this project has, its own come first."""
+    points = find_points(GROUP)
+    return {name: sorted(points[name], key=is_own, reverse=True) for name in points}
 
 
-def unknown(name: str) -> str:
-    """What to say of a name that no task has."""
-    names = known()
+def task_names() -> list[str]:
+    """Every name of a task: those of this project, then registered ones, then those of other packages."""
+    points = task_points()
+    own = [name for name, found in points.items() if is_own(found[0])]
+    first = [name for name in _SHOWN_FIRST if name in own]
+    return list(dict.fromkeys([*first, *sorted(own), *TASKS, *sorted(points)]))
+
+
+def explain_unknown(name: str) -> str:
+    """The error message for a name that no task has."""
+    names = task_names()
     close = difflib.get_close_matches(name, names)
-    meant = f"did you mean {' or '.join(close)}? " if close else ""
-    return f"there is no task {name!r}; {meant}tasks are {', '.join(names)}, or module:attribute"
+    guess = f"did you mean {' or '.join(close)}? " if close else ""
+    return f"there is no task {name!r}; {guess}tasks are {', '.join(names)}, or module:attribute"
 
 
-def task_name(text: str) -> str:
+def check_task_name(text: str) -> str:
     """A task's name on a command line, or ``module:attribute``, which is looked up when the task is needed.
 
     Raises:
         ConfigurationError: If there is no such name.
     """
-    if ":" not in text and text not in known():
-        raise ConfigurationError(unknown(text))
+    if ":" not in text and text not in task_names():
+        raise ConfigurationError(explain_unknown(text))
     return text
-
-
-def imported(name: str) -> Any:
-    """What ``package.module:attribute`` names; modules in the current folder count, after those that are installed.
-
-    Raises:
-        ConfigurationError: If there is no such thing, or the module cannot be imported.
-    """
-    module_name, _, attribute = name.partition(":")
-    if module_name.endswith(".py"):
-        raise ConfigurationError(f"{name!r} names a file: say {module_name.removesuffix('.py')}:{attribute}")
-    folder = str(Path.cwd())
-    if folder not in sys.path:
-        sys.path.append(folder)
-    importlib.invalidate_caches()  # the module may have been written just now
-    try:
-        found: Any = importlib.import_module(module_name)
-    except Exception as error:  # whatever the user's module does
-        raise ConfigurationError(f"{name!r}: {module_name} cannot be imported: {_said(error)}") from error
-    for part in attribute.split("."):
-        if not hasattr(found, part):
-            where = getattr(found, "__file__", None) or module_name
-            raise ConfigurationError(f"{name!r}: there is no {part!r} in {where}")
-        found = getattr(found, part)
-    return found
-
-
-def loaded(point: EntryPoint) -> Any:
-    """What an entry point names.
-
-    Raises:
-        ConfigurationError: If it cannot be loaded; the error names the package.
-    """
-    try:
-        return point.load()
-    except Exception as error:  # whatever the package does
-        raise ConfigurationError(f"{described(point)} cannot be loaded: {_said(error)}") from error
-
-
-def described(point: EntryPoint) -> str:
-    """An entry point, with the package that it is from."""
-    package = point.dist.name if point.dist is not None else "an unnamed package"
-    return f"task {point.name!r} of {package} ({point.value})"
-
-
-def _said(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"

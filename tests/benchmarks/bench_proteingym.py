@@ -30,11 +30,10 @@ from flex_dspy.evaluation.evaluate import Evaluation, evaluate
 from flex_dspy.metrics.formula import FormulaError, parse
 from flex_dspy.metrics.formula_values import Table, spearman
 from flex_dspy.metrics.formula_values import evaluate as value_of
-from flex_dspy.metrics.proteingym import held_out, proteingym
 from flex_dspy.offline.engine import AsyncOfflineEngine, OfflineEngine
 from flex_dspy.programs import Actor
 from flex_dspy.search.retrieval import ExperienceRetriever
-from flex_dspy.signatures.actor import PredictFitness
+from flex_dspy.tasks.proteingym import PredictFitness, proteingym, score_held_out
 from flex_dspy.tasks.task import OFFLINE_RETRIEVAL
 from tests.hostile_formulas import hostile
 
@@ -100,7 +99,7 @@ def _real(folder: Path, seeds: int) -> None:
 
 
 def _learned(train: list[dspy.Example], val: list[dspy.Example], seed: int) -> tuple[ForwardLearning, dspy.Module]:
-    learning = ForwardLearning(proteingym, measures={"held_out": held_out}, progress=False, seed=seed)
+    learning = ForwardLearning(proteingym, measures={"held_out": score_held_out}, progress=False, seed=seed)
     return learning, learning.compile(_actor(), trainset=train, valset=val)
 
 
@@ -110,7 +109,7 @@ def _actor() -> Actor:
 
 def _measured(program: dspy.Module, examples: list[dspy.Example]) -> float:
     measured: Evaluation = evaluate(
-        program, examples, proteingym, measures={"held_out": held_out}, progress=False, allow_overlap=True
+        program, examples, proteingym, measures={"held_out": score_held_out}, progress=False, allow_overlap=True
     )
     return measured.metrics()["held_out"]
 

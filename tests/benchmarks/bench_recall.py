@@ -186,7 +186,7 @@ def by_year(rows: Sequence[dict[str, Any]], texts: Mapping[str, str]) -> dict[in
 
 
 def uspto50k(arguments: argparse.Namespace) -> None:
-    from flex_dspy.tasks.task import get_task
+    from flex_dspy.tasks.registry import get_task
 
     library = ExperienceLibrary.load(arguments.library)
     examples = get_task("uspto50k").load(str(arguments.val), limit=arguments.queries, seed=0).examples

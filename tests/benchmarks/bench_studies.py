@@ -29,7 +29,8 @@ from flex_dspy.libraries.merging import merge
 from flex_dspy.models.lm import language_model
 from flex_dspy.programs import Verifier
 from flex_dspy.studies import Ablation, Inheritance, Scaling, Snapshots, ablation, inheritance, measure_scaling, scaling
-from flex_dspy.tasks.task import Task, get_task
+from flex_dspy.tasks.registry import get_task
+from flex_dspy.tasks.task import Task
 from flex_dspy.tracking.registry import read_library
 
 

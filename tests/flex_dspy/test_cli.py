@@ -12,7 +12,8 @@ from flex_dspy.cli import main
 from flex_dspy.commands.roles import ROLES
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.programs.strategies import STRATEGIES
-from flex_dspy.tasks.task import TASKS
+from flex_dspy.tasks.names import task_names
+from flex_dspy.tasks.registry import TASKS, get_task
 from flex_dspy.tracking.registry import load_library
 
 SMALL = ["--study", "--train-samples", "60", "--val-samples", "20", "--checkpoint-every", "30", "--quiet"]
@@ -172,7 +173,9 @@ def test_a_reader_that_has_seen_enough_is_no_error() -> None:
 
 
 def test_the_parser_knows_what_it_does_not_import() -> None:
-    assert set(cli.TASKS) == set(TASKS)
+    for name in task_names():
+        assert name in (get_task(name).name, *get_task(name).aliases)
+    assert set(task_names()) == set(TASKS)
     assert cli.STRATEGIES == STRATEGIES
     assert cli.ROLES == ROLES
 

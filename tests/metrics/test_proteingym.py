@@ -12,7 +12,8 @@ from flex_dspy.data import proteingym as data
 from flex_dspy.data.assays import Assay
 from flex_dspy.metrics.formula import FormulaError
 from flex_dspy.metrics.formula_values import Table, spearman
-from flex_dspy.metrics.proteingym import MARGIN, answered, held_out, proteingym
+from flex_dspy.metrics.proteingym import MARGIN, read_formula
+from flex_dspy.tasks.proteingym import proteingym, score_held_out
 
 ROWS = 200
 
@@ -124,21 +125,21 @@ def test_what_is_no_formula_scores_nothing_and_is_told_why(formula, told):
     result = judged(formula)
     assert (result.score, result.accepted) == (0.0, False)
     assert told in result.feedback
-    assert held_out(example(), dspy.Prediction(formula=formula)) == 0.0
+    assert score_held_out(example(), dspy.Prediction(formula=formula)) == 0.0
 
 
 def test_the_held_out_figure_is_spearman_on_all_other_mutants():
     shares = data.shares_of(example())
     assert len(shares.held_out) == 100
     assert not set(shares.held_out) & set(shares.labelled)
-    value = held_out(example(), dspy.Prediction(formula="-One"))
+    value = score_held_out(example(), dspy.Prediction(formula="-One"))
     assert value == pytest.approx(spearman(ASSAY.table.values[shares.held_out, 0], ASSAY.fitness[shares.held_out]))
 
 
 def test_nothing_but_the_held_out_figure_depends_on_a_held_out_measurement(monkeypatch):
     gold, practice, answer = example(), example(practice=2), dspy.Prediction(formula="rank(One) + Two")
     before = [proteingym(example, answer).toDict() for example in (gold, practice)]
-    figure = held_out(gold, answer)
+    figure = score_held_out(gold, answer)
     fitness = ASSAY.fitness.copy()
     fitness[data.shares_of(gold).held_out] = np.random.default_rng(9).normal(size=100)
     shuffled = dataclasses.replace(ASSAY, fitness=fitness)
@@ -147,7 +148,7 @@ def test_nothing_but_the_held_out_figure_depends_on_a_held_out_measurement(monke
     assert data.to_example(shuffled, source).toDict() == gold.toDict()
     assert data.to_example(shuffled, dataclasses.replace(source, practice=20), 2).toDict() == practice.toDict()
     assert [proteingym(example, answer).toDict() for example in (gold, practice)] == before
-    assert held_out(gold, answer) != figure
+    assert score_held_out(gold, answer) != figure
 
 
 def test_the_engine_can_ask_the_metric():
@@ -181,7 +182,7 @@ def test_an_example_that_says_nothing_of_its_mutants_is_an_error():
     ],
 )
 def test_a_formula_is_found_in_many_wrappings(text, formula):
-    assert str(answered({"formula": text}, ("a", "b", "p-20", "__c__"))) == formula
+    assert str(read_formula({"formula": text}, ("a", "b", "p-20", "__c__"))) == formula
 
 
 @pytest.mark.parametrize(
@@ -200,4 +201,4 @@ def test_a_formula_is_found_in_many_wrappings(text, formula):
 )
 def test_what_is_no_single_formula_is_refused(text):
     with pytest.raises(FormulaError):
-        answered({"formula": text}, ("a", "b"))
+        read_formula({"formula": text}, ("a", "b"))

@@ -7,8 +7,9 @@ from flex_dspy.core.errors import ConfigurationError
 from flex_dspy.programs import Actor, Critic, RejectionSampling, Updater, Verifier
 from flex_dspy.programs.instructions import instruct
 from flex_dspy.programs.tools import calculate
-from flex_dspy.signatures import DistilFailure, Retrosynthesis
+from flex_dspy.signatures import DistilFailure
 from flex_dspy.signatures.actor import experience_guide
+from flex_dspy.tasks.uspto50k import Retrosynthesis
 
 
 def instructions(program: dspy.Module) -> dict[str, str]:

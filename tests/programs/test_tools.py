@@ -10,7 +10,7 @@ import pytest
 from dspy.primitives.python_interpreter import CodeInterpreterError
 
 from flex_dspy.programs import tools
-from flex_dspy.programs.tools import calculate, check_molecule, run_python
+from flex_dspy.programs.tools import calculate, run_python
 
 
 @pytest.mark.parametrize(
@@ -90,13 +90,6 @@ def test_what_is_wrong_is_said_and_costs_nothing(expression, says):
     assert time.perf_counter() - start < 2
     assert text.startswith("error: ")
     assert re.search(says, text), text
-
-
-def test_molecules():
-    assert check_molecule("OC(C)=O.[CH3:1]CN") == "valid; canonical: CC(=O)O.CCN; formula: C2H4O2, C2H7N"
-    assert check_molecule("c1ccccc").startswith("not valid: ")
-    assert check_molecule("C(C)(C)(C)(C)C").startswith("not valid: ")
-    assert check_molecule(" ") == "not valid: the text is empty"
 
 
 class Endless:

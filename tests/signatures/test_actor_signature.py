@@ -3,7 +3,9 @@
 import dspy
 import pytest
 
-from flex_dspy.signatures import Retrosynthesis, SolveCompetitionProblem, experience_guide, with_experience
+from flex_dspy.signatures import experience_guide, with_experience
+from flex_dspy.tasks.aime import SolveCompetitionProblem
+from flex_dspy.tasks.uspto50k import Retrosynthesis
 
 
 class Colour(dspy.Signature):

@@ -9,6 +9,8 @@ from pydantic import TypeAdapter
 
 from flex_dspy import signatures
 from flex_dspy.programs import Actor
+from flex_dspy.tasks.aime import SolveCompetitionProblem
+from flex_dspy.tasks.uspto50k import Retrosynthesis
 
 ROLES = {
     "DistilFailure": signatures.DistilFailure,
@@ -17,8 +19,8 @@ ROLES = {
     "StudyWorkedAnswer": signatures.StudyWorkedAnswer,
     "MergeLesson": signatures.MergeLesson,
     "VerifyAttempt": signatures.VerifyAttempt,
-    "Retrosynthesis": Actor(signatures.Retrosynthesis).attempt.predict.signature,
-    "SolveCompetitionProblem": Actor(signatures.SolveCompetitionProblem).attempt.predict.signature,
+    "Retrosynthesis": Actor(Retrosynthesis).attempt.predict.signature,
+    "SolveCompetitionProblem": Actor(SolveCompetitionProblem).attempt.predict.signature,
 }
 
 KNOWN = {

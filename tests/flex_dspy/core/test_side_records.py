@@ -15,7 +15,7 @@ from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.store import LibraryStore
 from flex_dspy.models.lm import language_model
 from flex_dspy.models.spending import Ledger
-from flex_dspy.tasks.task import get_task
+from flex_dspy.tasks.registry import get_task
 from flex_dspy.tracking.versions import VersionLog
 from tests.reliability.kills import learner, numbers
 

@@ -12,7 +12,7 @@ from flex_dspy.evaluation.evaluate import Evaluation, evaluate
 from flex_dspy.learning.forward import ForwardLearning
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.models.lm import language_model
-from flex_dspy.tasks.task import get_task
+from flex_dspy.tasks.registry import get_task
 
 TASK = get_task("uspto50k")
 

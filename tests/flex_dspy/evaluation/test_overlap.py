@@ -10,7 +10,7 @@ from flex_dspy.core.examples import example_id
 from flex_dspy.evaluation.overlap import FastKey, common_problems, without_overlap
 from flex_dspy.evaluation.problem_text import TEXT_KEY, digits_sketch, normal_text
 from flex_dspy.metrics.molecules import canonical_smiles, smiles_sketch
-from flex_dspy.tasks.task import MOLECULE_KEY
+from flex_dspy.tasks.uspto50k import MOLECULE_KEY
 
 REAL = Path(__file__).parents[3].parent / "shared" / "data" / "aime"
 needs_real_data = pytest.mark.skipif(not REAL.exists(), reason="the real data is not here")

@@ -16,7 +16,7 @@ from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.store import LibraryStore
 from flex_dspy.models.lm import language_model
 from flex_dspy.search.retrieval import retrievers
-from flex_dspy.tasks.task import get_task
+from flex_dspy.tasks.registry import get_task
 from flex_dspy.tracking.versions import VersionLog
 
 TASK = get_task("uspto50k")
@@ -166,7 +166,7 @@ def test_killed_at_any_moment_and_resumed_it_learns_the_same_library(tmp_path):
     _child(alone)
     path = tmp_path / "killed" / "library.json"
     context = multiprocessing.get_context("forkserver")  # its children start with everything imported
-    context.set_forkserver_preload(["flex_dspy.learning.forward", "flex_dspy.tasks.task", "flex_dspy.offline.engine"])
+    context.set_forkserver_preload(["flex_dspy.learning.forward", "flex_dspy.tasks.uspto50k", "flex_dspy.offline.engine"])
     randomness = random.Random(0)
     durable, kills = 0, 0
     while kills < 12:

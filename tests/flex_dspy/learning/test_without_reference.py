@@ -15,7 +15,7 @@ from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.models.lm import language_model
 from flex_dspy.programs import Actor
 from flex_dspy.programs.rejection_sampling import UNVERIFIED
-from flex_dspy.tasks.task import get_task
+from flex_dspy.tasks.registry import get_task
 from tests.llm_server import LLMServer
 from tests.scripted import student
 

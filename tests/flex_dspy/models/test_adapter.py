@@ -10,11 +10,11 @@ import pytest
 from dspy.utils.exceptions import AdapterParseError
 from pydantic import BaseModel
 
-from flex_dspy import signatures
 from flex_dspy.libraries.experience import Experience, Precedent
 from flex_dspy.models.adapter import MOST_REQUESTS, ReadingChatAdapter, reading_adapter, reading_answers
 from flex_dspy.programs import Actor, Critic, Updater, Verifier
 from flex_dspy.programs.equip import equip
+from flex_dspy.tasks.gsm8k import SolveWordProblem
 from tests.llm_server import Fault
 
 SOLVE = dspy.Signature("problem -> reasoning, answer: int")
@@ -286,8 +286,8 @@ def test_the_settings_are_left_as_they_were():
 
 def test_an_empty_library_asks_what_the_bare_program_asks(llm_server, ask):
     llm_server.script = lambda role, inputs, messages: {"reasoning": "hm", "answer": 70}
-    ask(dspy.ChainOfThought(signatures.SolveWordProblem), problem="35 + 35?")
-    answer = ask(Actor(signatures.SolveWordProblem), problem="35 + 35 ?")
+    ask(dspy.ChainOfThought(SolveWordProblem), problem="35 + 35?")
+    answer = ask(Actor(SolveWordProblem), problem="35 + 35 ?")
     bare, own = (request.messages for request in llm_server.requests)
     assert [m["content"].replace("35 ?", "35?") for m in own] == [m["content"] for m in bare]
     assert answer.experiences_used == []

@@ -9,7 +9,6 @@ from flex_dspy.learning.forward import ForwardLearning
 from flex_dspy.libraries.experience import Experience, Rule
 from flex_dspy.libraries.hits import Hit
 from flex_dspy.metrics.formula import parse
-from flex_dspy.metrics.proteingym import held_out, proteingym
 from flex_dspy.offline import biologist
 from flex_dspy.offline.assay_lessons import weights_in
 from flex_dspy.offline.engine import AsyncOfflineEngine, OfflineEngine
@@ -17,7 +16,7 @@ from flex_dspy.offline.experts import expert_named
 from flex_dspy.programs import Actor
 from flex_dspy.search.rendering import NONE, render
 from flex_dspy.search.retrieval import ExperienceRetriever
-from flex_dspy.signatures.actor import PredictFitness
+from flex_dspy.tasks.proteingym import PredictFitness, proteingym, score_held_out
 from flex_dspy.tasks.task import OFFLINE_RETRIEVAL
 
 ASSAY = """Assay: KINASE_1
@@ -277,7 +276,7 @@ def learned():
         for split in ("train", "val")
     )
     with dspy.context(lm=_model()):
-        learning = ForwardLearning(proteingym, max_rollouts=1, measures={"held_out": held_out}, progress=False)
+        learning = ForwardLearning(proteingym, max_rollouts=1, measures={"held_out": score_held_out}, progress=False)
         return learning, learning.compile(_actor(), trainset=train, valset=val)
 
 
@@ -294,7 +293,7 @@ def test_what_was_learned_is_carried_over_to_an_assay_that_was_not(learned):
     figures = []
     with dspy.context(lm=_model()):
         for tried in (_actor(), program):
-            found = evaluate(tried, other, proteingym, measures={"held_out": held_out}, progress=False)
+            found = evaluate(tried, other, proteingym, measures={"held_out": score_held_out}, progress=False)
             figures.append(found.metrics()["held_out"])
     assert figures[1] > figures[0] + 0.04
 

@@ -12,7 +12,7 @@ from flex_dspy.offline.disconnections import NO_CANDIDATE, DisconnectionTool
 from flex_dspy.offline.templates import extract_template
 from flex_dspy.search.recall import recalling
 from flex_dspy.search.retrieval import ExperienceRetriever
-from flex_dspy.tasks.task import get_task
+from flex_dspy.tasks.registry import get_task
 
 PRODUCT, CASE = "CCC(=O)NCC", ("CC(=O)NCC", "CC(=O)O.CCN")
 TEMPLATE = extract_template(*CASE)

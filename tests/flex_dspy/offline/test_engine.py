@@ -22,7 +22,8 @@ from flex_dspy.metrics.molecules import canonical_smiles
 from flex_dspy.models.lm import language_model
 from flex_dspy.offline.engine import AsyncOfflineEngine, OfflineEngine
 from flex_dspy.programs import Actor, Critic, Updater, Verifier
-from flex_dspy.tasks.task import OFFLINE_RETRIEVAL, get_task
+from flex_dspy.tasks.registry import get_task
+from flex_dspy.tasks.task import OFFLINE_RETRIEVAL
 
 TASK = get_task("uspto50k")
 CASE = Precedent("e1", "CCC(=O)NCc1ccc(F)cc1", "CCC(=O)Cl.NCc1ccc(F)cc1")

@@ -19,7 +19,8 @@ from flex_dspy.offline.engine import AsyncOfflineEngine, OfflineEngine
 from flex_dspy.offline.general import generalized
 from flex_dspy.offline.template_limits import MAX_ATOMS, MAX_LENGTH, is_bounded
 from flex_dspy.search.retrieval import ExperienceRetriever
-from flex_dspy.tasks.task import OFFLINE_RETRIEVAL, get_task
+from flex_dspy.tasks.registry import get_task
+from flex_dspy.tasks.task import OFFLINE_RETRIEVAL
 
 CHAIN = "C" * 60
 # A walk through a cage of fused rings has two ways on at each atom. No limit on the text can tell it from chemistry.

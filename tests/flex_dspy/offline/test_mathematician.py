@@ -21,7 +21,7 @@ from flex_dspy.offline.engine import AsyncOfflineEngine, OfflineEngine
 from flex_dspy.programs import Actor, Critic, Updater, Verifier
 from flex_dspy.search.rendering import NONE, render
 from flex_dspy.search.retrieval import ExperienceRetriever
-from flex_dspy.signatures.actor import SolveCompetitionProblem
+from flex_dspy.tasks.aime import SolveCompetitionProblem
 
 REAL = Path(__file__).parents[3].parent / "shared" / "data" / "aime" / "aime_2024.jsonl"
 PATHS = "In how many ways can one walk {} blocks east and {} blocks north?"

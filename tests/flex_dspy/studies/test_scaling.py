@@ -17,7 +17,7 @@ from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.models.lm import language_model
 from flex_dspy.search.retrieval import ExperienceRetriever
 from flex_dspy.studies import Scaling, Snapshots, measure_scaling, registry_libraries, scaling
-from flex_dspy.tasks.task import get_task
+from flex_dspy.tasks.registry import get_task
 from flex_dspy.tracking.plots import CurvePoint
 from flex_dspy.tracking.tracker import MLflowTracker, Version
 from flex_dspy.tracking.versions import VersionLog, Versions

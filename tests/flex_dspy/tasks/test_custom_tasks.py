@@ -12,7 +12,8 @@ from flex_dspy.cli import main
 from flex_dspy.core.errors import ConfigurationError, DataError
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.tasks import names as task_names
-from flex_dspy.tasks.task import TASKS, Task, get_task, register
+from flex_dspy.tasks.registry import TASKS, get_task, register
+from flex_dspy.tasks.task import Task
 from tests.llm_server import LLMServer
 from tests.scripted import problems, student, write
 
@@ -236,14 +237,14 @@ def installed(folder: Path, package: str, *points: str) -> None:
     info = folder / f"{package.replace('-', '_')}-1.0.dist-info"
     info.mkdir(parents=True)
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("\n".join(["[flex_dspy.tasks.task]", *points, ""]))
+    (info / "entry_points.txt").write_text("\n".join(["[flex_dspy.tasks]", *points, ""]))
     sys.path.append(str(folder))
 
 
 def test_an_installed_package_brings_a_task(tmp_path):
     installed(module(tmp_path / "site"), "made-up", "cases = made_up_task:TASK")
     assert "made_up_task" not in sys.modules
-    assert task_names.known()[-1] == "cases"
+    assert task_names.task_names()[-1] == "cases"
     assert "made_up_task" not in sys.modules
     assert get_task("cases") is get_task("cases") is sys.modules["made_up_task"].TASK
 
