@@ -28,6 +28,7 @@ from flex_dspy.core.dspy_internals import (
     usage_reported_to,
     usage_tracker,
 )
+from flex_dspy.core.entry_points import find_points, load_point
 from flex_dspy.core.errors import ConfigurationError
 from flex_dspy.core.secrets import redact_error, redact_url, url_secrets
 from flex_dspy.core.settings import accepts
@@ -40,7 +41,8 @@ from flex_dspy.models.spending import check_budget
 
 logger = logging.getLogger(__name__)
 
-EXPERTS = ("chemist", "mathematician", "biologist")
+# Entry points: from what follows the slash of a model's name to its two engines.
+ENGINES = "flex_dspy.engines"
 
 _ENGINES: dict[Backend, str] = {"auto": "auto", "native": "lm15", "litellm": "litellm"}
 
@@ -257,13 +259,9 @@ def secrets_of(lm: dspy.LM) -> list[str]:
 
 
 def _offline(expert: str | None) -> dspy.LM:
-    if expert not in EXPERTS:
-        what = f"no offline expert {expert!r}" if expert else "no offline expert for this task yet"
-        raise ConfigurationError(f"there is {what}: name a language model with --lm, e.g. --lm openai/gpt-4o")
-    from flex_dspy.offline.engine import AsyncOfflineEngine, OfflineEngine
-
-    engines = {"engine": OfflineEngine(expert), "async_engine": AsyncOfflineEngine(expert=expert)}
-    return dspy.LM(f"{OFFLINE}/{expert}", **engines, cache=False)
+    make_engines = load_point(find_points(ENGINES)[OFFLINE][0])
+    engine, async_engine = make_engines(expert)
+    return dspy.LM(f"{OFFLINE}/{expert}", engine=engine, async_engine=async_engine, cache=False)
 
 
 def is_offline(lm: dspy.LM) -> bool:

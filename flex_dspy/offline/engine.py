@@ -11,11 +11,27 @@ from typing import Any
 
 from dspy import lm15
 
-from flex_dspy.offline.experts import expert_named
+from flex_dspy.core.errors import ConfigurationError
+from flex_dspy.offline.experts import EXPERTS, expert_named
 from flex_dspy.offline.worker_process import Worker, shared_worker
 
 _FIELD = re.compile(r"\n\[\[ ## (\w+) ## \]\](?=\n)")  # what it begins with is found fast, unlike a ^
 _RESPOND = "Respond with "
+
+
+def make_engines(expert: str | None) -> tuple[OfflineEngine, AsyncOfflineEngine]:
+    """The engines of an offline expert, for calls that wait and for those of an event loop.
+
+    Args:
+        expert: Name of the expert; None for a task that has none.
+
+    Raises:
+        ConfigurationError: If there is no such expert.
+    """
+    if expert not in EXPERTS:
+        missing = f"no offline expert {expert!r}" if expert else "no offline expert for this task yet"
+        raise ConfigurationError(f"there is {missing}: name a language model with --lm, e.g. --lm openai/gpt-4o")
+    return OfflineEngine(expert), AsyncOfflineEngine(expert=expert)
 
 
 class OfflineEngine:
