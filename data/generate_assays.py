@@ -146,18 +146,18 @@ def _assay(design: Design, rng: random.Random) -> list[dict[str, str]]:
         if acid != sequence[place] and mutant not in seen:
             seen.add(mutant)
             function, stability, bias = (mean + rng.gauss(0, 0.7) for mean in positions[place])
-            rows.append({"DMS_id": design.name, "mutant": mutant, **_measured(design, function, stability, rng)})
-            rows[-1].update(_predicted(design, (function, stability, bias), rng))
+            rows.append({"DMS_id": design.name, "mutant": mutant, **_measure(design, function, stability, rng)})
+            rows[-1].update(_predict(design, (function, stability, bias), rng))
     return rows
 
 
-def _measured(design: Design, function: float, stability: float, rng: random.Random) -> dict[str, str]:
+def _measure(design: Design, function: float, stability: float, rng: random.Random) -> dict[str, str]:
     mixed = design.function * function + (1 - design.function) * stability
     fitness = math.tanh(design.curve * mixed) / design.curve + rng.gauss(0, 0.4 * design.noise)
     return {"DMS_score": f"{fitness:.3f}"}
 
 
-def _predicted(design: Design, latent: tuple[float, float, float], rng: random.Random) -> dict[str, str]:
+def _predict(design: Design, latent: tuple[float, float, float], rng: random.Random) -> dict[str, str]:
     scores = {}
     for kind in KINDS:
         signal = sum(w * x for w, x in zip((kind.function, kind.stability, kind.bias), latent, strict=True))

@@ -86,13 +86,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--check", action="store_true", help="compare the files, write nothing")
     check = parser.parse_args(arguments).check
     splits = generate()
-    different = [path for split, path in SHIPPED.items() if not _settled(path, as_csv(split, splits[split]), check)]
+    different = [path for split, path in SHIPPED.items() if not _settle(path, as_csv(split, splits[split]), check)]
     for path in different:
         print(f"{path} is not what the generator makes", file=sys.stderr)
     return 1 if different else 0
 
 
-def _settled(path: Path, text: str, check: bool) -> bool:
+def _settle(path: Path, text: str, check: bool) -> bool:
     """True if the file holds the text, now at the latest."""
     if check:
         return path.exists() and path.read_text(encoding="utf-8") == text

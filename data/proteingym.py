@@ -35,7 +35,7 @@ from flex_dspy.data.assay_archive import with_scores
 from flex_dspy.data.assays import Assay, read_assays
 from flex_dspy.data.hub import HubAddress, read_hub_rows
 from flex_dspy.data.loading import BadRow, LoadedData, content_id, digest, sample
-from flex_dspy.data.reference_formula import reference_weights, weighted_ranks
+from flex_dspy.data.reference_formula import reference_weights, sum_of_ranks
 from flex_dspy.data.score_columns import family
 
 _HERE = Path(__file__).parent
@@ -69,7 +69,7 @@ class LoadedAssays(LoadedData):
 
 
 @dataclass(frozen=True)
-class Source:
+class AssaySource:
     """Where assays come from, and how they are split.
 
     Attributes:
@@ -87,7 +87,7 @@ class Source:
     scores: str = ""
 
     @classmethod
-    def parse(cls, text: str) -> Source:
+    def parse(cls, text: str) -> AssaySource:
         """Read ``path[@option,...]``; options are ``practice[=n]``, ``labelled=100`` (or ``3.5%``), ``split=0``.
 
         Raises:
@@ -100,7 +100,7 @@ class Source:
             source = source._with(*option.partition("=")[::2])
         return source
 
-    def _with(self, name: str, value: str) -> Source:
+    def _with(self, name: str, value: str) -> AssaySource:
         try:
             if name == "practice":
                 return replace(self, practice=int(value or PRACTICE))
@@ -167,7 +167,7 @@ def load(
     """
     if limit is not None and limit < 1:
         raise DataError(f"The limit must be at least 1, not {limit}.")
-    parsed = Source.parse(str(source))
+    parsed = AssaySource.parse(str(source))
     parsed = replace(
         parsed,
         labelled=parsed.labelled if labelled is None else labelled,
@@ -189,7 +189,7 @@ def load(
     )
 
 
-def _splittable(source: Source) -> tuple[dict[str, Assay], list[BadRow]]:
+def _splittable(source: AssaySource) -> tuple[dict[str, Assay], list[BadRow]]:
     """The assays with enough mutants for so many labelled ones, and why others have not."""
     usable: dict[str, Assay] = {}
     others: list[BadRow] = []
@@ -204,7 +204,7 @@ def _splittable(source: Source) -> tuple[dict[str, Assay], list[BadRow]]:
     return usable, others
 
 
-def to_example(assay: Assay, source: Source, number: int = 0) -> dspy.Example:
+def to_example(assay: Assay, source: AssaySource, number: int = 0) -> dspy.Example:
     """An assay as an example.
 
     Args:
@@ -221,7 +221,7 @@ def to_example(assay: Assay, source: Source, number: int = 0) -> dspy.Example:
     where |= {"split": source.split} | ({"scores": source.scores} if source.scores else {})
     return dspy.Example(
         assay=text,
-        formula=weighted_ranks(assay.table.columns, list(weights)),
+        formula=sum_of_ranks(assay.table.columns, list(weights)),
         id=content_id(text),
         mutants=where | ({"practice": number} if source.practice else {}),
     ).with_inputs("assay")
@@ -253,7 +253,7 @@ def shares_of(example: Any) -> Shares:
     where = example.get("mutants") if isinstance(example, Mapping | dspy.Example) else None
     if not isinstance(where, Mapping) or not {"path", "assay", "labelled", "split"} <= where.keys():
         raise DataError("The example does not say where its mutants are: make it with flex_dspy.data.proteingym.load.")
-    source = Source(
+    source = AssaySource(
         str(where["path"]), float(where["labelled"]), int(where["split"]), scores=str(where.get("scores", ""))
     )
     name, number = str(where["assay"]), where.get("practice")
@@ -263,7 +263,7 @@ def shares_of(example: Any) -> Shares:
     return _shares(assays[name], source, None if number is None else int(number))
 
 
-def _shares(assay: Assay, source: Source, number: int | None) -> Shares:
+def _shares(assay: Assay, source: AssaySource, number: int | None) -> Shares:
     labelled, rest = assay.split(source.labelled, source.split)
     if number is None:
         return Shares(assay, labelled, labelled, rest)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from flex_dspy.metrics.formula import quoted
+from flex_dspy.metrics.formula import quote
 from flex_dspy.metrics.formula_values import Vector
 
 MOST_STEPS = 12
@@ -60,11 +60,11 @@ def _best_step(
     return best
 
 
-def weighted_ranks(columns: Sequence[str], weights: Sequence[float]) -> str:
+def sum_of_ranks(columns: Sequence[str], weights: Sequence[float]) -> str:
     """The formula that weighs the ranks of columns, greatest weight first; "" where all are 0.
 
     Example:
-        >>> weighted_ranks(["A", "B", "C"], [1, 0, -2])
+        >>> sum_of_ranks(["A", "B", "C"], [1, 0, -2])
         '-2*rank(C) + rank(A)'
     """
     order = sorted(range(len(columns)), key=lambda number: -abs(weights[number]))
@@ -74,5 +74,5 @@ def weighted_ranks(columns: Sequence[str], weights: Sequence[float]) -> str:
         if weight:
             times = "" if abs(weight) == 1 else f"{abs(weight):g}*"
             sign = (" - " if weight < 0 else " + ") if text else ("-" if weight < 0 else "")
-            text += f"{sign}{times}rank({quoted(columns[number])})"
+            text += f"{sign}{times}rank({quote(columns[number])})"
     return text

@@ -20,7 +20,7 @@ DISTANCE = (
 )
 
 
-def boxed(text: str) -> str | None:
+def last_box(text: str) -> str | None:
     r"""Content of the last ``\boxed{...}`` or ``\fbox{...}``, braces balanced, or None."""
     start = 0
     for found in _BOX.finditer(text):
@@ -35,23 +35,23 @@ def boxed(text: str) -> str | None:
     return None
 
 
-def tagged(text: str) -> str | None:
+def last_tag(text: str) -> str | None:
     """Content of the last ``<answer>``, ``<reactants>`` or ``<smiles>`` tag, or None."""
     found = _TAG.findall(text)
     return found[-1][1] if found else None
 
 
-def unwrapped(text: str) -> str:
+def unwrap(text: str) -> str:
     r"""The last tagged, fenced or boxed part of a text, or the text itself, stripped.
 
     Example:
-        >>> unwrapped("So: <answer>CCO</answer>.")
+        >>> unwrap("So: <answer>CCO</answer>.")
         'CCO'
     """
-    inside = tagged(text)
+    inside = last_tag(text)
     text = text if inside is None else inside
     fenced = _FENCE.findall(text)
     if fenced:
         text = fenced[-1][1]
-    inner = boxed(text)
+    inner = last_box(text)
     return (text if inner is None else inner).strip()

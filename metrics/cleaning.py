@@ -173,7 +173,7 @@ def out_of_container(text: str) -> str:
     """
     if not (text[:1] in ("{", "[", "(") and text[-1:] in ("}", "]", ")")):
         return text
-    value = parsed_container(text)
+    value = parse_container(text)
     while isinstance(value, dict | list | tuple | set) and (inner := _only_value(value)) is not None:
         value = inner
     if isinstance(value, str):
@@ -181,7 +181,7 @@ def out_of_container(text: str) -> str:
     return json.dumps(value) if isinstance(value, bool | int | float) and value == value else text
 
 
-def parsed_container(text: str) -> Any:
+def parse_container(text: str) -> Any:
     """A short text as JSON or as a Python literal; None where it is neither. Nothing in it is executed."""
     if len(text) > _MAX_CONTAINER or depth(text) > _MAX_DEPTH:
         return None

@@ -19,7 +19,7 @@ import re
 from decimal import Decimal
 
 from flex_dspy.metrics.cleaning import clean_answer
-from flex_dspy.metrics.numerals import ascii_digits, stated_number
+from flex_dspy.metrics.numerals import ascii_digits, find_number
 
 _PLAIN = re.compile(r"[-+]?(?:\d{1,40}(?:\.\d{0,40})?|\.\d{1,40})(?:[eE][-+]?\d{1,3})?")
 # 1.5e-3, 1.5 x 10^3, 1.5 \times 10^{-3}; and a power of ten alone.
@@ -50,7 +50,7 @@ def decimal_readings(text: str) -> list[float]:
     if _PLAIN.fullmatch(text):
         return [value for value in [float(text)] if math.isfinite(value)]
     text = _ABOUT.sub("", _BARE_POINT.sub("0", _SCIENTIFIC.sub(_spelt_out, text)))
-    number = stated_number(text, whole=False)
+    number = find_number(text, whole=False)
     if number is None:
         return []
     value = float(number)

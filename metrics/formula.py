@@ -73,7 +73,7 @@ class Column:
     name: str
 
     def __str__(self) -> str:
-        return quoted(self.name)
+        return quote(self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ def _within(node: Node, binding: int) -> str:
     return f"({node})" if own < binding else str(node)
 
 
-def left_spine(node: Node) -> tuple[Node, list[Call]]:
+def spine(node: Node) -> tuple[Node, list[Call]]:
     """The leftmost operand of a chain of operations, and the operations upon it, inner ones first.
 
     A chain may have hundreds of operands, and is a tree as deep: it is gone through in a loop.
@@ -114,7 +114,7 @@ def left_spine(node: Node) -> tuple[Node, list[Call]]:
 
 
 def _chain(node: Call) -> str:
-    first, operations = left_spine(node)
+    first, operations = spine(node)
     text = _within(first, _BINDING[operations[0].function])
     binding = 9
     for operation in operations:
@@ -161,7 +161,7 @@ def parse(text: str, columns: Sequence[str] | None = None) -> Formula:
     return formula
 
 
-def quoted(name: str) -> str:
+def quote(name: str) -> str:
     """A column's name as it stands in a formula."""
     return name if _BARE.fullmatch(name) else f'"{name}"'
 
@@ -232,18 +232,18 @@ class _Reader:
 
     def end(self) -> None:
         if self._next.kind != "end":
-            raise FormulaError(self._next.place, f"{_told(self._next)} after the end of the formula")
+            raise FormulaError(self._next.place, f"{_describe(self._next)} after the end of the formula")
 
     def _product(self, depth: int) -> Node:
-        node = self._signed(depth)
+        node = self._sign(depth)
         while self._is_mark("*/"):
             mark = self._take()
             if self._is_mark("*"):
                 raise FormulaError(mark.place, "there is no power: write x*x")
-            node = self._call(mark.text, node, self._signed(depth))
+            node = self._call(mark.text, node, self._sign(depth))
         return node
 
-    def _signed(self, depth: int) -> Node:
+    def _sign(self, depth: int) -> Node:
         negative, signs = False, 0
         while self._is_mark("+-"):
             negative ^= self._take().text == "-"
@@ -267,7 +267,7 @@ class _Reader:
             node = self.sum(depth + 1)
             self._expect(")")
             return node
-        raise FormulaError(token.place, f"expected a column, a number or a function, found {_told(token)}")
+        raise FormulaError(token.place, f"expected a column, a number or a function, found {_describe(token)}")
 
     def _function(self, token: _Token, depth: int) -> Node:
         if token.text not in FUNCTIONS:
@@ -291,17 +291,17 @@ class _Reader:
         value = float(token.text) if len(token.text) <= 30 else LARGEST_NUMBER * 2
         if value > LARGEST_NUMBER:
             raise FormulaError(token.place, f"a number is at most {LARGEST_NUMBER:g}")
-        return self._counted(Number(value), token.place)
+        return self._count(Number(value), token.place)
 
     def _column(self, token: _Token) -> Node:
         if self._columns is not None and token.text not in self._columns:
             raise FormulaError(token.place, _unknown(token.text, self._columns))
-        return self._counted(Column(token.text), token.place)
+        return self._count(Column(token.text), token.place)
 
     def _call(self, function: str, *arguments: Node) -> Node:
-        return self._counted(Call(function, arguments), self._next.place)
+        return self._count(Call(function, arguments), self._next.place)
 
-    def _counted(self, node: Node, place: int) -> Node:
+    def _count(self, node: Node, place: int) -> Node:
         self._nodes += 1
         if self._nodes > MAX_NODES:
             raise FormulaError(place, f"a formula has at most {MAX_NODES} parts")
@@ -312,7 +312,7 @@ class _Reader:
 
     def _expect(self, mark: str) -> None:
         if not self._is_mark(mark):
-            raise FormulaError(self._next.place, f"expected {mark!r}, found {_told(self._next)}")
+            raise FormulaError(self._next.place, f"expected {mark!r}, found {_describe(self._next)}")
         self._take()
 
     def _take(self) -> _Token:
@@ -322,7 +322,7 @@ class _Reader:
         return token
 
 
-def _told(token: _Token) -> str:
+def _describe(token: _Token) -> str:
     return "the end" if token.kind == "end" else repr(token.text[:60])
 
 
@@ -330,5 +330,5 @@ def _unknown(name: str, columns: Sequence[str]) -> str:
     folded = {column.casefold(): column for column in columns}
     near = difflib.get_close_matches(name[:60].casefold(), list(folded), n=1, cutoff=0.5)
     near = near or [key for key in folded if key.startswith(name[:60].casefold())][:1]
-    hint = f"; nearest: {quoted(folded[near[0]])}" if near else ""
+    hint = f"; nearest: {quote(folded[near[0]])}" if near else ""
     return f"unknown column {name[:60]!r}{hint}"

@@ -14,7 +14,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from flex_dspy.metrics.formula import Call, Column, Formula, FormulaError, Node, Number, left_spine, walk
+from flex_dspy.metrics.formula import Call, Column, Formula, FormulaError, Node, Number, spine, walk
 
 Vector = npt.NDArray[np.float64]
 
@@ -100,7 +100,7 @@ def mid_ranks(values: Vector) -> Vector:
     return ranks / len(values)
 
 
-def standardized(values: Vector) -> Vector:
+def standardize(values: Vector) -> Vector:
     """Standard deviations from the mean; 0 throughout for a constant."""
     # Scaled first: the square of a large value would be beyond what a float holds.
     largest = np.abs(values).max(initial=0.0)
@@ -128,28 +128,28 @@ def _value(node: Node, table: Table) -> Vector:
     if isinstance(node, Number):
         return np.full(1, node.value)
     if isinstance(node, Column):
-        return _bounded(table.values[:, table.place[node.name]])
-    first, operations = left_spine(node)
+        return _clip(table.values[:, table.place[node.name]])
+    first, operations = spine(node)
     if operations:
         value = _value(first, table)
         for operation in operations:
-            value = _bounded(_OPERATIONS[operation.function](value, _value(operation.arguments[1], table)))
+            value = _clip(_OPERATIONS[operation.function](value, _value(operation.arguments[1], table)))
         return value
     first = node.arguments[0]
     if node.function == "rank" and isinstance(first, Column):
         return table.ranks[:, table.place[first.name]]
     if node.function in ("min", "max", "mean"):
-        return _folded(node, table)
-    return _bounded(_OPERATIONS[node.function](*(_value(argument, table) for argument in node.arguments)))
+        return _fold(node, table)
+    return _clip(_OPERATIONS[node.function](*(_value(argument, table) for argument in node.arguments)))
 
 
-def _folded(node: Call, table: Table) -> Vector:
+def _fold(node: Call, table: Table) -> Vector:
     """One argument after another, so that never more than two are held."""
     fold = {"min": np.minimum, "max": np.maximum, "mean": np.add}[node.function]
     total = _value(node.arguments[0], table)
     for argument in node.arguments[1:]:
         total = fold(total, _value(argument, table))
-    return _bounded(total / len(node.arguments) if node.function == "mean" else total)
+    return _clip(total / len(node.arguments) if node.function == "mean" else total)
 
 
 def _quotient(a: Vector, b: Vector) -> Vector:
@@ -163,13 +163,13 @@ _OPERATIONS: dict[str, Callable[..., Vector]] = {
     "*": np.multiply,
     "/": _quotient,
     "rank": mid_ranks,
-    "z": standardized,
+    "z": standardize,
     "abs": np.abs,
     "log": lambda a: np.log(np.maximum(a, 1e-9)),
     "clip": lambda a, low, high: np.minimum(np.maximum(a, low), high),
 }
 
 
-def _bounded(values: Vector) -> Vector:
+def _clip(values: Vector) -> Vector:
     # Operands are bounded, so that a result may be infinite, but never not a number.
     return np.clip(values, -LARGEST, LARGEST)

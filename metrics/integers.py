@@ -15,13 +15,13 @@ from typing import Any
 import dspy
 
 from flex_dspy.core.errors import DataError
-from flex_dspy.metrics.numerals import stated_number
+from flex_dspy.metrics.numerals import find_number
 
 
 def integer_answer(value: object) -> int | None:
     r"""The integer that an answer states, or None if it states none, or one that could be another.
 
-    A text is read as ``stated_number`` does; 73.0 and 146/2 are whole.
+    A text is read as ``find_number`` does; 73.0 and 146/2 are whole.
 
     Args:
         value: An int, a whole float, a text or None.
@@ -30,7 +30,7 @@ def integer_answer(value: object) -> int | None:
         return None
     if isinstance(value, int | float):
         return int(value) if value == value // 1 else None
-    number = stated_number(str(value))
+    number = find_number(str(value))
     return None if number is None else int(number)
 
 

@@ -4,9 +4,9 @@ A label may be written in another case, with blanks or hyphens for underscores, 
 "Label:", or in a sentence. Two labels, a label that is denied, and a word that only looks like one are not read.
 
 Example:
-    >>> stated_label("Intent: **Pending transfer**", ["transfer", "pending_transfer"])
+    >>> find_label("Intent: **Pending transfer**", ["transfer", "pending_transfer"])
     'pending_transfer'
-    >>> stated_label("either transfer or pending_transfer", ["transfer", "pending_transfer"])
+    >>> find_label("either transfer or pending_transfer", ["transfer", "pending_transfer"])
     Traceback (most recent call last):
     flex_dspy.metrics.labels.LabelError: found two of them: transfer, pending_transfer
 """
@@ -18,7 +18,7 @@ import re
 from collections.abc import Sequence
 
 from flex_dspy.core.text import truncate
-from flex_dspy.metrics.answers import DISTANCE, boxed, tagged
+from flex_dspy.metrics.answers import DISTANCE, last_box, last_tag
 from flex_dspy.metrics.cleaning import after_retraction, clean_answer
 
 _LONGEST = 5_000  # characters: where a sentence names a label, it does so at the beginning or at the end
@@ -87,7 +87,7 @@ class LabelError(ValueError):
     """A text that names none of the labels, or several. The message says what was found."""
 
 
-def stated_label(text: str, labels: Sequence[str]) -> str:
+def find_label(text: str, labels: Sequence[str]) -> str:
     """The label that a text names.
 
     Args:
@@ -103,23 +103,23 @@ def stated_label(text: str, labels: Sequence[str]) -> str:
     known = _by_key(tuple(labels))
     for form in (text, *_first_and_last(text)):
         label = known.get(_key(form))
-        if label and (form is text or not _contradicted(text, form, label, tuple(labels))):
+        if label and (form is text or not _is_contradicted(text, form, label, tuple(labels))):
             return label
-    return _named(text, tuple(labels))
+    return _find_name(text, tuple(labels))
 
 
 def _answer_part(text: str) -> str:
     """The part of a text that is marked as the answer, without what stands around it."""
     text = truncate(after_retraction(_POLITE.sub("", clean_answer(text))), _LONGEST)
-    inside = tagged(text)
+    inside = last_tag(text)
     text = text if inside is None else inside
-    inner = boxed(text)
+    inner = last_box(text)
     text = clean_answer(text if inner is None else re.sub(r"\\text\w{0,2}\{([^{}]*)\}", r"\1", inner))
     found = _WRAPPED.match(text)
     return clean_answer(found[1]) if found else text
 
 
-def _named(text: str, labels: tuple[str, ...]) -> str:
+def _find_name(text: str, labels: tuple[str, ...]) -> str:
     """The label in a sentence."""
     mentions = _mentions(text, labels)
     found = list(dict.fromkeys(label for _, _, label in mentions))
@@ -193,7 +193,7 @@ def _first_and_last(text: str) -> list[str]:
     return [line for line in (lines[:1] + lines[-1:] + [opening]) if line != text]
 
 
-def _contradicted(text: str, form: str, label: str, labels: tuple[str, ...]) -> bool:
+def _is_contradicted(text: str, form: str, label: str, labels: tuple[str, ...]) -> bool:
     """Whether the rest of a text names another label, denies this one, or leaves it open."""
     others = {other for _, _, other in _mentions(text, labels)} - {label}
     at = text.find(form)

@@ -4,9 +4,9 @@ Whatever could be read in two ways is not read at all: a metric that guesses mea
 decimals are read by the same rules; see ``flex_dspy.metrics.integers`` and ``flex_dspy.metrics.decimals``.
 
 Example:
-    >>> stated_number(r"Hence $m+n = \boxed{\textbf{073}}$.")
+    >>> find_number(r"Hence $m+n = \boxed{\textbf{073}}$.")
     Fraction(73, 1)
-    >>> stated_number("The answer is 73 or 74.") is None
+    >>> find_number("The answer is 73 or 74.") is None
     True
 """
 
@@ -16,7 +16,7 @@ import re
 import unicodedata
 from fractions import Fraction
 
-from flex_dspy.metrics.answers import boxed, tagged
+from flex_dspy.metrics.answers import last_box, last_tag
 from flex_dspy.metrics.cleaning import (
     after_retraction,
     out_of_container,
@@ -92,7 +92,7 @@ _SEPARATOR = re.compile(r"[,;]|\band\b|\\quad", re.IGNORECASE)
 _VARIABLE = re.compile(r"\s*[a-zA-Z](?:_\w+)?\s*")
 
 
-def stated_number(text: str, *, whole: bool = True) -> Fraction | None:
+def find_number(text: str, *, whole: bool = True) -> Fraction | None:
     r"""The number that a text states, or None if it states none, or one that could be another.
 
     Reasoning blocks do not count. Looks into the last ``<answer>`` tag or ``\boxed{...}`` where there is one, and
@@ -109,11 +109,11 @@ def stated_number(text: str, *, whole: bool = True) -> Fraction | None:
     text = _ARROW.sub("", ascii_digits(text))
     if text.startswith(('{"', "{'")):
         return None  # cut short, or with several values
-    inside = tagged(text)
+    inside = last_tag(text)
     marked = text if inside is None else inside
-    box = boxed(marked)
+    box = last_box(marked)
     if box is None and inside is None:
-        found = _unmarked(_plain(text), whole)
+        found = _number_of_text(_plain(text), whole)
     else:
         found = _segment(_plain(marked if box is None else box), whole, marked=True)
     return found
@@ -134,13 +134,13 @@ def _plain(text: str) -> str:
     return _DECORATION.sub(" ", text).strip()
 
 
-def _unmarked(text: str, whole: bool) -> Fraction | None:
+def _number_of_text(text: str, whole: bool) -> Fraction | None:
     """The number of a text without box or tag."""
     until = len(text)
     for keyword in reversed(list(_KEYWORD.finditer(text))):
         tail = _first_sentence(text, keyword.end(), until)
         until = keyword.start()
-        found = _announced(tail, whole)
+        found = _number_after_phrase(tail, whole)
         if found is not None:
             return found
         if _DIGIT.search(tail) or _DOUBT.search(tail):
@@ -162,7 +162,7 @@ def _last_sentence(line: str) -> str:
     return line[ends[-1] :] if ends else line
 
 
-def _announced(tail: str, whole: bool) -> Fraction | None:
+def _number_after_phrase(tail: str, whole: bool) -> Fraction | None:
     """The number that a sentence begins with after "the answer is", or the right-hand side that ends it."""
     tail = tail.lstrip(" \t(:\"'[")
     number = _NUMBER.match(tail)

@@ -21,9 +21,9 @@ import dspy
 import numpy as np
 import numpy.typing as npt
 
-from flex_dspy.metrics.answers import unwrapped
+from flex_dspy.metrics.answers import unwrap
 from flex_dspy.metrics.cleaning import out_of_container, visible_answer, without_quotes, without_strong
-from flex_dspy.metrics.formula import Formula, FormulaError, parse, quoted
+from flex_dspy.metrics.formula import Formula, FormulaError, parse, quote
 from flex_dspy.metrics.formula_values import Table, Vector, evaluate, spearman
 
 Rows = npt.NDArray[np.int64]
@@ -115,7 +115,7 @@ def _nothing(why: str) -> dspy.Prediction:
 
 def _comparison(own: Vector, gains: Vector, judges: int, chosen: Sequence[str]) -> list[str]:
     """The formula beside the best single column, in the parts."""
-    columns = ", ".join(map(quoted, chosen[:3]))
+    columns = ", ".join(map(quote, chosen[:3]))
     return [
         f"|Spearman| {own.mean():.3f} ± {_error(own, judges):.3f} on {judges} labelled mutants.",
         f"The best single column, chosen on others ({columns}), has {(own - gains).mean():.3f}: a gain of "
@@ -153,7 +153,7 @@ def read_formula(pred: Any, columns: tuple[str, ...]) -> Formula:
 
 def _formula_text(text: str, columns: tuple[str, ...]) -> str:
     """An answer without what stands around the formula. Quotes stay where they hold a column's name."""
-    text = unwrapped(without_strong(visible_answer(text).translate(_LOOKS), underscores=False))
+    text = unwrap(without_strong(visible_answer(text).translate(_LOOKS), underscores=False))
     for _ in range(4):  # a label before quotes before a container
         before, text = text, _LABEL.sub("", text.strip("` \t\r\n"))
         if text.startswith("{"):
@@ -201,14 +201,14 @@ def _carriers(formula: Formula, table: Table, measured: Vector, sign: float) -> 
         for name in formula.columns[:_MOST_WEIGHED]
     }
     order = sorted(shares, key=lambda name: -shares[name])
-    carried = [f"{quoted(name)} {shares[name]:+.3f}" for name in order if shares[name] > 0.001][:_MOST_TOLD]
-    hurt = [f"{quoted(name)} {shares[name]:+.3f}" for name in order[::-1] if shares[name] < -0.001][:_MOST_TOLD]
+    carried = [f"{quote(name)} {shares[name]:+.3f}" for name in order if shares[name] > 0.001][:_MOST_TOLD]
+    hurt = [f"{quote(name)} {shares[name]:+.3f}" for name in order[::-1] if shares[name] < -0.001][:_MOST_TOLD]
     told = [f"Carried by (what is lost without it): {', '.join(carried)}."] if carried else []
     return told + ([f"Held back by: {', '.join(hurt)}."] if hurt else [])
 
 
 def _gaps(formula: Formula, missing: Any) -> list[str]:
-    gaps = [f"{quoted(name)} {missing[name]:.0%}" for name in formula.columns if missing.get(name, 0) >= 0.005]
+    gaps = [f"{quote(name)} {missing[name]:.0%}" for name in formula.columns if missing.get(name, 0) >= 0.005]
     return (
         [f"Scores that are missing were filled by the column's median: {', '.join(gaps[:_MOST_TOLD])}."] if gaps else []
     )

@@ -28,7 +28,7 @@ def whats_wrong(product: str | None, reference: str, answer: str, text: str) -> 
     wanted, given = Counter(reference.split(".")), Counter(answer.split("."))
     remarks = [_overlap(wanted, given, text), _stereo(wanted - given, given - wanted)]
     if product is not None:
-        remarks += [_product_among(product, given), _unaccounted(product, answer)]
+        remarks += [_product_among(product, given), _missing_atoms(product, answer)]
     if not wanted & given and not remarks[1]:
         remarks.append(_isomers(reference, answer))
     return " ".join(["Wrong.", *filter(None, remarks)])
@@ -94,7 +94,7 @@ def _product_among(product: str, given: Counter[str]) -> str | None:
     return "One of the reactants is the product itself." if product in given else None
 
 
-def _unaccounted(product: str, answer: str) -> str | None:
+def _missing_atoms(product: str, answer: str) -> str | None:
     """Elements of which the product has more atoms than the reactants."""
     missing = heavy_atoms(product) - heavy_atoms(answer)
     if not missing:

@@ -22,7 +22,7 @@ def why_unreadable(smiles: str) -> str:
     """One sentence on the first fault of a SMILES that RDKit refuses; positions and atoms count from 1."""
     if is_too_large(smiles):
         return f"The SMILES is too large: at most {MAX_LENGTH:,} characters and {MAX_ATOMS:,} atoms are read."
-    fault = _bad_character(smiles) or _unbalanced(smiles) or _open_ring(smiles)
+    fault = _bad_character(smiles) or _find_unbalanced(smiles) or _open_ring(smiles)
     if fault:
         return fault
     for part in smiles.split("."):
@@ -32,7 +32,7 @@ def why_unreadable(smiles: str) -> str:
     return "The SMILES cannot be read."
 
 
-def shown(smiles: str) -> str:
+def shorten(smiles: str) -> str:
     """A SMILES for a message: whole, or its beginning."""
     return smiles if len(smiles) <= _SHOWN else f"{smiles[:_SHOWN]}..."
 
@@ -44,7 +44,7 @@ def _bad_character(smiles: str) -> str | None:
     return f"No SMILES has the character {found[0]!r} (position {found.start() + 1})." if found else None
 
 
-def _unbalanced(smiles: str) -> str | None:
+def _find_unbalanced(smiles: str) -> str | None:
     """The first bracket or parenthesis without a partner."""
     for opening, closing, name in (("[", "]", "bracket"), ("(", ")", "parenthesis")):
         open_at: list[int] = []
@@ -80,7 +80,7 @@ def _fault_of_part(part: str) -> str | None:
         return "There is an empty molecule: a dot at an end, or two dots in a row."
     molecule = read_molecule(part, _UNSANITIZED)
     if molecule is None:
-        return f"The SMILES syntax of {shown(part)} is wrong: look for an unknown atom or a misplaced bond."
+        return f"The SMILES syntax of {shorten(part)} is wrong: look for an unknown atom or a misplaced bond."
     problems = Chem.DetectChemistryProblems(molecule)
     return _in_words(molecule, problems[0], part) if problems else None
 
@@ -90,11 +90,11 @@ def _in_words(molecule: Chem.Mol, problem: Any, part: str) -> str:
     if kind == "KekulizeException":
         atoms = ", ".join(str(index + 1) for index in problem.GetAtomIndices())
         return (
-            f"The aromatic atoms {atoms} of {shown(part)} cannot be given alternating double bonds: "
+            f"The aromatic atoms {atoms} of {shorten(part)} cannot be given alternating double bonds: "
             "a hydrogen on a ring nitrogen may be missing, or an atom should not be aromatic."
         )
     number = problem.GetAtomIdx() + 1
     symbol = molecule.GetAtomWithIdx(problem.GetAtomIdx()).GetSymbol()
     if kind == "AtomValenceException":
-        return f"Atom {number} ({symbol}) of {shown(part)} has more bonds than its valence allows."
-    return f"Atom {number} ({symbol}) of {shown(part)} is written as aromatic but is in no aromatic ring."
+        return f"Atom {number} ({symbol}) of {shorten(part)} has more bonds than its valence allows."
+    return f"Atom {number} ({symbol}) of {shorten(part)} is written as aromatic but is in no aromatic ring."

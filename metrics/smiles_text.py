@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from flex_dspy.metrics.answers import DISTANCE, unwrapped
-from flex_dspy.metrics.cleaning import after_retraction, parsed_container, visible_answer, without_strong
+from flex_dspy.metrics.answers import DISTANCE, unwrap
+from flex_dspy.metrics.cleaning import after_retraction, parse_container, visible_answer, without_strong
 from flex_dspy.metrics.molecules import MAX_LENGTH, reaction_parts, read_molecule
 
 __all__ = ["MAX_LENGTH", "clean_smiles_answer"]
@@ -57,25 +57,25 @@ def clean_smiles_answer(answer: object) -> str:
     """
     if isinstance(answer, list | tuple):
         answer = " ".join(str(part) for part in answer)
-    text = _FONT.sub(r"\1\2", _from_container(_unwrapped(str(answer)))) if answer is not None else ""
+    text = _FONT.sub(r"\1\2", _from_container(_answer_part(str(answer)))) if answer is not None else ""
     if len(text) > MAX_LENGTH:
         return text
     return _smiles_of(_NAME.sub(_without_name, text)) or " ".join(text.split())
 
 
-def _unwrapped(text: str) -> str:
+def _answer_part(text: str) -> str:
     """The part of a text that was marked as the answer."""
-    return unwrapped(after_retraction(without_strong(visible_answer(text).translate(_LOOKS))))
+    return unwrap(after_retraction(without_strong(visible_answer(text).translate(_LOOKS))))
 
 
 def _smiles_of(text: str) -> str | None:
     if text.startswith(("{", "[{")):
         return None  # an object that names several, or is cut short
-    for candidate in (text, _LABEL.sub("", text), *_labelled(text), *_last_line(text)):
+    for candidate in (text, _LABEL.sub("", text), *_after_labels(text), *_last_line(text)):
         smiles = _only_smiles(candidate)
         if smiles:
             return smiles
-    return _listed(text) or _single_run(text)
+    return _molecules_of_list(text) or _single_run(text)
 
 
 def _without_name(found: re.Match[str]) -> str:
@@ -83,7 +83,7 @@ def _without_name(found: re.Match[str]) -> str:
     return found[0] if _DOUBT.search(found[1]) or any(map(_telling, found[1].split())) else ""
 
 
-def _labelled(text: str) -> list[str]:
+def _after_labels(text: str) -> list[str]:
     """What follows a label such as ``Reactants:``, last line first."""
     return [_LABEL.sub("", line) for line in reversed(text.splitlines()) if _LABEL.match(line)]
 
@@ -101,14 +101,14 @@ def _only_smiles(text: str) -> str | None:
     text = parts[0] if len(parts) == 3 else text
     words = [_bare(word) for word in _SEPARATOR.split(text.strip())]
     words = [word for word in words if word]
-    return ".".join(words) if words and all(map(_written_like_smiles, words)) else None
+    return ".".join(words) if words and all(map(_looks_like_smiles, words)) else None
 
 
 def _from_container(text: str) -> str:
     """``["A", "B"]`` and ``{"reactants": ["A", "B"]}`` as ``A B``; any other text unchanged."""
     if not text.startswith(("{", '["', "['", '("', "('")):
         return text
-    texts = _texts(parsed_container(text))
+    texts = _texts(parse_container(text))
     return text if texts is None else " ".join(texts)
 
 
@@ -120,7 +120,7 @@ def _texts(value: Any) -> list[str] | None:
     return values if isinstance(values, list) and all(isinstance(part, str) for part in values) else None
 
 
-def _listed(text: str) -> str | None:
+def _molecules_of_list(text: str) -> str | None:
     """The molecules of a list with one on each line behind its name: ``- Amine: NCC``."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     lines = lines[1:] if lines and lines[0].endswith(":") and not _DOUBT.search(lines[0]) else lines
@@ -158,12 +158,12 @@ def _bare(word: str) -> str:
     return word[1:-1].strip(_QUOTES) if word.startswith("(") and word.endswith(")") else word
 
 
-def _written_like_smiles(word: str) -> bool:
+def _looks_like_smiles(word: str) -> bool:
     return bool(_SMILES.fullmatch(word)) and any(letter.isalpha() or letter == "*" for letter in word)
 
 
 def _telling(word: str) -> bool:
     """True for a word that is SMILES beyond doubt: English has no brackets, and "I" is no hydrogen iodide."""
-    if len(word) < 2 or not _written_like_smiles(word):
+    if len(word) < 2 or not _looks_like_smiles(word):
         return False
     return bool(_TELLING.search(word)) or read_molecule(word) is not None

@@ -1,9 +1,9 @@
 """Reading whether a text says yes or no.
 
 Example:
-    >>> stated_truth("**True**, because 7 is prime.")
+    >>> find_truth("**True**, because 7 is prime.")
     True
-    >>> stated_truth("The statement is not true.") is None
+    >>> find_truth("The statement is not true.") is None
     True
 """
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 
 from flex_dspy.core.text import truncate
-from flex_dspy.metrics.answers import boxed, tagged
+from flex_dspy.metrics.answers import last_box, last_tag
 from flex_dspy.metrics.cleaning import clean_answer
 
 _LONGEST = 5_000
@@ -62,7 +62,7 @@ _CONDITION = re.compile(
 )
 
 
-def stated_truth(text: str) -> bool | None:
+def find_truth(text: str) -> bool | None:
     """True or False as a text says it, or None where it says neither, both, or only what is not.
 
     Args:
@@ -77,13 +77,13 @@ def stated_truth(text: str) -> bool | None:
         return None
     leading = _KEYED.match(text) or _LEADING.match(text)
     if leading is not None:
-        return _agreed(leading[1], text) if not _TURN.match(text[leading.end() :]) else None
+        return _confirm(leading[1], text) if not _TURN.match(text[leading.end() :]) else None
     announced = {found[1].casefold() in _YES for found in _ANNOUNCED.finditer(text)}
     last = text.splitlines()[-1].strip(_AROUND).casefold() if text else ""
     if last in _YES | _NO:
-        return _agreed(last, text)
+        return _confirm(last, text)
     return (
-        _agreed("yes" if announced.pop() else "no", text)
+        _confirm("yes" if announced.pop() else "no", text)
         if len(announced) == 1 and not _CONDITION.search(text)
         else None
     )
@@ -91,13 +91,13 @@ def stated_truth(text: str) -> bool | None:
 
 def _answer_part(text: str) -> str:
     text = truncate(clean_answer(text), _LONGEST)
-    inside = tagged(text)
+    inside = last_tag(text)
     text = text if inside is None else inside
-    inner = boxed(text)
+    inner = last_box(text)
     return clean_answer(text if inner is None else re.sub(r"\\text\w{0,2}\{([^{}]*)\}", r"\1", inner))
 
 
-def _agreed(word: str, text: str) -> bool | None:
+def _confirm(word: str, text: str) -> bool | None:
     """What the word says, unless a claim of the text says the opposite."""
     truth = word.casefold() in _YES
     claims = [(hit[0].casefold() in _YES) ^ _is_negated(text, hit.start()) for hit in _CLAIM.finditer(text)]

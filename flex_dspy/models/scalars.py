@@ -14,8 +14,8 @@ from typing import Any, get_args
 from flex_dspy.metrics.cleaning import clean_answer
 from flex_dspy.metrics.decimals import decimal_readings
 from flex_dspy.metrics.integers import integer_answer
-from flex_dspy.metrics.labels import LabelError, stated_label
-from flex_dspy.metrics.truth import stated_truth
+from flex_dspy.metrics.labels import LabelError, find_label
+from flex_dspy.metrics.truth import find_truth
 from flex_dspy.models.structures import quote
 
 # Exact numbers, as JSON and Python write them: 70, -5, 70.0, 1e3, 1_000.
@@ -75,7 +75,7 @@ def _nothing(text: str) -> str:
 
 def read_truth(text: str, annotation: Any) -> bool:
     """True or False."""
-    value = stated_truth(text)
+    value = find_truth(text)
     if value is None:
         raise ValueError(f"found {quote(clean_answer(text))}" if clean_answer(text) else _nothing(text))
     return value
@@ -114,7 +114,7 @@ def _member(text: str, members: Mapping[str, Any]) -> Any:
             raise LabelError(f"found {quote(clean_answer(text))}")
         return found
     try:
-        return members[stated_label(text, list(members))]
+        return members[find_label(text, list(members))]
     except LabelError as error:
         raise LabelError(f"{error} in {quote(text)}" if text.strip() else "found nothing") from error
 

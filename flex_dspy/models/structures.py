@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from flex_dspy.core.text import MAX_LENGTH, sound, truncate
-from flex_dspy.metrics.answers import boxed, tagged
-from flex_dspy.metrics.cleaning import clean_answer, depth, parsed_container, visible_answer, without_quotes
+from flex_dspy.metrics.answers import last_box, last_tag
+from flex_dspy.metrics.cleaning import clean_answer, depth, parse_container, visible_answer, without_quotes
 
 MAX_DEPTH = 50
 # json_repair takes quadratic time where quotes do not match.
@@ -103,8 +103,8 @@ def _unwrap(text: str) -> str:
     """The content of an ``<answer>`` or box around the whole of a text without its reasoning, or the text."""
     visible = visible_answer(text).strip("$ \n")
     if visible.startswith("<answer>"):
-        return tagged(visible) or text
-    return boxed(visible) or text if visible.startswith("\\boxed{") and visible.endswith("}") else text
+        return last_tag(visible) or text
+    return last_box(visible) or text if visible.startswith("\\boxed{") and visible.endswith("}") else text
 
 
 def quote(text: str) -> str:
@@ -125,7 +125,7 @@ def _as_list(text: str) -> list[Any]:
             return lists[0]
         raise ValueError(f"found an object and no list in {quote(text)}")
     if clean.startswith("("):
-        found = parsed_container(clean)
+        found = parse_container(clean)
         if isinstance(found, tuple):
             return list(found)
     found = _structure(text, "[")
@@ -191,7 +191,7 @@ def _parse_span(span: str) -> Any:
     """A balanced span as JSON, as JSON with a few slips, or as Python; None where it is none of them."""
     if depth(span) > MAX_DEPTH:
         return None
-    for attempt in (_load_json, _mend_json, parsed_container):
+    for attempt in (_load_json, _mend_json, parse_container):
         value = attempt(span)
         if value is not None:
             return value

@@ -76,7 +76,7 @@ def disconnections(smarts: str, product: str, done: Mapping[Site, str] | None = 
     Returns:
         For each valid reactant set the sites that lead to it.
     """
-    template, prepared = read_template(smarts), _prepared(product)
+    template, prepared = read_template(smarts), _prepare(product)
     if template is None or prepared is None:
         return {}
     whole, classes, marked = prepared
@@ -139,7 +139,7 @@ def read_template(smarts: str) -> RetroTemplate | None:
     growth = sum(part.GetNumAtoms() for part in parts) - pattern.GetNumAtoms()
     after = {number: _becomes(atom) for part in parts for atom in part.GetAtoms() if (number := atom.GetAtomMapNum())}
     roles = {
-        number: f"{_unnumbered(atom)}>>{after.get(number, '')}"
+        number: f"{_smarts_without_number(atom)}>>{after.get(number, '')}"
         for atom in pattern.GetAtoms()
         if (number := atom.GetAtomMapNum())
     }
@@ -152,14 +152,14 @@ def read_template(smarts: str) -> RetroTemplate | None:
     return RetroTemplate(reaction, pattern, growth, centre, tuple(places), _STEREO.search(smarts) is not None)
 
 
-def _unnumbered(atom: Chem.Atom) -> str:
+def _smarts_without_number(atom: Chem.Atom) -> str:
     return str(atom.GetSmarts()).replace(f":{atom.GetAtomMapNum()}]", "]")
 
 
 def _becomes(atom: Chem.Atom) -> str:
     """An atom of the reactants with what it is bonded to that the product has not."""
-    new = sorted(_unnumbered(other) for other in atom.GetNeighbors() if not other.GetAtomMapNum())
-    return ".".join([_unnumbered(atom), *new])
+    new = sorted(_smarts_without_number(other) for other in atom.GetNeighbors() if not other.GetAtomMapNum())
+    return ".".join([_smarts_without_number(atom), *new])
 
 
 class _Prepared(NamedTuple):
@@ -171,7 +171,7 @@ class _Prepared(NamedTuple):
 
 
 @functools.lru_cache(maxsize=64)
-def _prepared(product: str) -> _Prepared | None:
+def _prepare(product: str) -> _Prepared | None:
     """The product, its hydrogens free to follow the template; None for a bad SMILES.
 
     An atom written in brackets ([C@@H]) holds its hydrogens fixed, and a template that adds a bond there would break

@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from flex_dspy.data.reference_formula import weighted_ranks
-from flex_dspy.metrics.formula import Call, Column, FormulaError, Node, Number, left_spine, parse
+from flex_dspy.data.reference_formula import sum_of_ranks
+from flex_dspy.metrics.formula import Call, Column, FormulaError, Node, Number, parse, spine
 from flex_dspy.offline.assay_table import AssayTable
 from flex_dspy.search import rendering
 
@@ -37,19 +37,19 @@ class AssayLesson:
 
     def text(self, begin: str = "I") -> str:
         """The lesson as a rule."""
-        formula = weighted_ranks(list(self.weights), list(self.weights.values()))
+        formula = sum_of_ranks(list(self.weights), list(self.weights.values()))
         families = ", ".join(f"{name} {weight:+.3g}" for name, weight in self.families.items())
         by_family = f"; by family: `{families}`" if families else ""
         return f"{begin}n the assay `{self.assay}` use `{formula}`{by_family}"
 
 
-def preferred(way: str, reached: Mapping[str, float]) -> str:
+def preference_rule(way: str, reached: Mapping[str, float]) -> str:
     """The way of weighing that did best as a rule, with the |Spearman| that each reached."""
     told = ", ".join(f"{name} {value:.3f}" for name, value in reached.items())
     return f"Where no lesson names columns, weigh them by `{way}`: {told}"
 
 
-def avoided(assay: str, column: str, added: bool) -> str:
+def warning_rule(assay: str, column: str, added: bool) -> str:
     """A warning as a rule: a formula was better without this column."""
     return f"Avoid: in the assay `{assay}` to {'add' if added else 'take away'} `{column}`, which held a formula back"
 
@@ -65,7 +65,7 @@ class Lessons:
     """
 
     formulas: tuple[tuple[str, AssayLesson], ...] = ()
-    avoided: tuple[tuple[str, str, bool], ...] = ()
+    warning_rule: tuple[tuple[str, str, bool], ...] = ()
     ways: tuple[Mapping[str, float], ...] = ()
 
 
@@ -114,7 +114,7 @@ def advice(table: AssayTable, lessons: Lessons) -> Advice:
     weights: dict[str, float] = {}
     for _, lesson in own:
         known = {name: weight for name, weight in lesson.weights.items() if name in table.names}
-        _add(weights, _normalized(known))
+        _add(weights, _normalize(known))
     for name, weight in weights.items():
         warned = lessons.avoided.count((table.name, name, weight > 0))
         weights[name] = weight * (1 - (1 - _LEAST_LEFT) * min(1.0, warned / len(own)))
@@ -122,21 +122,21 @@ def advice(table: AssayTable, lessons: Lessons) -> Advice:
     by_assay: dict[str, list[AssayLesson]] = {}
     for _, lesson in others:
         by_assay.setdefault(lesson.assay, []).append(lesson)
-    carried = [share for group in by_assay.values() if (share := _carried(table, group))]
+    carried = [share for group in by_assay.values() if (share := _carry_over(table, group))]
     for share in carried:
-        _add(weights, {name: w for name, w in share.items() if w > 0 or _agreed(name, carried)})
+        _add(weights, {name: w for name, w in share.items() if w > 0 or _is_confirmed(name, carried)})
     ids = dict.fromkeys(entry for entry, _ in [*own, *(others if carried else [])])
     return Advice({n: w for n, w in weights.items() if w}, _best_way(lessons.ways), len(own), len(carried), tuple(ids))
 
 
-def _carried(table: AssayTable, group: Sequence[AssayLesson]) -> dict[str, float]:
+def _carry_over(table: AssayTable, group: Sequence[AssayLesson]) -> dict[str, float]:
     """What the lessons from one other assay say of the families here, spread over their columns."""
     families: dict[str, float] = {}
     for lesson in group:
-        _add(families, _normalized(lesson.families))
+        _add(families, _normalize(lesson.families))
     members = {family: [c.name for c in table.columns if c.family == family] for family in families}
     spread = {name: families[f] / len(names) for f, names in members.items() for name in names}
-    return _normalized(spread)
+    return _normalize(spread)
 
 
 def _best_way(tried: Sequence[Mapping[str, float]]) -> str:
@@ -148,7 +148,7 @@ def _best_way(tried: Sequence[Mapping[str, float]]) -> str:
     return max(WAYS, key=lambda way: ahead[way])
 
 
-def _agreed(column: str, carried: Sequence[Mapping[str, float]]) -> bool:
+def _is_confirmed(column: str, carried: Sequence[Mapping[str, float]]) -> bool:
     """Whether a second assay takes the column away too: what only one does may be chance."""
     return sum(share.get(column, 0.0) < 0 for share in carried) > 1
 
@@ -183,7 +183,7 @@ def _terms(root: Node) -> list[tuple[float, Node]]:
     """The terms of a sum, each with its sign."""
     if isinstance(root, Call) and root.function == "mean":
         return [term for argument in root.arguments for term in _terms(argument)]
-    first, operations = left_spine(root)
+    first, operations = spine(root)
     # The inner operations of the spine may be products: they are the first term.
     start = next((n for n, node in enumerate(operations) if node.function in "+-"), len(operations))
     head: Node = operations[start - 1] if start else first
@@ -214,7 +214,7 @@ def _weight(term: Node) -> tuple[str, float] | None:
     return None
 
 
-def _normalized(weights: Mapping[str, float]) -> dict[str, float]:
+def _normalize(weights: Mapping[str, float]) -> dict[str, float]:
     total = sum(map(abs, weights.values()))
     return {name: weight / total for name, weight in weights.items()} if total else {}
 

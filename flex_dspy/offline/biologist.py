@@ -11,8 +11,16 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from flex_dspy.data.reference_formula import weighted_ranks
-from flex_dspy.offline.assay_lessons import Advice, AssayLesson, advice, avoided, preferred, read_lessons, weights_in
+from flex_dspy.data.reference_formula import sum_of_ranks
+from flex_dspy.offline.assay_lessons import (
+    Advice,
+    AssayLesson,
+    advice,
+    preference_rule,
+    read_lessons,
+    warning_rule,
+    weights_in,
+)
 from flex_dspy.offline.assay_table import AssayTable, ScoreColumn, read_table
 from flex_dspy.search import rendering
 
@@ -73,15 +81,15 @@ def act(inputs: Mapping[str, str]) -> dict[str, Any]:
 
 def _ways(table: AssayTable, told: Advice) -> list[tuple[str, dict[str, float]]]:
     """Weights of columns in the order in which they are tried."""
-    base = weighed(table, told.way)
-    ways = [(way, weighed(table, way)) for way in ("equal", "spearman", "best five") if way != told.way]
+    base = weigh_columns(table, told.way)
+    ways = [(way, weigh_columns(table, way)) for way in ("equal", "spearman", "best five") if way != told.way]
     if not told.weights:
         return [(told.way, base), *ways]
     whole = {name: _BASE * base.get(name, 0.0) + told.weights.get(name, 0.0) for name in table.names}
     return [("lessons", whole), (told.way, base), *ways]
 
 
-def weighed(table: AssayTable, way: str) -> dict[str, float]:
+def weigh_columns(table: AssayTable, way: str) -> dict[str, float]:
     """Weights whose absolute values add up to 1.
 
     Args:
@@ -113,7 +121,7 @@ def _formula(weights: Mapping[str, float]) -> str:
     kept = {name: weight / largest for name, weight in weights.items() if abs(weight) >= _LEAST_WEIGHT * largest}
     even = len({round(abs(weight), 6) for weight in kept.values()}) == 1
     names = list(kept) if even else sorted(kept, key=lambda name: -abs(kept[name]))[:_MOST_COLUMNS]
-    return weighted_ranks(names, [round(kept[name], 2) for name in names])
+    return sum_of_ranks(names, [round(kept[name], 2) for name in names])
 
 
 def _reasoning(table: AssayTable, told: Advice, way: str) -> str:
@@ -165,7 +173,7 @@ def distil(inputs: Mapping[str, str]) -> dict[str, Any]:
             "assay; for another assay, average what is said of families, and give each family's weight to its columns.",
             "rules": rules,
             "trajectory": f"Of {len(table.columns)} columns {len(weights)} were chosen on {table.shown} mutants: "
-            f"{weighted_ranks(list(weights), list(weights.values()))}.{done}",
+            f"{sum_of_ranks(list(weights), list(weights.values()))}.{done}",
             "priority": 3,
         }
     }
@@ -193,7 +201,7 @@ def _way_rule(attempts: Sequence[_Attempt]) -> list[str]:
     if len(tried) < 2:
         return []
     order = sorted(tried, key=lambda way: -tried[way])
-    return [preferred(order[0], {way: tried[way] for way in order})]
+    return [preference_rule(order[0], {way: tried[way] for way in order})]
 
 
 def _warnings(name: str, attempts: Sequence[_Attempt]) -> list[str]:
@@ -203,7 +211,7 @@ def _warnings(name: str, attempts: Sequence[_Attempt]) -> list[str]:
         for attempt in wrong[:1]
     ]
     held = dict.fromkeys(pair for attempt in attempts for pair in attempt.held_back)
-    return rules + [avoided(name, column, added) for column, added in [*held][:_MOST_AVOIDED]]
+    return rules + [warning_rule(name, column, added) for column, added in [*held][:_MOST_AVOIDED]]
 
 
 def _no_lesson() -> dict[str, Any]:

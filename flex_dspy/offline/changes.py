@@ -66,7 +66,7 @@ def size(sets: Bits) -> Numbers:
     return np.asarray(np.bitwise_count(sets).sum(axis=-1), np.float32)
 
 
-def shared(some: Bits, others: Bits) -> Numbers:
+def count_common(some: Bits, others: Bits) -> Numbers:
     """How many environments each of some sets has in common with each of others, shape (n some, n others)."""
     # Word by word: sums over long columns are several times as fast as sums over sixteen words in a row.
     common = np.zeros((len(others), len(some)), np.uint16)
@@ -77,7 +77,7 @@ def shared(some: Bits, others: Bits) -> Numbers:
 
 def likeness(some: Bits, others: Bits) -> Numbers:
     """Tanimoto similarities, 0 to 1, shape (n some, n others)."""
-    common = shared(some, others)
+    common = count_common(some, others)
     return np.asarray(common / np.maximum(size(some)[..., None] + size(others) - common, 1), np.float32)
 
 

@@ -14,7 +14,7 @@ from dataclasses import asdict
 from typing import Any
 
 from flex_dspy.metrics.molecules import canonical_smiles
-from flex_dspy.offline.reactions import Candidate, Case, Lesson, extract_template, rank_candidates
+from flex_dspy.offline.reactions import AnswerCandidate, Case, Lesson, extract_template, rank_candidates
 from flex_dspy.search import rendering
 
 _TEMPLATE = re.compile(r"`([^`\s]+>>[^`\s]+)`")
@@ -74,7 +74,7 @@ def propose(inputs: Mapping[str, str]) -> dict[str, Any]:
 
 
 @functools.lru_cache(maxsize=64)  # the rounds of a rollout ask about the same product with the same lessons
-def candidates(product: str, experiences: str) -> tuple[Candidate, ...]:
+def candidates(product: str, experiences: str) -> tuple[AnswerCandidate, ...]:
     """Reactants that the lessons in a prompt propose for a product, the best supported first.
 
     Args:

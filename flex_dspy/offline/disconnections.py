@@ -30,7 +30,7 @@ from flex_dspy.search.rendering import render
 from flex_dspy.search.retrieval import ExperienceRetriever
 
 if TYPE_CHECKING:
-    from flex_dspy.offline.reactions import Candidate
+    from flex_dspy.offline.reactions import AnswerCandidate
 
 NO_CANDIDATE = "(no template of the library fits this molecule)"
 TOO_COSTLY = "(no candidates: the templates of the library cost too much on this molecule)"
@@ -100,21 +100,21 @@ def propose(retriever: ExperienceRetriever, product: str, count: int = 10, *, ex
     return "\n".join(_format_candidate(n, found, lessons) for n, found in enumerate(ranked[:count], 1)) or NO_CANDIDATE
 
 
-def _rank(product: str, experiences: str) -> Sequence[Candidate] | None:
+def _rank(product: str, experiences: str) -> Sequence[AnswerCandidate] | None:
     """The chemist's candidates, from its worker process; None if its time did not suffice."""
-    from flex_dspy.offline.reactions import Candidate
-    from flex_dspy.offline.worker_process import shared_worker
+    from flex_dspy.offline.reactions import AnswerCandidate
+    from flex_dspy.offline.worker_process import process_worker
 
     inputs = {"product": product, "experiences": experiences}
     try:
-        found = shared_worker("chemist").ask(inputs, ["candidates"])["candidates"]
+        found = process_worker("chemist").ask(inputs, ["candidates"])["candidates"]
     except (ValueError, lm15.ServerError) as error:  # it took too long, or all memory
         logger.warning("no candidates for %s: %s", product[:80], error)
         return None
-    return TypeAdapter(list[Candidate]).validate_python(found)
+    return TypeAdapter(list[AnswerCandidate]).validate_python(found)
 
 
-def _format_candidate(number: int, candidate: Candidate, lessons: Mapping[str, Hit]) -> str:
+def _format_candidate(number: int, candidate: AnswerCandidate, lessons: Mapping[str, Hit]) -> str:
     lines = [f"{number}. {candidate.reactants}", f"   template: {candidate.template}"]
     if (case := candidate.precedent) is not None:
         lines.append(f"   nearest solved case ({case.similarity:.3f}): {case.product} => {case.reactants}")

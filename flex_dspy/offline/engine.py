@@ -13,7 +13,7 @@ from dspy import lm15
 
 from flex_dspy.core.errors import ConfigurationError
 from flex_dspy.offline.experts import EXPERTS, expert_named
-from flex_dspy.offline.worker_process import Worker, shared_worker
+from flex_dspy.offline.worker_process import Worker, process_worker
 
 _FIELD = re.compile(r"\n\[\[ ## (\w+) ## \]\](?=\n)")  # what it begins with is found fast, unlike a ^
 _RESPOND = "Respond with "
@@ -56,7 +56,7 @@ class OfflineEngine:
             if self._expert.is_quick(outputs):
                 answer = self._expert.answer(inputs, outputs)
             else:
-                answer = shared_worker(self.expert).ask(inputs, outputs)
+                answer = process_worker(self.expert).ask(inputs, outputs)
         except (ValueError, KeyError) as error:
             raise lm15.InvalidRequestError(_complaint(self.expert, error)) from error
         return _response(request, answer, outputs, as_json)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from flex_dspy.offline.changes import GAINED, LOST, PRODUCT, REACTANTS, Bits, Numbers, likeness, shared, size
+from flex_dspy.offline.changes import GAINED, LOST, PRODUCT, REACTANTS, Bits, Numbers, count_common, likeness, size
 
 # In the order in which `weigh` makes the terms.
 COEFFICIENTS = {
@@ -92,7 +92,7 @@ def weigh(cases: Cases, proposals: Proposals) -> Evidence:
     )
     losses, gains = (size(proposals.changes[:, side]) for side in (LOST, GAINED))
     # The share of a proposal's place that a product has too, whatever was done there.
-    place = shared(cases.changes[:, PRODUCT], proposals.changes[:, LOST]) / np.maximum(losses, 1)
+    place = count_common(cases.changes[:, PRODUCT], proposals.changes[:, LOST]) / np.maximum(losses, 1)
     support, alike = near**3 * reactants**4 * cases.taught, lost * gained
     # The small constants are what is granted before any case.
     terms = np.stack(

@@ -1,6 +1,6 @@
 """The general form of a retro template: its centre without the neighbours, so that it fits where only that is alike.
 
->>> generalized(extract_template("CC(=O)NC", "CC(=O)O.CN").smarts)
+>>> generalize(extract_template("CC(=O)NC", "CC(=O)O.CN").smarts)
 '[C;H0;D3;+0:1](-;!@[N;H1;D2;+0:2])=[O:3]>>[C:1](=[O:3])-[O].[N:2]'
 """
 
@@ -20,7 +20,7 @@ _MULTIPLE = (Chem.BondType.DOUBLE, Chem.BondType.TRIPLE)
 
 
 @functools.lru_cache(maxsize=16_000)
-def generalized(smarts: str) -> str | None:
+def generalize(smarts: str) -> str | None:
     """The general form of a retro template; equal forms have equal texts.
 
     Heteroatoms that are multiply bonded to the centre stay: without its oxygen a carbonyl is none.

@@ -166,11 +166,11 @@ def _agreement(product: MolGraph, reactants: MolGraph) -> dict[tuple[int, int], 
         if not shared:
             break
         agreement.update(dict.fromkeys(shared, radius))
-        ours, theirs = _refined(product, ours), _refined(reactants, theirs)
+        ours, theirs = _refine(product, ours), _refine(reactants, theirs)
     return agreement
 
 
-def _refined(graph: MolGraph, identifiers: list[int]) -> list[int]:
+def _refine(graph: MolGraph, identifiers: list[int]) -> list[int]:
     # Hashes of tuples of numbers, unlike those of texts, are the same in every Python process.
     return [
         hash((own, *sorted((order, identifiers[n]) for n, order in bonds.items())))

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from flex_dspy.offline.procedure_search import Instance, cost, explains, find_procedures
-from flex_dspy.offline.procedures import VARIABLES, Procedure, ordered, parse, run, steps, text
+from flex_dspy.offline.procedures import VARIABLES, Procedure, order_arguments, parse, run, steps, text
 from flex_dspy.offline.wording import Wording, likeness, read
 from flex_dspy.search import rendering
 
@@ -84,7 +84,7 @@ def _lesson(entry: rendering.Rendered, examples: str) -> _Lesson:
         if rule.startswith(_WHERE) and quoted:
             lesson.pattern = quoted[0]
         elif quoted and (procedure := parse(quoted[0])) is not None:
-            (lesson.bad if rule.startswith("Avoid:") else lesson.good)[rule] = ordered(procedure)
+            (lesson.bad if rule.startswith("Avoid:") else lesson.good)[rule] = order_arguments(procedure)
     return lesson
 
 
@@ -109,7 +109,7 @@ def _instances(written: str) -> list[Instance]:
     return list(dict.fromkeys(found))
 
 
-def _told(instance: Instance) -> str:
+def _instance_text(instance: Instance) -> str:
     return f"({', '.join(map(str, instance.numbers))}) gives {instance.answer}"
 
 
@@ -132,7 +132,7 @@ def act(inputs: Mapping[str, str]) -> dict[str, Any]:
     tried = {int(found) for found in _ANSWER.findall(inputs.get("earlier_attempts", ""))}
     lessons = _fitting(wording, _lessons(inputs.get("experiences", "")))
     known = list(dict.fromkeys(instance for lesson in lessons for instance in lesson.instances))
-    told = "".join(f" {_told(instance)}." for instance in known[:_MOST_INSTANCES])
+    told = "".join(f" {_instance_text(instance)}." for instance in known[:_MOST_INSTANCES])
     fresh = [candidate for candidate in _candidates(wording, lessons, known) if candidate.value not in tried]
     if not fresh:
         return {
@@ -207,20 +207,20 @@ def distil(inputs: Mapping[str, str]) -> dict[str, Any]:
         return {"lesson": _no_lesson()}
     here = Instance(wording.numbers, int(reference[1]))
     attempts = inputs.get("attempts", "")
-    tried = _tried(attempts)
+    tried = _procedures_of_attempts(attempts)
     wrong = [procedure for procedure in tried if not explains(procedure, here)]
     right = [procedure for procedure in tried if explains(procedure, here)]
     found = right[:1] or _explaining(here, _instances(attempts), set(wrong))
     if not found:
         return {"lesson": _no_lesson()}
-    return {"lesson": _written(wording, here, found, wrong[:_MOST_AVOIDED], "verdict: rejected" in attempts)}
+    return {"lesson": _lesson_fields(wording, here, found, wrong[:_MOST_AVOIDED], "verdict: rejected" in attempts)}
 
 
-def _tried(attempts: str) -> list[Procedure]:
+def _procedures_of_attempts(attempts: str) -> list[Procedure]:
     """The procedures that attempts relied on, each once."""
     quoted = (_QUOTED.search(round_) for round_ in _ROUND.split(attempts)[1:])
     parsed = (parse(found[1]) for found in quoted if found)
-    return list(dict.fromkeys(ordered(procedure) for procedure in parsed if procedure is not None))
+    return list(dict.fromkeys(order_arguments(procedure) for procedure in parsed if procedure is not None))
 
 
 def _explaining(here: Instance, known: Sequence[Instance], wrong: set[Procedure]) -> list[Procedure]:
@@ -230,12 +230,12 @@ def _explaining(here: Instance, known: Sequence[Instance], wrong: set[Procedure]
     return [procedure for procedure in found or find_procedures([here], _MOST_RULES) if procedure not in wrong]
 
 
-def _written(
+def _lesson_fields(
     wording: Wording, here: Instance, found: Sequence[Procedure], wrong: Sequence[Procedure], failed: bool
 ) -> dict[str, Any]:
     names = ", ".join(VARIABLES[: len(wording.numbers)])
     do = "Instead: answer" if failed else "Answer"
-    where = {"text": f"{_WHERE} `{wording.pattern}`, call its numbers {names}", "examples": [_told(here)]}
+    where = {"text": f"{_WHERE} `{wording.pattern}`, call its numbers {names}", "examples": [_instance_text(here)]}
     rules = [{"text": f"{do} `{text(procedure)}`", "examples": []} for procedure in found]
     rules += [{"text": f"Avoid: `{text(procedure)}` gave a wrong answer", "examples": []} for procedure in wrong]
     return {
@@ -270,12 +270,12 @@ def decide(inputs: Mapping[str, str]) -> dict[str, Any]:
     for entry in _lessons(inputs["nearest"]):
         if (entry.zone, entry.pattern) == (lesson.zone, lesson.pattern):
             reason = "the entry is about the same pattern"
-            decision = {"action": "merge", "target": entry.id, "rules": _merged(entry, lesson), "reason": reason}
+            decision = {"action": "merge", "target": entry.id, "rules": _merge_rules(entry, lesson), "reason": reason}
             return {"decision": decision}
     return {"decision": {"action": "insert", "reason": "no entry is about this pattern"}}
 
 
-def _merged(entry: _Lesson, lesson: _Lesson) -> list[dict[str, Any]]:
+def _merge_rules(entry: _Lesson, lesson: _Lesson) -> list[dict[str, Any]]:
     """A decision a rule. What the new instances refute makes way for what explains the old and the new ones."""
     refuted = [rule for rule, procedure in entry.good.items() if not _explains_all(procedure, lesson.instances)]
     room = _MOST_RULES - len(entry.good)

@@ -110,14 +110,14 @@ def name_template(smarts: str) -> str:
 
 def _ring_formation(change: _Change) -> str | None:
     """Two or more bonds made at once, closing a ring."""
-    rings = [pair for pair in change.made if _connected_otherwise(change.after, *pair)]
+    rings = [pair for pair in change.made if _is_in_ring(change.after, *pair)]
     if len(change.made) < 2 or not rings:
         return None
     aromatic = any(change.after.aromatic(n) for pair in rings for n in pair)
     return f"{'heteroarene' if aromatic else 'ring'} formation: {_bond_names(change, change.made)}"
 
 
-def _connected_otherwise(side: _Side, start: int, end: int) -> bool:
+def _is_in_ring(side: _Side, start: int, end: int) -> bool:
     """Whether two bonded atoms are joined by a second path, that is, their bond is in a ring of the template."""
     seen, queue = {start}, [m for m in side.bonds[start] if m != end]
     while queue:

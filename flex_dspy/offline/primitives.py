@@ -47,7 +47,7 @@ class Primitive:
 # -- numbers ---------------------------------------------------------------------------------------------------
 
 
-def _bounded(value: int) -> int | None:
+def _within_bounds(value: int) -> int | None:
     return value if 0 <= value <= LARGEST_NUMBER else None
 
 
@@ -56,11 +56,11 @@ def _small(*values: int) -> bool:
 
 
 def _add(x: int, y: int) -> int | None:
-    return _bounded(x + y)
+    return _within_bounds(x + y)
 
 
 def _subtract(x: int, y: int) -> int | None:
-    return _bounded(x - y)
+    return _within_bounds(x - y)
 
 
 def _multiply(x: int, y: int) -> int | None:
@@ -100,7 +100,7 @@ def _gcd(x: int, y: int) -> int | None:
 
 
 def _lcm(x: int, y: int) -> int | None:
-    return _bounded(math.lcm(x, y)) if _small(x, y) else None
+    return _within_bounds(math.lcm(x, y)) if _small(x, y) else None
 
 
 def _valuation(x: int, y: int) -> int | None:

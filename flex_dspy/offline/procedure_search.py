@@ -16,7 +16,7 @@ from itertools import combinations, permutations, product, repeat
 from typing import NamedTuple, cast
 
 from flex_dspy.offline.primitives import PRIMITIVES, Kind, Primitive
-from flex_dspy.offline.procedures import VARIABLES, Call, Procedure, leaves, ordered, run, steps, text
+from flex_dspy.offline.procedures import VARIABLES, Call, Procedure, leaves, order_arguments, run, steps, text
 
 # Tries spent by the time that all procedures of 1, 2, ... steps were tried, or the first of them.
 _MOST_TRIES = (4_000, 8_000, 14_000, 20_000)
@@ -76,7 +76,7 @@ def find_procedures(instances: Sequence[Instance], most: int = 6) -> list[Proced
     sizes = {len(instance.numbers) for instance in instances}
     if len(sizes) != 1 or not 1 <= min(sizes) <= len(VARIABLES):
         return []
-    found = {ordered(procedure) for procedure in _Search(instances[:_INSTANCES]).hits()}
+    found = {order_arguments(procedure) for procedure in _Search(instances[:_INSTANCES]).hits()}
     ranked = sorted(found, key=lambda procedure: cost(procedure, min(sizes)))
     fitting = (p for p in ranked if all(explains(p, instance) for instance in instances))
     return [procedure for procedure, _ in zip(fitting, range(most), strict=False)]

@@ -83,11 +83,11 @@ def text(procedure: Procedure) -> str:
 
 
 @lru_cache(maxsize=8_192)
-def ordered(procedure: Procedure) -> Procedure:
+def order_arguments(procedure: Procedure) -> Procedure:
     """The one way to write a procedure among those that differ in the order of a sum, a product and the like."""
     if not isinstance(procedure, Call):
         return procedure
-    arguments = [ordered(argument) for argument in procedure.arguments]
+    arguments = [order_arguments(argument) for argument in procedure.arguments]
     if PRIMITIVES[procedure.name].commutes:
         arguments.sort(key=text)
     return Call(procedure.name, tuple(arguments))

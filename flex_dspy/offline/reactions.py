@@ -21,10 +21,10 @@ from flex_dspy.metrics.molecules import canonical_smiles
 from flex_dspy.offline.application import Site, apply_template, disconnections
 from flex_dspy.offline.changes import Bits, Numbers, change, changes
 from flex_dspy.offline.evidence import Cases, Evidence, Proposals, weigh
-from flex_dspy.offline.general import generalized
+from flex_dspy.offline.general import generalize
 from flex_dspy.offline.templates import Template, extract_template
 
-__all__ = ["Candidate", "Case", "Lesson", "Template", "apply_template", "extract_template", "rank_candidates"]
+__all__ = ["AnswerCandidate", "Case", "Lesson", "Template", "apply_template", "extract_template", "rank_candidates"]
 
 # How many lessons, the nearest first, are also tried in their templates' general form.
 _GENERALIZED = 100
@@ -65,7 +65,7 @@ class Lesson:
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class AnswerCandidate:
     """A proposal for the reactants.
 
     Attributes:
@@ -85,7 +85,7 @@ class Candidate:
 
 
 @dataclass(slots=True)
-class _Source:
+class _Origin:
     """Where an outcome comes from: templates, or only the general form of one, and the lessons, by index."""
 
     templates: list[str] = field(default_factory=list)
@@ -102,7 +102,7 @@ class _Known:
     change: Bits
 
 
-def rank_candidates(product: str, lessons: Sequence[Lesson], limit: int = 50) -> list[Candidate]:
+def rank_candidates(product: str, lessons: Sequence[Lesson], limit: int = 50) -> list[AnswerCandidate]:
     """Reactant sets for a product, the best supported first.
 
     Args:
@@ -114,10 +114,10 @@ def rank_candidates(product: str, lessons: Sequence[Lesson], limit: int = 50) ->
         The candidates; empty for a bad SMILES or where no template fits.
     """
     target = canonical_smiles(product)
-    proposed = {} if target is None else _proposed(target, lessons)
+    proposed = {} if target is None else _propose(target, lessons)
     if target is None or not proposed:
         return []
-    known = _known(lessons)
+    known = _read_cases(lessons)
     evidence = _evidence(target, proposed, known)
     share = _shares(evidence.weight) * _doubts(proposed, lessons)
     strength = np.zeros((len(lessons), len(share)), np.float32)
@@ -128,27 +128,27 @@ def rank_candidates(product: str, lessons: Sequence[Lesson], limit: int = 50) ->
         strongest = sorted(source.lessons, key=lambda lesson: (-strength[lesson, n], lessons[lesson].id))
         ids = tuple(dict.fromkeys(lessons[lesson].id for lesson in strongest))
         nearest = known[int(evidence.alike[:, n].argmax())].case if known else None
-        ranked.append(Candidate(outcome, -score, ids, source.templates[0], nearest))
+        ranked.append(AnswerCandidate(outcome, -score, ids, source.templates[0], nearest))
     return ranked
 
 
-def _proposed(target: str, lessons: Sequence[Lesson]) -> dict[str, _Source]:
+def _propose(target: str, lessons: Sequence[Lesson]) -> dict[str, _Origin]:
     """What the templates give, then what general forms of the nearest lessons' templates give in other places."""
     taught = _teachers([lesson.templates for lesson in lessons])
     nearest = lessons[:_GENERALIZED]
-    general = _teachers([list(filter(None, map(generalized, lesson.templates))) for lesson in nearest])
-    sources: dict[str, _Source] = {}
+    general = _teachers([list(filter(None, map(generalize, lesson.templates))) for lesson in nearest])
+    sources: dict[str, _Origin] = {}
     done: dict[str, dict[Site, str]] = defaultdict(dict)
     for template, teachers in taught.items():
-        form = generalized(template) or template
+        form = generalize(template) or template
         for outcome, sites in disconnections(template, target, done[form]).items():
-            source = sources.setdefault(outcome, _Source())
+            source = sources.setdefault(outcome, _Origin())
             source.templates.append(template)
             source.lessons |= teachers | general.get(form, set())
             done[form].update(dict.fromkeys(sites, outcome))
     for form, teachers in general.items():
         for outcome in disconnections(form, target, done[form]):
-            source = sources.setdefault(outcome, _Source([form], general=True))
+            source = sources.setdefault(outcome, _Origin([form], general=True))
             source.lessons |= teachers
     sources.pop(target, None)
     return sources
@@ -163,14 +163,14 @@ def _teachers(templates: Sequence[Sequence[str]]) -> dict[str, set[int]]:
     return taught
 
 
-def _known(lessons: Sequence[Lesson]) -> list[_Known]:
+def _read_cases(lessons: Sequence[Lesson]) -> list[_Known]:
     """The solved cases of all lessons; those that cannot be read are passed over."""
     cases = ((n, case) for n, lesson in enumerate(lessons) for case in lesson.precedents)
     read = ((n, case, change(case.product, case.reactants)) for n, case in cases)
     return [_Known(n, case, environments) for n, case, environments in read if environments is not None]
 
 
-def _evidence(target: str, proposed: Mapping[str, _Source], known: Sequence[_Known]) -> Evidence:
+def _evidence(target: str, proposed: Mapping[str, _Origin], known: Sequence[_Known]) -> Evidence:
     molecules = [outcome.split(".") for outcome in proposed]
     seen = {molecule for k in known for molecule in (k.case.product, *k.case.reactants.split("."))}
     proposals = Proposals(
@@ -198,7 +198,7 @@ def _shares(weight: Numbers) -> Numbers:
     return np.asarray(powers / powers.sum())
 
 
-def _doubts(proposed: Mapping[str, _Source], lessons: Sequence[Lesson]) -> Numbers:
+def _doubts(proposed: Mapping[str, _Origin], lessons: Sequence[Lesson]) -> Numbers:
     """By what factor warnings lower each proposal: the more, the closer the case that went wrong.
 
     A warning about a template that no lesson teaches has nothing to lower.

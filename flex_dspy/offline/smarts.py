@@ -78,14 +78,14 @@ def canonical_ranks(labels: Sequence[Any], neighbours: Sequence[dict[int, tuple[
         labels: What each atom is, sortable.
         neighbours: For each atom, the bond's label by neighbour.
     """
-    ranks = _refined(_dense(labels), neighbours)
+    ranks = _refine(_dense(labels), neighbours)
     while (tied := min((rank for rank in ranks if ranks.count(rank) > 1), default=None)) is not None:
         first = ranks.index(tied)
-        ranks = _refined(_dense([2 * rank - (n == first) for n, rank in enumerate(ranks)]), neighbours)
+        ranks = _refine(_dense([2 * rank - (n == first) for n, rank in enumerate(ranks)]), neighbours)
     return ranks
 
 
-def _refined(ranks: list[int], neighbours: Sequence[dict[int, tuple[str, str]]]) -> list[int]:
+def _refine(ranks: list[int], neighbours: Sequence[dict[int, tuple[str, str]]]) -> list[int]:
     while True:
         keys = [
             (rank, sorted((label, ranks[m]) for m, label in bonds.items()))

@@ -63,7 +63,7 @@ def extract_template(product: str, reactants: str) -> Template | None:
         return None
     plain: list[str] = []
     for atom_map in map_atoms(after, before)[:_MAX_HYPOTHESES]:
-        for n, smarts in enumerate(_written(after, before, atom_map)):
+        for n, smarts in enumerate(_write_texts(after, before, atom_map)):
             outcomes = apply_template(smarts, product)
             if target in outcomes:
                 return Template(smarts, name_template(smarts))
@@ -97,7 +97,7 @@ def reaction_centre(product: MolGraph, reactants: MolGraph, atom_map: AtomMap) -
     return {i for i in range(len(product.elements)) if changes(i)}
 
 
-def _written(product: MolGraph, reactants: MolGraph, atom_map: AtomMap) -> Iterator[str]:
+def _write_texts(product: MolGraph, reactants: MolGraph, atom_map: AtomMap) -> Iterator[str]:
     """Texts of the template of a mapped reaction: the plain one first, then with stereo marks at the centre.
 
     RDKit compares the marks of the two sides: none keep the configuration, equal marks keep it, opposite marks invert
@@ -112,7 +112,7 @@ def _written(product: MolGraph, reactants: MolGraph, atom_map: AtomMap) -> Itera
     graph = TemplateGraph(atoms, _template_bonds(product, reactants, places))
     options = [_stereo_marks(product, reactants, place, centre) for place in places]
     for marks in itertools.islice(itertools.product(*options), _MAX_STEREO_VARIANTS):
-        marked = tuple(_marked(atom, *mark) for atom, mark in zip(atoms, marks, strict=True))
+        marked = tuple(_add_stereo_marks(atom, *mark) for atom, mark in zip(atoms, marks, strict=True))
         yield write_retro_smarts(replace(graph, atoms=marked))
     for bonds in _new_double_bonds(reactants, places, graph):
         yield write_retro_smarts(replace(graph, bonds=bonds))
@@ -226,7 +226,7 @@ def _is_stereo(graph: MolGraph, i: int) -> bool:
     return bool(graph.molecule.GetAtomWithIdx(i).GetChiralTag() != Chem.ChiralType.CHI_UNSPECIFIED)
 
 
-def _marked(atom: TemplateAtom, in_product: str, in_reactants: str) -> TemplateAtom:
+def _add_stereo_marks(atom: TemplateAtom, in_product: str, in_reactants: str) -> TemplateAtom:
     """The atom with its stereo marks, which go between symbol and the rest of a pattern."""
     product, reactant = (
         (head + mark + sep + rest) if head else ""

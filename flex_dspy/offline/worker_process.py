@@ -6,7 +6,7 @@ It is the processor's time that is counted, so a busy machine changes no result.
 only the limits of ``flex_dspy.offline.template_limits`` hold.
 
     >>> reaction = {"problem": "CC(=O)NC", "reference": "CC(=O)O.CN"}
-    >>> shared_worker("chemist").ask(reaction, ["lesson"])["lesson"]["category"]
+    >>> process_worker("chemist").ask(reaction, ["lesson"])["lesson"]["category"]
     'amide formation from a carboxylic acid'
 """
 
@@ -113,15 +113,15 @@ def _end(process: subprocess.Popen[str]) -> None:
     process.wait()
 
 
-def shared_worker(expert: str) -> Worker:
+def process_worker(expert: str) -> Worker:
     """The one worker of this process for calls outside an event loop; it starts at the first and ends with the process.
 
     Args:
         expert: Name of the expert.
     """
-    return _shared_worker(expert, os.getpid())
+    return _process_worker(expert, os.getpid())
 
 
 @functools.cache
-def _shared_worker(expert: str, parent: int) -> Worker:  # a fork must not write into its parent's pipe
+def _process_worker(expert: str, parent: int) -> Worker:  # a fork must not write into its parent's pipe
     return Worker(expert)

@@ -49,7 +49,7 @@ class RetrievalSettings(Settings):
     k: int = Field(default=8, ge=1)
     """Most entries to bring."""
     views: Views = ("structural", "lexical")
-    """``lexical`` compares words, ``dense`` compares embeddings; ``structural`` and other views that tasks bring compare
+    """``lexical`` compares words, ``dense`` compares embeddings; ``structural`` and others that tasks bring compare
     fingerprints of problems (see ``flex_dspy.search.views``)."""
     depth: int = Field(default=50, ge=1)
     """How many precedents (by fingerprint) or entries (lexical, dense) each view looks at."""

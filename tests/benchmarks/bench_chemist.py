@@ -132,7 +132,7 @@ def _errors(library: ExperienceLibrary, examples: list[dspy.Example]) -> None:
         print(f"| {kind} | {count} |")
 
 
-def _kind(example: dspy.Example, ranked: Sequence[reactions.Candidate]) -> str:
+def _kind(example: dspy.Example, ranked: Sequence[reactions.AnswerCandidate]) -> str:
     reference = canonical_smiles(example.reactants) or ""
     best = ranked[0].reactants if ranked else ""
     flat = [smiles.translate(_STEREO) for smiles in (best, reference)]

@@ -53,10 +53,10 @@ def _choice(retriever: ExperienceRetriever, example: dspy.Example) -> tuple[Arra
     target, reference = canonical_smiles(example.product) or "", canonical_smiles(example.reactants)
     lessons = [_lesson(entry) for entry in rendering.parse(retriever(example.product).experiences)]
     lessons = [lesson for lesson in lessons if lesson.precedents]
-    proposed = reactions._proposed(target, lessons)
+    proposed = reactions._propose(target, lessons)
     if reference not in proposed:
         return None
-    evidence = reactions._evidence(target, proposed, reactions._known(lessons))
+    evidence = reactions._evidence(target, proposed, reactions._read_cases(lessons))
     return evidence.terms.T.astype(np.float64), list(proposed).index(reference)
 
 

@@ -16,7 +16,7 @@ from flex_dspy.core.tokens import tokens
 from flex_dspy.data import generate_assays, proteingym
 from flex_dspy.data.assays import read_assays
 from flex_dspy.data.proteingym import HUB, load, shares_of
-from flex_dspy.data.reference_formula import reference_weights, weighted_ranks
+from flex_dspy.data.reference_formula import reference_weights, sum_of_ranks
 from flex_dspy.data.score_columns import family
 from flex_dspy.metrics.formula import parse
 
@@ -363,9 +363,9 @@ def test_the_reference_formula_takes_what_helps_and_takes_away_what_misleads():
 
 
 def test_weights_are_written_as_a_formula():
-    text = weighted_ranks(["A", "B-1", "C", "D"], [0.5, -2, 0, 1])
+    text = sum_of_ranks(["A", "B-1", "C", "D"], [0.5, -2, 0, 1])
     assert text == '-2*rank("B-1") + rank(D) + 0.5*rank(A)'
-    assert weighted_ranks(["A"], [0.0]) == ""
+    assert sum_of_ranks(["A"], [0.0]) == ""
 
 
 def test_the_text_of_an_assay_with_a_hundred_columns_fits_a_prompt(tmp_path):

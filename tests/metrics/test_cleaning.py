@@ -5,7 +5,7 @@ from flex_dspy.metrics.cleaning import (
     after_retraction,
     clean_answer,
     out_of_container,
-    parsed_container,
+    parse_container,
     visible_answer,
     without_fence,
     without_quotes,
@@ -103,8 +103,8 @@ def test_one_value_comes_out_of_its_container(text, left):
 
 
 def test_a_deep_or_long_container_is_not_parsed():
-    assert parsed_container("[" * 100_000 + "]" * 100_000) is None
-    assert parsed_container("[" + "1," * 100_000 + "1]") is None
+    assert parse_container("[" * 100_000 + "]" * 100_000) is None
+    assert parse_container("[" + "1," * 100_000 + "1]") is None
 
 
 @pytest.mark.parametrize(

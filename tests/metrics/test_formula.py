@@ -168,8 +168,8 @@ def test_a_thousand_hostile_formulas_are_refused_or_bounded(monkeypatch):
     """Bounded: finite values, in a number of steps that is counted. What they take in time is measured, not tested."""
     table = Table(tuple(f"C{n}" for n in range(30)), np.random.default_rng(0).normal(size=(1_000, 30)))
     steps: list[int] = []
-    counted = formula_values._bounded
-    monkeypatch.setattr(formula_values, "_bounded", lambda values: steps.append(len(values)) or counted(values))
+    counted = formula_values._clip
+    monkeypatch.setattr(formula_values, "_clip", lambda values: steps.append(len(values)) or counted(values))
     refused = 0
     for text in hostile(1_000, seed=1, columns=table.columns):
         steps.clear()

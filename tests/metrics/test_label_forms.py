@@ -4,7 +4,7 @@ import contextlib
 
 import pytest
 
-from flex_dspy.metrics.labels import LabelError, stated_label
+from flex_dspy.metrics.labels import LabelError, find_label
 
 LABELS = ["transfer", "pending_transfer", "card_arrival", "lost_card", "top_up_failed", "other"]
 
@@ -310,19 +310,19 @@ UNDECIDED = ["pending_transfer. It is not a transfer.", "Not sure, but pending_t
 
 @pytest.mark.parametrize("text", RIGHT)
 def test_a_form_of_the_label_is_read(text):
-    assert stated_label(text, LABELS) == "pending_transfer"
+    assert find_label(text, LABELS) == "pending_transfer"
 
 
 @pytest.mark.parametrize("text", WRONG)
 def test_what_does_not_name_the_label_is_not_read_as_it(text):
     with contextlib.suppress(LabelError):
-        assert stated_label(text, LABELS) != "pending_transfer"
+        assert find_label(text, LABELS) != "pending_transfer"
 
 
 @pytest.mark.parametrize("text", UNDECIDED)
 def test_what_is_undecided_is_refused(text):
     with pytest.raises(LabelError):
-        stated_label(text, LABELS)
+        find_label(text, LABELS)
 
 
 @pytest.mark.parametrize(
@@ -348,7 +348,7 @@ def test_what_is_undecided_is_refused(text):
     ],
 )
 def test_labels_of_other_kinds_are_read(text, labels, expected):
-    assert stated_label(text, labels) == expected
+    assert find_label(text, labels) == expected
 
 
 @pytest.mark.parametrize(
@@ -375,4 +375,4 @@ def test_labels_of_other_kinds_are_read(text, labels, expected):
 )
 def test_labels_of_other_kinds_are_not_guessed(text, labels):
     with pytest.raises(LabelError):
-        stated_label(text, labels)
+        find_label(text, labels)

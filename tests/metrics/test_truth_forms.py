@@ -2,7 +2,7 @@
 
 import pytest
 
-from flex_dspy.metrics.truth import stated_truth
+from flex_dspy.metrics.truth import find_truth
 
 YES = [
     "True",
@@ -417,14 +417,14 @@ NEITHER = [
 
 @pytest.mark.parametrize("text", YES)
 def test_a_yes_is_read(text):
-    assert stated_truth(text) is True
+    assert find_truth(text) is True
 
 
 @pytest.mark.parametrize("text", NO)
 def test_a_no_is_read(text):
-    assert stated_truth(text) is False
+    assert find_truth(text) is False
 
 
 @pytest.mark.parametrize("text", NEITHER)
 def test_what_says_neither_is_not_read(text):
-    assert stated_truth(text) is None
+    assert find_truth(text) is None

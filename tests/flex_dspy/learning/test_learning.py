@@ -166,7 +166,9 @@ def test_killed_at_any_moment_and_resumed_it_learns_the_same_library(tmp_path):
     _child(alone)
     path = tmp_path / "killed" / "library.json"
     context = multiprocessing.get_context("forkserver")  # its children start with everything imported
-    context.set_forkserver_preload(["flex_dspy.learning.forward", "flex_dspy.tasks.uspto50k", "flex_dspy.offline.engine"])
+    context.set_forkserver_preload(
+        ["flex_dspy.learning.forward", "flex_dspy.tasks.uspto50k", "flex_dspy.offline.engine"]
+    )
     randomness = random.Random(0)
     durable, kills = 0, 0
     while kills < 12:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from flex_dspy.offline.changes import GAINED, LOST, PRODUCT, REACTANTS, change, changes, likeness, shared, size
+from flex_dspy.offline.changes import GAINED, LOST, PRODUCT, REACTANTS, change, changes, count_common, likeness, size
 
 BENZOIC = "O=C(O)c1ccccc1", "COC(=O)c1ccccc1"
 TOLUIC = "Cc1ccccc1C(=O)O", "COC(=O)c1ccccc1C"
@@ -40,7 +40,7 @@ def test_nothing_is_like_nothing():
     assert (size(change("CCO", "CCO")[:2]) == 0).all()
     nothing = change("CCO", "CCO")[LOST][None]
     assert likeness(nothing, nothing) == 0
-    assert (shared(nothing, change(*ACETIC)) == 0).all()
+    assert (count_common(nothing, change(*ACETIC)) == 0).all()
 
 
 def test_what_cannot_be_read_is_no_change():

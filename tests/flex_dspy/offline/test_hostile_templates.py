@@ -16,7 +16,7 @@ from flex_dspy.offline.application import apply_template, read_template
 from flex_dspy.offline.chemist import _TEMPLATE
 from flex_dspy.offline.disconnections import NO_CANDIDATE, TOO_COSTLY, DisconnectionTool
 from flex_dspy.offline.engine import AsyncOfflineEngine, OfflineEngine
-from flex_dspy.offline.general import generalized
+from flex_dspy.offline.general import generalize
 from flex_dspy.offline.template_limits import MAX_ATOMS, MAX_LENGTH, is_bounded
 from flex_dspy.search.retrieval import ExperienceRetriever
 from flex_dspy.tasks.registry import get_task
@@ -63,7 +63,7 @@ HOSTILE = ExperienceLibrary([lesson(WALK, CORONENE), lesson(AMIDE, "CC(=O)NC")],
 def test_a_template_of_unbounded_cost_is_none(template: str) -> None:
     assert not is_bounded(template)
     assert read_template(template) is None
-    assert generalized(template) is None
+    assert generalize(template) is None
     assert apply_template(template, CHAIN) == []
 
 
@@ -86,19 +86,19 @@ def test_every_shipped_template_is_bounded() -> None:
     templates = {json.loads(f'"{found}"') for found in _TEMPLATE.findall(text)}
     assert len(templates) > 100
     assert all(map(is_bounded, templates))
-    assert all(is_bounded(form) for form in map(generalized, templates) if form)
+    assert all(is_bounded(form) for form in map(generalize, templates) if form)
 
 
 @pytest.fixture
 def brief(monkeypatch: pytest.MonkeyPatch) -> Any:
     """A model with one worker, which has 1 s of the processor for each prompt, as have the shared ones."""
     monkeypatch.setattr(worker_process, "CPU_SECONDS", 1.0)
-    worker_process._shared_worker.cache_clear()
+    worker_process._process_worker.cache_clear()
     engine = AsyncOfflineEngine(workers=1)
     yield dspy.LM("offline/chemist", engine=OfflineEngine(), async_engine=engine, cache=False)
     engine.close()
-    worker_process.shared_worker("chemist").close()
-    worker_process._shared_worker.cache_clear()
+    worker_process.process_worker("chemist").close()
+    worker_process._process_worker.cache_clear()
 
 
 def test_the_prompt_fails_and_the_next_has_a_new_worker(brief: dspy.LM) -> None:

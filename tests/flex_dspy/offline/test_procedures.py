@@ -7,7 +7,7 @@ import pytest
 
 from flex_dspy.offline.primitives import LARGEST_MEMBER, PRIMITIVES
 from flex_dspy.offline.procedure_search import Instance, explains, find_procedures
-from flex_dspy.offline.procedures import Call, kind_of, ordered, parse, run, steps, text
+from flex_dspy.offline.procedures import Call, kind_of, order_arguments, parse, run, steps, text
 from flex_dspy.offline.wording import likeness, read
 
 N = range(1, 401)
@@ -81,8 +81,8 @@ def test_what_is_no_procedure_is_refused(written):
 
 
 def test_the_order_of_a_sum_is_no_matter():
-    assert ordered(parse("add(b, multiply(c, a))")) == ordered(parse("add(multiply(a, c), b)"))
-    assert ordered(parse("subtract(b, a)")) != ordered(parse("subtract(a, b)"))
+    assert order_arguments(parse("add(b, multiply(c, a))")) == order_arguments(parse("add(multiply(a, c), b)"))
+    assert order_arguments(parse("subtract(b, a)")) != order_arguments(parse("subtract(a, b)"))
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_the_search_finds_what_explains_all_instances():
     found = find_procedures(instances)
     assert text(found[0]) == "count(union(multiples(a, c), multiples(b, c)))"
     assert all(explains(procedure, instance) for procedure in found for instance in instances)
-    assert all(ordered(procedure) == procedure and kind_of(procedure) == "number" for procedure in found)
+    assert all(order_arguments(procedure) == procedure and kind_of(procedure) == "number" for procedure in found)
 
 
 def test_one_instance_leaves_more_open_than_two():

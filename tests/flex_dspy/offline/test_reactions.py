@@ -11,10 +11,10 @@ import pytest
 from rdkit import Chem
 
 from flex_dspy.metrics.molecules import canonical_smiles
-from flex_dspy.offline.general import generalized
+from flex_dspy.offline.general import generalize
 from flex_dspy.offline.mapping import MolGraph, chemical_distance, map_atoms
 from flex_dspy.offline.reactions import (
-    Candidate,
+    AnswerCandidate,
     Case,
     Lesson,
     apply_template,
@@ -176,7 +176,7 @@ def test_the_nearer_precedent_wins():
     ranked = rank_candidates("CCC(=O)NCc1ccccc1", [CHLORIDE, ACID])
     assert [candidate.reactants for candidate in ranked] == ["CCC(=O)O.NCc1ccccc1", "CCC(=O)Cl.NCc1ccccc1"]
     best = ranked[0]
-    assert best == Candidate("CCC(=O)O.NCc1ccccc1", best.score, ("acid",), ACID.templates[0], ACID.precedents[0])
+    assert best == AnswerCandidate("CCC(=O)O.NCc1ccccc1", best.score, ("acid",), ACID.templates[0], ACID.precedents[0])
     assert sum(candidate.score for candidate in ranked) == pytest.approx(1)
     assert ranked[0].score > ranked[1].score > 0
 
@@ -219,9 +219,9 @@ def test_lessons_that_agree_add_up():
 def test_a_general_form_fits_where_only_the_centre_is_alike():
     """A benzamide has an aromatic carbon where the template of an acetamide wants another."""
     (found,) = rank_candidates("CCNC(=O)c1ccccc1", [ACID])
-    assert (found.reactants, found.template) == ("CCN.O=C(O)c1ccccc1", generalized(ACID.templates[0]))
-    assert generalized(CHLORIDE.templates[0]) != found.template
-    assert generalized(found.template) is None
+    assert (found.reactants, found.template) == ("CCN.O=C(O)c1ccccc1", generalize(ACID.templates[0]))
+    assert generalize(CHLORIDE.templates[0]) != found.template
+    assert generalize(found.template) is None
     assert found.lesson_ids == ("acid",)
 
 
@@ -234,7 +234,7 @@ def test_a_general_form_fits_where_only_the_centre_is_alike():
     ],
 )
 def test_what_has_no_general_form(smarts):
-    assert generalized(smarts) is None
+    assert generalize(smarts) is None
 
 
 def test_both_ends_of_a_symmetric_bond_are_tried():
