@@ -41,11 +41,11 @@ ASSAY = _assay()
 
 @pytest.fixture(autouse=True)
 def _assay_at_hand(monkeypatch):
-    monkeypatch.setattr(data.Source, "assays", lambda source: {ASSAY.name: ASSAY})
+    monkeypatch.setattr(data.AssaySource, "assays", lambda source: {ASSAY.name: ASSAY})
 
 
 def example(practice: int | None = None, split: int = 0, labelled: float = 100) -> dspy.Example:
-    source = data.Source("made", labelled, split, 0 if practice is None else 20)
+    source = data.AssaySource("made", labelled, split, 0 if practice is None else 20)
     return data.to_example(ASSAY, source, practice or 0)
 
 
@@ -73,7 +73,7 @@ def test_in_practice_only_labelled_mutants_that_were_not_shown_judge():
 def test_a_formula_is_accepted_if_it_beats_the_best_single_column_by_the_margin(monkeypatch):
     table = Table(ASSAY.table.columns[:3], ASSAY.table.values[:, :3])
     without = dataclasses.replace(ASSAY, table=table)
-    monkeypatch.setattr(data.Source, "assays", lambda source: {ASSAY.name: without})
+    monkeypatch.setattr(data.AssaySource, "assays", lambda source: {ASSAY.name: without})
     good, same, worse = judged("rank(One) + rank(Two) - 2*rank(Bias)"), judged("One"), judged("rank(Bias)")
     assert good.accepted
     assert good.gain > 0.2
@@ -143,8 +143,8 @@ def test_nothing_but_the_held_out_figure_depends_on_a_held_out_measurement(monke
     fitness = ASSAY.fitness.copy()
     fitness[data.shares_of(gold).held_out] = np.random.default_rng(9).normal(size=100)
     shuffled = dataclasses.replace(ASSAY, fitness=fitness)
-    monkeypatch.setattr(data.Source, "assays", lambda source: {ASSAY.name: shuffled})
-    source = data.Source("made", 100, 0, 0)
+    monkeypatch.setattr(data.AssaySource, "assays", lambda source: {ASSAY.name: shuffled})
+    source = data.AssaySource("made", 100, 0, 0)
     assert data.to_example(shuffled, source).toDict() == gold.toDict()
     assert data.to_example(shuffled, dataclasses.replace(source, practice=20), 2).toDict() == practice.toDict()
     assert [proteingym(example, answer).toDict() for example in (gold, practice)] == before
