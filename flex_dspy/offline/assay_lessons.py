@@ -65,7 +65,7 @@ class Lessons:
     """
 
     formulas: tuple[tuple[str, AssayLesson], ...] = ()
-    warning_rule: tuple[tuple[str, str, bool], ...] = ()
+    avoided: tuple[tuple[str, str, bool], ...] = ()
     ways: tuple[Mapping[str, float], ...] = ()
 
 
