@@ -26,6 +26,24 @@ _SEQUENCE = "mutated_sequence"
 _REFERENCE = {"column", "input_score_name", "location", "directionality"}
 
 
+def read_assays(path: Path) -> dict[str, Assay]:
+    """The assays of a file or a folder, by name. The last few sources stay in memory.
+
+    Raises:
+        DataError: There is no usable assay.
+    """
+    if not path.exists():
+        raise DataError(f"{path}: no such file or folder.")
+    status = path.stat()
+    return _read(path, status.st_mtime_ns, status.st_size)
+
+
+@functools.lru_cache(maxsize=8)
+def _read(path: Path, changed: int, size: int) -> dict[str, Assay]:
+    """Reads a source once: the file's time and size are part of the key, so that a changed file is read again."""
+    return read_archive(path) if path.is_dir() else assays_of(read_rows(path), stem(path), str(path))
+
+
 def read_archive(folder: Path) -> dict[str, Assay]:
     """All assays of the CSV files in a folder, at any depth.
 

@@ -6,7 +6,6 @@ ProteinGym archive (see ``flex_dspy.data.assay_archive``).
 
 from __future__ import annotations
 
-import functools
 import re
 from array import array
 from collections.abc import Iterable, Mapping
@@ -19,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flex_dspy.core.errors import DataError
-from flex_dspy.data.files import Row, read_rows
+from flex_dspy.data.files import Row
 from flex_dspy.data.loading import BadRow
 from flex_dspy.data.score_columns import family
 from flex_dspy.metrics.formula_values import Table, Vector, mid_ranks, spearman
@@ -89,28 +88,6 @@ class Assay:
         """Spearman of each column with the fitness of these mutants."""
         measured = self.fitness[rows]
         return np.array([spearman(column, measured) for column in self.table.values[rows].T])
-
-
-def read_assays(path: Path) -> dict[str, Assay]:
-    """The assays of a file or a folder, by name. The last few sources stay in memory.
-
-    Raises:
-        DataError: There is no usable assay.
-    """
-    if not path.exists():
-        raise DataError(f"{path}: no such file or folder.")
-    status = path.stat()
-    return _read(path, status.st_mtime_ns, status.st_size)
-
-
-@functools.lru_cache(maxsize=8)
-def _read(path: Path, changed: int, size: int) -> dict[str, Assay]:
-    """The same; what the file system says of the path is part of the key, so that a new file is read anew."""
-    if not path.is_dir():
-        return assays_of(read_rows(path), stem(path), str(path))
-    from flex_dspy.data.assay_archive import read_archive  # it stands on this module
-
-    return read_archive(path)
 
 
 def stem(path: Path) -> str:

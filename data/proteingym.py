@@ -31,8 +31,8 @@ import numpy as np
 import numpy.typing as npt
 
 from flex_dspy.core.errors import DataError
-from flex_dspy.data.assay_archive import with_scores
-from flex_dspy.data.assays import Assay, read_assays
+from flex_dspy.data.assay_archive import read_assays, with_scores
+from flex_dspy.data.assays import Assay
 from flex_dspy.data.hub import HubAddress, read_hub_rows
 from flex_dspy.data.loading import BadRow, LoadedData, content_id, digest, sample
 from flex_dspy.data.reference_formula import reference_weights, sum_of_ranks

@@ -14,7 +14,7 @@ from flex_dspy.core.errors import DataError
 from flex_dspy.core.examples import example_id, problem_of, reference_of
 from flex_dspy.core.tokens import tokens
 from flex_dspy.data import generate_assays, proteingym
-from flex_dspy.data.assays import read_assays
+from flex_dspy.data.assay_archive import read_assays
 from flex_dspy.data.proteingym import HUB, load, shares_of
 from flex_dspy.data.reference_formula import reference_weights, sum_of_ranks
 from flex_dspy.data.score_columns import family
