@@ -1,7 +1,7 @@
 """From a finished rollout to an edit of the library: the critic's lesson, the updater's decision.
 
 Lessons are written many at once, each against the snapshot that its rollout saw. They are settled one by one, in order,
-against the newest library: what was written meanwhile may teach the same.
+against the newest library: a lesson that was written meanwhile may teach the same.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import dspy
 
@@ -51,6 +52,13 @@ class LessonWriter:
         self.ledger = ledger
         self.program = program
         self.steps = [name for name, _ in program.named_predictors()]
+
+    # A ledger does not travel: in another process the writer has a new one, whose counts are to be brought back.
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "ledger"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, ledger=Ledger())
 
     async def propose(
         self,
@@ -95,16 +103,16 @@ class LessonWriter:
             newest: The library that is edited.
             seen: The snapshot that the proposals were made against.
         """
-        fresh = _written_since(newest, seen)
+        fresh = _entries_since(newest, seen)
         edits: list[Edit] = []
         for proposal in proposals:
-            edit = await self._settled(proposal, fresh)
+            edit = await self._settle_one(proposal, fresh)
             edits.append(edit)
             if isinstance(edit, Insert):  # the next rollout of the same example may teach the same
                 fresh.append(edit.experience)
         return tuple(edits)
 
-    async def _settled(self, proposal: Proposal, fresh: Sequence[Experience]) -> Edit:
+    async def _settle_one(self, proposal: Proposal, fresh: Sequence[Experience]) -> Edit:
         """The proposed edit, unless an entry written meanwhile teaches the same: then the updater is asked again."""
         rivals = [entry for entry in fresh if _alike(entry, proposal.lesson)]
         if not rivals or not isinstance(proposal.edit, Insert):
@@ -114,7 +122,7 @@ class LessonWriter:
         return await self._decide(proposal.lesson, rivals[:NEAREST])
 
 
-def _written_since(newest: ExperienceLibrary, seen: ExperienceLibrary) -> list[Experience]:
+def _entries_since(newest: ExperienceLibrary, seen: ExperienceLibrary) -> list[Experience]:
     """Entries written or rewritten after a snapshot: at most a window's worth, however large the library."""
     if newest.log is not seen.log:  # another process made a checkpoint, and the library was read anew
         return [entry for entry in newest if entry.updated_at > seen.seen]

@@ -14,6 +14,7 @@ from flex_dspy.commands import listing, log_run, prune, value
 from flex_dspy.commands.entry_editor import revision_from_editor, revision_from_options
 from flex_dspy.core.errors import ConfigurationError, LibraryError
 from flex_dspy.core.terminal import print_styled
+from flex_dspy.learning.version import VersionRecord
 from flex_dspy.libraries.diffing import diff
 from flex_dspy.libraries.editing import find_entry
 from flex_dspy.libraries.experience import EXPERIENCES_JSON, PersonEdit, Pin, Remove
@@ -22,7 +23,6 @@ from flex_dspy.libraries.merging import merge
 from flex_dspy.libraries.store import LibraryStore, journal_of
 from flex_dspy.search.retrieval import ExperienceRetriever
 from flex_dspy.tracking import registry
-from flex_dspy.tracking.versions import VersionRecord
 
 
 def run(arguments: argparse.Namespace) -> None:

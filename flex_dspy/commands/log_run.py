@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from flex_dspy.core.errors import RunError, TrackingError
+from flex_dspy.learning.version import Version, VersionRecord
+from flex_dspy.learning.versions import VersionLog
 from flex_dspy.tracking.datasets import DatasetInfo
 from flex_dspy.tracking.registry import read_library
-from flex_dspy.tracking.tracker import MLflowTracker, Version
+from flex_dspy.tracking.tracker import MLflowTracker
 from flex_dspy.tracking.unlogged import FOLDER, RunNotes, Unlogged
-from flex_dspy.tracking.versions import VersionLog, VersionRecord
 
 
 def run(arguments: argparse.Namespace) -> None:

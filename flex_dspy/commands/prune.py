@@ -16,10 +16,11 @@ from flex_dspy.evaluation.entry_values import EntryValue, read_valuation, value_
 from flex_dspy.evaluation.overlap import precedent_problems
 from flex_dspy.evaluation.pruning import Plan, carry_out, prune
 from flex_dspy.evaluation.usage_log import UsageLog
+from flex_dspy.learning.version import Version
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.store import LibraryStore, journal_of
 from flex_dspy.tasks.registry import get_task
-from flex_dspy.tracking.tracker import MLflowTracker, Version
+from flex_dspy.tracking.tracker import MLflowTracker
 
 
 def run(arguments: argparse.Namespace) -> None:

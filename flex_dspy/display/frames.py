@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from flex_dspy.core.zones import ZONES
 from flex_dspy.evaluation.evaluate import Evaluation
 from flex_dspy.evaluation.records import Record
+from flex_dspy.learning.version import VersionRecord
 from flex_dspy.libraries.diffing import COUNTERS, EntryChange, LibraryDiff
 from flex_dspy.libraries.experience import Experience
 from flex_dspy.libraries.library import ExperienceLibrary
-from flex_dspy.tracking.versions import VersionRecord
 
 if TYPE_CHECKING:
     import pandas as pd

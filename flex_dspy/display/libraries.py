@@ -15,10 +15,10 @@ from flex_dspy.display.entries import DRAWN, entry
 from flex_dspy.display.molecules import drawings_in
 from flex_dspy.evaluation.answer_errors import errors_text
 from flex_dspy.evaluation.intervals import score_text
+from flex_dspy.learning.version import VersionRecord
 from flex_dspy.libraries.diffing import EntryChange, LibraryDiff, Removed
 from flex_dspy.libraries.experience import Experience
 from flex_dspy.libraries.library import ExperienceLibrary
-from flex_dspy.tracking.versions import VersionRecord
 
 T = TypeVar("T")
 IN_A_CELL = 10  # entries that a notebook's cell shows

@@ -11,11 +11,11 @@ from flex_dspy.display.libraries import diff_cell, diff_html, library_cell, libr
 from flex_dspy.display.results import evaluation_cell, trajectory_cell
 from flex_dspy.evaluation.comparison import Comparison
 from flex_dspy.evaluation.evaluate import Evaluation
+from flex_dspy.learning.version import Versions
 from flex_dspy.libraries.diffing import LibraryDiff
 from flex_dspy.libraries.experience import Experience
 from flex_dspy.libraries.hits import Hit, Hits
 from flex_dspy.libraries.library import ExperienceLibrary
-from flex_dspy.tracking.versions import Versions
 
 register("html", Experience, entry_cell)
 register("html", Hit, hit_cell)

@@ -1,4 +1,4 @@
-"""What a run would cost, before it is paid for: no model is asked.
+"""The cost of a run, estimated before it is paid for: no model is asked.
 
 Prompts are written as they would be sent, for a sample of the examples, and counted by
 ``flex_dspy.core.tokens.tokens``, which counts rather too many. What models would write is assumed. The low end:
@@ -17,7 +17,8 @@ import dspy
 
 from flex_dspy.core.examples import problem_of, reference_of
 from flex_dspy.core.tokens import tokens
-from flex_dspy.learning.forward import ForwardLearning, stops
+from flex_dspy.learning.forward import ForwardLearning
+from flex_dspy.learning.sources import stops
 from flex_dspy.models.spending import Ledger, Usage, columns
 from flex_dspy.search.retrieval import retrievers
 
@@ -37,7 +38,7 @@ COMPLETIONS: Mapping[str, tuple[int, int]] = {
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """What one role would take, at least and at most.
+    """The usage of one role, at least and at most.
 
     Attributes:
         role: ``actor``, ``verifier``, ``critic``, ``updater``, or ``validation``, for which the actor is asked.
@@ -54,7 +55,7 @@ class Range:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What a run would take.
+    """The usage of a run.
 
     Attributes:
         roles: Role by role; those that would not be asked are left out.
@@ -110,7 +111,7 @@ def estimate(
     *,
     completions: Mapping[str, tuple[int, int]] | None = None,
 ) -> Estimate:
-    """What ``optimizer.compile(actor, trainset=trainset, valset=valset)`` would take.
+    """Estimate the usage of ``optimizer.compile(actor, trainset=trainset, valset=valset)``.
 
     Args:
         optimizer: The settings, the other roles, and the ledger that knows the prices.
@@ -124,10 +125,10 @@ def estimate(
     """
     written = {**COMPLETIONS, **(completions or {})}
     roles = _roles(optimizer, actor, written)
-    runs = len(trainset) * optimizer.epochs
-    versions = len(stops(runs, optimizer.checkpoint_every)) if runs else 0
+    runs = len(trainset) * optimizer.settings.epochs
+    versions = len(stops(runs, optimizer.settings.checkpoint_every)) if runs else 0
     measured = versions * len(valset)
-    known = optimizer.reference and bool(trainset) and bool(_reference(trainset[0], actor))
+    known = optimizer.settings.reference and bool(trainset) and bool(_reference(trainset[0], actor))
     calls = {"validation": (measured, measured), **_calls(optimizer, runs, known)}
     examples = {"validation": valset}
     ranges = [
@@ -139,9 +140,9 @@ def estimate(
 
 def _calls(optimizer: ForwardLearning, runs: int, known: bool) -> dict[str, tuple[int, int]]:
     """How often each role's program runs; the metric alone accepts where the right answer is known."""
-    rollouts = 1 if optimizer.study else optimizer.max_rollouts
-    rounds = 0 if optimizer.study else runs * rollouts * optimizer.max_rounds
-    attempts = 0 if optimizer.study else runs
+    rollouts = 1 if optimizer.settings.study else optimizer.settings.max_rollouts
+    rounds = 0 if optimizer.settings.study else runs * rollouts * optimizer.settings.max_rounds
+    attempts = 0 if optimizer.settings.study else runs
     return {
         "actor": (attempts, rounds),
         "verifier": (0 if known else attempts, rounds),
@@ -154,7 +155,7 @@ def _roles(optimizer: ForwardLearning, actor: dspy.Module, written: Mapping[str,
     """The roles with what fills their prompts beside the example's own texts."""
     attempt, lesson = written["actor"], written["critic"]
     shown = sum(retriever.token_budget for retriever in retrievers(actor)[:1])
-    earlier = (optimizer.max_rounds - 1) * (attempt[1] + FEEDBACK)
+    earlier = (optimizer.settings.max_rounds - 1) * (attempt[1] + FEEDBACK)
     reading = {"experiences": (0, shown)}
     nearest = int(getattr(optimizer.updater, "token_budget", 4_000))
     return {
@@ -177,9 +178,9 @@ def _range(role: _Role, name: str, calls: tuple[int, int], examples: Sequence[ds
 
 
 def _usage(role: _Role, end: int, runs: int, sample: Sequence[dspy.Example], ledger: Ledger) -> Usage:
-    """What so many runs of a role's program would take."""
+    """The usage of so many runs of a role's program."""
     total = Usage()
-    for predictor, times in _asked(role, end):
+    for predictor, times in _predictors_of(role, end):
         lm = _lm(predictor)
         prompt = _prompt_tokens(predictor, role, end, sample)
         if times > 1:  # each step of ReAct sees those before it
@@ -193,7 +194,7 @@ def _usage(role: _Role, end: int, runs: int, sample: Sequence[dspy.Example], led
     return total
 
 
-def _asked(role: _Role, end: int) -> Iterator[tuple[dspy.Predict, int]]:
+def _predictors_of(role: _Role, end: int) -> Iterator[tuple[dspy.Predict, int]]:
     """A program's predictors, and how often each is asked in one run.
 
     All of an actor's are; the critic has one for each kind of outcome, of which one is. ReAct asks for a step once at

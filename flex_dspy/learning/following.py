@@ -1,4 +1,4 @@
-"""A program that reads what is learned while it runs."""
+"""A program that reads new lessons while it runs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class NewestSnapshot:
 
     Args:
         store: The store.
-        follow: Whether it is the newest at any time, or the one of the last ``refreshed``.
+        follow: Read the newest at any time. False reads the library of the last ``refresh_to``.
     """
 
     def __init__(self, store: Store, follow: bool) -> None:
@@ -30,21 +30,21 @@ class NewestSnapshot:
         """The store's newest, or the one at the last refresh."""
         return self._store.library if self._fixed is None else self._fixed
 
-    def refreshed(self, library: ExperienceLibrary) -> None:
+    def refresh_to(self, library: ExperienceLibrary) -> None:
         """Read this one from now on, if it is not the store's newest anyway."""
         self._fixed = None if self._fixed is None else library
 
     def __deepcopy__(self, memo: dict[int, Any]) -> NewestSnapshot:
         return self
 
-    # In another process there is no learner: what is left to follow there is the file.
+    # In another process there is no learner: only the file can be followed there.
     def __reduce__(self) -> tuple[Any, ...]:
         if self._fixed is None and self._store.path is not None:
             return FollowedFile, (self._store.path,)
         return self.snapshot().__reduce__()
 
 
-def following(program: dspy.Module, newest: NewestSnapshot, exclude_self: bool) -> dspy.Module:
+def follow(program: dspy.Module, newest: NewestSnapshot, exclude_self: bool) -> dspy.Module:
     """A copy of the program that reads the library.
 
     Args:

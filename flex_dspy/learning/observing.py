@@ -1,4 +1,4 @@
-"""What a deployed program answered and what was said of it, as text: from a call of ``observe`` to a trajectory."""
+"""Answers of a deployed program and their verdicts, as text: from a call of ``observe`` to a trajectory."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def observation(
     verdict: Verdict,
     shown: Sequence[str] = (),
 ) -> Observation:
-    """What is kept of an answer.
+    """An answer and its verdict, as they are kept.
 
     Args:
         inputs: What the program was asked; an example may hold the right answer too.
@@ -47,9 +47,9 @@ def observation(
     if not isinstance(prediction, Mapping | dspy.Example):
         raise ConfigurationError(f"a prediction is a dspy.Prediction or a mapping, not {type(prediction).__name__}")
     fields = dict(prediction.items())
-    problem, reference = _asked(inputs, fields)
+    problem, reference = _problem_and_reference(inputs, fields)
     outputs = {name: _clean(readable(name, value)) for name, value in fields.items() if value is not None}
-    points, remark, failed = _said(verdict)
+    points, remark, failed = _parse_verdict(verdict)
     return Observation(
         example_id=hashlib.sha256(problem.encode()).hexdigest()[:12],
         problem=problem,
@@ -64,7 +64,7 @@ def observation(
     )
 
 
-def _asked(inputs: Mapping[str, Any] | dspy.Example, outputs: Mapping[str, Any]) -> tuple[str, str]:
+def _problem_and_reference(inputs: Mapping[str, Any] | dspy.Example, outputs: Mapping[str, Any]) -> tuple[str, str]:
     if isinstance(inputs, dspy.Example):
         return _clean(problem_of(inputs)), _clean(reference_of(inputs, outputs))
     if not isinstance(inputs, Mapping) or not inputs:
@@ -77,7 +77,7 @@ def _clean(value: Any) -> str:
     return sound_text(value_text(value))
 
 
-def _said(verdict: Verdict) -> tuple[float | None, str, bool]:
+def _parse_verdict(verdict: Verdict) -> tuple[float | None, str, bool]:
     """Score, remark, and whether the answer could not be judged."""
     points: Any = verdict
     remark: Any = ""
@@ -105,13 +105,13 @@ def _said(verdict: Verdict) -> tuple[float | None, str, bool]:
 
 
 def _own_word(verdict: Verdict) -> bool | None:
-    """What a metric itself says of success, if it does."""
+    """The metric's own word on success; None if it has none."""
     held = isinstance(verdict, Mapping | dspy.Example)
     word: Any = verdict.get("accepted") if held else getattr(verdict, "accepted", None)  # type: ignore[union-attr]
     return None if word is None else bool(word)
 
 
-async def judged(seen: Observation, verifier: Verifier, task: str = "") -> Round:
+async def judge(seen: Observation, verifier: Verifier, task: str = "") -> Round:
     """The answer with its verdict; where there is only a remark, the verifier reads from it whether it is accepted.
 
     Args:

@@ -1,48 +1,62 @@
-"""The versions of a library that is learned online: the file, a line about it, and MLflow."""
+"""The versions of a library that is learned online: the file, a line about it, and whoever listens."""
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 
+from flex_dspy.evaluation.evaluation import Evaluation
+from flex_dspy.learning.events import EditCommitted, Event, VersionPublished
+from flex_dspy.learning.listeners import Broadcast
+from flex_dspy.learning.version import Version, VersionRecord, Versions
+from flex_dspy.learning.versions import VersionLog
+from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.store import Store
 from flex_dspy.models.spending import Ledger
-from flex_dspy.tracking.tracker import Tracker, Version
-from flex_dspy.tracking.versions import VersionLog, Versions
 
 
 class OnlineVersions:
-    """Publishes versions. Any thread may.
+    """Publishes versions; any thread may. As a listener it counts the share of solved observations.
 
     Args:
         store: The library.
         run: Identity of the run that its versions are of.
-        last: How many observations the share of solved ones is of.
-        tracker: Logs every version; None logs nothing.
+        last: Number of observations that the share is of.
         ledger: What was spent.
 
     Attributes:
-        records: What was published, of earlier processes of this run too.
-        writing: Held for each change of the store.
+        records: The published versions, of earlier processes of this run too.
+        listeners: Told of each version.
     """
 
-    def __init__(self, store: Store, run: str, last: int, tracker: Tracker | None, ledger: Ledger) -> None:
+    def __init__(self, store: Store, run: str, last: int, ledger: Ledger) -> None:
         self._log = VersionLog(store.path, run)
         self.records: Versions = self._log.records
-        self.writing = threading.Lock()
+        self.listeners = Broadcast()
         self._store = store
-        self._tracker = tracker
         self._ledger = ledger
         self._solved: deque[bool] = deque(maxlen=last)
-        self._before = store.replayed[0] if store.replayed else store.library
+        self._before = (store.replay() or (store.library,))[0]
 
-    def note(self, solved: bool) -> None:
-        """Count one observation."""
-        with self.writing:
-            self._solved.append(solved)
+    def __call__(self, event: Event) -> None:
+        """Count an observation."""
+        if isinstance(event, EditCommitted):
+            self._solved.append(bool(event.commit.solved))
 
-    def publish(self, step: int) -> str:
-        """Write the library's file, and log it.
+    @property
+    def newest_hash(self) -> str:
+        """The last version's hash; "" if none is known."""
+        return self._log.newest_hash
+
+    async def probe(self, library: ExperienceLibrary) -> Evaluation | None:
+        """Nothing to measure: there are no validation examples."""
+        return None
+
+    async def publish(self, step: int, evaluation: Evaluation | None = None) -> None:
+        """See ``publish_now``."""
+        self.publish_now(step)
+
+    def publish_now(self, step: int) -> str:
+        """Write the library's file as a version, and tell of it.
 
         Args:
             step: Number of observations learned from.
@@ -53,23 +67,23 @@ class OnlineVersions:
         Raises:
             LibraryError: If the file cannot be written.
         """
-        with self.writing:
-            before, now = self._before, self._store.library
-            library = self._store.checkpoint(before.hash if len(before) and before != now else None)
+        with self.listeners.lock:
+            before, newest = self._before, self._store.library
+            library = self._store.checkpoint(before.hash if len(before) and before != newest else None)
             self._before = library
-            numbers = self._metrics()
-            if self._tracker is not None:
-                self._tracker.log_version(Version(library, step, numbers))
+            version = Version(library, step, self._metrics())
+            record = VersionRecord.of(self._log.run, step, library, version.metrics)
+            self.listeners.tell(VersionPublished(self._log.run, version, record))
             self._log.refresh()
-            self._log.add(step, library, numbers)
+            self._log.append(record)
             return library.hash
 
     def checkpoint(self) -> None:
         """Write the library's file, and publish nothing."""
-        with self.writing:
+        with self.listeners.lock:
             self._store.checkpoint()
 
     def _metrics(self) -> dict[str, float]:
         count = len(self._solved)
-        numbers = {"solved": sum(self._solved) / count, "n": float(count)} if count else {}
-        return numbers | (self._ledger.metrics() if self._ledger.total.tokens else {})
+        metrics = {"solved": sum(self._solved) / count, "n": float(count)} if count else {}
+        return metrics | (self._ledger.metrics() if self._ledger.total.tokens else {})

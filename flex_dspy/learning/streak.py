@@ -11,10 +11,12 @@ class Streak:
 
     Args:
         has_worked: Whether an example has succeeded before.
+        is_endless: Whether examples come for ever: then any failures in a row end the run, as nobody looks at each.
     """
 
-    def __init__(self, has_worked: bool) -> None:
+    def __init__(self, has_worked: bool, *, is_endless: bool = False) -> None:
         self.has_worked = has_worked
+        self.is_endless = is_endless
         self._failures = 0
         self._outages = 0
 
@@ -26,14 +28,17 @@ class Streak:
         """An example failed.
 
         Args:
-            error: What it ended with.
-            outage: Whether a model could not be reached. Answers that cannot be read never stop a run that has worked.
+            error: The error it ended with.
+            outage: Whether a model could not be reached. Answers that cannot be read never stop a run that has worked,
+                unless it is endless.
 
         Raises:
             ModelError: If ``HOPELESS`` failed in a row, and nothing worked before or no model could be reached.
         """
         self._failures += 1
         self._outages = self._outages + 1 if outage else 0
+        if self.is_endless and self._failures >= HOPELESS:
+            raise ModelError(f"the last {HOPELESS} observations all failed; the last one said: {error}")
         if not self.has_worked and self._failures >= HOPELESS:
             raise ModelError(
                 f"the first {HOPELESS} examples all failed; the last one said: {error}. The same call begins with them"

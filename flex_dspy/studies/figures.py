@@ -1,4 +1,4 @@
-"""Figures of inheritance and ablation, in the style of ``flex_dspy.tracking.plots``."""
+"""Figures of inheritance and ablation, in the style of ``flex_dspy.learning.curve``."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from flex_dspy.evaluation.intervals import score_text
+from flex_dspy.learning.curve import BASELINE, CURVE, MUTED, new_axes, write_figure
 from flex_dspy.studies.ablation_study import NO_RETRIEVAL, WHOLE, Ablation
 from flex_dspy.studies.conditions import Condition, p_text, points
 from flex_dspy.studies.inheritance_matrix import NO_LIBRARY, Inheritance
-from flex_dspy.tracking.plots import BASELINE, CURVE, MUTED, new_axes, write_figure
 
 _FAINT = "#F0F0F0"
 _INK = "#1A1A1A"

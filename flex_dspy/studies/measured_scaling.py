@@ -13,13 +13,13 @@ from flex_dspy.core.errors import ConfigurationError
 from flex_dspy.core.scoring import Metric
 from flex_dspy.evaluation.evaluate import Evaluation, evaluate
 from flex_dspy.evaluation.records import by_example
+from flex_dspy.learning.curve import CurvePoint
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.programs.equip import equip
 from flex_dspy.search.retrieval import retrievers
 from flex_dspy.studies.curve_fitting import Floats
 from flex_dspy.studies.scaling_law import TRAINING, VALIDATION, Curve, Scaling
 from flex_dspy.studies.settings import ScalingSettings
-from flex_dspy.tracking.plots import CurvePoint
 
 # Two versions that solve the very same examples would make the points' covariance singular.
 _OWN = 0.02

@@ -1,4 +1,4 @@
-"""The figure of a scaling law, in the style of ``flex_dspy.tracking.plots``."""
+"""The figure of a scaling law, in the style of ``flex_dspy.learning.curve``."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from flex_dspy.evaluation.intervals import score_text
+from flex_dspy.learning.curve import BASELINE, CURVE, MUTED, TICK_GAP, CurvePoint, new_axes, sample_text, write_figure
 from flex_dspy.studies.conditions import points
 from flex_dspy.studies.curve_fitting import Fit, Parameter
 from flex_dspy.studies.figures import LINE, label_top, percent
 from flex_dspy.studies.scaling_law import Curve, Scaling
-from flex_dspy.tracking.plots import BASELINE, CURVE, MUTED, TICK_GAP, CurvePoint, new_axes, sample_text, write_figure
 
 # Okabe and Ito's palette, as in the learning curve; vermilion is kept for the baseline.
 _COLOURS = (CURVE, "#009E73", "#CC79A7", "#E69F00")

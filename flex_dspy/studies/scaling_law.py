@@ -24,11 +24,11 @@ from flex_dspy.core import representations
 from flex_dspy.core.errors import ConfigurationError
 from flex_dspy.core.settings import accepts
 from flex_dspy.evaluation.intervals import Z
+from flex_dspy.learning.curve import CurvePoint
+from flex_dspy.learning.version import VersionRecord
 from flex_dspy.studies.curve_fitting import Fit, fit
 from flex_dspy.studies.settings import Axis, ScalingSettings
 from flex_dspy.studies.snapshots import read_versions, registry_points
-from flex_dspy.tracking.plots import CurvePoint
-from flex_dspy.tracking.versions import VersionRecord
 
 if TYPE_CHECKING:
     import pandas as pd

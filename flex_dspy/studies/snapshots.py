@@ -9,13 +9,12 @@ from typing import Any
 
 from flex_dspy.core.errors import ConfigurationError, LibraryError
 from flex_dspy.core.secrets import redact_url
+from flex_dspy.learning.curve import CurvePoint
+from flex_dspy.learning.version import Version, Versions, point
+from flex_dspy.learning.versions import VersionLog
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.tracking import registry
 from flex_dspy.tracking.mlflow_store import brief, connect, resolve_uri
-from flex_dspy.tracking.plots import CurvePoint
-from flex_dspy.tracking.tracker import Version
-from flex_dspy.tracking.version import point
-from flex_dspy.tracking.versions import VersionLog, Versions
 
 SUFFIX = ".versions.jsonl"
 

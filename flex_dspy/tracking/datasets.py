@@ -17,7 +17,7 @@ _MAX_DIGEST = 36
 
 @dataclass(frozen=True, slots=True)
 class DatasetInfo:
-    """What is known of a set of examples.
+    """A set of examples: name, digest, source and size.
 
     Attributes:
         name: What people call it.
@@ -59,7 +59,7 @@ class DatasetInfo:
         """The set as an input of a run.
 
         Args:
-            context: What it was used for: ``training``, ``validation`` or ``evaluation``.
+            context: Its use: ``training``, ``validation`` or ``evaluation``.
         """
         from mlflow.entities import DatasetInput, InputTag
 
@@ -67,7 +67,7 @@ class DatasetInfo:
 
 
 def _kind(source: str) -> tuple[str, Mapping[str, Any]]:
-    """A source as MLflow writes it: its kind, and what its pages make a link of."""
+    """A source as MLflow writes it: its kind, and the parts of its link."""
     if Path(source).exists():
         return "local", {"uri": source}
     address, _, split = source.partition("@")

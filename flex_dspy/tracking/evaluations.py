@@ -20,7 +20,7 @@ from flex_dspy.tracking.registry import is_reference, model_id_of
 from flex_dspy.tracking.version import code_version
 
 if TYPE_CHECKING:
-    from flex_dspy.evaluation.evaluate import Evaluation
+    from flex_dspy.evaluation.evaluation import Evaluation
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ def log_evaluation(
         experiment: Name of the MLflow experiment; made where it does not exist.
         library: What was measured; None or an empty one for no library.
         reference: How the user named it; one such as ``NAME@best`` says which version it is.
-        params: What it was measured with; whatever looks like a key is left out.
+        params: The settings of the measurement; whatever looks like a key is left out.
         tracking_uri: The tracking store; None for MLflow's own choice.
 
     Returns:

@@ -1,4 +1,4 @@
-"""What an MLflow run holds already.
+"""The content of an MLflow run.
 
 It is asked once and then remembered, so that the hundredth version of a run costs what the first did.
 """
@@ -11,16 +11,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from flex_dspy.learning.curve import CurvePoint
+from flex_dspy.learning.version import Version, point
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.locations import LIBRARY_FILE
 from flex_dspy.tracking.mlflow_store import pages
-from flex_dspy.tracking.plots import CurvePoint
-from flex_dspy.tracking.version import Version, point
 
 
 @dataclass(slots=True)
 class Logged:
-    """What a run holds.
+    """The content of a run.
 
     Attributes:
         models: Its logged models, by hash and step.
@@ -79,7 +79,7 @@ class Logged:
         return str(max(int(version.version) for version in found)) if found else None
 
     def note(self, step: int, numbers: Mapping[str, float]) -> None:
-        """Remember what was measured of a version."""
+        """Remember the measurements of a version."""
         measured = point(step, numbers)
         if measured is not None:
             self.points[step] = measured

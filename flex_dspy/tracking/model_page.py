@@ -1,7 +1,7 @@
 """The files of a version's page in MLflow.
 
 ``library.json`` is the version itself. Beside it: its entries to read, what changed since its parent, the learning
-curve up to it, and what happened on each example. All but the first are bounded, so that a page opens as fast at
+curve up to it, and the record of each example. All but the first are bounded, so that a page opens as fast at
 10,000 entries as at 10.
 """
 
@@ -15,11 +15,11 @@ from typing import Any
 
 from flex_dspy.core import representations
 from flex_dspy.core.secrets import error_text, withhold
+from flex_dspy.learning.curve import CurvePoint, learning_curve
+from flex_dspy.learning.version import Version
 from flex_dspy.libraries.diffing import diff
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.locations import LIBRARY_FILE
-from flex_dspy.tracking.plots import CurvePoint, learning_curve
-from flex_dspy.tracking.version import Version
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ def write_page(
     Args:
         folder: An empty folder.
         version: The version.
-        parent: What it was made from; None where there is nothing to compare it with.
+        parent: The version before; None if there is nothing to compare with.
         curve: The versions up to this one that were measured.
         title: What was learned, by which model.
     """

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from flex_dspy.evaluation.answer_errors import MAX_ERRORS, error_share
+from flex_dspy.learning.version import Version
 from flex_dspy.tracking.mlflow_store import pages
-from flex_dspy.tracking.version import Version, describe, identity
+from flex_dspy.tracking.version import describe, identity
 
 MODEL_TYPE = "flex-library"
 NEWEST, BEST = "newest", "best"
@@ -21,7 +22,7 @@ def register(client: Any, name: str, model: Any, run_id: str, version: Version) 
         name: The registered name; made where it does not exist.
         model: The logged model.
         run_id: The version's own run.
-        version: What it is a version of.
+        version: The version.
 
     Returns:
         MLflow's ``ModelVersion``.
@@ -50,7 +51,7 @@ def _make_registered_model(client: Any, name: str) -> None:
 
 
 def _tags(version: Version) -> dict[str, str]:
-    """What ``best`` is decided by, and what the version is."""
+    """Tags that identify the version, and decide on ``best``."""
     tags = {"dataset": version.dataset, "dataset_digest": version.dataset_digest}
     if "accuracy" in version.metrics:
         tags["accuracy"] = str(float(version.metrics["accuracy"]))
@@ -60,7 +61,7 @@ def _tags(version: Version) -> dict[str, str]:
 
 
 def update(client: Any, registered: Any, version: Version) -> Any:
-    """Say of a registered version what was measured of it again.
+    """Replace the measurements in the tags and the description of a registered version.
 
     Returns:
         MLflow's ``ModelVersion``, as it is now.

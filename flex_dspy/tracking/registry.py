@@ -64,9 +64,9 @@ class RegisteredVersion:
 
     Attributes:
         number: Its number.
-        aliases: What it is called beside that, such as ``best``.
+        aliases: Its other names, such as ``best``.
         description: One line on it.
-        tags: What it is (``hash``, ``parent``, ``task``, ``step``) and how well it does (``accuracy``).
+        tags: Its identity (``hash``, ``parent``, ``task``, ``step``) and its ``accuracy``.
     """
 
     number: int
@@ -191,7 +191,7 @@ _NOTHING = "Nothing is registered yet: learn with tracking first."
 
 
 def _what_there_is(client: Any, name: str) -> str:
-    """What a user who asked for something missing under ``name`` could ask for instead."""
+    """The names, or the versions of a name, that a user could ask for instead."""
     names = [model.name for model in client.search_registered_models(max_results=100)]
     if name not in names:
         listed = difflib.get_close_matches(name, names, 20, 0.0)  # the likeliest first

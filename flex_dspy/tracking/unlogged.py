@@ -2,10 +2,10 @@
 
     unlogged/about.json                   the run: its parameters, its experiment, its data sets
     unlogged/<step>-<hash>/library.json   the snapshot, without which a version cannot be logged
-    unlogged/<step>-<hash>/version.json   what was measured of it, and on what
-    unlogged/<step>-<hash>/records.jsonl  what happened on each example
+    unlogged/<step>-<hash>/version.json   its measurements and its validation set
+    unlogged/<step>-<hash>/records.jsonl  the record of each example
 
-Only what is missing is kept: a run whose store takes every version has no such folder.
+Only missing versions are kept: a run whose store takes every version has no such folder.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from typing import Any
 
 from flex_dspy.core.errors import FlexError, RunError
 from flex_dspy.evaluation.record_files import RECORDS, as_lines, read_records
+from flex_dspy.learning.version import Version
 from flex_dspy.libraries.library_file import load, write_atomically
 from flex_dspy.tracking.datasets import DatasetInfo
-from flex_dspy.tracking.version import Version
 
 logger = logging.getLogger(__name__)
 
@@ -32,13 +32,13 @@ _ABOUT, _LIBRARY, _VERSION = "about.json", "library.json", "version.json"
 
 @dataclass(frozen=True, slots=True)
 class RunNotes:
-    """What MLflow is told of a run.
+    """The names, parameters and data of a run, for MLflow.
 
     Attributes:
         experiment: Name of the experiment.
         registered_name: Name of the registered model.
         params: Its parameters, without secrets.
-        data: What it learns from and is measured on.
+        data: Its training and validation sets.
     """
 
     experiment: str
@@ -83,7 +83,7 @@ class Unlogged:
         return sorted(kept, key=lambda version: version.step)
 
     def notes(self) -> RunNotes | None:
-        """What is known of their run; None where none waits."""
+        """The notes on their run; None if no version waits."""
         path = self.folder / _ABOUT
         if not path.exists():
             return None

@@ -1,77 +1,25 @@
-"""One version of a library, and what MLflow's lists and charts say of it."""
+"""A version in words: for MLflow's lists, tags and pages."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from flex_dspy.evaluation.answer_errors import errors_text
 from flex_dspy.evaluation.intervals import score_text
+from flex_dspy.learning.version import Version
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.tracking.parameters import printable_params
-from flex_dspy.tracking.plots import CurvePoint
-
-if TYPE_CHECKING:
-    from flex_dspy.evaluation.records import Record
 
 SCORE = ("accuracy", "accuracy_low", "accuracy_high")
 ROLES = ("actor", "verifier", "critic", "updater")
 
 
-@dataclass(frozen=True, slots=True)
-class Version:
-    """One published snapshot of a library, with what was measured of it.
-
-    Attributes:
-        library: The snapshot; its ``parent`` is the hash of the version that it was made from.
-        step: Number of examples learned from.
-        metrics: What was measured: ``accuracy`` as a fraction, ``accuracy_low`` and ``accuracy_high`` for its
-            95% interval, ``baseline_accuracy`` without a library, ``n`` for the size of the validation set.
-        dataset: Name or source of the validation set.
-        dataset_digest: Digest of its content; accuracies are compared only where it agrees.
-        records: What happened on each example of it.
-        is_again: Whether it was published before, with errors, and is measured again.
-    """
-
-    library: ExperienceLibrary
-    step: int
-    metrics: Mapping[str, float]
-    dataset: str = ""
-    dataset_digest: str = ""
-    records: Sequence[Record] = ()
-    is_again: bool = False
-
-    @property
-    def key(self) -> tuple[str, str]:
-        """What tells it from the other versions of its run: its hash and its step, as MLflow keeps them."""
-        return self.library.hash, str(self.step)
-
-    def numbers(self) -> dict[str, float]:
-        """What was measured, and the library's size in all and by zone."""
-        library = self.library
-        sizes = {"library_size": len(library), **library.sizes(), "precedents": library.precedent_count}
-        return {name: float(value) for name, value in {**self.metrics, **sizes}.items()}
-
-    def curve_point(self) -> CurvePoint | None:
-        """The version as a point of a learning curve, if its accuracy was measured."""
-        return point(self.step, self.numbers())
-
-
-def point(step: int, numbers: Mapping[str, float]) -> CurvePoint | None:
-    """A point of a learning curve, if these numbers of a version hold an accuracy with its interval."""
-    needed = ("accuracy", "accuracy_low", "accuracy_high", "library_size", "n")
-    if not all(name in numbers for name in needed):
-        return None
-    accuracy, low, high, entries, n = (numbers[name] for name in needed)
-    return CurvePoint(step, accuracy, low, high, round(entries), round(n), round(numbers.get("errors", 0)))
-
-
 def identity(version: Version) -> dict[str, str]:
-    """What a version is: the tags of its registration."""
+    """The identity of a version: tags of its registration."""
     library = version.library
     return {
         "hash": library.hash,

@@ -20,9 +20,10 @@ from typing import Any
 
 from flex_dspy.evaluation.evaluate import Evaluation
 from flex_dspy.evaluation.records import Record
+from flex_dspy.learning.version import Version
 from flex_dspy.libraries.experience import Commit, Experience, Insert, Precedent, Rule
 from flex_dspy.libraries.library import ExperienceLibrary
-from flex_dspy.tracking.tracker import MLflowTracker, Version
+from flex_dspy.tracking.tracker import MLflowTracker
 
 VERSIONS, ENTRIES = 200, 10_000
 EXAMPLES = 500

@@ -31,11 +31,12 @@ from flex_dspy.commands import ui
 from flex_dspy.core.errors import ConfigurationError
 from flex_dspy.evaluation.evaluate import Evaluation
 from flex_dspy.evaluation.records import Record
+from flex_dspy.learning.version import Version
 from flex_dspy.libraries.experience import Commit, Experience, Insert, Precedent, Rule
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.tracking.datasets import DatasetInfo
 from flex_dspy.tracking.evaluations import log_evaluation
-from flex_dspy.tracking.tracker import MLflowTracker, Version
+from flex_dspy.tracking.tracker import MLflowTracker
 
 NAME = "pages"
 VALIDATION = DatasetInfo("sums val", "d1gest", "val", 4)

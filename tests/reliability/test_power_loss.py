@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from flex_dspy.core.errors import LibraryError
+from flex_dspy.learning.versions import VersionLog
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.library_file import make_folder
 from flex_dspy.libraries.observed import claim
 from flex_dspy.libraries.store import LibraryStore
-from flex_dspy.tracking.versions import VersionLog
 from tests.reliability.power_loss import Disk, Pending, crashes, disks_after, lay_out
 from tests.reliability.recording import KilledError, Recorder, Write
 from tests.reliability.work import commit, learned, library_file, observation, observed, steps_in

@@ -13,10 +13,10 @@ from pathlib import Path
 from flex_dspy.core.errors import LibraryError
 from flex_dspy.evaluation.usage_log import UsageLog
 from flex_dspy.evaluation.usage_records import UsageRecord
+from flex_dspy.learning.versions import VersionLog
 from flex_dspy.libraries.observed import ObservationJournal, claim
 from flex_dspy.libraries.reading import LibraryReader
 from flex_dspy.libraries.store import LibraryStore
-from flex_dspy.tracking.versions import VersionLog
 from tests.reliability.faults import FaultyFiles
 from tests.reliability.work import commit, learned, library_file, observation, observed, steps_in
 

@@ -14,10 +14,10 @@ import pytest
 from flex_dspy.commands.library import run
 from flex_dspy.commands.library_options import add_library
 from flex_dspy.core.errors import FlexError
+from flex_dspy.learning.versions import VersionLog
 from flex_dspy.libraries.experience import Commit, Experience, Insert, Precedent, Rule
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.store import LibraryStore
-from flex_dspy.tracking.versions import VersionLog
 
 
 def lesson(name: str, zone: str = "golden", **fields: Any) -> Experience:

@@ -9,12 +9,12 @@ from flex_dspy.core import lines
 from flex_dspy.core.errors import LibraryError, LibraryFormatError
 from flex_dspy.evaluation.usage_log import UsageLog
 from flex_dspy.evaluation.usage_records import UsageRecord
+from flex_dspy.learning.versions import VersionLog
 from flex_dspy.libraries.library_file import load
 from flex_dspy.libraries.observed import claim
 from flex_dspy.libraries.reading import LibraryReader
 from flex_dspy.libraries.store import LibraryStore, journal_of
 from flex_dspy.models.spending import Ledger
-from flex_dspy.tracking.versions import VersionLog
 from tests.reliability.work import commit, learned, observation, observed, steps_in
 
 HOLE = 3 << 30

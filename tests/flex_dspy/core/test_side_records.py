@@ -11,12 +11,12 @@ from flex_dspy.core.errors import BudgetError, LibraryError
 from flex_dspy.evaluation.usage_log import UsageLog
 from flex_dspy.evaluation.usage_records import UsageRecord
 from flex_dspy.learning.forward import ForwardLearning
+from flex_dspy.learning.versions import VersionLog
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.store import LibraryStore
 from flex_dspy.models.lm import language_model
 from flex_dspy.models.spending import Ledger
 from flex_dspy.tasks.registry import get_task
-from flex_dspy.tracking.versions import VersionLog
 from tests.reliability.kills import learner, numbers
 
 ANSWERED = {"answer": "x", "experiences_used": ["a"]}

@@ -4,9 +4,10 @@ import pytest
 
 from flex_dspy.evaluation.evaluate import Evaluation
 from flex_dspy.evaluation.records import Record
+from flex_dspy.learning.version import Versions
+from flex_dspy.learning.versions import VersionLog
 from flex_dspy.libraries.experience import Commit, Tally
 from flex_dspy.libraries.library import ExperienceLibrary
-from flex_dspy.tracking.versions import VersionLog, Versions
 
 
 def test_a_row_an_entry(library, amide):

@@ -13,10 +13,10 @@ from flex_dspy.display import diff_html, library_html
 from flex_dspy.display.html import MAX_TEXT, prose
 from flex_dspy.evaluation.evaluate import Evaluation
 from flex_dspy.evaluation.records import Record
+from flex_dspy.learning.versions import VersionLog
 from flex_dspy.libraries.experience import Experience, Precedent, Rule
 from flex_dspy.libraries.hits import Hit, Hits
 from flex_dspy.libraries.library import ExperienceLibrary
-from flex_dspy.tracking.versions import VersionLog
 
 EXPS = Path(__file__).parents[3] / "exps"
 VOID = {"meta", "br"}

@@ -11,13 +11,14 @@ import dspy
 import pytest
 
 from flex_dspy.core.errors import ConfigurationError
-from flex_dspy.learning.forward import ForwardLearning, stops
+from flex_dspy.learning.forward import ForwardLearning
+from flex_dspy.learning.sources import stops
+from flex_dspy.learning.versions import VersionLog
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.store import LibraryStore
 from flex_dspy.models.lm import language_model
 from flex_dspy.search.retrieval import retrievers
 from flex_dspy.tasks.registry import get_task
-from flex_dspy.tracking.versions import VersionLog
 
 TASK = get_task("uspto50k")
 

@@ -21,7 +21,7 @@ from flex_dspy.core.errors import BudgetError, ConfigurationError, LibraryError,
 from flex_dspy.core.trajectory import Feedback
 from flex_dspy.evaluation.settings import HOPELESS
 from flex_dspy.evaluation.usage_log import UsageLog
-from flex_dspy.learning.observing import judged, observation
+from flex_dspy.learning.observing import judge, observation
 from flex_dspy.learning.online import OnlineLearner
 from flex_dspy.libraries.experience import Commit, Experience, Insert, Merge, Precedent, Rule
 from flex_dspy.libraries.library import ExperienceLibrary
@@ -152,7 +152,7 @@ def test_a_program_with_experience_goes_on_from_it_in_memory():
         online.flush(30)
         assert len(retrievers(online.program)[0].library) == 3
         assert len(retrievers(program)[0].library) == 1
-        folder = online._own.journal.path.parent
+        folder = online._journal.path.parent
     assert online.library.task == "dice"
     assert not folder.exists()
 
@@ -564,7 +564,7 @@ def test_when_all_fail_learning_stops_and_nothing_is_given_up(path):
 def test_a_metrics_own_word_on_success_is_kept(points, accepted):
     verdict = dspy.Prediction(score=points, feedback="so", accepted=accepted)
     seen = observation({"a": 1}, {"answer": 2}, verdict)
-    assert asyncio.run(judged(seen, Verifier())).accepted == accepted
+    assert asyncio.run(judge(seen, Verifier())).accepted == accepted
 
 
 def test_a_wrong_key_stops_learning_is_said_once_and_costs_no_observation(path, server):

@@ -10,6 +10,7 @@ import pytest
 
 from flex_dspy.core.errors import LibraryError
 from flex_dspy.evaluation.usage_log import UsageLog
+from flex_dspy.learning.versions import VersionLog
 from flex_dspy.libraries.experience import Commit, Experience, Insert
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.observation import Observation
@@ -19,7 +20,6 @@ from flex_dspy.libraries.reading import LibraryReader
 from flex_dspy.libraries.store import LibraryStore, journal_of
 from flex_dspy.tracking.followed import FollowedLibrary
 from flex_dspy.tracking.registry import read_library
-from flex_dspy.tracking.versions import VersionLog
 
 
 def commit(step: int, run: str = "r") -> Commit:

@@ -9,12 +9,12 @@ import pytest
 
 from flex_dspy.evaluation.usage_log import UsageLog
 from flex_dspy.evaluation.usage_records import UsageRecord
+from flex_dspy.learning.versions import VersionLog
 from flex_dspy.libraries.experience import Commit, Experience, Insert
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.library_file import write_atomically
 from flex_dspy.libraries.paths import beside, mode_beside
 from flex_dspy.libraries.store import LibraryStore
-from flex_dspy.tracking.versions import VersionLog
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="modes of POSIX")
 

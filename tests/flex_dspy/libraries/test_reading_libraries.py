@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 
 from flex_dspy.core.errors import ConfigurationError, LibraryError
+from flex_dspy.learning.version import Version
 from flex_dspy.libraries.experience import MAX_RULES, Commit, Experience, Insert, Rule
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.merging import merge
 from flex_dspy.libraries.store import LibraryStore
 from flex_dspy.tracking.registry import read_library, registered_name, registered_versions
-from flex_dspy.tracking.tracker import MLflowTracker, Version
+from flex_dspy.tracking.tracker import MLflowTracker
 
 
 def library(*names: str, task: str = "t") -> ExperienceLibrary:

@@ -11,16 +11,17 @@ import pytest
 from flex_dspy.core.errors import ConfigurationError, LibraryError, LibraryFormatError, OverlapError
 from flex_dspy.core.examples import example_id
 from flex_dspy.evaluation.intervals import wilson
+from flex_dspy.learning.curve import CurvePoint
 from flex_dspy.learning.forward import ForwardLearning
+from flex_dspy.learning.version import Version, Versions
+from flex_dspy.learning.versions import VersionLog
 from flex_dspy.libraries.experience import Experience, Precedent
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.models.lm import language_model
 from flex_dspy.search.retrieval import ExperienceRetriever
 from flex_dspy.studies import Scaling, Snapshots, measure_scaling, registry_libraries, scaling
 from flex_dspy.tasks.registry import get_task
-from flex_dspy.tracking.plots import CurvePoint
-from flex_dspy.tracking.tracker import MLflowTracker, Version
-from flex_dspy.tracking.versions import VersionLog, Versions
+from flex_dspy.tracking.tracker import MLflowTracker
 
 # Top-1 accuracy of the offline chemist on 994 validation products of USPTO-50k, studied.
 MEASURED = {0: (0, 0), 50: (45, 141), 190: (141, 197), 724: (368, 268), 2_754: (878, 323), 10_476: (1_892, 372)}

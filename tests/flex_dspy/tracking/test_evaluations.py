@@ -10,13 +10,13 @@ import pytest
 
 from flex_dspy.evaluation.evaluate import Evaluation
 from flex_dspy.evaluation.records import Record
+from flex_dspy.learning.curve import CurvePoint
+from flex_dspy.learning.version import Version
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.tracking import model_page
 from flex_dspy.tracking.datasets import DatasetInfo
 from flex_dspy.tracking.evaluations import log_evaluation
 from flex_dspy.tracking.mlflow_store import is_in_reach
-from flex_dspy.tracking.plots import CurvePoint
-from flex_dspy.tracking.version import Version
 
 SECRET = "sk-very-private-5-aaaaaaaaaaaa"
 

@@ -11,12 +11,14 @@ from typing import Any
 import pytest
 
 from flex_dspy.core.errors import ConfigurationError, RunError
+from flex_dspy.learning.version import Version
 from flex_dspy.libraries.experience import Commit, Experience, Insert, Precedent
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.tracking.best import best_text
 from flex_dspy.tracking.parameters import printable_params
 from flex_dspy.tracking.registry import is_reference, load_library
-from flex_dspy.tracking.tracker import MLflowTracker, Version, describe
+from flex_dspy.tracking.tracker import MLflowTracker
+from flex_dspy.tracking.version import describe
 
 pytestmark = pytest.mark.filterwarnings(
     # MLflow's own use of SQLAlchemy; nothing of ours.

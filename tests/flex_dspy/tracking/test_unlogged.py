@@ -13,13 +13,14 @@ import pytest
 from flex_dspy.cli import main
 from flex_dspy.core.errors import RunError
 from flex_dspy.evaluation.records import Record
+from flex_dspy.learning.version import Version
 from flex_dspy.libraries.experience import Commit, Experience, Insert
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.tracking import mlflow_store
 from flex_dspy.tracking.datasets import DatasetInfo
 from flex_dspy.tracking.mlflow_store import check_answers
 from flex_dspy.tracking.registry import load_library, registered_versions
-from flex_dspy.tracking.tracker import MLflowTracker, Version
+from flex_dspy.tracking.tracker import MLflowTracker
 from flex_dspy.tracking.unlogged import RunNotes, Unlogged
 
 NOTES = RunNotes("an experiment", "a-name", {"actor": "m"}, {"validation": DatasetInfo("v", "d1", "val", 4)})

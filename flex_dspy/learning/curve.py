@@ -2,7 +2,7 @@
 
 Example:
     >>> from pathlib import Path
-    >>> from flex_dspy.tracking.plots import CurvePoint, learning_curve
+    >>> from flex_dspy.learning.curve import CurvePoint, learning_curve
     >>> points = [CurvePoint(50, 0.12, 0.09, 0.16, 41, 400), CurvePoint(500, 0.22, 0.18, 0.26, 350, 400)]
     >>> learning_curve(points, Path("curve.png"), title="Retrosynthesis", baseline=0.01)  # doctest: +SKIP
     PosixPath('curve.png')
@@ -57,7 +57,7 @@ class CurvePoint:
 def learning_curve(
     points: Sequence[CurvePoint], path: Path, *, title: str, baseline: float | None = None, mode: int | None = None
 ) -> Path:
-    """Draw accuracy against what was learned, with its 95% interval, as a PNG.
+    """Draw accuracy against the number of examples, with its 95% interval, as a PNG.
 
     Args:
         points: Measured versions, in any order. One with no examples is the empty library: it has no place
@@ -106,7 +106,7 @@ def new_axes() -> tuple[Any, Any]:
 
 
 def _draw_curve(axes: Any, points: Sequence[CurvePoint]) -> None:
-    """The curve, with the interval as whiskers at what was measured and a band to guide the eye between."""
+    """The curve, with the interval as whiskers at each version and a band to guide the eye between."""
     x = [point.examples for point in points]
     y = [point.accuracy for point in points]
     low, high = [point.low for point in points], [point.high for point in points]
@@ -164,7 +164,7 @@ def _label_x(axes: Any, points: Sequence[CurvePoint]) -> None:
     pad = (last / first) ** 0.05 if last > first else 1.5
     axes.set_xlim(first / pad, last * pad)
     axes.xaxis.set_minor_locator(NullLocator())
-    shown = _spaced(points, TICK_GAP * math.log(last / first * pad**2))
+    shown = _pick_ticks(points, TICK_GAP * math.log(last / first * pad**2))
     axes.set_xticks(
         [point.examples for point in shown],
         [f"{point.examples:,}\n{point.entries:,}" for point in shown],
@@ -176,7 +176,7 @@ def _label_x(axes: Any, points: Sequence[CurvePoint]) -> None:
     )  # fmt: skip
 
 
-def _spaced(points: Sequence[CurvePoint], gap: float) -> list[CurvePoint]:
+def _pick_ticks(points: Sequence[CurvePoint], gap: float) -> list[CurvePoint]:
     """The first and the last point, and between them those that leave ``gap`` between logarithms."""
     first, last = points[0], points[-1]
     shown = [first]

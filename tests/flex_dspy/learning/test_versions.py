@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from flex_dspy.core.errors import LibraryFormatError
+from flex_dspy.learning.versions import VersionLog
 from flex_dspy.libraries.experience import Experience
 from flex_dspy.libraries.library import ExperienceLibrary
-from flex_dspy.tracking.versions import VersionLog
 
 LIBRARY = ExperienceLibrary([Experience(zone="golden", method="m")], task="t", parent="p" * 64)
 MEASURED = {"accuracy": 0.5, "accuracy_low": 0.25, "accuracy_high": 0.75, "n": 8.0}

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from flex_dspy.tracking import plots
-from flex_dspy.tracking.plots import CurvePoint, learning_curve
+from flex_dspy.learning import curve
+from flex_dspy.learning.curve import CurvePoint, learning_curve
 
 POINTS = [
     CurvePoint(examples, accuracy, accuracy - 0.04, accuracy + 0.04, int(examples * 0.8), 400)
@@ -22,14 +22,14 @@ POINTS = [
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The axes of each figure drawn in the test."""
     made: list[Any] = []
-    canvas = plots.new_axes
+    canvas = curve.new_axes
 
     def remembered() -> tuple[Any, Any]:
         figure, axes = canvas()
         made.append(axes)
         return figure, axes
 
-    monkeypatch.setattr(plots, "new_axes", remembered)
+    monkeypatch.setattr(curve, "new_axes", remembered)
     return made
 
 

@@ -1,102 +1,19 @@
-"""What was published during a run: one line a version, beside the library's file."""
+"""The log of versions: one line a version, beside the library's file."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from flex_dspy.core import representations
 from flex_dspy.core.errors import LibraryError, LibraryFormatError
 from flex_dspy.core.lines import read_lines
 from flex_dspy.core.side_records import SideRecord
-from flex_dspy.evaluation.answer_errors import errors_text
-from flex_dspy.evaluation.intervals import score_text
+from flex_dspy.learning.version import VersionRecord, Versions
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.library_file import write_atomically
 from flex_dspy.libraries.paths import beside, mode_beside
-from flex_dspy.tracking.plots import CurvePoint
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-HELD_OUT = "held_out"  # the measure that is reported beside the metric, where a task has one
-
-
-@dataclass(frozen=True, slots=True)
-class VersionRecord:
-    """A published version, without its content.
-
-    Attributes:
-        run: Identity of the learning run.
-        step: Number of examples learned from.
-        hash: Content hash of the library.
-        parent: Hash of the version before.
-        sizes: Number of entries by zone.
-        precedents: Number of solved cases.
-        metrics: What was measured of it; empty where nothing was.
-    """
-
-    run: str
-    step: int
-    hash: str
-    parent: str | None
-    sizes: Mapping[str, int]
-    precedents: int
-    metrics: Mapping[str, float]
-
-    @property
-    def entries(self) -> int:
-        """Number of entries."""
-        return sum(self.sizes.values())
-
-    @property
-    def errors(self) -> int:
-        """Number of validation answers that are errors."""
-        return round(self.metrics.get("errors", 0))
-
-    def curve_point(self) -> CurvePoint:
-        """The version as a point of a learning curve.
-
-        Raises:
-            KeyError: If its accuracy was not measured.
-        """
-        return CurvePoint(
-            examples=self.step,
-            accuracy=self.metrics["accuracy"],
-            low=self.metrics["accuracy_low"],
-            high=self.metrics["accuracy_high"],
-            entries=self.entries,
-            n=round(self.metrics["n"]),
-            errors=self.errors,
-        )
-
-    def _repr_html_(self) -> str:
-        return Versions([self])._repr_html_()
-
-    def text(self) -> str:
-        """One line for a terminal."""
-        zones = ", ".join(f"{count} {zone}" for zone, count in self.sizes.items() if count) or "empty library"
-        line = f"version {self.hash[:12]}  {self.step:>6} examples  {zones}"
-        if "accuracy" not in self.metrics:
-            return line
-        score = [self.metrics[name] for name in ("accuracy", "accuracy_low", "accuracy_high")]
-        mean, low, high = (score_text(number, *score) for number in score)
-        line += f"  accuracy {mean} [{low}, {high}] on {self.metrics['n']:.0f}{errors_text(self.metrics)}"
-        return f"{line}, held out {self.metrics[HELD_OUT]:.3f}" if HELD_OUT in self.metrics else line
-
-
-class Versions(representations.Representable, list[VersionRecord]):
-    """Versions in order; in a notebook a table, a row each."""
-
-    def __repr__(self) -> str:
-        return "\n".join(record.text() for record in self) or "no versions"
-
-    def to_pandas(self) -> pd.DataFrame:
-        """One row a version. See ``flex_dspy.display.frames.versions_frame``."""
-        return representations.frame(self)
 
 
 class VersionLog:
@@ -127,12 +44,12 @@ class VersionLog:
             return []
         try:
             with self.path.open("rb") as file:
-                return [self._parsed(number, line) for number, line in read_lines(file, self.path)]
+                return [self._parse(number, line) for number, line in read_lines(file, self.path)]
         except OSError as error:
             problem = f"cannot be read: {error.strerror or error}"
             raise LibraryError(self.path, "the versions", problem, "Move it away to go on without it") from error
 
-    def _parsed(self, number: int, line: bytes) -> VersionRecord:
+    def _parse(self, number: int, line: bytes) -> VersionRecord:
         try:
             return VersionRecord(**json.loads(line))
         except (ValueError, TypeError) as error:
@@ -159,28 +76,34 @@ class VersionLog:
         return list({record.step: record for record in self.records}.values())
 
     def add(self, step: int, library: ExperienceLibrary, metrics: Mapping[str, float]) -> VersionRecord:
-        """Note a version."""
-        record = VersionRecord(
-            run=self.run,
-            step=step,
-            hash=library.hash,
-            parent=library.parent,
-            sizes=library.sizes(),
-            precedents=library.precedent_count,
-            metrics=dict(metrics),
-        )
+        """Note a version.
+
+        Args:
+            step: Number of examples learned from.
+            library: Its library.
+            metrics: Its measurements.
+        """
+        return self.append(VersionRecord.of(self.run, step, library, metrics))
+
+    def append(self, record: VersionRecord) -> VersionRecord:
+        """Note a version by its record."""
         self.records.append(record)
         self._all.append(record)
         self._write()
         return record
 
     def measure_again(self, record: VersionRecord, metrics: Mapping[str, float]) -> VersionRecord:
-        """Replace what was measured of a version."""
+        """Replace the measurements of a version."""
         measured = replace(record, metrics=dict(metrics))
         for records in (self.records, self._all):
             records[records.index(record)] = measured
         self._write()
         return measured
+
+    @property
+    def newest_hash(self) -> str:
+        """Hash of the run's last version; "" if there is none."""
+        return self.records[-1].hash if self.records else ""
 
     def _write(self) -> None:
         if self.path is None or self._library is None:
@@ -193,20 +116,20 @@ class VersionLog:
 
     def keep(self, library: ExperienceLibrary) -> None:
         """Keep the library of a version that was measured with errors, as ``<library>.version-<hash>.kept``."""
-        if (path := self._kept_path(library.hash)) is not None:
+        if (path := self._path_of_kept(library.hash)) is not None:
             library.save(path)
 
-    def kept(self, library_hash: str) -> ExperienceLibrary | None:
+    def load_kept(self, library_hash: str) -> ExperienceLibrary | None:
         """The library that was kept of a version, if it was."""
-        path = self._kept_path(library_hash)
+        path = self._path_of_kept(library_hash)
         return ExperienceLibrary.load(path) if path is not None and path.exists() else None
 
     def discard(self, library_hash: str) -> None:
-        """Remove what was kept of a version: it is measured without errors now."""
-        if (path := self._kept_path(library_hash)) is not None:
+        """Remove the kept library of a version: it is measured without errors now."""
+        if (path := self._path_of_kept(library_hash)) is not None:
             path.unlink(missing_ok=True)
 
-    def _kept_path(self, library_hash: str) -> Path | None:
+    def _path_of_kept(self, library_hash: str) -> Path | None:
         return self.path and self.path.with_name(
             f"{self.path.name.removesuffix('.versions.jsonl')}.version-{library_hash[:12]}.kept"
         )

@@ -1,0 +1,101 @@
+"""Observations as the examples of a run: their journal as a source, and the work that one of them is."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import dspy
+
+from flex_dspy.core.trajectory import Trajectory
+from flex_dspy.learning.attempts import AttemptResult
+from flex_dspy.learning.observing import judge, precedent_of, tally_of
+from flex_dspy.learning.sources import Item, Segment
+from flex_dspy.libraries.library import ExperienceLibrary
+from flex_dspy.libraries.observation import Observation
+from flex_dspy.libraries.observed import ObservationJournal
+from flex_dspy.programs.lesson_writer import LessonWriter
+from flex_dspy.programs.task_description import describe_task
+from flex_dspy.programs.verifier import Verifier
+
+
+class JournalSource:
+    """The observations of one journal.
+
+    Args:
+        journal: The journal.
+        done: The last step that the library holds.
+        publish_every: Observations from one version to the next; None publishes none.
+        poll_seconds: Seconds between two looks for more; None ends with the last observation that is there.
+        notify: Called when something was settled.
+
+    Attributes:
+        settled: Step of the last observation that is learned from, or failed, with the version published that was due.
+    """
+
+    def __init__(
+        self,
+        journal: ObservationJournal,
+        done: int,
+        publish_every: int | None,
+        poll_seconds: float | None,
+        notify: Callable[[], None],
+    ) -> None:
+        self.journal = journal
+        self.run = journal.run
+        self.poll_seconds = poll_seconds
+        self.publish_every = publish_every
+        self.settled = done
+        self._notify = notify
+        journal.go_on_after(done)
+
+    def segments(self, done: int) -> Iterator[Segment]:
+        """See ``Source``."""
+        if self.publish_every is None:
+            yield Segment(0, sys.maxsize)
+            return
+        start = done // self.publish_every * self.publish_every
+        while True:
+            yield Segment(start, start + self.publish_every)
+            start += self.publish_every
+
+    def read(self) -> Item | None:
+        """See ``Source``."""
+        found = self.journal.read()
+        return None if found is None else Item(found[0], found[1].example_id, found[1])
+
+    def acknowledge(self, step: int) -> None:
+        """See ``Source``."""
+        self.settled = max(self.settled, step)
+        self._notify()
+
+    def rest(self, step: int) -> None:
+        """Empty the journal: all of it is learned from."""
+        self.journal.forget(step)
+
+
+@dataclass(frozen=True)
+class ObservationAttempt:
+    """Judges an observation, and distils a lesson from it: the attempt itself was made by the deployed program.
+
+    Attributes:
+        verifier: Judges where there is only a remark.
+        writer: Critic and updater.
+        program: The deployed program; it says what the task is.
+    """
+
+    verifier: Verifier
+    writer: LessonWriter
+    program: dspy.Module
+
+    async def __call__(self, example: Observation, library: ExperienceLibrary) -> AttemptResult:
+        """See ``Attempt``."""
+        try:
+            with self.writer.ledger.role("verifier"):
+                round_ = await judge(example, self.verifier, describe_task(self.program))
+            precedent = precedent_of(example, round_)
+            proposal = await self.writer.propose(precedent, Trajectory((round_,)), library, example.shown)
+        except Exception as error:
+            return AttemptResult.failure(error)
+        return AttemptResult((proposal,), tally_of(example, round_), round_.accepted, example.score)

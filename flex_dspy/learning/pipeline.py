@@ -1,0 +1,296 @@
+"""The learning engine: many attempts at once, commits one by one in the order of the examples.
+
+    source -> executor (attempt, distil, propose) -> settle -> store.commit -> listeners
+
+Attempts run where the executor runs them, each against a pinned snapshot. Everything else happens here, in order: the
+library depends on the examples, the seed and the models, and not on where attempts ran and which came back first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from dataclasses import dataclass
+
+from flex_dspy.core.errors import BudgetError, ModelError
+from flex_dspy.learning.attempts import Attempt, AttemptResult
+from flex_dspy.learning.events import EditCommitted, ExampleAttempted, ExampleFailed, ExampleStarted, LessonWritten
+from flex_dspy.learning.executors import run_until_kept
+from flex_dspy.learning.held_failures import HeldFailure, HeldFailures
+from flex_dspy.learning.ports import Ports, Publisher, Retry
+from flex_dspy.learning.snapshots import Snapshots
+from flex_dspy.learning.sources import Item, Segment
+from flex_dspy.libraries.experience import Commit, Edit
+from flex_dspy.libraries.library import ExperienceLibrary
+from flex_dspy.programs.lesson_writer import LessonWriter
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """An example under way.
+
+    Attributes:
+        item: The example.
+        seen: The snapshot that it sees.
+        task: Its attempt.
+    """
+
+    item: Item
+    seen: ExperienceLibrary
+    task: asyncio.Task[AttemptResult]
+
+
+class Pipeline:
+    """Learns from one source into one store.
+
+    Args:
+        ports: Source, executor, store and listeners.
+        attempt: A pure call from an example and a snapshot to a result.
+        writer: Settles what attempts propose against the newest library.
+        publisher: Publishes versions.
+        failures: The failures of the run.
+        window: Staleness bound, and most examples that are not settled.
+
+    Attributes:
+        settled: Step of the last example that is committed, or held as a failure.
+        retry: Attempts again what failed in an earlier call, before the last version; None attempts nothing.
+    """
+
+    def __init__(
+        self,
+        ports: Ports,
+        attempt: Attempt,
+        writer: LessonWriter,
+        publisher: Publisher,
+        failures: HeldFailures,
+        window: int,
+    ) -> None:
+        self.source, self.executor, self.store = ports.source, ports.executor, ports.store
+        self.listeners = ports.listeners
+        self.attempt = attempt
+        self.writer = writer
+        self.publisher = publisher
+        self.failures = failures
+        self.window = window
+        self.retry: Retry | None = None
+        self.run_id = self.source.run
+        self.settled = self.store.library.runs.get(self.run_id, 0)
+        self.snapshots = Snapshots(self.store.replay(), self.run_id, window)
+        self._waiting: deque[Item] = deque()  # read, and not begun
+        self._begun: deque[Begun] = deque()
+        self._wake = asyncio.Event()
+        self._is_stopped = False
+
+    # -- from version to version ---------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Learn until the source ends, or until told to stop: then finish the examples under way.
+
+        A run that ends early goes on at the first example that is not committed.
+
+        Raises:
+            FlexError: If no other example would survive an error either.
+        """
+        try:
+            for segment in self.source.segments(self.settled):
+                if not await self._learn(segment):
+                    return
+        except ModelError:
+            self.failures.show_held()
+            raise
+        except BudgetError:  # answers under way are paid for: wait, so that they are counted and cached
+            await asyncio.gather(*(begun.task for begun in self._begun), return_exceptions=True)
+            raise
+        finally:
+            await cancel([begun.task for begun in self._begun])
+
+    async def _learn(self, segment: Segment) -> bool:
+        """Learn from a segment's examples and publish its version; False if the run ends before that."""
+        if segment.is_due and not await self._reach(segment):
+            return False
+        is_due = segment.is_due and self.settled == segment.stop
+        if segment.is_last and self.retry is not None:
+            if self.is_stopped:  # the last version must hold the edits of the second attempts
+                return False
+            is_due |= await self.retry.run()
+        if is_due:
+            await self._publish(segment.stop)
+        return not self.is_stopped
+
+    async def _reach(self, segment: Segment) -> bool:
+        """Learn up to the end of a segment; False if the source ends, or the run is stopped, before it.
+
+        The last examples before a version have no later one that shows whether the model works. If they met an outage,
+        they are attempted once more, from the first of them, as a resumed run would.
+        """
+        await self._advance(segment)
+        if self.settled == segment.stop and self.failures.is_in_outage():
+            items = self.failures.take_back()
+            self._waiting.extendleft(reversed(items))
+            self.settled = items[0].step - 1
+            await self._advance(segment)
+        if self.settled < segment.stop and (self.is_stopped or self._is_at_end(segment)):
+            return False
+        if segment.is_last:
+            self.failures.check_worked()
+        return True
+
+    async def _publish(self, step: int) -> None:
+        """Publish a version. After an outage it is measured first: that shows whether the model works."""
+        evaluation = None
+        if self.failures.is_in_outage():
+            evaluation = await self.publisher.probe(self.store.library)
+        if self.source.poll_seconds is None:
+            self.pass_over()
+        await self.publisher.publish(step, evaluation)
+        self.snapshots.keep(step, self.store.library)
+        self.source.acknowledge(step)
+
+    # -- many at once --------------------------------------------------------------------------------------
+
+    async def _advance(self, segment: Segment) -> None:
+        """Attempt a segment's examples and settle them in order, until nothing more is to be begun."""
+        self.snapshots.keep(self.settled, self.store.library)
+        while True:
+            self._wake.clear()
+            if not self.is_stopped:
+                self._begin(segment)
+            if await self._settle_finished(segment):
+                continue
+            if not self._begun:
+                self._rest()
+                if self.is_stopped or self._is_at_end(segment):
+                    return
+            await self._wait()
+
+    def _begin(self, segment: Segment) -> None:
+        """Begin with as many examples as the window allows."""
+        while (item := self._peek()) is not None and item.step <= segment.stop:
+            if not self._begun:
+                self.settled = max(self.settled, item.step - 1)  # steps may be missing
+            if item.step > self.settled + self.window:
+                return
+            self._waiting.popleft()
+            seen = self.snapshots.snapshot_for(item.step, segment.start)
+            task = asyncio.create_task(self.explore(item, seen))
+            task.add_done_callback(lambda _: self._wake.set())
+            self._begun.append(Begun(item, seen, task))
+
+    def _peek(self) -> Item | None:
+        """The next example that the library does not hold yet."""
+        while not self._waiting:
+            item = self.source.read()
+            if item is None:
+                return None
+            if item.step > self.settled:
+                self._waiting.append(item)
+        return self._waiting[0]
+
+    async def explore(self, item: Item, seen: ExperienceLibrary) -> AttemptResult:
+        """Have an example attempted, where the executor runs it."""
+        place = (self.run_id, item.step, item.example_id)
+        self.listeners.tell(ExampleStarted(*place))
+        result = await run_until_kept(self.executor, self.attempt, item.example, seen)
+        self.listeners.tell(ExampleAttempted(*place, result))
+        for proposal in result.proposals:
+            self.listeners.tell(LessonWritten(*place, proposal.lesson, proposal.edit))
+        return result
+
+    def _is_at_end(self, segment: Segment) -> bool:
+        """Whether no more examples of a segment will come."""
+        item = self._peek()
+        return item.step > segment.stop if item else self.settled >= segment.stop or self.source.poll_seconds is None
+
+    def _rest(self) -> None:
+        """While nothing is under way: look at what other processes committed, and let the source tidy up."""
+        if not self.failures.held:
+            self.source.rest(self.settled)
+        self.store.refresh()
+
+    async def _wait(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.source.poll_seconds):  # wait_for may swallow a cancellation
+                await self._wake.wait()
+
+    # -- one at a time -------------------------------------------------------------------------------------
+
+    async def _settle_finished(self, segment: Segment) -> bool:
+        """Settle, in order, the examples whose attempts are finished; whether there were any."""
+        any_settled = False
+        while self._begun and self._begun[0].task.done():
+            begun = self._begun[0]
+            await self._settle(begun.item, begun.task.result(), begun.seen)
+            self._begun.popleft()
+            any_settled = True
+            if begun.item.step != segment.stop:
+                self.source.acknowledge(begun.item.step)
+        return any_settled
+
+    async def _settle(self, item: Item, result: AttemptResult, seen: ExperienceLibrary) -> None:
+        """Commit the edits of an example. A failure is held back until a later example succeeds."""
+        result, edits = await self.edits(result, seen)
+        if result.error:
+            self.failures.held.append(HeldFailure(item, result))
+            if not self.failures.retries:
+                self.pass_over()
+            self.tell_failure(item, result)
+        else:
+            self.pass_over()
+            self.commit(item, Commit(self.run_id, item.step, edits, result.tally, result.solved), result.score)
+            self.failures.streak.end()
+        self.settled = item.step
+        self.snapshots.keep(item.step, self.store.library)
+        if result.error:
+            self.failures.count(result)
+
+    async def edits(self, result: AttemptResult, seen: ExperienceLibrary) -> tuple[AttemptResult, tuple[Edit, ...]]:
+        """Settle an example's proposals against the newest library; it fails if the updater does."""
+        if result.error:
+            return result, ()
+        try:
+            return result, await self.writer.settle(result.proposals, self.store.refresh(), seen)
+        except Exception as error:
+            return AttemptResult.failure(error), ()
+
+    def commit(self, item: Item, commit: Commit, score: float | None = None, *, is_retry: bool = False) -> None:
+        """Make the edits of an example durable, and tell of it."""
+        with self.listeners.lock:
+            library = self.store.commit([commit])
+        place = (self.run_id, item.step, item.example_id)
+        self.listeners.tell(EditCommitted(*place, commit, library, self.publisher.newest_hash, score, is_retry))
+
+    def pass_over(self) -> None:
+        """Commit the failures that are held back, as steps that change nothing."""
+        commits = self.failures.pass_over(self.run_id)
+        if commits:
+            with self.listeners.lock:
+                self.store.commit(commits)
+
+    def tell_failure(self, item: Item, result: AttemptResult, *, is_retry: bool = False) -> None:
+        """Tell of an example that gave nothing."""
+        place = (self.run_id, item.step, item.example_id)
+        self.listeners.tell(ExampleFailed(*place, result.error, result.outage, is_retry))
+
+    # -- stopping ------------------------------------------------------------------------------------------
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether nothing more is to be begun."""
+        return self._is_stopped or bool(self.listeners.reason)
+
+    def stop(self) -> None:
+        """Begin nothing more. To be called on the event loop."""
+        self._is_stopped = True
+        self._wake.set()
+
+    def wake(self) -> None:
+        """Look whether the source has more. To be called on the event loop."""
+        self._wake.set()
+
+
+async def cancel(tasks: list[asyncio.Task[AttemptResult]]) -> None:
+    """Cancel tasks, and wait until they have ended."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

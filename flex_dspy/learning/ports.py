@@ -1,0 +1,60 @@
+"""The four ports of the pipeline, and two roles that its front ends fill."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from flex_dspy.evaluation.evaluation import Evaluation
+from flex_dspy.learning.executors import Executor
+from flex_dspy.learning.listeners import Broadcast
+from flex_dspy.learning.sources import Source
+from flex_dspy.libraries.library import ExperienceLibrary
+from flex_dspy.libraries.store import Store
+
+
+class Publisher(Protocol):
+    """Publishes versions."""
+
+    @property
+    def newest_hash(self) -> str:
+        """Hash of the last version; "" if none is known."""
+
+    async def probe(self, library: ExperienceLibrary) -> Evaluation | None:
+        """Measure a library to see whether the model works; None if there is nothing to measure it on.
+
+        Raises:
+            ModelError: If nothing works.
+        """
+
+    async def publish(self, step: int, evaluation: Evaluation | None) -> None:
+        """Write the newest library as a version; done twice, it ends the same.
+
+        Args:
+            step: Number of examples learned from.
+            evaluation: Its measurement, if it was measured already.
+        """
+
+
+class Retry(Protocol):
+    """Attempts again the examples that failed in an earlier call."""
+
+    async def run(self) -> bool:
+        """Attempt them; whether the library has edits now that no version holds."""
+
+
+@dataclass(frozen=True)
+class Ports:
+    """The four ports of the pipeline.
+
+    Attributes:
+        source: Where examples come from.
+        executor: Where attempts run.
+        store: Where commits are made.
+        listeners: Who is told.
+    """
+
+    source: Source
+    executor: Executor
+    store: Store
+    listeners: Broadcast

@@ -1,0 +1,43 @@
+"""The snapshots of the library that the next examples see."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from flex_dspy.libraries.library import ExperienceLibrary
+
+
+class Snapshots:
+    """The library after each of the last steps: bounded staleness, as in stale synchronous parallel training.
+
+    The example of a step sees the library after the edits up to ``step - window``, or after the last version if that is
+    newer, whatever order attempts finish in.
+
+    Args:
+        replayed: The snapshots that a store went through since its last checkpoint.
+        run: Identity of the run.
+        window: The staleness bound.
+
+    Source: Ho et al., NeurIPS 2013 (stale synchronous parallel).
+    """
+
+    def __init__(self, replayed: Sequence[ExperienceLibrary], run: str, window: int) -> None:
+        self.window = window
+        self._after = {library.runs.get(run, 0): library for library in replayed}
+
+    def keep(self, step: int, library: ExperienceLibrary) -> None:
+        """Keep the library after a step, and let go of those that no example will see any more."""
+        self._after[step] = library
+        for old in [known for known in self._after if known < step - self.window]:
+            del self._after[old]
+
+    def snapshot_for(self, step: int, start: int) -> ExperienceLibrary:
+        """The snapshot that the example of a step sees.
+
+        Args:
+            step: Its step.
+            start: Step of the last version before it.
+        """
+        newest = max(step - self.window, start)
+        known = [after for after in self._after if after <= newest]
+        return self._after[max(known) if known else min(self._after)]

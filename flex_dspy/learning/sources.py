@@ -1,0 +1,147 @@
+"""Where examples come from: a port, with training sets here and observations in ``observation_source``."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Protocol
+
+import dspy
+import numpy as np
+
+from flex_dspy.core.examples import example_id
+
+DEFAULT_VERSIONS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One example of a run.
+
+    Attributes:
+        step: Its position in the run, from 1.
+        example_id: Identity of its problem.
+        example: A ``dspy.Example`` or an ``Observation``.
+    """
+
+    step: int
+    example_id: str
+    example: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """The examples between two versions.
+
+    Attributes:
+        start: Step of the version before; no example of the segment sees an older library.
+        stop: Step at which the next version is due.
+        is_due: Whether that version is still to be published.
+        is_last: Whether the run ends there.
+    """
+
+    start: int
+    stop: int
+    is_due: bool = True
+    is_last: bool = False
+
+
+class Source(Protocol):
+    """Gives the examples of one run, in order.
+
+    Attributes:
+        run: Identity of the run: with a step it names a commit.
+        poll_seconds: Seconds between two looks for more, where more may come at any time; None where the run ends
+            when there is nothing more to read.
+    """
+
+    run: str
+    poll_seconds: float | None
+
+    def segments(self, done: int) -> Iterator[Segment]:
+        """The segments of the run.
+
+        Args:
+            done: The last step that the library holds.
+        """
+
+    def read(self) -> Item | None:
+        """Read the next example; None if there is none yet."""
+
+    def acknowledge(self, step: int) -> None:
+        """Take note that all up to this step is settled, and the version published that was due there."""
+
+    def rest(self, step: int) -> None:
+        """Take note that nothing is under way, and nothing after this step can be read."""
+
+
+class TrainingSet:
+    """The examples of all epochs, each epoch in an order of its own.
+
+    Args:
+        run: Identity of the run.
+        order: The examples, in the order they are learned from.
+        stops: Steps at which versions are published.
+        due: Those of them whose version is still to be published.
+        done: The last step that the library holds.
+    """
+
+    poll_seconds: float | None = None
+
+    def __init__(
+        self, run: str, order: Sequence[dspy.Example], stops: Sequence[int], due: Collection[int], done: int
+    ) -> None:
+        self.run = run
+        self.order = order
+        self.stops = stops
+        self.due = due
+        self._read_to = done
+
+    def segments(self, done: int) -> Iterator[Segment]:
+        """See ``Source``."""
+        for start, stop in pairwise([0, *self.stops]):
+            yield Segment(start, stop, stop in self.due, stop == self.stops[-1])
+
+    def read(self) -> Item | None:
+        """See ``Source``."""
+        if self._read_to >= len(self.order):
+            return None
+        self._read_to += 1
+        return self.item(self._read_to)
+
+    def item(self, step: int) -> Item:
+        """The example of a step."""
+        example = self.order[step - 1]
+        return Item(step, example_id(example), example)
+
+    def acknowledge(self, step: int) -> None:
+        """Nothing to note: the library says how far the run is."""
+
+    def rest(self, step: int) -> None:
+        """Nothing to note."""
+
+
+def shuffle_epochs(trainset: Sequence[dspy.Example], epochs: int, seed: int) -> list[dspy.Example]:
+    """All examples of all epochs, each epoch shuffled on its own."""
+    order: list[dspy.Example] = []
+    for epoch in range(epochs):
+        examples = list(trainset)
+        random.Random(f"{seed}:{epoch}").shuffle(examples)  # noqa: S311 (order, not secrecy)
+        order += examples
+    return order
+
+
+def stops(total: int, every: int | None) -> list[int]:
+    """The steps at which a version is published: at none, then on the way, and at the end.
+
+    Args:
+        total: Number of examples.
+        every: Examples from one version to the next; None spreads six versions evenly on a log scale.
+    """
+    if every is not None:
+        return [*range(0, total, every), total]
+    first = total if total <= 50 else min(50, total // 4)  # few examples are too few for a version on the way
+    spread = np.geomspace(first, total, DEFAULT_VERSIONS)
+    return sorted({0, *(round(float(value)) for value in spread), total})

@@ -1,0 +1,121 @@
+"""Stop rules: callables over events that end a run early.
+
+A rule returns a reason, or True, to stop. The run then begins nothing more, commits what was begun, and publishes a
+version only if one is due. The same call without the rule goes on, and learns the same library, byte for byte::
+
+    ForwardLearning(metric, stop=[no_improvement(3), deadline(3600), file_appears("STOP")])
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from flex_dspy.core.errors import ConfigurationError
+from flex_dspy.learning.events import Event, RunEnded, RunStarted, StopRule, VersionPublished
+
+ACCURACY = "accuracy"
+
+
+def no_improvement(versions: int, *, measure: str = ACCURACY) -> StopRule:
+    """Stop if so many versions in a row are no better than the best before them.
+
+    Args:
+        versions: Number of versions; at least one.
+        measure: Name of the measurement; versions without it do not count.
+    """
+    if versions < 1:
+        raise ConfigurationError(f"versions must be at least 1, got {versions}")
+    scores: dict[int, float] = {}
+
+    def rule(event: Event) -> str:
+        if isinstance(event, VersionPublished) and measure in event.record.metrics:
+            scores[event.record.step] = event.record.metrics[measure]
+        values = [scores[step] for step in sorted(scores)]
+        if len(values) > versions and max(values[-versions:]) <= max(values[:-versions]):
+            return f"{measure} has not improved for {versions} versions"
+        return ""
+
+    return rule
+
+
+def target(score: float, *, measure: str = ACCURACY) -> StopRule:
+    """Stop once a version reaches a score.
+
+    Args:
+        score: The score.
+        measure: Name of the measurement.
+    """
+
+    def rule(event: Event) -> str:
+        if isinstance(event, VersionPublished) and event.record.metrics.get(measure, float("-inf")) >= score:
+            return f"{measure} has reached {score:g}"
+        return ""
+
+    return rule
+
+
+def deadline(seconds: float) -> StopRule:
+    """Stop at the first event so many seconds after the run began.
+
+    Args:
+        seconds: Seconds.
+    """
+    end: list[float] = []
+
+    def rule(event: Event) -> str:
+        if isinstance(event, RunStarted):
+            end[:] = [time.monotonic() + seconds]
+        return f"the deadline of {seconds:g} s has passed" if end and time.monotonic() >= end[0] else ""
+
+    return rule
+
+
+def file_appears(path: str | Path) -> StopRule:
+    """Stop at the first event after a file is there.
+
+    Args:
+        path: The file.
+    """
+
+    def rule(event: Event) -> str:
+        return f"{path} is there" if Path(path).exists() else ""
+
+    return rule
+
+
+class OnSignal:
+    """Stops at the first event after a signal. The handler that was there before is put back when the run ends.
+
+    Args:
+        number: The signal, such as ``signal.SIGTERM``.
+
+    Raises:
+        ConfigurationError: If a run begins in another thread than the main one: only that one receives signals.
+    """
+
+    def __init__(self, number: signal.Signals = signal.SIGTERM) -> None:
+        self.number = number
+        self._was_received = False
+        self._before: Any = None
+
+    def __call__(self, event: Event) -> str:
+        """See ``StopRule``."""
+        if isinstance(event, RunStarted):
+            self._install()
+        if isinstance(event, RunEnded):
+            signal.signal(self.number, self._before)
+        return f"{self.number.name} was received" if self._was_received else ""
+
+    def _install(self) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            raise ConfigurationError("OnSignal works in the main thread alone: use file_appears in a notebook")
+        self._was_received = False
+        self._before = signal.signal(self.number, self._receive)
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        self._was_received = True

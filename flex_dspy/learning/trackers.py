@@ -1,0 +1,46 @@
+"""Trackers: where a run reports its versions, such as MLflow (``flex_dspy.tracking.tracker``)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from flex_dspy.learning.events import Event, RunEnded, RunStarted, VersionPublished
+from flex_dspy.learning.version import Version
+
+
+class Tracker(Protocol):
+    """Where a learning run reports its versions."""
+
+    def start(self, params: Mapping[str, Any]) -> None:
+        """Begin the run, or continue it."""
+
+    def log_version(self, version: Version) -> None:
+        """Record one version; one that ``is_again`` replaces its measurements."""
+
+    def finish(self, artifacts: Sequence[Path] = ()) -> None:
+        """End the run."""
+
+
+class TrackerListener:
+    """Reports events to a tracker.
+
+    Args:
+        tracker: The tracker.
+        artifacts: Files that are given to it at the end; read then.
+    """
+
+    def __init__(self, tracker: Tracker, artifacts: Sequence[Path] = ()) -> None:
+        self.tracker = tracker
+        self.artifacts = artifacts
+
+    def __call__(self, event: Event) -> None:
+        """Report an event. A run that ended with an error goes on later, so it is not finished."""
+        match event:
+            case RunStarted(parameters=parameters):
+                self.tracker.start(parameters)
+            case VersionPublished(version=version):
+                self.tracker.log_version(version)
+            case RunEnded(error=""):
+                self.tracker.finish(self.artifacts)

@@ -1,0 +1,148 @@
+"""A version: a published snapshot of a library, with and without its content."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from flex_dspy.core import representations
+from flex_dspy.evaluation.answer_errors import errors_text
+from flex_dspy.evaluation.intervals import score_text
+from flex_dspy.learning.curve import CurvePoint
+from flex_dspy.libraries.library import ExperienceLibrary
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from flex_dspy.evaluation.records import Record
+
+HELD_OUT = "held_out"  # the measure that is reported beside the metric, where a task has one
+
+
+@dataclass(frozen=True, slots=True)
+class VersionRecord:
+    """A published version, without its content.
+
+    Attributes:
+        run: Identity of the learning run.
+        step: Number of examples learned from.
+        hash: Content hash of the library.
+        parent: Hash of the version before.
+        sizes: Number of entries by zone.
+        precedents: Number of precedents.
+        metrics: Its measurements; empty if it was not measured.
+    """
+
+    run: str
+    step: int
+    hash: str
+    parent: str | None
+    sizes: Mapping[str, int]
+    precedents: int
+    metrics: Mapping[str, float]
+
+    @classmethod
+    def of(cls, run: str, step: int, library: ExperienceLibrary, metrics: Mapping[str, float]) -> VersionRecord:
+        """The record of a library."""
+        sizes, precedents = library.sizes(), library.precedent_count
+        return cls(run, step, library.hash, library.parent, sizes, precedents, dict(metrics))
+
+    @property
+    def entries(self) -> int:
+        """Number of entries."""
+        return sum(self.sizes.values())
+
+    @property
+    def errors(self) -> int:
+        """Number of validation answers that are errors."""
+        return round(self.metrics.get("errors", 0))
+
+    def curve_point(self) -> CurvePoint:
+        """The version as a point of a learning curve.
+
+        Raises:
+            KeyError: If its accuracy was not measured.
+        """
+        return CurvePoint(
+            examples=self.step,
+            accuracy=self.metrics["accuracy"],
+            low=self.metrics["accuracy_low"],
+            high=self.metrics["accuracy_high"],
+            entries=self.entries,
+            n=round(self.metrics["n"]),
+            errors=self.errors,
+        )
+
+    def _repr_html_(self) -> str:
+        return Versions([self])._repr_html_()
+
+    def text(self) -> str:
+        """One line for a terminal."""
+        zones = ", ".join(f"{count} {zone}" for zone, count in self.sizes.items() if count) or "empty library"
+        line = f"version {self.hash[:12]}  {self.step:>6} examples  {zones}"
+        if "accuracy" not in self.metrics:
+            return line
+        score = [self.metrics[name] for name in ("accuracy", "accuracy_low", "accuracy_high")]
+        mean, low, high = (score_text(number, *score) for number in score)
+        line += f"  accuracy {mean} [{low}, {high}] on {self.metrics['n']:.0f}{errors_text(self.metrics)}"
+        return f"{line}, held out {self.metrics[HELD_OUT]:.3f}" if HELD_OUT in self.metrics else line
+
+
+class Versions(representations.Representable, list[VersionRecord]):
+    """Versions in order; in a notebook a table, a row each."""
+
+    def __repr__(self) -> str:
+        return "\n".join(record.text() for record in self) or "no versions"
+
+    def to_pandas(self) -> pd.DataFrame:
+        """One row a version. See ``flex_dspy.display.frames.versions_frame``."""
+        return representations.frame(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One published snapshot of a library, with its measurements.
+
+    Attributes:
+        library: The snapshot; its ``parent`` is the hash of the version that it was made from.
+        step: Number of examples learned from.
+        metrics: Its measurements: ``accuracy`` as a fraction, ``accuracy_low`` and ``accuracy_high`` for its
+            95% interval, ``baseline_accuracy`` without a library, ``n`` for the size of the validation set.
+        dataset: Name or source of the validation set.
+        dataset_digest: Digest of its content; accuracies are compared only where it agrees.
+        records: The records of the validation examples.
+        is_again: Whether it was published before, with errors, and is measured again.
+    """
+
+    library: ExperienceLibrary
+    step: int
+    metrics: Mapping[str, float]
+    dataset: str = ""
+    dataset_digest: str = ""
+    records: Sequence[Record] = ()
+    is_again: bool = False
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Its key among the versions of its run: hash and step, as MLflow keeps them."""
+        return self.library.hash, str(self.step)
+
+    def numbers(self) -> dict[str, float]:
+        """Its measurements, and the library's size in all and by zone."""
+        library = self.library
+        sizes = {"library_size": len(library), **library.sizes(), "precedents": library.precedent_count}
+        return {name: float(value) for name, value in {**self.metrics, **sizes}.items()}
+
+    def curve_point(self) -> CurvePoint | None:
+        """The version as a point of a learning curve, if its accuracy was measured."""
+        return point(self.step, self.numbers())
+
+
+def point(step: int, numbers: Mapping[str, float]) -> CurvePoint | None:
+    """A point of a learning curve, if these numbers of a version hold an accuracy with its interval."""
+    needed = ("accuracy", "accuracy_low", "accuracy_high", "library_size", "n")
+    if not all(name in numbers for name in needed):
+        return None
+    accuracy, low, high, entries, n = (numbers[name] for name in needed)
+    return CurvePoint(step, accuracy, low, high, round(entries), round(n), round(numbers.get("errors", 0)))

@@ -1,0 +1,209 @@
+"""Writing one version of a run into MLflow: model, page, numbers, registration, aliases."""
+
+from __future__ import annotations
+
+import json
+import logging
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from flex_dspy.learning.version import Version
+from flex_dspy.libraries.library import ExperienceLibrary
+from flex_dspy.tracking.datasets import DatasetInfo
+from flex_dspy.tracking.logged import Logged, read_logged
+from flex_dspy.tracking.model_page import write_page
+from flex_dspy.tracking.parameters import allowed_name
+from flex_dspy.tracking.registration import MODEL_TYPE, choose_best, register, set_aliases, update
+from flex_dspy.tracking.unlogged import RunNotes
+from flex_dspy.tracking.version import accuracy_text, columns, describe
+
+logger = logging.getLogger(__name__)
+
+MEASURED_AGAIN = "accuracy measured again"
+BY_SIZE = "by library size"  # metrics of a run whose step is the number of entries
+
+
+class VersionWriter:
+    """Writes versions of one run. Each step looks first at what an earlier, interrupted try has left.
+
+    Args:
+        client: The store's client.
+        uri: The store's address.
+        experiment_id: MLflow's id of the experiment.
+        run_id: MLflow's id of the run.
+        notes: The run's names, parameters and data sets.
+        max_errors: Share of errors from which on a version cannot be ``best``.
+    """
+
+    def __init__(
+        self, client: Any, uri: str, experiment_id: str, run_id: str, notes: RunNotes, max_errors: float
+    ) -> None:
+        self.client = client
+        self.uri = uri
+        self.experiment_id = experiment_id
+        self.run_id = run_id
+        self.notes = notes
+        self.max_errors = max_errors
+        self._logged: Logged | None = None
+        self._last: ExperienceLibrary | None = None
+
+    def begin(self) -> None:
+        """Say that the run is new: the store need not be asked what it holds."""
+        self._logged = Logged()
+
+    def forget(self) -> None:
+        """Ask the store again what the run holds, as after a failure."""
+        self._logged = None
+
+    def content(self) -> Logged:
+        """The content of the run in the store."""
+        if self._logged is None:
+            self._logged = Logged.read(self.client, self.experiment_id, self.run_id, self.notes.registered_name)
+        return self._logged
+
+    def write(self, version: Version) -> None:
+        """Log one version.
+
+        Args:
+            version: The version; one that ``is_again`` replaces its measurements.
+        """
+        from mlflow.entities import LoggedModelStatus
+
+        logged = self.content()
+        model = logged.models.get(version.key) or self._create_model(version, logged)
+        logged.models[version.key] = model
+        if model.status != LoggedModelStatus.READY:
+            model = logged.models[version.key] = self._fill_model(model.model_id, version, logged)
+        registered = logged.registered.get(model.model_id)
+        if registered is None:
+            run_id = self._version_run(model, version, logged)
+            registered = register(self.client, self.notes.registered_name, model, run_id, version)
+            logged.registered[model.model_id] = registered
+        self._link(model, registered)
+        if version.is_again:
+            registered = logged.registered[model.model_id] = self._update(model, registered, version, logged)
+        set_aliases(self.client, registered, self.max_errors)
+        logged.note(version.step, version.numbers())
+        self._last = version.library
+
+    def _update(self, model: Any, registered: Any, version: Version, logged: Logged) -> Any:
+        """Replace the measurements of a version: on its page, in its description and tags, and for ``best``.
+
+        The parameters of a model cannot be changed: a further column holds the accuracy without errors.
+        """
+        self._fill_model(model.model_id, version, logged)
+        if not version.metrics.get("errors") and MEASURED_AGAIN not in model.params:
+            model.params[MEASURED_AGAIN] = accuracy_text(version.metrics)
+            self.client.log_model_params(model.model_id, {MEASURED_AGAIN: model.params[MEASURED_AGAIN]})
+        self._version_run(model, version, logged)
+        registered = update(self.client, registered, version)
+        choose_best(self.client, registered, self.max_errors)
+        return registered
+
+    def _create_model(self, version: Version, logged: Logged) -> Any:
+        return self.client.create_logged_model(
+            self.experiment_id,
+            name=f"{self.notes.registered_name.replace('.', '-')}-{version.step}",
+            source_run_id=self.run_id,
+            params=columns(version, self.notes.params, logged.number_of(version.library.parent)),
+            model_type=MODEL_TYPE,
+        )
+
+    def _version_run(self, model: Any, version: Version, logged: Logged) -> str:
+        """A run of the version's own, below the learning run.
+
+        MLflow compares registered versions by their runs: two of one run would read as identical.
+        """
+        from mlflow.entities import Metric, Param
+
+        run_id = logged.runs.get(model.model_id)
+        if run_id is None:
+            tags = {
+                "mlflow.parentRunId": self.run_id,
+                "flex_dspy.kind": "version",
+                "flex_dspy.model_id": model.model_id,
+            }
+            run = self.client.create_run(self.experiment_id, run_name=model.name, tags=tags)
+            run_id = logged.runs[model.model_id] = run.info.run_id
+        now = int(time.time() * 1000)
+        self.client.log_batch(
+            run_id,
+            metrics=[Metric(allowed_name(key), value, now, version.step) for key, value in version.numbers().items()],
+            params=[Param(key, value) for key, value in model.params.items() if key != "version"],
+        )
+        self.client.set_terminated(run_id)
+        return run_id
+
+    def _link(self, model: Any, registered: Any) -> None:
+        """Say the registered version's number on the model's page: as a link, and as a column of the models list."""
+        if "version" not in model.params:
+            self.client.log_model_params(model.model_id, {"version": str(registered.version)})
+            model.params["version"] = str(registered.version)
+        # Only a tracking server sets this by itself.
+        link = json.dumps([{"name": registered.name, "version": registered.version}])
+        self.client.set_logged_model_tags(model.model_id, {"mlflow.modelVersions": link})
+
+    def _fill_model(self, model_id: str, version: Version, logged: Logged) -> Any:
+        """Upload the version's page and its metrics, and last say that the model is ready."""
+        from mlflow.entities import LoggedModelOutput
+
+        with tempfile.TemporaryDirectory() as folder:
+            write_page(Path(folder), version, self._parent(version), logged.curve(version), self._title(version))
+            self.client.log_model_artifacts(model_id, folder)
+        dataset = self._log_dataset(version, logged)
+        self.client.log_batch(self.run_id, metrics=self._metrics(model_id, version, dataset))
+        if model_id not in logged.outputs:  # MLflow fails on a second time
+            self.client.log_outputs(self.run_id, [LoggedModelOutput(model_id, version.step)])
+            logged.outputs.add(model_id)
+        tags = {"mlflow.note.content": describe(version), "errors": f"{version.metrics.get('errors', 0):.0f}"}
+        self.client.set_logged_model_tags(model_id, tags)
+        return self.client.finalize_logged_model(model_id, "READY")
+
+    def _title(self, version: Version) -> str:
+        task = version.library.task or self.notes.registered_name
+        return f"{task}: {self.notes.params['actor']}" if self.notes.params.get("actor") else task
+
+    def _parent(self, version: Version) -> ExperienceLibrary | None:
+        """The library that a version was made from: the one before, or read back where the run was continued."""
+        wanted = version.library.parent
+        if wanted is None or (self._last is not None and self._last.hash == wanted):
+            return self._last if wanted else None
+        try:
+            return read_logged(self.client, self.experiment_id, wanted, self.uri)
+        except Exception as error:  # the page then has no difference
+            logger.debug("the parent of %s cannot be read: %s", version.library.hash, type(error).__name__)
+            return None
+
+    def _log_dataset(self, version: Version, logged: Logged) -> tuple[str, str] | tuple[None, None]:
+        """Make the validation set an input of the run, once; its name and digest as MLflow knows them."""
+        if not version.dataset:
+            return None, None
+        size = round(version.metrics.get("n", 0))
+        source = self.notes.data["validation"].source if "validation" in self.notes.data else version.dataset
+        given = DatasetInfo(version.dataset, version.dataset_digest, source, size).input("validation")
+        name, digest = given.dataset.name, given.dataset.digest
+        if (name, digest) not in logged.inputs:
+            self.client.log_inputs(self.run_id, [given])
+            logged.inputs.add((name, digest))
+        return name, digest
+
+    def _metrics(self, model_id: str, version: Version, dataset: tuple[str | None, str | None]) -> list[Any]:
+        """The version's metrics, which MLflow files under the model and the run alike.
+
+        And on the run alone its accuracy by the size of the library, for a chart over that instead of the step.
+        """
+        from mlflow.entities import Metric
+
+        numbers, now = version.numbers(), int(time.time() * 1000)
+        by_step = [
+            Metric(allowed_name(key), value, now, version.step, model_id, *dataset, self.run_id)
+            for key, value in numbers.items()
+        ]
+        by_size = [
+            Metric(f"{BY_SIZE}/{key}", numbers[key], now, len(version.library))
+            for key in ("accuracy", "accuracy_low", "accuracy_high")
+            if key in numbers
+        ]
+        return by_step + by_size
