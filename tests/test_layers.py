@@ -30,11 +30,17 @@ LATE_LIBRARIES = {
 RDKIT = "start-up cost: RDKit"
 UPWARD = "imports upward: to go"
 CYCLE = "a cycle: to go"
+COMMANDS = ["compare", "doctor", "evaluate", "learn", "rescore", "serve", "ui"]
+COMMANDS += [f"library.{name}" for name in ("diff", "edit", "export", "import_library", "log", "merge", "prune")]
+COMMANDS += [f"library.{name}" for name in ("search", "show", "stats", "value", "versions")]
+COMMANDS += [f"runs.{name}" for name in ("delete", "list_runs", "show")]
 LATE_MODULES = {
-    ("commands.serve", "serving.call_limits"): "an optional dependency: mcp",
-    ("commands.serve", "serving.library_tools"): "an optional dependency: mcp",
-    ("commands.serve", "serving.mcp_server"): "an optional dependency: mcp",
-    ("commands.serve", "serving.tokens"): "an optional dependency: mcp",
+    **{(f"commands.{name}", "commands.actions"): "start-up cost: the work of a command" for name in COMMANDS},
+    ("commands.paths", "tracking.registry"): "start-up cost: of the checks, only some libraries need it",
+    ("commands.actions.serve", "serving.call_limits"): "an optional dependency: mcp",
+    ("commands.actions.serve", "serving.library_tools"): "an optional dependency: mcp",
+    ("commands.actions.serve", "serving.mcp_server"): "an optional dependency: mcp",
+    ("commands.actions.serve", "serving.tokens"): "an optional dependency: mcp",
     ("data.assays", "data.assay_archive"): CYCLE,
     ("libraries.by_hand", "libraries.editing"): CYCLE,
     ("libraries.library", "libraries.diffing"): CYCLE,

@@ -62,10 +62,12 @@ def test_type_checkers_see_every_file():
     assert links == files | {name: ROOT / name for name in MAPPED}
 
 
-def test_help_needs_nothing_heavy():
+@pytest.mark.parametrize("command", ["", "learn", "library", "library prune", "runs"])
+def test_help_needs_nothing_heavy(command):
     code = (
-        "import sys, flex_dspy.cli as cli; cli.parser().format_help(); "
+        "import sys, flex_dspy.cli as cli; cli.main([*sys.argv[1:], '--help']); "
         "print({'dspy', 'mlflow', 'litellm', 'rdkit', 'numpy', 'datasets'} & set(sys.modules))"
     )
-    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert shown.stdout.strip() == "set()"
+    shown = subprocess.run([sys.executable, "-c", code, *command.split()], capture_output=True, text=True, check=True)
+    assert shown.stdout.startswith(" ".join(f"Usage: flex-dspy {command}".split()))
+    assert shown.stdout.splitlines()[-1] == "set()"

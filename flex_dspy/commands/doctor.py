@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
-
-from flex_dspy.commands import roles
-from flex_dspy.core.errors import ModelError
-from flex_dspy.models.doctor import MOST_CALLS, diagnose, report
-from flex_dspy.signatures.critic import StudyWorkedAnswer
+from flex_dspy.commands.arguments import PrintJson
+from flex_dspy.commands.options.shared import Config, ModelOptions, TeacherOptions
 
 
-def run(arguments: argparse.Namespace) -> None:
-    """Do it."""
-    lms = roles.models(arguments, None)
-    print(f"at most {MOST_CALLS} small requests a model")
-    findings = diagnose(lms, StudyWorkedAnswer)
-    print(report(findings))
-    if any(finding.ok is False for finding in findings):
-        raise ModelError("the model cannot be used as it is set up: see the checks that failed")
+def diagnose(
+    *,
+    models: ModelOptions = ModelOptions(),
+    teachers: TeacherOptions = TeacherOptions(),
+    json: PrintJson = False,
+    config: Config = None,
+) -> None:
+    """Check that a model can be used: key, address, model, latency and structured output, by a few small requests."""
+    from flex_dspy.commands.actions import doctor as action
+
+    action.run(models, teachers, as_json=json)

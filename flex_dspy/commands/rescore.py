@@ -2,36 +2,19 @@
 
 from __future__ import annotations
 
-import argparse
+from pathlib import Path
 
-from flex_dspy.commands.table import table
-from flex_dspy.core.entry_points import import_object
-from flex_dspy.core.errors import ConfigurationError
-from flex_dspy.core.scoring import Metric
-from flex_dspy.evaluation.rescoring import rescore
-from flex_dspy.tasks.registry import get_task
-from flex_dspy.tasks.task import Task
+from flex_dspy.commands.arguments import PrintJson
 
 
-def run(arguments: argparse.Namespace) -> None:
-    """Do it."""
-    metric, task = judge(arguments.metric)
-    measures, normalize = (task.measures, task.normalize) if task else (None, None)
-    rescored = rescore(arguments.folder, metric, measures, normalize=normalize)
-    print(table({"before": rescored.before, "after": rescored.after}))
-    print(f"\n{rescored.gained} became right, {rescored.lost} became wrong")
-    print(f"records  {rescored.write()}")
+def rescore(folder: Path, *, metric: str, json: PrintJson = False) -> None:
+    """Judge the records of an evaluation again, under another metric. No model is asked.
 
-
-def judge(name: str) -> tuple[Metric, Task | None]:
-    """The metric of a task, with the task, or a function named as ``module:function``.
-
-    Raises:
-        ConfigurationError: If there is no such metric.
+    Args:
+        folder: A folder with records.jsonl, or such a file.
+        metric: A task's name, or module:function.
+        json: Print JSON.
     """
-    found = import_object(name) if ":" in name else get_task(name)
-    if isinstance(found, Task):
-        return found.metric, found
-    if not callable(found):
-        raise ConfigurationError(f"{name!r} is no metric, but {type(found).__name__}")
-    return found, None
+    from flex_dspy.commands.actions import rescore as action
+
+    action.run(folder, metric, as_json=json)

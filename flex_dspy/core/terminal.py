@@ -104,10 +104,14 @@ def _report_closed_output() -> Iterator[None]:
         raise ReaderGoneError(*error.args) from error
 
 
+def unsafe_stdout() -> Any:
+    """Standard output itself, for text whose colours are the program's own, and whose other parts are ``printable``."""
+    return sys.stdout.stream if isinstance(sys.stdout, SafeStream) else sys.stdout
+
+
 def print_styled(text: str) -> None:
     """Print a text whose colours are the program's own, and whose other parts are ``printable`` already."""
-    stream = sys.stdout
-    print(text, file=stream.stream if isinstance(stream, SafeStream) else stream)
+    print(text, file=unsafe_stdout())
 
 
 @contextmanager

@@ -1,15 +1,19 @@
 """The commands, as a person types them."""
 
+import io
 import json
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from flex_dspy import cli
 from flex_dspy.cli import main
-from flex_dspy.commands.roles import ROLES
+from flex_dspy.commands import arguments
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.programs.strategies import STRATEGIES
 from flex_dspy.tasks.names import task_names
@@ -61,9 +65,9 @@ def test_what_changes_the_library_makes_another_run(learned, capsys, more) -> No
 
 def test_a_run_on_top_of_a_library_is_another_run_and_keeps_its_entries(learned, tmp_path, capsys) -> None:
     start = str(learned / "library.json")
-    assert learn(learned, "--library", start) == 1
+    assert learn(learned, "--start-from", start) == 1
     assert "another run" in capsys.readouterr().err
-    assert learn(tmp_path / "more", "--library", start, "--seed", "7") == 0
+    assert learn(tmp_path / "more", "--start-from", start, "--seed", "7") == 0
     before, after = (ExperienceLibrary.load(f / "library.json") for f in (learned, tmp_path / "more"))
     assert {entry.id for entry in before} <= {entry.id for entry in after}
     assert after.seen == before.seen + 60
@@ -77,6 +81,73 @@ def test_learn_measures_on_what_it_learns_from_only_if_allowed(learned, tmp_path
         if n:
             line = json.loads((out / "library.versions.jsonl").read_text().splitlines()[-1])
             assert line["metrics"]["n"] == n
+
+
+def test_a_run_writes_the_file_that_repeats_it(learned: Path) -> None:
+    """Every option of the run stands in it."""
+    given = cli.parse(["learn", "retro", *SMALL, "--out", str(learned), "--no-tracking"])
+    again = cli.parse(["learn", "--config", str(learned / "run.toml")])
+    options, repeated = given.keywords["options"], again.keywords["options"]
+    assert again.args == ("uspto50k",)
+    assert replace(repeated, config=None) == options
+    assert (learned / "run.toml").stat().st_mode & 0o777 == 0o600
+
+
+def test_learn_goes_into_the_library_that_is_named(learned, tmp_path, capsys) -> None:
+    library = tmp_path / "new" / "chemist.json"
+    assert learn(tmp_path / "first", "--library", str(library)) == 0
+    assert library.read_bytes() == (learned / "library.json").read_bytes()
+    assert not (tmp_path / "first" / "library.json").exists()
+    assert learn(tmp_path / "second", "--library", str(library), "--seed", "7") == 0  # on top, as in Python
+    first, both = (ExperienceLibrary.load(path) for path in (learned / "library.json", library))
+    assert {entry.id for entry in first} <= {entry.id for entry in both}
+    assert both.seen == first.seen + 60
+    start = str(learned / "library.json")
+    assert learn(tmp_path / "third", "--library", str(library), "--start-from", start) == 1
+    assert "leave --start-from out" in capsys.readouterr().err
+    assert main(["runs", "list", str(tmp_path), "--json"]) == 0
+    assert {run["versions"] for run in json.loads(capsys.readouterr().out)} == {6}
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["--library", "."], "is a folder"),
+        (["--library", "flex-uspto50k@best"], "say --start-from flex-uspto50k@best"),
+        (["--library", "file/below.json"], "choose another with --library"),
+        (["--library", "file"], "no library file of this project"),
+        (["--start-from", "absent.json"], "there is no such file"),
+    ],
+)
+def test_a_library_that_cannot_be_used_is_refused_before_anything_is_loaded(words, complaint, tmp_path) -> None:
+    (tmp_path / "file").touch()
+    code = "import sys; from flex_dspy.cli import main; print(main(sys.argv[1:]), 'dspy' in sys.modules)"
+    command = [sys.executable, "-c", code, "learn", "uspto50k", *words]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert done.stdout.split() == ["1", "False"]
+    assert complaint in done.stderr.lower()
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_runs_are_listed_shown_and_deleted(learned, tmp_path, capsys, monkeypatch) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(learned, run)
+    assert main(["runs", "list", str(tmp_path)]) == 0
+    line = capsys.readouterr().out.splitlines()[1].split()
+    assert line[:2] == [str(run), "uspto50k"]
+    assert line[-3] == "3"
+    assert main(["runs", "show", str(run)]) == 0
+    said = capsys.readouterr().out
+    assert "checkpoint_every   30" in said
+    assert said.count("version ") == 3
+    monkeypatch.setattr("sys.stdin", io.StringIO("no\n"))
+    assert main(["runs", "delete", str(run)]) == 0
+    assert run.exists()
+    assert main(["runs", "delete", str(run)]) == 1  # nobody answers any more
+    assert main(["runs", "delete", str(run), "--yes"]) == 0
+    assert not run.exists()
+    assert main(["runs", "delete", str(tmp_path), "--yes"]) == 1
+    assert tmp_path.exists()
 
 
 def test_fresh_moves_what_was_there_aside(tmp_path) -> None:
@@ -103,6 +174,10 @@ def test_eval_keeps_a_record_and_a_page_an_example(learned, tmp_path, capsys) ->
     page = (out / "with-library" / "logs" / f"{records[0]['example_id']}.md").read_text()
     assert records[0]["problem"] in page
     table = capsys.readouterr().out
+    assert main([*command, "--json"]) == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["with library"]["n"] == 25
+    assert "no library" in captured.err
     assert "no library" in table
     assert "95% interval" in table
     accuracy = json.loads((out / "with-library" / "metrics.json").read_text())["accuracy"]
@@ -157,7 +232,7 @@ def test_a_version_in_mlflow_is_a_library_by_name(mlflow_uri, tmp_path) -> None:
     out = tmp_path / "eval"
     assert main([*command, "--samples", "10", "--quiet", "--no-baseline", "--out", str(out)]) == 0
     assert (out / "with-library" / "records.jsonl").exists()
-    again = learn(tmp_path / "more", "--library", "flex-uspto50k@best", "--seed", "7", tracking=tracking)
+    again = learn(tmp_path / "more", "--start-from", "flex-uspto50k@best", "--seed", "7", tracking=tracking)
     assert again == 0
     assert len(ExperienceLibrary.load(tmp_path / "more" / "library.json")) >= len(library)
 
@@ -176,8 +251,8 @@ def test_the_parser_knows_what_it_does_not_import() -> None:
     for name in task_names():
         assert name in (get_task(name).name, *get_task(name).aliases)
     assert set(task_names()) == set(TASKS)
-    assert cli.STRATEGIES == STRATEGIES
-    assert cli.ROLES == ROLES
+    assert get_args(arguments.Strategy) == STRATEGIES
+    assert get_args(arguments.Role) == arguments.ROLES
 
 
 def test_an_evaluation_is_kept_where_nothing_can_be_written_beside_the_library(

@@ -1,6 +1,5 @@
 """What cannot work is said in one line, before anything is fetched or paid for."""
 
-import argparse
 import os
 import subprocess
 import sys
@@ -10,7 +9,7 @@ import pytest
 
 from flex_dspy import cli
 from flex_dspy.cli import main
-from flex_dspy.commands import rescore
+from flex_dspy.commands.actions import rescore
 from flex_dspy.core.errors import BudgetError, TrackingError
 from flex_dspy.libraries.library import ExperienceLibrary
 
@@ -27,7 +26,7 @@ def _no_data(tmp_path, monkeypatch):
     def load(self, *args, **kwargs):
         raise AssertionError("data was fetched")
 
-    monkeypatch.setattr("flex_dspy.commands.sources.examples", load)
+    monkeypatch.setattr("flex_dspy.commands.actions.sources.examples", load)
 
 
 COMMANDS = [
@@ -87,13 +86,11 @@ def test_a_file_that_cannot_be_made_is_said(action, capsys) -> None:
 
 def test_a_dry_run_needs_no_key(capsys) -> None:
     with pytest.raises(AssertionError, match="data was fetched"):
-        cli.importlib.import_module("flex_dspy.commands.learn").run(
-            cli.parser().parse_args(["learn", "aime", *MODEL, "--dry-run"])
-        )
+        cli.call(["learn", "aime", *MODEL, "--dry-run"])
 
 
 def raising(error: BaseException):
-    def run(arguments: argparse.Namespace) -> None:
+    def run(folder: Path, metric: str, *, as_json: bool) -> None:
         raise error
 
     return run

@@ -103,6 +103,9 @@ def test_records_are_judged_anew_without_a_model(server, learned, tmp_path, caps
     assert main(["rescore", "eval/with-library", "--metric", "tests.scripted:right"]) == 0
     assert len(server.requests) == asked
     assert "0 became right, 0 became wrong" in capsys.readouterr().out
+    assert main(["rescore", "eval/with-library", "--metric", "tests.scripted:right", "--json"]) == 0
+    numbers = json.loads(capsys.readouterr().out)
+    assert numbers["before"]["accuracy"] == numbers["after"]["accuracy"]
     assert (tmp_path / "eval" / "with-library" / "records.rescored.jsonl").exists()
     assert main(["rescore", "eval/with-library", "--metric", "no.such:metric"]) == 1
 
@@ -158,3 +161,7 @@ def test_doctor_says_which_key_and_that_the_answer_is_no_lesson(server, capsys) 
     assert "API_KEY" in said
     assert "ok    answer" in said
     assert "FAIL  lesson" in said or "FAIL  structured" in said
+    assert main(["doctor", *model(server), "--json"]) == 1
+    findings = json.loads(capsys.readouterr().out)
+    assert {finding["ok"] for finding in findings if "key" in finding["check"]} == {True}
+    assert False in {finding["ok"] for finding in findings}

@@ -5,7 +5,6 @@ One server for the file. Its three processes import MLflow, so that all tests of
 
 from __future__ import annotations
 
-import argparse
 import csv
 import html
 import io
@@ -27,7 +26,7 @@ from typing import Any
 
 import pytest
 
-from flex_dspy.commands import ui
+from flex_dspy.commands.actions import ui
 from flex_dspy.core.errors import ConfigurationError
 from flex_dspy.evaluation.evaluate import Evaluation
 from flex_dspy.evaluation.records import Record
@@ -306,10 +305,6 @@ http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
 """
 
 
-def arguments(uri: str | None = None, port: int | None = None) -> argparse.Namespace:
-    return argparse.Namespace(tracking_uri=uri, port=port)
-
-
 def a_store(folder: Path) -> str:
     (folder / "mlflow.db").touch()  # an empty database
     return f"sqlite:///{folder}/mlflow.db"
@@ -323,7 +318,7 @@ def test_it_ends_when_asked(
     port = free_port()
     monkeypatch.setattr(ui, "_command", lambda port: [sys.executable, "-c", SERVER, str(port)])
     monkeypatch.setattr(ui.subprocess.Popen, "wait", wait_and_be_asked(number, ui.subprocess.Popen.wait))
-    ui.run(arguments(a_store(tmp_path), port))
+    ui.run(a_store(tmp_path), port)
     assert capsys.readouterr().out.splitlines()[1:] == [
         f"MLflow   http://127.0.0.1:{port}/#/experiments?workflowType=machine_learning   (Ctrl-C ends it)",
         "",
@@ -345,12 +340,12 @@ def wait_and_be_asked(number: signal.Signals, wait: Any) -> Any:
 
 
 KILLED = f"""
-import argparse, subprocess, sys
-from flex_dspy.commands import ui
+import subprocess, sys
+from flex_dspy.commands.actions import ui
 WORKER = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\\n" + {SERVER!r}
 START = "import subprocess, sys; sys.exit(subprocess.call([sys.executable, '-c', *sys.argv[1:]]))"
 ui._command = lambda port: [sys.executable, "-c", START, WORKER, str(port)]
-ui.run(argparse.Namespace(tracking_uri=sys.argv[1], port=int(sys.argv[2])))
+ui.run(sys.argv[1], int(sys.argv[2]))
 """
 
 
@@ -376,7 +371,7 @@ def test_a_server_that_does_not_start_is_said_without_its_login(
     said = "import sys; sys.exit('no database at postgresql://me:hunter2@host/db')"
     monkeypatch.setattr(ui, "_command", lambda port: [sys.executable, "-c", said])
     with pytest.raises(ConfigurationError, match="did not start: no database at postgresql://host/db"):
-        ui.run(arguments(a_store(tmp_path), free_port()))
+        ui.run(a_store(tmp_path), free_port())
 
 
 def test_a_busy_port_is_an_error_or_the_next_one(monkeypatch: pytest.MonkeyPatch) -> None:

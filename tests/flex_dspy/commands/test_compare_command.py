@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
 from collections.abc import Sequence
@@ -12,8 +11,8 @@ from typing import Any
 import pytest
 
 from flex_dspy import cli
-from flex_dspy.commands import compare
-from flex_dspy.commands.compare_options import add_compare
+from flex_dspy.commands.actions import compare
+from flex_dspy.commands.actions.candidates import names_of
 from flex_dspy.core.errors import ConfigurationError, DataError
 from flex_dspy.core.examples import example_id
 from flex_dspy.evaluation.comparison import Comparison
@@ -34,11 +33,10 @@ GOOD = Experience(zone="golden", method=LESSON, category="product")
 BAD = Experience(zone="warning", method="In each case, what is asked is a product.", category="sum")
 
 
-def parsed(*words: object, tracking: object = None) -> argparse.Namespace:
-    top = argparse.ArgumentParser()
-    add_compare(top.add_subparsers(dest="command"), cli._add_common)
+def command(*words: object, tracking: object = None) -> None:
+    """``flex-dspy compare``, whose errors are raised."""
     where = ["--tracking-uri", str(tracking)] if tracking else ["--no-tracking"]
-    return top.parse_args(["compare", *map(str, words), *where])
+    cli.call(["compare", *map(str, words), *where])
 
 
 def script(role: str, inputs: dict[str, str], messages: list[dict[str, str]]) -> dict[str, Any]:
@@ -94,7 +92,7 @@ def test_libraries_are_measured_and_everything_is_written(
     tmp_path: Path, model: list[object], llm_server: LLMServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bad, good = library(tmp_path / "bad/library.json", BAD), library(tmp_path / "good/library.json", GOOD)
-    compare.run(parsed("none", bad, good, *model))
+    command("none", bad, good, *model)
     said, out = capsys.readouterr().out, tmp_path / "out"
     assert len(llm_server.requests) == 3 * 8
     assert "good beside no library: +100.0 points" in said
@@ -116,7 +114,7 @@ def test_examples_that_any_library_was_learned_from_are_left_out(
     seen = Precedent(example_id(EXAMPLES[2]), EXAMPLES[2].problem, str(EXAMPLES[2].answer))
     old = library(tmp_path / "old.json", GOOD)
     new = library(tmp_path / "new.json", Experience(zone="golden", method=LESSON, precedents=(seen,)))
-    compare.run(parsed(old, new, *model))
+    command(old, new, *model)
     assert "1 of 8 examples" in capsys.readouterr().out
     assert len(llm_server.requests) == 2 * 7
 
@@ -126,7 +124,7 @@ def test_a_library_is_measured_on_the_examples_of_a_saved_evaluation(
 ) -> None:
     before = saved(tmp_path / "before", [0, 1, 0])
     options = [word for word in model if word not in ("--data", tmp_path / "data.jsonl")]
-    compare.run(parsed(before, library(tmp_path / "good.json", GOOD), *options))
+    command(before, library(tmp_path / "good.json", GOOD), *options)
     assert len(llm_server.requests) == 3
     comparison = Comparison.from_json((tmp_path / "out" / "comparison.json").read_bytes())
     (found,) = comparison.differences()
@@ -137,11 +135,11 @@ def test_no_model_is_asked_what_a_saved_evaluation_does_not_have(
     tmp_path: Path, model: list[object], llm_server: LLMServer
 ) -> None:
     good = library(tmp_path / "good.json", GOOD)
-    compare.run(parsed(good, saved(tmp_path / "before", [0, 1, 0]), *model))
+    command(good, saved(tmp_path / "before", [0, 1, 0]), *model)
     assert len(llm_server.requests) == 3
     write(problems(4, start=50), tmp_path / "data.jsonl")
     with pytest.raises(DataError, match="in common"):
-        compare.run(parsed(good, tmp_path / "before", *model))
+        command(good, tmp_path / "before", *model)
     assert len(llm_server.requests) == 3
 
 
@@ -152,7 +150,7 @@ def test_saved_evaluations_are_compared_without_a_model(tmp_path: Path, capsys: 
     old = saved(tmp_path / "old" / "with-library", [0, 0, 0, 0, 1, 1])
     saved(tmp_path / "old" / "no-library", [0] * 6)
     new = saved(tmp_path / "new", [1, 1, 1, 1, 0])
-    compare.run(parsed(tmp_path / "old", new / "records.jsonl", "--out", tmp_path / "out", "--examples", 2))
+    command(tmp_path / "old", new / "records.jsonl", "--out", tmp_path / "out", "--examples", 2)
     said = capsys.readouterr().out
     assert "new beside old: +60.0 points" in said
     assert "4 won, 1 lost, 0 the same" in said
@@ -163,7 +161,7 @@ def test_saved_evaluations_are_compared_without_a_model(tmp_path: Path, capsys: 
 
 def test_json_stands_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     old, new = saved(tmp_path / "a", [0, 1]), saved(tmp_path / "b", [1, 1])
-    compare.run(parsed(old, new, "--json", "--out", tmp_path / "out", "--name", "1,000", "--name", "10,000"))
+    command(old, new, "--json", "--out", tmp_path / "out", "--name", "1,000", "--name", "10,000")
     captured = capsys.readouterr()
     assert json.loads(captured.out)["differences"][0]["second"] == "10,000"
     assert "10,000 beside 1,000" in captured.err
@@ -171,7 +169,7 @@ def test_json_stands_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
 
 def test_the_numbers_go_to_mlflow_by_name(tmp_path: Path, mlflow_uri: str, capsys: pytest.CaptureFixture[str]) -> None:
     old, new = saved(tmp_path / "a", [0, 0, 0, 1]), saved(tmp_path / "b", [1, 1, 1, 1])
-    compare.run(parsed(old, new, "--out", tmp_path / "out", "--experiment", "compared", tracking=mlflow_uri))
+    command(old, new, "--out", tmp_path / "out", "--experiment", "compared", tracking=mlflow_uri)
     run = connect(mlflow_uri).get_run(capsys.readouterr().out.split()[-1])
     assert run.data.metrics == {
         "accuracy_a": 0.25, "accuracy_b": 1, "gain": 0.75, "p_value": 0.25, "wins": 3, "losses": 0,
@@ -184,7 +182,7 @@ def test_the_numbers_go_to_mlflow_by_name(tmp_path: Path, mlflow_uri: str, capsy
 def test_a_store_that_fails_is_said_and_costs_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     old, new = saved(tmp_path / "a", [0, 1]), saved(tmp_path / "b", [1, 1])
     (tmp_path / "store.db").write_text("This is no database, but long enough to look at as if it were one.")
-    compare.run(parsed(old, new, "--out", tmp_path / "out", tracking=f"sqlite:///{tmp_path}/store.db"))
+    command(old, new, "--out", tmp_path / "out", tracking=f"sqlite:///{tmp_path}/store.db")
     assert "MLflow did not take the comparison" in caplog.text
     assert (tmp_path / "out/comparison.json").exists()
 
@@ -214,7 +212,7 @@ def test_what_cannot_be_compared_is_said_before_a_model_is_asked(tmp_path: Path)
         ([a, tmp_path / "missing.jsonl"], DataError, "cannot be read"),
     ]:
         with pytest.raises(error, match=told):
-            compare.run(parsed(*words))
+            command(*words)
 
 
 @pytest.mark.parametrize(
@@ -228,4 +226,4 @@ def test_what_cannot_be_compared_is_said_before_a_model_is_asked(tmp_path: Path)
     ],
 )
 def test_names_are_as_short_as_tells_them_apart(given: list[str], names: tuple[str, ...]) -> None:
-    assert compare.names_of(given) == names
+    assert names_of(given) == names

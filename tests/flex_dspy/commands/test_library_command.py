@@ -1,9 +1,6 @@
 """``flex-dspy library ...``, as a person types it."""
 
-import argparse
 import json
-import os
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -11,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from flex_dspy.commands.library import run
-from flex_dspy.commands.library_options import add_library
+from flex_dspy import cli
 from flex_dspy.core.errors import FlexError
 from flex_dspy.learning.versions import VersionLog
 from flex_dspy.libraries.experience import Commit, Experience, Insert, Precedent, Rule
@@ -44,20 +40,7 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def command(*arguments: object) -> None:
-    parser = argparse.ArgumentParser()
-    add_library(parser.add_subparsers(dest="command", required=True))
-    run(parser.parse_args(["library", *map(str, arguments)]))
-
-
-def test_the_options_need_nothing_heavy() -> None:
-    heavy = "{'dspy', 'numpy', 'pydantic', 'json'}"
-    code = f"import sys, flex_dspy.commands.library_options; print({heavy} & set(sys.modules))"
-    done = subprocess.run([sys.executable, "-S", "-c", code], capture_output=True, text=True, env=child_env())
-    assert done.stdout.strip() == "set()", done.stderr
-
-
-def child_env() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+    cli.call(["library", *map(str, arguments)])
 
 
 # -- looking -------------------------------------------------------------------------------------------------
@@ -136,15 +119,15 @@ def test_colour_is_for_terminals_that_want_it(path, capsys, monkeypatch, no_colo
 
 
 def test_search_says_why(path: Path, capsys) -> None:
-    command("search", C.precedents[0].problem, path)
+    command("search", path, C.precedents[0].problem)
     out = capsys.readouterr().out
     assert "structural rank 1" in out
     assert "zone weight 1" in out
     assert "similar 1.000" in out
-    command("search", "rule beta", path, "--json")
+    command("search", path, "rule beta", "--json")
     (hit,) = [hit for hit in json.loads(capsys.readouterr().out) if hit["id"] == B.id]
     assert (hit["ranks"]["lexical"], hit["zone_weight"]) == (1, 0.8)
-    command("search", "§", path)
+    command("search", path, "§")
     assert "nothing in the library fits" in capsys.readouterr().out
 
 

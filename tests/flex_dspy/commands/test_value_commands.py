@@ -1,15 +1,13 @@
 """``flex-dspy library value`` and ``library prune``, against a scripted model."""
 
-import argparse
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from flex_dspy import cli
-from flex_dspy.commands import prune, value
-from flex_dspy.commands.value_options import add_prune, add_value
+from flex_dspy.commands.actions.tables import table_text
+from flex_dspy.commands.actions.value import effect_table
 from flex_dspy.core.errors import ConfigurationError, DataError, LibraryError
 from flex_dspy.evaluation.entry_values import EntryValue, Valuation, read_valuation, value_file
 from flex_dspy.libraries.experience import Commit, Experience, Insert, Rule
@@ -28,23 +26,11 @@ LIBRARY = ExperienceLibrary(
     seen=9,
 )
 BAD = EntryValue(-0.3, -0.4, -0.2, 40, 100, 0.05)
-Run = Callable[..., argparse.Namespace]
 
 
-def common(parser: argparse.ArgumentParser) -> None:
-    cli._add_models(parser, cli.ROLES[:1])
-    cli._add_actor(parser)
-    cli._add_money(parser)
-    cli._add_retrieval(parser, overlap="drop")
-    cli._add_tracking(parser)
-
-
-def parsed(*words: object) -> argparse.Namespace:
-    top = argparse.ArgumentParser()
-    actions = top.add_subparsers(dest="action")
-    add_value(actions, common)
-    add_prune(actions, common)
-    return top.parse_args([str(word) for word in words])
+def command(*words: object) -> None:
+    """``flex-dspy library ...``, whose errors are raised."""
+    cli.call(["library", *map(str, words)])
 
 
 @pytest.fixture
@@ -74,7 +60,7 @@ def harmful(path: Path, *places: int) -> None:
 def test_value_prints_a_table_and_writes_the_estimates(
     path: Path, model: list[object], llm_server: LLMServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    value.run(parsed("value", path, "--calls", 40, "--seed", 3, *model))
+    command("value", path, "--calls", 40, "--seed", 3, *model)
     said = capsys.readouterr().out
     written = read_valuation(value_file(path))
     assert all(entry.id in said and str(written.estimates[entry.id]) in said for entry in LIBRARY)
@@ -82,11 +68,14 @@ def test_value_prints_a_table_and_writes_the_estimates(
     assert "actor" in said
     assert (written.library, written.calls, written.seed) == (LIBRARY.hash, 40, 3)
     assert 0 < len(llm_server.requests) <= 40
+    command("value", path, "--calls", 40, "--seed", 3, *model, "--json")
+    assert json.loads(capsys.readouterr().out).keys() == written.estimates.keys()
 
 
 def test_value_prints_only_the_ends_of_a_long_table(path: Path) -> None:
     effects = {entry.id: EntryValue(n / 10, examples=1, pairs=1) for n, entry in enumerate(LIBRARY)}
-    lines = value.table(LIBRARY, effects, top=1).splitlines()
+    table, measured = effect_table(LIBRARY, effects, top=1)
+    lines = [*table_text(table).splitlines(), str(measured)]
     assert len(lines) == 5
     assert lines[2] == "... 1 entries between ..."
     assert "+0.000" in lines[1]
@@ -96,8 +85,8 @@ def test_value_prints_only_the_ends_of_a_long_table(path: Path) -> None:
 def test_value_of_what_is_no_file_needs_a_place_to_write(path: Path, model: list[object]) -> None:
     folder = path.parent
     with pytest.raises(ConfigurationError, match="--out"):
-        value.run(parsed("value", folder, "--calls", 4, *model))
-    value.run(parsed("value", folder, "--calls", 4, "--out", folder / "found.json", *model))
+        command("value", folder, "--calls", 4, *model)
+    command("value", folder, "--calls", 4, "--out", folder / "found.json", *model)
     assert read_valuation(folder / "found.json").library == LIBRARY.hash
 
 
@@ -107,16 +96,20 @@ def test_value_of_what_is_no_file_needs_a_place_to_write(path: Path, model: list
 def test_a_dry_run_says_what_would_go_and_changes_nothing(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     harmful(path, 0)
     before = path.read_bytes()
-    prune.run(parsed("prune", path, "--by", "value,redundant", "--dry-run"))
+    command("prune", path, "--by", "value,redundant", "--dry-run")
     said = capsys.readouterr().out
     assert "1 value, 1 redundant; 3 entries before, 1 after" in said
     assert "says the same" in said
+    command("prune", path, "--by", "value,redundant", "--dry-run", "--json")
+    plan = json.loads(capsys.readouterr().out)
+    assert [removal["why"] for removal in plan["removals"]] == ["value", "redundant"]
+    assert (plan["before"], plan["after"], plan["is_done"]) == (3, 1, False)
     assert path.read_bytes() == before
 
 
 def test_what_does_harm_is_removed_and_the_file_is_a_version_of_the_one_before(path: Path) -> None:
     harmful(path, 1)
-    prune.run(parsed("prune", path))
+    command("prune", path)
     pruned = ExperienceLibrary.load(path)
     assert len(pruned) == 2
     assert pruned.parent == LIBRARY.hash
@@ -124,7 +117,7 @@ def test_what_does_harm_is_removed_and_the_file_is_a_version_of_the_one_before(p
 
 
 def test_the_stale_go_by_their_outcomes(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    prune.run(parsed("prune", path, "--by", "stale", "--stale-after", 5))
+    command("prune", path, "--by", "stale", "--stale-after", 5)
     assert "removed: 3 stale" in capsys.readouterr().out.replace("to be ", "")
     assert len(ExperienceLibrary.load(path)) == 0
 
@@ -134,7 +127,7 @@ def test_estimates_of_entries_that_changed_since_are_left_aside(path: Path, caps
     first = next(iter(LIBRARY))
     changed = ExperienceLibrary([first, *(Experience(zone="golden", method="new") for _ in range(1))], seen=9)
     changed.save(path)
-    prune.run(parsed("prune", path, "--dry-run"))
+    command("prune", path, "--dry-run")
     said = capsys.readouterr().out
     assert "1 entries were changed or removed" in said
     assert "1 value; 2 entries before, 1 after" in said
@@ -144,7 +137,7 @@ def test_in_the_middle_of_a_run_only_the_journal_is_written(path: Path) -> None:
     harmful(path, 0)
     LibraryStore(path).commit([Commit("run", 1, (Insert(Experience(zone="golden", method="fresh")),))])
     before = path.read_bytes()
-    prune.run(parsed("prune", path))
+    command("prune", path)
     assert path.read_bytes() == before
     assert len(LibraryStore(path).library) == 3
 
@@ -155,7 +148,7 @@ def test_accuracy_is_measured_before_and_after_and_logged(
     from mlflow import MlflowClient
 
     harmful(path, 1)
-    prune.run(parsed("prune", path, *model, "--tracking-uri", mlflow_uri, "--experiment", "pruned"))
+    command("prune", path, *model, "--tracking-uri", mlflow_uri, "--experiment", "pruned")
     said = capsys.readouterr().out
     assert "accuracy +0.0%" in said
     client = MlflowClient(mlflow_uri)
@@ -179,21 +172,21 @@ def test_nothing_is_removed_where_accuracy_would_fall(
     write(problems(20), tmp_path / "data.jsonl")
     before = path.read_bytes()
     with pytest.raises(ConfigurationError, match="accuracy would fall"):
-        prune.run(parsed("prune", path, *model, "--no-tracking"))
+        command("prune", path, *model, "--no-tracking")
     assert path.read_bytes() == before
 
 
 def test_what_is_missing_is_said(path: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="flex-dspy library value"):
-        prune.run(parsed("prune", path))
+        command("prune", path)
     with pytest.raises(LibraryError, match="no library file"):
-        prune.run(parsed("prune", tmp_path / "none.json"))
+        command("prune", tmp_path / "none.json")
 
 
 @pytest.mark.parametrize("words", [("--by", "age"), ("--confidence", "1"), ("--stale-after", "0")])
 def test_wrong_options_are_refused(path: Path, words: tuple[str, str]) -> None:
     with pytest.raises(SystemExit):
-        parsed("prune", path, *words)
+        cli.main(["library", "prune", str(path), *words])
 
 
 def test_a_valuation_file_is_json_that_a_person_can_read(path: Path) -> None:

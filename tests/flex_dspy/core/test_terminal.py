@@ -62,10 +62,13 @@ def test_a_library_is_shown_and_not_obeyed(hostile, capsys, monkeypatch, command
     monkeypatch.setattr("sys.stdout.isatty", lambda: is_terminal)
     monkeypatch.delenv("NO_COLOR", raising=False)
     action, *options = command.split()
-    first = {"diff": [str(hostile.with_name("empty.json"))], "search": [HOSTILE.replace("\x00", "")]}.get(action, [])
-    assert main(["library", action, *first, str(hostile), *options]) == 0
+    first = [str(hostile.with_name("empty.json"))] if action == "diff" else []
+    further = [HOSTILE.replace("\x00", "")] if action == "search" else []
+    assert main(["library", action, *first, str(hostile), *further, *options]) == 0
     out = capsys.readouterr().out
-    own = out.replace("\x1b[32m", "").replace("\x1b[0m", "") if command == "diff" and is_terminal else out
+    own = out
+    for code in {"diff": ("32", "0"), "stats": ("1", "0")}.get(command, ()) if is_terminal else ():
+        own = own.replace(f"\x1b[{code}m", "")
     assert unseen(own) == set()
     assert "\\u001b" in out
     assert "\\u202e" in out
@@ -87,8 +90,8 @@ def test_an_error_is_shown_and_not_obeyed(capsys) -> None:
 def test_a_warning_is_shown_and_not_obeyed() -> None:
     """In a process of its own, as only there the command's own handler is used."""
     program = (
-        "import logging, sys; from flex_dspy import cli; from flex_dspy.commands import rescore\n"
-        "def run(arguments):\n"
+        "import logging, sys; from flex_dspy import cli; from flex_dspy.commands.actions import rescore\n"
+        "def run(*arguments, as_json):\n"
         "    logging.getLogger('flex_dspy.x').warning('%s', sys.argv[1])\n"
         "    raise RuntimeError(sys.argv[1])\n"
         "rescore.run = run; sys.exit(cli.main(['rescore', 'x', '--metric', 'y']))"

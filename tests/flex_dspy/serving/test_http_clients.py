@@ -1,6 +1,5 @@
 """A server over HTTP that knows its clients by their tokens, asked by the SDK's own client."""
 
-import argparse
 import asyncio
 import contextlib
 import http.client
@@ -16,8 +15,9 @@ from mcp import Client, MCPError
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared._httpx_utils import create_mcp_http_client
 
-from flex_dspy.commands import serve
-from flex_dspy.commands.serve_options import add_serve
+from flex_dspy import cli
+from flex_dspy.commands.actions import serve
+from flex_dspy.commands.options.serve import HttpOptions, ServedLibrary, ServerLimits
 from flex_dspy.core.errors import ConfigurationError
 from flex_dspy.evaluation.usage_log import UsageLog
 from flex_dspy.libraries.experience import Experience
@@ -177,10 +177,9 @@ def test_the_tokens_stand_in_no_argument_of_the_process(served: Served) -> None:
 # -- the command -------------------------------------------------------------------------------------------
 
 
-def parsed(*arguments: str) -> argparse.Namespace:
-    top = argparse.ArgumentParser()
-    add_serve(top.add_subparsers())
-    return top.parse_args(["serve", "--mcp", *arguments])
+def run(*arguments: str) -> None:
+    """``flex-dspy serve``, whose errors are raised."""
+    cli.call(["serve", "--mcp", *arguments])
 
 
 @pytest.fixture
@@ -192,7 +191,7 @@ def library(tmp_path: Path) -> str:
 @pytest.mark.parametrize("address", ["0.0.0.0:0", "[::]:0", "0:0"])
 def test_without_tokens_it_listens_at_this_machine_alone(library: str, address: str) -> None:
     with pytest.raises(ConfigurationError, match=r"say who may use the server by --token-file FILE"):
-        serve.run(parsed(library, "--http", address, "--allowed-host", "name.example"))
+        run(library, "--http", address, "--allowed-host", "name.example")
 
 
 def test_with_tokens_it_may_listen_anywhere_under_names_that_are_given() -> None:
@@ -207,20 +206,21 @@ def test_with_tokens_it_may_listen_anywhere_under_names_that_are_given() -> None
 
 def test_a_token_file_needs_http(library: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="--token-file is for a server over HTTP"):
-        serve.run(parsed(library, "--token-file", str(tmp_path / "tokens")))
+        run(library, "--token-file", str(tmp_path / "tokens"))
 
 
 def test_a_server_for_reading_alone_has_no_tool_that_writes(library: str) -> None:
-    async def names(*options: str) -> list[str]:
-        async with Client(serve._server(parsed(library, *options), None)) as client:
+    async def names(*, read_only: bool) -> list[str]:
+        served = ServedLibrary(library, read_only=read_only)
+        async with Client(serve.make_server(served, ServerLimits(), None)) as client:
             return [tool.name for tool in (await client.list_tools()).tools]
 
-    assert "record_outcome" in asyncio.run(names())
-    assert asyncio.run(names("--read-only")) == ["search", "read_rules", "read_trajectories"]
+    assert "record_outcome" in asyncio.run(names(read_only=False))
+    assert asyncio.run(names(read_only=True)) == ["search", "read_rules", "read_trajectories"]
 
 
 def test_the_defaults_of_the_command_are_those_of_the_code() -> None:
-    given = parsed("dice.json")
+    given = ServerLimits()
     assert CallLimits(given.calls_per_minute, given.outcomes_per_minute, given.time_limit) == CallLimits()
-    assert given.token_file is None
-    assert not given.read_only
+    assert HttpOptions().token_file is None
+    assert not ServedLibrary("dice.json").read_only

@@ -1,6 +1,5 @@
 """A library served by the Model Context Protocol: read and written to by the SDK's own client."""
 
-import argparse
 import asyncio
 import http.client
 import json
@@ -14,8 +13,9 @@ from typing import Any, TypeVar
 import pytest
 from mcp import Client, MCPError, StdioServerParameters
 
-from flex_dspy.commands import serve
-from flex_dspy.commands.serve_options import add_serve
+from flex_dspy import cli
+from flex_dspy.cli import main
+from flex_dspy.commands.arguments import read_address
 from flex_dspy.core.errors import ConfigurationError, LibraryError
 from flex_dspy.evaluation.usage_log import UsageLog
 from flex_dspy.evaluation.usage_records import UsageTotal, usage_totals
@@ -383,10 +383,9 @@ def test_a_page_of_another_host_is_refused(served: tuple[str, Path], headers: di
 # -- the command -------------------------------------------------------------------------------------------
 
 
-def parsed(*arguments: str) -> argparse.Namespace:
-    top = argparse.ArgumentParser()
-    add_serve(top.add_subparsers())
-    return top.parse_args(["serve", *arguments])
+def run(*arguments: str) -> None:
+    """``flex-dspy serve``, whose errors are raised."""
+    cli.call(["serve", *arguments])
 
 
 @pytest.mark.parametrize(
@@ -399,13 +398,13 @@ def parsed(*arguments: str) -> argparse.Namespace:
     ],
 )
 def test_an_address_is_this_machine_unless_it_says_otherwise(text: str, address: tuple[str, int]) -> None:
-    assert parsed("--mcp", "x.json", "--http", text).http == address
+    assert read_address(text) == address
 
 
 @pytest.mark.parametrize("text", ["host", "host:", "127.0.0.1:99999", "127.0.0.1:-1"])
 def test_an_address_without_a_port_is_refused(text: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        parsed("--mcp", "x.json", "--http", text)
+        main(["serve", "--mcp", "x.json", "--http", text])
     assert "[HOST:]PORT" in capsys.readouterr().err
 
 
@@ -416,14 +415,14 @@ def test_without_the_extra_it_says_how_to_install_it(path: Path, monkeypatch: py
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "mcp", None)
     with pytest.raises(ConfigurationError, match=r"pip install 'flex-dspy\[mcp\]'"):
-        serve.run(parsed("--mcp", str(path)))
+        run("--mcp", str(path))
 
 
 def test_what_cannot_be_served_is_said_at_once(path: Path, served: tuple[str, Path]) -> None:
     with pytest.raises(LibraryError, match="cannot be read"):
-        serve.run(parsed("--mcp", str(path.with_name("other.json"))))
+        run("--mcp", str(path.with_name("other.json")))
     taken = served[0].removeprefix("http://").removesuffix("/mcp")
     with pytest.raises(ConfigurationError, match="cannot listen at"):
-        serve.run(parsed("--mcp", str(path), "--http", taken))
+        run("--mcp", str(path), "--http", taken)
     with pytest.raises(ConfigurationError, match="--allowed-host"):
-        serve.run(parsed("--mcp", str(path), "--http", "0.0.0.0:0"))
+        run("--mcp", str(path), "--http", "0.0.0.0:0")

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import argparse
 import logging
 
 import dspy
 
+from flex_dspy.commands.arguments import Overlap
+from flex_dspy.commands.options.shared import ActorOptions
 from flex_dspy.core.errors import ConfigurationError, OverlapError
 from flex_dspy.data.loading import LoadedData, sample
 from flex_dspy.evaluation.overlap import without_overlap
-from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.models.lm import is_offline
 from flex_dspy.tasks.task import Task
-from flex_dspy.tracking.registry import read_library
 
 logger = logging.getLogger(__name__)
 
@@ -34,12 +33,19 @@ def examples(task: Task, model: dspy.LM, split: str, source: str | None, samples
     return data
 
 
-def shots(arguments: argparse.Namespace, data: LoadedData | None) -> list[dspy.Example]:
-    """Worked examples for an actor that learns in context."""
-    return sample(data.examples, arguments.shots, arguments.seed) if arguments.actor == "icl" and data else []
+def shots(options: ActorOptions, data: LoadedData | None) -> list[dspy.Example]:
+    """Worked examples for an actor that learns in context; none for others."""
+    return sample(data.examples, options.shots, options.seed) if options.actor == "icl" and data else []
 
 
-def measurable(overlap: str, task: Task, data: LoadedData, learned: set[str]) -> list[dspy.Example]:
+def load_shots(options: ActorOptions, task: Task, model: dspy.LM, source: str | None) -> list[dspy.Example]:
+    """Worked examples from a source, which is read only for an actor that learns in context."""
+    if options.actor != "icl":
+        return []
+    return shots(options, examples(task, model, "train", source, None, options.seed))
+
+
+def measurable(overlap: Overlap, task: Task, data: LoadedData, learned: set[str]) -> list[dspy.Example]:
     """The examples to measure on: without those that were learned from, unless they are allowed.
 
     Args:
@@ -62,8 +68,3 @@ def measurable(overlap: str, task: Task, data: LoadedData, learned: set[str]) ->
     if not clean:
         raise ConfigurationError(f"no example of {data.source} is left to measure on")
     return clean
-
-
-def library(arguments: argparse.Namespace) -> ExperienceLibrary:
-    """The library that ``--library`` names: a file, a folder of files, or a version in MLflow."""
-    return read_library(arguments.library, arguments.tracking_uri)

@@ -1,4 +1,4 @@
-"""What a person makes of an entry: by options, or in their editor."""
+"""Revisions of an entry by a person: by options, or in their editor."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def revision_from_editor(entry: Experience, reason: str) -> Revise | None:
         None where nothing was changed.
 
     Raises:
-        ConfigurationError: If there is no editor, or what it left is no entry; the text is kept then.
+        ConfigurationError: If there is no editor, or its text is no entry; the text is kept then.
     """
     editor = os.environ.get("VISUAL") or os.environ.get("EDITOR")
     if not editor:

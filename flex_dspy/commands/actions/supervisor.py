@@ -18,7 +18,7 @@ from collections.abc import Sequence
 _PEACE = 5.0  # seconds that the server has to end by itself
 
 
-def supervised(command: Sequence[str]) -> list[str]:
+def supervisor_command(command: Sequence[str]) -> list[str]:
     """The command line that runs a command so.
 
     Start it with ``stdin=PIPE`` and in a session of its own: the group is ended as a whole.

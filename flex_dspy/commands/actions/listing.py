@@ -1,4 +1,4 @@
-"""A library as text for a terminal: its entries, its figures, and why a search found what it found."""
+"""A library as text for a terminal: its entries, its figures, and the reasons of a search."""
 
 from __future__ import annotations
 
@@ -6,32 +6,25 @@ import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from flex_dspy.commands.actions.tables import build_table, print_table
+from flex_dspy.commands.options.library import Selection
 from flex_dspy.core.zones import Zone
 from flex_dspy.libraries.experience import Experience
 from flex_dspy.libraries.hits import Hit
 from flex_dspy.libraries.library import ExperienceLibrary
 
 WIDTH = 110
-PRECEDENTS = 3  # of an entry in a list; one entry alone shows all
+PRECEDENTS = 3  # of an entry in a list; one entry alone shows all of them
 
 
-def selected(
-    library: ExperienceLibrary, *, zone: str | None = None, category: str | None = None, entry_id: str | None = None
-) -> list[Experience]:
-    """Entries that fit, oldest first.
-
-    Args:
-        library: The library.
-        zone: Only of this zone.
-        category: Only those in whose category this text occurs, whatever its case.
-        entry_id: Only those whose id begins so.
-    """
+def select(library: ExperienceLibrary, chosen: Selection) -> list[Experience]:
+    """The entries that fit, oldest first."""
     return [
         entry
         for entry in library
-        if zone in (None, entry.zone)
-        and (category or "").lower() in entry.category.lower()
-        and entry.id.startswith(entry_id or "")
+        if chosen.zone in (None, entry.zone)
+        and (chosen.category or "").lower() in entry.category.lower()
+        and entry.id.startswith(chosen.entry_id or "")
     ]
 
 
@@ -43,12 +36,12 @@ def entry_text(entry: Experience, precedents: int | None = PRECEDENTS) -> str:
         precedents: Most precedents to list; None for all of them, and for the trajectory too.
     """
     lines = [f"{entry.id}  {entry.zone}  {entry.category or 'no category'}{'  [pinned]' if entry.pinned else ''}"]
-    lines += [f"  {_record(entry)}", *_wrapped("", entry.method)]
+    lines += [f"  {_record(entry)}", *_wrap("", entry.method)]
     for rule in entry.rules:
-        lines += _wrapped("- ", rule.text)
-        lines += [line for example in rule.examples for line in _wrapped("    e.g. ", example)]
+        lines += _wrap("- ", rule.text)
+        lines += [line for example in rule.examples for line in _wrap("    e.g. ", example)]
     if precedents is None and entry.trajectory:
-        lines += ["  instance:", *_wrapped("    ", entry.trajectory)]
+        lines += ["  instance:", *_wrap("    ", entry.trajectory)]
     lines += [f"  {case.problem} => {case.answer}" for case in entry.precedents[:precedents]]
     if precedents is not None and len(entry.precedents) > precedents:
         lines.append(f"  ... and {len(entry.precedents) - precedents} more precedents")
@@ -67,7 +60,7 @@ def _source(source: Any) -> str:
     return f"{source.id} of {source.name or 'a library'}{runs}"
 
 
-def _wrapped(mark: str, text: str) -> Iterator[str]:
+def _wrap(mark: str, text: str) -> Iterator[str]:
     indent = " " * (2 + len(mark))
     first = f"  {mark}"
     for line in text.splitlines() or [""]:
@@ -78,33 +71,37 @@ def _wrapped(mark: str, text: str) -> Iterator[str]:
 # -- figures -----------------------------------------------------------------------------------------------
 
 
-def statistics_text(figures: Mapping[str, Any]) -> str:
-    """The figures of ``statistics`` for a terminal."""
+def print_statistics(figures: Mapping[str, Any]) -> None:
+    """Print the figures of ``statistics`` as tables."""
+    print_table(build_table(["figure", "value"], _figure_rows(figures), left=2))
+    print(f"\ncategories ({figures['category_count']})")
+    categories = [(name or "(none)", f"{count:,}") for name, count in figures["categories"].items()]
+    print_table(build_table(["category", "entries"], categories))
+    for key in ("most_helpful", "most_misleading"):
+        print(f"\n{key.replace('_', ' ')}")
+        print(*map(_use_text, figures[key]), *([] if figures[key] else ["  none"]), sep="\n")
+
+
+def _figure_rows(figures: Mapping[str, Any]) -> list[tuple[str, str]]:
     zones = ", ".join(f"{count} {zone}" for zone, count in figures["zones"].items() if count) or "empty"
     size, age = figures["tokens"], figures["age"]
-    rows = {
-        "task": figures["task"] or "none",
-        "version": f"{figures['hash'][:12]}, made from {(figures['parent'] or 'nothing')[:12]}",
-        "entries": f"{figures['entries']:,} ({zones}); {figures['pinned']} pinned, {figures['overlong']} overlong",
-        "rules": f"{figures['rules']:,}",
-        "precedents": f"{figures['precedents']:,}",
-        "tokens": f"{size['total']:,} in methods and rules; an entry {size['median']:,} (median), {size['largest']:,} "
-        "(largest)",
-        "age": f"{age['commits']:,} commits; an entry was made {age['median_entry']:,} and changed "
-        f"{age['median_since_change']:,} commits ago (median)",
-        "runs": ", ".join(f"{run} to step {step}" for run, step in age["runs"].items()) or "none",
-        "never shown": f"{figures['never_shown']:,} entries",
-    }
-    lines = [f"{name:<12} {value}" for name, value in rows.items()]
-    lines += ["", f"categories ({figures['category_count']})"]
-    lines += [f"  {count:>6,}  {name or '(none)'}" for name, count in figures["categories"].items()]
-    for key in ("most_helpful", "most_misleading"):
-        lines += ["", key.replace("_", " "), *(_use_line(entry) for entry in figures[key])]
-        lines += [] if figures[key] else ["  none"]
-    return "\n".join(lines)
+    return [
+        ("task", figures["task"] or "none"),
+        ("version", f"{figures['hash'][:12]}, made from {(figures['parent'] or 'nothing')[:12]}"),
+        ("entries", f"{figures['entries']:,} ({zones}); {figures['pinned']} pinned, {figures['overlong']} overlong"),
+        ("rules", f"{figures['rules']:,}"),
+        ("precedents", f"{figures['precedents']:,}"),
+        ("tokens", f"{size['total']:,} in methods and rules"),
+        ("tokens an entry", f"{size['median']:,} (median), {size['largest']:,} (largest)"),
+        ("commits", f"{age['commits']:,}"),
+        ("commits since an entry was made", f"{age['median_entry']:,} (median)"),
+        ("commits since an entry changed", f"{age['median_since_change']:,} (median)"),
+        ("runs", ", ".join(f"{run} to step {step}" for run, step in age["runs"].items()) or "none"),
+        ("entries never shown", f"{figures['never_shown']:,}"),
+    ]
 
 
-def _use_line(entry: Mapping[str, Any]) -> str:
+def _use_text(entry: Mapping[str, Any]) -> str:
     use = f"helped {entry['helped']}, misled {entry['hurt']} of {entry['shown']} times shown"
     return f"  {entry['id']}  {entry['zone']}  {entry['category']}: {use}"
 
@@ -113,7 +110,7 @@ def _use_line(entry: Mapping[str, Any]) -> str:
 
 
 def hit_dict(hit: Hit, weights: Mapping[Zone, float]) -> dict[str, Any]:
-    """A hit as plain objects: the entry in short, and the reasons."""
+    """Convert a hit to plain objects: the entry in short, and the reasons."""
     entry = hit.experience
     return {
         "id": entry.id,
@@ -129,7 +126,7 @@ def hit_dict(hit: Hit, weights: Mapping[Zone, float]) -> dict[str, Any]:
 
 
 def hit_text(hit: Hit, number: int, weights: Mapping[Zone, float]) -> str:
-    """A hit for a terminal: the entry, and why it was found."""
+    """A hit for a terminal: the entry, and the reasons why it was found."""
     entry = hit.experience
     ranks = ", ".join(f"{view} rank {rank}" for view, rank in hit.ranks.items())
     lines = [
@@ -137,5 +134,5 @@ def hit_text(hit: Hit, number: int, weights: Mapping[Zone, float]) -> str:
         f"  why: score {hit.score:.4f} = {ranks}; zone weight {weights[entry.zone]:g}",
     ]
     lines += [f"  similar {s:.3f}: {case.problem} => {case.answer}" for case, s in hit.precedents[:PRECEDENTS]]
-    lines += _wrapped("", entry.method)
-    return "\n".join([*lines, *(line for rule in entry.rules for line in _wrapped("- ", rule.text))])
+    lines += _wrap("", entry.method)
+    return "\n".join([*lines, *(line for rule in entry.rules for line in _wrap("- ", rule.text))])

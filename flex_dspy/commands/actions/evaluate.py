@@ -1,0 +1,190 @@
+"""``flex-dspy eval``: measure a library, beside the same actor without one."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import dspy
+
+from flex_dspy.commands.actions import roles, sources
+from flex_dspy.commands.actions.tables import evaluation_table, print_json, print_table, stdout_for
+from flex_dspy.commands.options.evaluate import EvaluateOptions
+from flex_dspy.core.errors import LibraryError
+from flex_dspy.core.examples import problem_of
+from flex_dspy.data.loading import LoadedData, digest
+from flex_dspy.evaluation.equal_compute import equal_compute
+from flex_dspy.evaluation.evaluate import Evaluation
+from flex_dspy.evaluation.evaluate import evaluate as measure
+from flex_dspy.evaluation.overlap import precedent_problems
+from flex_dspy.evaluation.record_files import write_records
+from flex_dspy.evaluation.usage_log import UsageLog
+from flex_dspy.evaluation.usage_records import UsageRecord, usage_of_evaluation
+from flex_dspy.libraries.library import ExperienceLibrary
+from flex_dspy.models.spending import Ledger
+from flex_dspy.programs import Actor
+from flex_dspy.tasks.registry import get_task
+from flex_dspy.tasks.task import Task
+from flex_dspy.tracking.datasets import DatasetInfo
+from flex_dspy.tracking.evaluations import log_evaluation
+from flex_dspy.tracking.mlflow_store import is_in_reach
+from flex_dspy.tracking.registry import read_library
+
+logger = logging.getLogger(__name__)
+
+WITH_LIBRARY, WITHOUT = "with library", "no library"
+
+
+@dataclass(frozen=True)
+class _Setting:
+    """What is measured, and on which examples."""
+
+    options: EvaluateOptions
+    task: Task
+    library: ExperienceLibrary
+    actor: Actor
+    data: LoadedData
+    examples: Sequence[dspy.Example]
+    ledger: Ledger
+
+    @property
+    def folder(self) -> Path:
+        name = f"eval-{self.task.name}-{self.library.hash[:8]}-{self.data.digest[:8]}"
+        return self.options.output.out or Path("exps") / name
+
+    @property
+    def dataset(self) -> DatasetInfo:
+        return DatasetInfo.of(self.data.source, digest(self.examples)[:16], len(self.examples), task=self.task.name)
+
+
+def run(task_name: str, options: EvaluateOptions) -> None:
+    """Measure, keep the records, print the results, and log them where there is a store."""
+    task = get_task(task_name)
+    library = ExperienceLibrary(task=task.name)
+    if options.retrieval.retrieve and options.data.library is not None:
+        library = read_library(options.data.library, options.tracking.tracking_uri)
+    model = roles.actor_model(options, task)
+    with stdout_for(options.output.json):
+        with dspy.context(lm=model):
+            setting = _prepare(options, task, library, model)
+            results = _measure(setting)
+        for name, evaluation in results.items():
+            write_records(setting.folder / name.replace(" ", "-").replace(",", ""), evaluation)
+        _print(setting, results, str(model.model))
+        _log(setting, results, str(model.model))
+        _keep_usage(setting, results)
+    if options.output.json:
+        print_json({name: evaluation.metrics(solved=task.threshold) for name, evaluation in results.items()})
+
+
+def _prepare(options: EvaluateOptions, task: Task, library: ExperienceLibrary, model: dspy.LM) -> _Setting:
+    given = options.data
+    ledger = roles.ledger(options.budget, {"actor": model})
+    data = sources.examples(task, model, "test", given.data, given.samples, options.actor.seed)
+    shots = sources.load_shots(options.actor, task, model, given.train)
+    learned = precedent_problems(library) | {problem_of(example) for example in shots}
+    examples = sources.measurable(given.overlap, task, data, learned)
+    return _Setting(options, task, library, roles.actor(options, task, model, shots), data, examples, ledger)
+
+
+def _measure(setting: _Setting) -> dict[str, Evaluation]:
+    """The library's evaluation, and those it is compared with."""
+    library, options = setting.library, setting.options.measuring
+    if not len(library):
+        return {WITHOUT: _measure_one(setting, library)}
+    results = {WITH_LIBRARY: _measure_one(setting, library)}
+    if options.baseline:
+        results[WITHOUT] = _measure_one(setting, ExperienceLibrary(task=setting.task.name))
+    if options.equal_compute:
+        samples, evaluation = _measure_equal_compute(setting, results)
+        results[f"no library, {samples} samples for as many tokens"] = evaluation
+    return results
+
+
+def _measure_one(setting: _Setting, library: ExperienceLibrary) -> Evaluation:
+    return measure(
+        setting.actor,
+        setting.examples,
+        setting.task.metric,
+        library=library,
+        measures=setting.task.measures,
+        normalize=setting.task.normalize,
+        samples=setting.options.measuring.pass_at,
+        concurrency=setting.options.actor.concurrency,
+        progress=not setting.options.quiet,
+        allow_overlap=True,  # decided before
+        ledger=setting.ledger,
+    )
+
+
+def _measure_equal_compute(setting: _Setting, results: dict[str, Evaluation]) -> tuple[int, Evaluation]:
+    return equal_compute(
+        setting.actor,
+        setting.examples,
+        setting.task.metric,
+        results[WITH_LIBRARY].tokens + _learning_tokens(setting.options.data.library or ""),
+        library=ExperienceLibrary(task=setting.task.name),
+        begun=results.get(WITHOUT),
+        measures=setting.task.measures,
+        normalize=setting.task.normalize,
+        concurrency=setting.options.actor.concurrency,
+        progress=not setting.options.quiet,
+        ledger=setting.ledger,
+    )
+
+
+def _learning_tokens(library: str) -> int:
+    """The tokens that learning a library took, if its run wrote them down beside it."""
+    path = Path(library).with_name("spending.jsonl")
+    return Ledger(path).total.tokens if path.exists() else 0
+
+
+def _print(setting: _Setting, results: dict[str, Evaluation], model: str) -> None:
+    library = setting.library
+    print(f"{setting.task.name}: {setting.data.source}, {model}, library {library.hash[:12]} ({len(library)} entries)")
+    print_table(evaluation_table(results, solved=setting.task.threshold))
+    roles.print_costs(setting.ledger)
+    print(f"\nrecords  {setting.folder}")
+
+
+def _log(setting: _Setting, results: dict[str, Evaluation], model: str) -> None:
+    """Log the evaluation where there is a store; only learning makes one unasked, as that takes a while."""
+    options, library, name = setting.options, setting.library, setting.options.data.library
+    if not options.tracking.tracking or not is_in_reach(options.tracking.tracking_uri):
+        return
+    experiment = options.tracking.experiment or f"flex-{setting.task.name}"
+    run_id = log_evaluation(
+        results,
+        setting.dataset,
+        experiment=experiment,
+        library=library,
+        reference=name if name and not Path(name).exists() else "",
+        params={
+            "library": name if len(library) else "none",
+            "task": setting.task.name,
+            "lm actor": model,
+            "strategy": options.actor.actor,
+            "experience": options.actor.experience,
+            "samples": options.measuring.pass_at,
+            "seed": options.actor.seed,
+        },
+        tracking_uri=options.tracking.tracking_uri,
+    )
+    if run_id:
+        print(f"MLflow   experiment {experiment}, run {run_id}")
+
+
+def _keep_usage(setting: _Setting, results: dict[str, Evaluation]) -> None:
+    """Write the outcomes of showing its entries beside a library file."""
+    name = setting.options.data.library
+    if WITH_LIBRARY in results and name and Path(name).is_file():
+        _add_usage(name, usage_of_evaluation(setting.library.hash, results[WITH_LIBRARY].records))
+
+
+def _add_usage(library: str, usage: Iterable[UsageRecord]) -> None:
+    try:
+        UsageLog(library).add(usage)
+    except LibraryError as error:  # the folder may take no files, and the evaluation is done
+        logger.warning("the outcomes are not kept: %s", error)

@@ -1,0 +1,105 @@
+"""``flex-dspy library merge``, ``import`` and ``export``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from flex_dspy.commands.actions.tables import build_table, print_json, print_table
+from flex_dspy.core.errors import ConfigurationError, LibraryError
+from flex_dspy.libraries.library import ExperienceLibrary
+from flex_dspy.libraries.merging import Merged, merge
+from flex_dspy.libraries.paths import journal_of
+from flex_dspy.tracking.registry import read_library
+
+
+def merge_libraries(
+    names: Sequence[str], out: Path, *, any_task: bool, as_json: bool, tracking_uri: str | None
+) -> None:
+    """Merge libraries, write the result, and print what was merged and which entries contradict each other."""
+    libraries = [read_library(name, tracking_uri) for name in names]
+    merged = merge(*libraries, names=[_origin(name) for name in names], any_task=any_task)
+    _write(out, merged.library)
+    if as_json:
+        print_json(_merge_dict(merged))
+        return
+    rows = [(name, len(each), each.precedent_count) for name, each in zip(names, libraries, strict=True)]
+    together = f"together, {len(merged.duplicates)} made of several"
+    rows.append((together, len(merged.library), merged.library.precedent_count))
+    print_table(build_table(["library", "entries", "precedents"], rows))
+    if merged.overlong:
+        print(f"{len(merged.overlong)} entries have outgrown the caps by merging: {', '.join(merged.overlong[:5])}")
+    if merged.conflicts:
+        print(f"{len(merged.conflicts)} contradictions, for you to decide (--json lists all):")
+        print(*(f"  {conflict.text()}" for conflict in merged.conflicts[:10]), sep="\n")
+    print(f"library  {out}")
+
+
+def _merge_dict(merged: Merged) -> dict[str, object]:
+    conflicts = [
+        {"kind": each.kind, "about": each.about, "entries": each.entries, "against": each.against}
+        for each in merged.conflicts
+    ]
+    return {
+        "hash": merged.library.hash,
+        "entries": len(merged.library),
+        "duplicates": merged.duplicates,
+        "conflicts": conflicts,
+        "overlong": merged.overlong,
+    }
+
+
+def _origin(reference: str) -> str:
+    """The name of a library in the provenance of its entries."""
+    path = Path(reference)
+    if not path.exists():
+        return reference
+    return path.resolve().parent.name if path.name == "library.json" else path.resolve().stem
+
+
+def import_library(source: str, out: Path, *, task: str, tracking_uri: str | None) -> None:
+    """Write a library as a file of this project.
+
+    Raises:
+        ConfigurationError: If the library is for another task.
+    """
+    library = read_library(source, tracking_uri).for_task(task)
+    if task not in ("", library.task):
+        raise ConfigurationError(f"{source} was learned on {library.task!r}, not on {task!r}")
+    _write(out, library)
+    print(f"{library}\nlibrary  {out}")
+
+
+def export(name: str, out: Path, form: str, tracking_uri: str | None) -> None:
+    """Write a library in the format of the FLEX release, or in that of this project (``json``)."""
+    library = read_library(name, tracking_uri)
+    if form == "json":
+        _write(out, library)
+    else:
+        _make_folder(out)
+        library.export(out)
+    print(f"{len(library)} entries\nfile     {out}")
+
+
+def check_free(out: Path, *, overwrite: bool) -> None:
+    """Refuse to write over a run, and over a file unless that is wanted.
+
+    Raises:
+        ConfigurationError: If it would be written over.
+    """
+    if journal_of(out).exists():
+        raise ConfigurationError(f"{out} has commits of a learning run in {journal_of(out).name}: choose another file")
+    if out.exists() and not overwrite:
+        raise ConfigurationError(f"{out} is there already: choose another file, or say --overwrite")
+
+
+def _write(path: Path, library: ExperienceLibrary) -> None:
+    _make_folder(path)
+    library.save(path)
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LibraryError(path, "the folder", f"cannot be made: {error.strerror}", "Choose another path") from error

@@ -1,0 +1,160 @@
+"""The roles of a command: their models, limits, instructions, and what they may spend."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import dspy
+
+from flex_dspy.commands.arguments import ROLES, default_of, read_for_role, read_pair, read_positive, read_price
+from flex_dspy.commands.options.shared import ActorRun, BudgetOptions, ModelOptions, TeacherOptions
+from flex_dspy.core.errors import ConfigurationError
+from flex_dspy.learning.settings import LearningSettings
+from flex_dspy.models.limits import Limits
+from flex_dspy.models.lm import is_offline, language_model
+from flex_dspy.models.prices import Price
+from flex_dspy.models.providers import is_native, key_variables
+from flex_dspy.models.spending import Ledger
+from flex_dspy.programs import Actor, Critic, Updater, Verifier
+from flex_dspy.programs.instructions import instruct
+from flex_dspy.tasks.task import Task
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+def models(
+    options: ModelOptions, teachers: TeacherOptions | None = None, *, task: Task | None = None
+) -> dict[str, dspy.LM]:
+    """A model for each role; roles with the same settings share one, and models of one name their limits.
+
+    Args:
+        options: The options of all models.
+        teachers: The models of the roles that teach; None for the same as the actor's.
+        task: Says which offline expert is meant by ``offline``.
+    """
+    limits: dict[str, Limits] = {}
+    shared: dict[tuple[Any, ...], dspy.LM] = {}
+    roles: dict[str, dspy.LM] = {}
+    for role in ROLES:
+        name = getattr(teachers if role != "actor" else options, f"{role}_lm", None) or options.lm
+        temperature = _choose(options.temperature, role, float)
+        most_tokens = _choose(options.max_tokens, role, read_positive)
+        key = (name, temperature, most_tokens)
+        if key not in shared:
+            shared[key] = language_model(
+                name,
+                expert=task.expert if task else "chemist",
+                api_base=options.api_base,
+                temperature=temperature,
+                max_tokens=most_tokens,
+                timeout=options.timeout,
+                retries=options.retries,
+                limits=limits.setdefault(name, Limits(options.rpm, options.tpm)),
+                backend=options.backend,
+                cache=options.cache,
+            )
+        roles[role] = shared[key]
+    return roles
+
+
+def _choose(texts: Sequence[str], role: str, number: Callable[[str], T]) -> T | None:
+    """The last value given for a role, else the last for all."""
+    given = dict(read_for_role(text, number) for text in texts)
+    return given.get(role, given.get(None))
+
+
+def actor_model(options: ActorRun, task: Task) -> dspy.LM:
+    """The actor's model.
+
+    Raises:
+        ConfigurationError: If it lacks a key.
+    """
+    model = models(options.models, task=task)["actor"]
+    check_keys({"actor": model})
+    return model
+
+
+def check_keys(lms: Mapping[str, dspy.LM]) -> None:
+    """Refuse models that lack a key, before anything is fetched or paid for.
+
+    A model that only litellm knows may take its key from elsewhere, so it is asked.
+
+    Raises:
+        ConfigurationError: If there is such a model.
+    """
+    for lm in lms.values():
+        names = () if is_offline(lm) or not is_native(str(lm.model)) else key_variables(lm)
+        if names and not lm.kwargs.get("api_key") and not any(os.environ.get(name) for name in names):
+            remedy = f"set {names[-1]}, or API_KEY (any word, where the server asks for none)"
+            raise ConfigurationError(f"there is no key for {lm.model}: {remedy}")
+
+
+def actor(options: ActorRun, task: Task, model: dspy.LM, examples: Sequence[dspy.Example] = ()) -> Actor:
+    """The task's actor as the options describe it; ``examples`` are for the ``icl`` strategy."""
+    shown = options.retrieval
+    given: dict[str, Any] = {"k": shown.k, "depth": shown.depth, "token_budget": shown.token_budget}
+    program = task.actor(
+        lm=model,
+        strategy=options.actor.actor,
+        experience=options.actor.experience if shown.retrieve else "none",
+        examples=examples,
+        **{name: value for name, value in given.items() if value is not None},
+    )
+    _instruct(options.actor.instructions, {"actor": program})
+    return program
+
+
+def teachers(options: ActorRun, task: Task, lms: Mapping[str, dspy.LM]) -> dict[str, dspy.Module]:
+    """Verifier, critic and updater as the options describe them."""
+    programs: dict[str, dspy.Module] = {
+        "verifier": Verifier(task.threshold, task.normalize),
+        "critic": Critic(),
+        "updater": Updater(),
+    }
+    for role, program in programs.items():
+        program.set_lm(lms[role])
+    _instruct(options.actor.instructions, programs)
+    return programs
+
+
+def _instruct(instructions: Sequence[str], programs: Mapping[str, dspy.Module]) -> None:
+    """Replace instructions by the text of files: ``critic=FILE``, or ``critic.golden=FILE`` for one predictor."""
+    for target, file in map(read_pair, instructions):
+        role, _, predictor = target.partition(".")
+        if role not in ROLES:
+            raise ConfigurationError(f"--instructions {target}={file}: roles are {', '.join(ROLES)}")
+        if role in programs:
+            try:
+                text = Path(file).read_text(encoding="utf-8")
+            except (OSError, UnicodeDecodeError) as error:
+                raise ConfigurationError(f"--instructions {target}={file}: the file cannot be read: {error}") from error
+            instruct(programs[role], text, predictor or None)
+
+
+def ledger(options: BudgetOptions, lms: Mapping[str, dspy.LM]) -> Ledger:
+    """The ledger of the command, with its budget.
+
+    Raises:
+        ConfigurationError: If the budget is in money, and a model has no price.
+    """
+    prices = {model: Price.per_million(*numbers) for model, numbers in map(read_price, options.price)}
+    account = Ledger(budget_usd=options.budget_usd, budget_tokens=options.budget_tokens, prices=prices)
+    account.check_prices([str(lm.model) for lm in lms.values()])
+    return account
+
+
+def print_costs(account: Ledger) -> None:
+    """Print a table of calls, tokens and money by role, if any were spent."""
+    if account.total.tokens:
+        print(f"\n{account.table()}")
+
+
+def rollouts(wanted: int | None, model: dspy.LM) -> int:
+    """Rollouts an example; an offline expert gives the same answer each time."""
+    return wanted or (1 if is_offline(model) else default_of(LearningSettings, "max_rollouts"))

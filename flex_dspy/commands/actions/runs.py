@@ -1,0 +1,87 @@
+"""``flex-dspy runs list``, ``show`` and ``delete``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from flex_dspy.commands.actions.tables import build_table, print_json, print_table
+from flex_dspy.core.errors import ConfigurationError
+from flex_dspy.learning.run_folder import RunFolder, RunSummary, list_runs
+
+
+def list_all(root: Path, *, as_json: bool) -> None:
+    """Print the runs in a folder, the one that was changed last at the end."""
+    found = [run if run.problem else open_run(run.folder).summary() for run in list_runs(root)]
+    if as_json:
+        print_json([asdict(run) for run in found])
+    elif found:
+        head = ["folder", "task", "changed", "versions", "accuracy", "failures"]
+        print_table(build_table(head, map(_row, found), left=3))
+    else:
+        print(f"there are no runs in {root}")
+
+
+def _row(run: RunSummary) -> tuple[str, ...]:
+    if run.problem:
+        return str(run.folder), run.task, f"cannot be read: {run.problem}", "", "", ""
+    changed = f"{run.changed:%Y-%m-%d %H:%M}" if run.changed else ""
+    accuracy = run.newest.metrics.get("accuracy") if run.newest else None
+    measured = "-" if accuracy is None else f"{accuracy:.1%}"
+    return str(run.folder), run.task, changed, str(run.versions), measured, str(run.failures)
+
+
+def show(path: Path, *, as_json: bool) -> None:
+    """Print the options, the data, the versions and the costs of a run.
+
+    Raises:
+        RunError: If there is no run in the folder.
+    """
+    folder = open_run(path)
+    note, versions = folder.note(), folder.versions()
+    if as_json:
+        print_json({**asdict(note), "library": str(folder.library), "versions": [asdict(each) for each in versions]})
+        return
+    print(f"run      {note.run}\nlibrary  {folder.library}\n")
+    print_table(build_table(["option", "value"], sorted(note.command.items()), left=2))
+    rows = [(use, info["name"], info["size"], info["digest"]) for use, info in note.data.items()]
+    print()
+    print_table(build_table(["data", "source", "examples", "digest"], rows, left=2))
+    print(*["", *(record.text() for record in versions)], sep="\n")
+    if folder.spending.exists():
+        print(f"\n{folder.ledger().table()}")
+
+
+def open_run(path: Path) -> RunFolder:
+    """The run in a folder, with the library that it learned into.
+
+    Raises:
+        RunError: If there is no run in the folder.
+    """
+    library = RunFolder(path).note().command.get("library")
+    return RunFolder(path, library)
+
+
+def delete(paths: Sequence[Path], *, is_confirmed: bool) -> None:
+    """Delete runs, after a question.
+
+    Raises:
+        ConfigurationError: If no run is named, or there is nobody to ask.
+        RunError: If a folder holds no run.
+    """
+    if not paths:
+        raise ConfigurationError("name the folders of the runs to delete; flex-dspy runs list shows them")
+    folders = [open_run(path) for path in paths]
+    for folder in folders:
+        if is_confirmed or _ask(folder):
+            folder.delete()
+            print(f"deleted  {folder.path}")
+
+
+def _ask(folder: RunFolder) -> bool:
+    try:
+        answer = input(f"delete {folder.path} with all its files? [y/N] ")
+    except EOFError as error:
+        raise ConfigurationError("there is nobody to ask: say --yes to delete without a question") from error
+    return answer.strip().lower() in ("y", "yes")

@@ -1,0 +1,98 @@
+"""Tables in a terminal, and the same tables as plain aligned text in a pipe."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext, redirect_stdout
+from typing import Any
+
+from rich.console import Console
+from rich.measure import Measurement
+from rich.table import Table
+from rich.text import Text
+
+from flex_dspy.core.terminal import print_styled, printable
+from flex_dspy.evaluation.evaluate import Evaluation
+from flex_dspy.evaluation.intervals import score_text
+from flex_dspy.evaluation.settings import SOLVED
+
+_COLUMNS = ("accuracy", "accuracy_low", "accuracy_high", "n", "samples", "errors")
+_UNLIMITED = 1_000_000  # columns: wider than any table
+
+
+def build_table(head: Sequence[str], rows: Iterable[Sequence[object]], *, left: int = 1) -> Table:
+    """Build a table of texts, without anything that could steer a terminal.
+
+    Args:
+        head: The names of the columns.
+        rows: The cells.
+        left: How many columns are aligned to the left; the others are aligned to the right.
+    """
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for place, name in enumerate(head):
+        is_text = place < left
+        table.add_column(
+            Text(printable(name)), justify="left" if is_text else "right", overflow="fold", no_wrap=not is_text
+        )
+    for row in rows:
+        table.add_row(*(Text(printable(str(cell))) for cell in row))
+    return table
+
+
+def table_text(table: Table) -> str:
+    """The table as plain lines, as wide as it takes: nothing is cut off or wrapped."""
+    console = Console(width=_measure(table).maximum, color_system=None, force_terminal=False)
+    with console.capture() as capture:
+        console.print(table)
+    return "\n".join(line.rstrip() for line in capture.get().splitlines())
+
+
+def _measure(table: Table) -> Measurement:
+    """The least and the most columns that the table takes."""
+    console = Console(width=_UNLIMITED)
+    return Measurement.get(console, console.options, table)
+
+
+def print_table(table: Table) -> None:
+    """Print a table: in a terminal with long texts wrapped; plain and whole in a pipe, or where it does not fit."""
+    console = Console(force_terminal=True)
+    if not sys.stdout.isatty() or _measure(table).minimum > console.width:
+        print(table_text(table))
+        return
+    with console.capture() as capture:
+        console.print(table)
+    print_styled("\n".join(line.rstrip() for line in capture.get().splitlines()))
+
+
+def stdout_for(as_json: bool) -> AbstractContextManager[object]:
+    """Within this block, text for people goes to standard error if standard output is for JSON alone."""
+    return redirect_stdout(sys.stderr) if as_json else nullcontext()
+
+
+def print_json(value: Any) -> None:
+    """Print a value as JSON for a script."""
+    print(json.dumps(value, ensure_ascii=False, indent=2, default=str))
+
+
+def evaluation_table(results: Mapping[str, Evaluation], *, solved: float = SOLVED) -> Table:
+    """Accuracy with its interval, and every further measure, a row an evaluation.
+
+    Args:
+        results: Evaluations by name; at least one.
+        solved: The score from which a sample counts as right for ``pass_at_k``.
+    """
+    numbers = {label: evaluation.metrics(solved=solved) for label, evaluation in results.items()}
+    bounds = {f"{name}{end}" for row in numbers.values() for name in row for end in ("_low", "_high")}
+    names = [name for row in numbers.values() for name in row if name not in bounds and name not in _COLUMNS]
+    columns = list(dict.fromkeys(names))
+    rows = [[label, *_cells(row, columns)] for label, row in numbers.items()]
+    return build_table(["", "n", "accuracy", "95% interval", *columns, "errors"], rows)
+
+
+def _cells(row: Mapping[str, float], columns: Sequence[str]) -> list[str]:
+    score = [row["accuracy"], row["accuracy_low"], row["accuracy_high"]]
+    mean, low, high = (score_text(number, *score) for number in score)
+    others = [score_text(row[name]) if name in row else "-" for name in columns]
+    return [f"{row['n']:.0f}", mean, f"{low} to {high}", *others, f"{row['errors']:.0f}"]

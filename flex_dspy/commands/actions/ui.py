@@ -1,0 +1,171 @@
+"""``flex-dspy ui``: MLflow's pages on local data."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import IO
+
+from flex_dspy.commands.actions.supervisor import supervisor_command
+from flex_dspy.core.errors import ConfigurationError
+from flex_dspy.core.secrets import redact, redact_url, url_secrets
+from flex_dspy.tracking.mlflow_store import DEFAULT_STORE, ENVIRONMENT, check_sqlite, resolve_uri
+
+FIRST_PORT = 5000
+_HOST = "127.0.0.1"  # a store has no login of its own: its pages are for this machine alone
+_PAGE = "#/experiments?workflowType=machine_learning"  # runs and models, where MLflow would begin with chats
+_PORTS = 100  # that are tried where none was named
+_START = 180.0  # seconds within which the pages answer; a cold start imports much
+_STOP = 10.0  # seconds that the server has to end in peace
+
+
+def run(tracking_uri: str | None = None, wanted_port: int | None = None) -> None:
+    """Serve MLflow's pages until Ctrl-C.
+
+    Args:
+        tracking_uri: The store; None for MLflow's own.
+        wanted_port: The port; None for the first that is free.
+
+    Raises:
+        ConfigurationError: If there is no such store, the port is in use, or the server does not start.
+    """
+    uri = _store(tracking_uri)
+    port = _free_port(wanted_port)
+    print(f"MLflow is starting on {redact_url(uri)}", flush=True)
+    with _end_on_signals(), tempfile.TemporaryFile() as log:
+        # A session of its own, so that Ctrl-C reaches us alone and the workers are ended with the server.
+        server = subprocess.Popen(  # noqa: S603  (our own words)
+            supervisor_command(_command(port)),  # it ends with us, even if we are killed
+            env=_environment(uri),
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+        try:
+            _wait_until_it_answers(server, port, log, uri)
+            print(f"MLflow   http://{_HOST}:{port}/{_PAGE}   (Ctrl-C ends it)", flush=True)
+            if server.wait():
+                raise ConfigurationError(f"MLflow's server ended by itself: {_last_words(log, uri)}")
+        except KeyboardInterrupt:
+            print("\nMLflow is stopped", flush=True)
+        finally:
+            _stop(server)
+
+
+def _store(tracking_uri: str | None) -> str:
+    """The address of the local store; an error where there is none."""
+    uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or ""
+    if not uri:  # MLflow knows, but importing it to ask takes seconds
+        uri = f"sqlite:///{DEFAULT_STORE}" if Path(DEFAULT_STORE).exists() else resolve_uri(None)
+    if uri.startswith(("http://", "https://")):
+        raise ConfigurationError(f"{redact_url(uri)} is a server already: open it in a browser")
+    check_sqlite(uri, must_exist=True)
+    return uri
+
+
+def _command(port: int) -> list[str]:
+    return [sys.executable, "-m", "mlflow", "server", "--host", _HOST, "--port", str(port), "--workers", "1"]
+
+
+def _environment(uri: str) -> Mapping[str, str]:
+    """The server's environment. The store's address may hold a password, so it is no argument that others see."""
+    own = {
+        **ENVIRONMENT,
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_BACKEND_STORE_URI": uri,
+        "MLFLOW_TRACKING_URI": uri,
+    }
+    return {**os.environ, **own}
+
+
+def _free_port(wanted: int | None) -> int:
+    """The port that was named, or the first that is free."""
+    if wanted is not None:
+        if not _is_free(wanted):
+            raise ConfigurationError(f"port {wanted} is in use: name another with --port, or none for the next free")
+        return wanted
+    for port in range(FIRST_PORT, FIRST_PORT + _PORTS):
+        if _is_free(port):
+            return port
+    raise ConfigurationError(f"no port from {FIRST_PORT} to {FIRST_PORT + _PORTS - 1} is free: name one with --port")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server does: a port just left is free
+        try:
+            probe.bind((_HOST, port))
+        except OSError:
+            return False
+    return True
+
+
+def _wait_until_it_answers(server: subprocess.Popen[bytes], port: int, log: IO[bytes], uri: str) -> None:
+    end = time.monotonic() + _START
+    while time.monotonic() < end:
+        if server.poll() is not None:
+            raise ConfigurationError(f"MLflow's server did not start: {_last_words(log, uri)}")
+        if _answers(port):
+            return
+        time.sleep(0.1)
+    raise ConfigurationError(f"MLflow's server did not answer within {_START:.0f} s: {_last_words(log, uri)}")
+
+
+def _answers(port: int) -> bool:
+    connection = http.client.HTTPConnection(_HOST, port, timeout=5)
+    try:
+        connection.request("GET", "/health")
+        return connection.getresponse().status == 200
+    except OSError:
+        return False
+    finally:
+        connection.close()
+
+
+def _last_words(log: IO[bytes], uri: str) -> str:
+    """The end of what the server said, without secrets."""
+    log.seek(0)
+    said = redact(log.read().decode(errors="replace"), url_secrets(uri))
+    return "\n".join(line for line in said.split("\n") if line.strip())[-1_000:] or "it said nothing"
+
+
+def _stop(server: subprocess.Popen[bytes]) -> None:
+    """End the server and its workers, by force if they do not."""
+    for how in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(server.pid, how)
+        except ProcessLookupError:  # all are gone
+            break
+        try:
+            server.wait(_STOP)
+        except subprocess.TimeoutExpired:
+            continue
+    server.wait()
+    if server.stdin is not None:
+        server.stdin.close()
+
+
+@contextmanager
+def _end_on_signals() -> Iterator[None]:
+    """Make a request to terminate end the server as Ctrl-C does, and both work where a shell had them ignored."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,1 @@
+"""The commands of ``flex-dspy library``. Each takes the library first."""

@@ -1,0 +1,22 @@
+"""``flex-dspy library search``."""
+
+from __future__ import annotations
+
+from flex_dspy.commands.arguments import Library, Positive, PrintJson, TrackingUri
+
+
+def search(
+    library: Library, query: str, *, k: Positive = 5, json: PrintJson = False, tracking_uri: TrackingUri = None
+) -> None:
+    """Print the entries that fit a problem best, and why.
+
+    Args:
+        library: The library.
+        query: A problem: any text, or a SMILES.
+        k: Most entries.
+        json: Print JSON.
+        tracking_uri: MLflow store (default: MLflow's own).
+    """
+    from flex_dspy.commands.actions import looking
+
+    looking.search(library, query, k, as_json=json, tracking_uri=tracking_uri)
