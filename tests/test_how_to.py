@@ -1,4 +1,4 @@
-"""The README's HOW-TO: its code is that of the scripts beside this file, and they do what they say."""
+"""The four programs of the how-to page: its code is that of the scripts in ``how_to``, and they do what they say."""
 
 import re
 import runpy
@@ -16,22 +16,22 @@ from flex_dspy.metrics.molecules import canonical_smiles
 from flex_dspy.models.lm import close
 
 ROOT = Path(__file__).parents[1]
-README = ROOT / "README.md"
+PAGE = ROOT / "docs" / "how-to" / "pipelines.md"
 SCRIPTS = sorted((ROOT / "tests" / "how_to").glob("*.py"))
 
 
 def section(title):
-    """A section of the README, up to the next of its level."""
-    return README.read_text(encoding="utf-8").partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+    """A section of the page, up to the next of its level."""
+    return PAGE.read_text(encoding="utf-8").partition(f"\n## {title}\n")[2].partition("\n## ")[0]
 
 
 def marked(script):
-    """What of a script is shown."""
+    """The part of a script that the page shows."""
     return re.fullmatch(r'""".*"""\n\n# -- begin\n(.*)# -- end\n', script.read_text(encoding="utf-8"), re.DOTALL)[1]
 
 
-def test_the_readme_shows_the_scripts_and_nothing_else():
-    shown = re.findall(r"^```python\n(.*?)^```$", section("HOW-TO"), re.DOTALL | re.MULTILINE)
+def test_the_page_shows_the_scripts_and_nothing_else():
+    shown = re.findall(r"^```python\n(.*?)^```$", section("Four complete programs"), re.DOTALL | re.MULTILINE)
     assert sorted(shown) == sorted(marked(script) for script in SCRIPTS)
 
 
@@ -128,7 +128,7 @@ def test_planner(monkeypatch, capsys):
     finally:
         close(dspy.settings.lm)
     assert (without.route, without.calls) == ([], 1)
-    assert "\n".join(printed) in section("HOW-TO")
+    assert "\n".join(printed) in section("Four complete programs")
     steps = [line.split("  <=  ") for line in printed]
     second = [product for product, _ in steps].index("CCOC(=O)COc1ccc(C(C)O)cc1")
     assert steps[0][0] == names["moclobemide"]

@@ -12,7 +12,7 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 FOLDER = Path(__file__).parents[2] / "notebooks"
-_OPEN = 'To run it: `uv run --extra notebooks jupyter lab notebooks/{name}` in a clone.\n\n'
+_OPEN = "To run it: `uv run --extra notebooks jupyter lab notebooks/{name}` in a clone.\n\n"
 
 
 def on_files(files: Files, *, config: MkDocsConfig, **_: Any) -> Files:

@@ -1,4 +1,4 @@
-"""Fitness prediction by formulas with the offline biologist: the tables of the README.
+"""Fitness prediction by formulas with the offline biologist: the tables of docs/results.md.
 
     python -m tests.benchmarks.bench_proteingym shipped
     python -m tests.benchmarks.bench_proteingym real --data FOLDER     a folder of merged CSV files

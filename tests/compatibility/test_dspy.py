@@ -1,4 +1,4 @@
-"""What DSPy does to programs, done to equipped ones: each row of the README's table has a test here."""
+"""DSPy's features on equipped programs: each row of the table in ``docs/compatibility.md`` has a test here."""
 
 import asyncio
 import copy
