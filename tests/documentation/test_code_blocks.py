@@ -27,7 +27,7 @@ def test_the_code_of_a_page_runs(path, llm_server, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     assumed.write_files(tmp_path)
     llm_server.script = assumed.model
-    names = {"__name__": "page", **assumed.names()}
+    names = {"__name__": "page"}
     for number, block in enumerate(blocks(path, "python")):
         if block.text in SHOWN:
             continue
@@ -35,6 +35,7 @@ def test_the_code_of_a_page_runs(path, llm_server, monkeypatch, tmp_path):
         if block.excuse:
             _check_imports(block.text)
             continue
+        names |= assumed.names()  # the reader's own: an example before may use these names for something else
         dspy.configure(lm=language_model("openai/gpt-4o"))
         try:
             exec(code, names)
