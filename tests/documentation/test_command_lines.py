@@ -28,7 +28,9 @@ def arguments(line):
 def _files(monkeypatch, tmp_path):
     """Files that are read while arguments are parsed."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "run.toml").write_text("seed = 1\n", encoding="utf-8")
+    for folder in (tmp_path, tmp_path / "exps" / "uspto50k-6c82f41b30ba"):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "run.toml").write_text('task = "uspto50k"\n', encoding="utf-8")
 
 
 @pytest.mark.parametrize(("page", "line"), LINES)
