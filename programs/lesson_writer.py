@@ -21,8 +21,8 @@ from flex_dspy.models.spending import Ledger
 from flex_dspy.programs.critic import Critic
 from flex_dspy.programs.task_description import describe_task
 from flex_dspy.programs.updater import Updater
-from flex_dspy.search.indexes import words_of
 from flex_dspy.search.nearest import nearest_lessons
+from flex_dspy.search.words import words_of
 
 NEAREST = 5  # entries that the updater compares a lesson with
 NEAR_DUPLICATE = 0.6  # share of common words from which two lessons are compared by the updater

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from flex_dspy.libraries.experience import Experience
 from flex_dspy.libraries.library import ExperienceLibrary
-from flex_dspy.search.indexes import LexicalIndex, RuleIndex, index_of
+from flex_dspy.search.exact_indexes import RuleIndex
+from flex_dspy.search.indexes import index_of
+from flex_dspy.search.lexical_index import LexicalIndex
 
 
 def nearest_lessons(library: ExperienceLibrary, lesson: Experience, count: int) -> list[Experience]:
