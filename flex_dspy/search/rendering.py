@@ -109,7 +109,8 @@ def _head(hit: Hit) -> Iterable[str]:
 
 
 def _method(hit: Hit) -> Iterable[str]:
-    yield f"{_head_line(hit.experience)}\nMethod: {_indent(hit.experience.method)}"
+    head, method = _head_line(hit.experience), hit.experience.method
+    yield f"{head}\nMethod: {_indent(method)}" if method else head
 
 
 def _rules(hit: Hit) -> Iterable[str]:

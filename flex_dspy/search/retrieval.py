@@ -209,12 +209,13 @@ class ExperienceRetriever(dspy.Retrieve):
         keep = self._keep(library, reading.hidden if reading.replace else frozenset(), elsewhere)
         rankings = {view: self._matches(view, library, query, own_problems, keep) for view in self.views}
         own = self._own(library, own_problems)
+        similar = _precedents_by_entry(match for matches in rankings.values() for match in matches)
         usable = (
             candidate
             for candidate in fuse(library, rankings, self.zone_weights)
-            if candidate.entry_id not in own or _rests_on_others(library[candidate.entry_id], own_problems)
+            if (candidate.entry_id not in own or _rests_on_others(library[candidate.entry_id], own_problems))
+            and (library[candidate.entry_id].teaches or candidate.entry_id in similar)
         )
-        similar = _precedents_by_entry(match for matches in rankings.values() for match in matches)
         return [
             Hit(
                 library[found.entry_id],
@@ -265,6 +266,8 @@ class ExperienceRetriever(dspy.Retrieve):
                 return index.search(library, query, depth, skip=skip)
             return index_of(library, view, LexicalIndex).search(library, query, depth)
 
+        if view == "lexical":  # it reads what entries teach
+            return until_enough(search, self.depth, lambda id: library[id].teaches and (keep is None or keep(id)))
         return until_enough(search, self.depth, keep)
 
     def _problems(self, given: str | Collection[str], reading: Reading) -> frozenset[str]:
