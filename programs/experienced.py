@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Any
 
 import dspy
@@ -16,7 +17,9 @@ import dspy
 from flex_dspy.core.ambient import Ambient
 from flex_dspy.core.examples import problem_text
 from flex_dspy.core.running import aask_shortening, ask_shortening
+from flex_dspy.libraries.experience import Precedent
 from flex_dspy.models.adapter import reading_answers
+from flex_dspy.programs.demonstrations import demonstrations
 from flex_dspy.search.rendering import NONE
 from flex_dspy.search.retrieval import ExperienceRetriever, shorter_blocks
 from flex_dspy.signatures.lessons import EARLIER_ATTEMPTS, LESSONS, with_earlier_attempts, with_lessons, without
@@ -37,6 +40,22 @@ def tell_attempts(earlier_attempts: str) -> AbstractContextManager[None]:
         earlier_attempts: The answers with the feedback on each; "" tells nothing.
     """
     return _EARLIER.within(earlier_attempts)
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """The part of a prompt that comes from the library.
+
+    Attributes:
+        block: The block of experiences.
+        precedents: Precedents to show as demonstrations, most similar first.
+    """
+
+    block: str = NONE
+    precedents: tuple[Precedent, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.block)
 
 
 class ExperiencedPredict(dspy.Predict):
@@ -67,7 +86,7 @@ class ExperiencedPredict(dspy.Predict):
         ask = functools.partial(self._ask, super().forward)
         found = self.retriever(**query) if (query := self._query(kwargs)) else None
         with reading_answers():
-            return ask_shortening(ask, self.field, self._blocks(found), **kwargs)
+            return ask_shortening(ask, self.field, self._shown(found), **kwargs)
 
     async def aforward(self, **kwargs: Any) -> dspy.Prediction:
         """Asynchronous version of ``forward``."""
@@ -76,17 +95,18 @@ class ExperiencedPredict(dspy.Predict):
         ask = functools.partial(self._ask, super().aforward)
         found = await self.retriever.acall(**query) if (query := self._query(kwargs)) else None
         with reading_answers():
-            return await aask_shortening(ask, self.field, self._blocks(found), **kwargs)
+            return await aask_shortening(ask, self.field, self._shown(found), **kwargs)
 
     def _ask(self, predict: Callable[..., Any], **kwargs: Any) -> Any:
-        lessons = kwargs.pop(self.field)
+        shown: _Shown = kwargs.pop(self.field)
         signature: Any = dspy.ensure_signature(kwargs.pop("signature", self.signature))
-        demos = kwargs.pop("demos", self.demos)
-        if lessons == NONE:
+        further = demonstrations(signature, shown.precedents, (self.field, EARLIER_ATTEMPTS))
+        demos = [*kwargs.pop("demos", self.demos), *reversed(further)]
+        if shown.block == NONE:
             signature = without(signature, (self.field,))
         else:
             signature = with_lessons(signature, self.field)
-            kwargs[self.field] = lessons
+            kwargs[self.field] = shown.block
             # A demo made with a library holds what was shown there: old lessons, that nobody chose for this problem.
             demos = [dspy.Example(**{**demo, self.field: NONE}) for demo in demos]
         if earlier := _EARLIER.get():
@@ -94,8 +114,12 @@ class ExperiencedPredict(dspy.Predict):
             kwargs.setdefault(EARLIER_ATTEMPTS, earlier)
         return predict(**kwargs, signature=signature, demos=demos)
 
-    def _blocks(self, found: dspy.Prediction | None) -> Iterator[str]:
-        return shorter_blocks(found, self.retriever.levels)
+    def _shown(self, found: dspy.Prediction | None) -> Iterator[_Shown]:
+        """What was found in decreasing length; the last one is empty."""
+        precedents = tuple(found.demonstrations) if found is not None else ()
+        for halved, block in enumerate(shorter_blocks(found, self.retriever.levels)):
+            yield _Shown(block, precedents[: len(precedents) >> halved])
+        yield _Shown()
 
     # -- the query ------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import dspy
 
@@ -21,11 +21,14 @@ from flex_dspy.models.spending import Ledger
 from flex_dspy.programs.critic import Critic
 from flex_dspy.programs.task_description import describe_task
 from flex_dspy.programs.updater import Updater
-from flex_dspy.search.indexes import words_of
 from flex_dspy.search.nearest import nearest_lessons
+from flex_dspy.search.words import words_of
 
 NEAREST = 5  # entries that the updater compares a lesson with
 NEAR_DUPLICATE = 0.6  # share of common words from which two lessons are compared by the updater
+
+
+LessonsFrom = Literal["all", "failures"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +47,23 @@ class LessonWriter:
         updater: Decides.
         ledger: What their tokens are charged to.
         program: The program that makes the attempts: critic and updater are told what its task is.
+        lessons_from: ``all`` rollouts, or only those with a failure in them. The others are then kept as precedents
+            without a lesson, and cost no request.
     """
 
-    def __init__(self, critic: Critic, updater: Updater, ledger: Ledger, program: dspy.Module) -> None:
+    def __init__(
+        self,
+        critic: Critic,
+        updater: Updater,
+        ledger: Ledger,
+        program: dspy.Module,
+        lessons_from: LessonsFrom = "all",
+    ) -> None:
         self.critic = critic
         self.updater = updater
         self.ledger = ledger
         self.program = program
+        self.lessons_from = lessons_from
         self.steps = [name for name, _ in program.named_predictors()]
 
     # A ledger does not travel: in another process the writer has a new one, whose counts are to be brought back.
@@ -75,6 +88,9 @@ class LessonWriter:
             library: The snapshot that it is compared with.
             shown: Ids of the entries that the actor had in its prompt.
         """
+        if self.lessons_from == "failures" and trajectory is not None and trajectory.zone == "golden":
+            precedent_only = Experience("golden", "", precedents=(precedent,))
+            return Proposal(precedent_only, Insert(precedent_only, reason="solved at the first attempt"))
         entries = [library[entry_id] for entry_id in dict.fromkeys(shown) if entry_id in library]
         with self.ledger.role("critic"):
             told = select_inputs(self.critic, task=describe_task(self.program), shown=entries, steps=self.steps)
@@ -114,7 +130,9 @@ class LessonWriter:
 
     async def _settle_one(self, proposal: Proposal, fresh: Sequence[Experience]) -> Edit:
         """The proposed edit, unless an entry written meanwhile teaches the same: then the updater is asked again."""
-        rivals = [entry for entry in fresh if _alike(entry, proposal.lesson)]
+        if not proposal.lesson.teaches:
+            return proposal.edit
+        rivals = [entry for entry in fresh if entry.teaches and _alike(entry, proposal.lesson)]
         if not rivals or not isinstance(proposal.edit, Insert):
             return proposal.edit
         if _says_all(rivals[0], proposal.lesson):  # commits wait for each other, so each question here costs all

@@ -15,7 +15,7 @@ from flex_dspy.core.scoring import Metric, ascore, failure_feedback, lacks_refer
 from flex_dspy.core.secrets import error_text
 from flex_dspy.core.shortening import shorter_attempts
 from flex_dspy.core.text import sound
-from flex_dspy.core.trajectory import Feedback, Round, Trajectory
+from flex_dspy.core.trajectory import UNVERIFIED, Feedback, Round, Trajectory
 from flex_dspy.models.adapter import reading_answers
 from flex_dspy.models.failures import is_outage
 from flex_dspy.models.rollouts import ROUND, variant
@@ -32,7 +32,6 @@ logger = logging.getLogger(__name__)
 
 # Outputs that show how an answer was found, and are no part of it.
 WORKINGS = ("reasoning", "trajectory", "experiences_used")
-UNVERIFIED = "(not verified: the verifier accepted it, and nothing else did)"
 _MAX_CALLS = 1_000  # of an attempt that are remembered
 
 

@@ -10,9 +10,9 @@ import inspect
 import logging
 import re
 import threading
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Hashable, Iterable, Sized
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, Generic, ParamSpec, TypeVar
+from typing import Any, Generic, ParamSpec, Protocol, TypeVar
 
 import dspy
 from dspy import (
@@ -33,6 +33,7 @@ from flex_dspy.core.errors import BudgetError, ConfigurationError, LibraryError,
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+Part = TypeVar("Part", bound="SizedPart")
 P = ParamSpec("P")
 # For synchronous programs and metrics. asyncio's own threads are the processors plus four, and DSPy's cache needs them.
 # Threads are made as they are needed; a program on one of them may wait for a metric on another.
@@ -88,8 +89,12 @@ def _causes(error: BaseException) -> Iterable[BaseException]:
     return seen[1:]
 
 
+class SizedPart(Hashable, Sized, Protocol):
+    """A part of a prompt: its length is a number of characters."""
+
+
 def ask_shortening(
-    ask: Callable[..., dspy.Prediction], field: str, texts: Iterable[str], /, **inputs: Any
+    ask: Callable[..., dspy.Prediction], field: str, texts: Iterable[Part], /, **inputs: Any
 ) -> dspy.Prediction:
     """Ask, with one input shorter each time that the prompt is too long for the model.
 
@@ -112,7 +117,7 @@ def ask_shortening(
 
 
 async def aask_shortening(
-    ask: Callable[..., Awaitable[dspy.Prediction]], field: str, texts: Iterable[str], /, **inputs: Any
+    ask: Callable[..., Awaitable[dspy.Prediction]], field: str, texts: Iterable[Part], /, **inputs: Any
 ) -> dspy.Prediction:
     """Asynchronous version of ``ask_shortening``; ``ask`` is the program's ``acall``."""
     overflow: LMInvalidRequestError = ContextWindowExceededError()
@@ -124,7 +129,7 @@ async def aask_shortening(
     raise overflow
 
 
-def _check_overflow(error: LMInvalidRequestError, field: str, text: str) -> LMInvalidRequestError:
+def _check_overflow(error: LMInvalidRequestError, field: str, text: Sized) -> LMInvalidRequestError:
     """The error, if it says that the prompt was too long; any other is raised."""
     if not overflows(error):
         raise error
@@ -132,8 +137,8 @@ def _check_overflow(error: LMInvalidRequestError, field: str, text: str) -> LMIn
     return error
 
 
-def _distinct(texts: Iterable[str]) -> Iterable[str]:
-    seen: set[str] = set()
+def _distinct(texts: Iterable[Part]) -> Iterable[Part]:
+    seen: set[Part] = set()
     for text in texts:
         if text not in seen:
             seen.add(text)

@@ -11,6 +11,7 @@ from flex_dspy.core.representations import Representable
 from flex_dspy.core.zones import Zone
 
 RELIED_ON = "experiences_used"  # the output in which an actor names the experiences that it relied on
+UNVERIFIED = "(not verified: the verifier accepted it, and nothing else did)"  # after an answer without a score
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,9 @@ from flex_dspy.libraries.conflicts import normal_words
 from flex_dspy.libraries.experience import Commit, Edit, Experience, Merge, Remove
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.store import Store
-from flex_dspy.search.indexes import LexicalIndex, RuleIndex, index_of
+from flex_dspy.search.exact_indexes import RuleIndex
+from flex_dspy.search.indexes import index_of
+from flex_dspy.search.lexical_index import LexicalIndex
 
 Why = Literal["value", "stale", "redundant"]
 

@@ -194,7 +194,7 @@ class ForwardRun:
 
     def _pipeline(self, source: TrainingSet) -> Pipeline:
         parts = self.parts
-        writer = LessonWriter(parts.critic, parts.updater, parts.ledger, self.actor)
+        writer = LessonWriter(parts.critic, parts.updater, parts.ledger, self.actor, self.settings.lessons_from)
         names = (name for _, predictor in self.actor.named_predictors() for name in predictor.signature.output_fields)
         attempt = TrainingAttempt(self._sampling(), writer, frozenset(names), self.settings.study)
         executor = parts.executor or LocalExecutor(self.settings.concurrency)
@@ -218,6 +218,7 @@ class ForwardRun:
             "run": self.id,
             "task": self.store.library.task,
             "study": settings.study,
+            "lessons_from": settings.lessons_from,
             "reference": "yes" if settings.reference else NO_REFERENCE,
             "max_rounds": settings.max_rounds,
             "max_rollouts": settings.max_rollouts,

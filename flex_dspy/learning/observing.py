@@ -14,10 +14,10 @@ from flex_dspy.core.examples import problem_of, problem_text, reference_of, valu
 from flex_dspy.core.running import call, select_inputs
 from flex_dspy.core.scoring import redact
 from flex_dspy.core.text import sound_text
-from flex_dspy.core.trajectory import RELIED_ON, Feedback, Round
+from flex_dspy.core.trajectory import RELIED_ON, UNVERIFIED, Feedback, Round
 from flex_dspy.libraries.experience import Precedent, Tally
 from flex_dspy.libraries.observation import Observation
-from flex_dspy.programs.rejection_sampling import UNVERIFIED, WORKINGS
+from flex_dspy.programs.rejection_sampling import WORKINGS
 from flex_dspy.programs.steps import readable
 from flex_dspy.programs.verifier import Verifier
 

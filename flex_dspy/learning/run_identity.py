@@ -46,6 +46,8 @@ def _later_parts(settings: LearningSettings, verifier: dspy.Module) -> Iterator[
     threshold = getattr(verifier, "threshold", 1.0)
     if threshold != 1.0:
         yield "threshold", threshold
+    if settings.lessons_from != "all":
+        yield "lessons_from", settings.lessons_from
     if not settings.reference:
         yield "reference", False
 

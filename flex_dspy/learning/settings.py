@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -28,6 +28,9 @@ class LearningSettings(Settings):
     quarter of all if there are fewer than 200) to all."""
     study: bool = False
     """Skip the attempts, and learn from the reference answers alone."""
+    lessons_from: Literal["all", "failures"] = "all"
+    """Rollouts to write lessons from. ``failures`` keeps an example that is solved at the first attempt as a precedent
+    without a lesson. It costs no request of critic and updater; ``tally`` and ``demonstrations`` bring it back."""
     reference: bool = True
     """Use reference answers to learn. False hides them: the verifier alone decides, and lessons are marked as not
     verified. The metric then measures validation examples only."""
@@ -64,6 +67,8 @@ class OnlineSettings(Settings):
     last version if that is newer."""
     publish_every: int | None = Field(100, ge=1)
     """Observations from one version to the next; None publishes only when ``publish`` is called."""
+    lessons_from: Literal["all", "failures"] = "all"
+    """Observations to write lessons from. ``failures`` keeps an accepted answer as a precedent without a lesson."""
     follow: bool = True
     """The program reads each commit, of other processes too, within about a second. False reads the library of the last
     ``refresh``."""

@@ -105,7 +105,7 @@ class Experience(Representable):
     Attributes:
         id: Sixteen hexadecimal digits of the content's hash; filled in when empty.
         zone: ``golden`` from success, ``warning`` from failure, ``mixed`` from failure to success.
-        method: The strategy, one paragraph.
+        method: The strategy, one paragraph; "" with no rules and no trajectory for an entry that keeps precedents only.
         rules: Tactical rules.
         trajectory: The annotated instance it was learned on.
         category: The problem family, free text.
@@ -161,6 +161,11 @@ class Experience(Representable):
             parts += [rule.text, *rule.examples]
         parts += [self.step] if self.step else []
         return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()[:16]
+
+    @property
+    def teaches(self) -> bool:
+        """Whether it holds a lesson; otherwise it only keeps precedents."""
+        return bool(self.method or self.rules or self.trajectory)
 
     def text(self) -> str:
         """Everything of the lesson that lexical search should see, precedents excluded."""

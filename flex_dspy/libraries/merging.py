@@ -110,7 +110,12 @@ def _latest(runs: Iterable[Mapping[str, int]]) -> dict[str, int]:
 
 
 def lesson_key(entry: Experience) -> str:
-    """Digest of what an entry teaches: of its zone and its first rule, or its method where it has no rules."""
+    """Digest of what an entry teaches: of its zone and its first rule, or its method where it has no rules.
+
+    An entry that teaches nothing is the same as another only where its precedents are.
+    """
+    if not entry.teaches:
+        return entry.id
     return _digest(entry.zone, entry.rules[0].text if entry.rules else entry.method)
 
 

@@ -31,7 +31,8 @@ import numpy.typing as npt
 from flex_dspy.core.errors import ConfigurationError, LibraryFormatError
 from flex_dspy.libraries.change_log import Change
 from flex_dspy.libraries.library import ExperienceLibrary
-from flex_dspy.search.indexes import LONGEST_QUERY, Match, _Deaths, _grow, _Rows, _top_rows
+from flex_dspy.search.index_rows import DeathLog, RowLog, grow
+from flex_dspy.search.indexes import LONGEST_QUERY, Match, top_rows
 
 Floats = npt.NDArray[np.float32]
 # A product of a whole matrix may differ in its last digits with the place of a row in it.
@@ -194,8 +195,8 @@ class DenseIndex:
     def __init__(self, vectors: Vectors) -> None:
         self.synced = 0
         self._vectors = vectors
-        self._rows = _Rows()
-        self._deaths = _Deaths()
+        self._rows = RowLog()
+        self._deaths = DeathLog()
         self._entry_of_row: list[str] = []
         self._live: dict[str, list[int]] = {}  # an entry's rows
         self._known: dict[str, int] = {}  # precedents among them
@@ -243,7 +244,7 @@ class DenseIndex:
         own = frozenset(self._vectors.number(text) for text in skip)
         wanted = depth
         while True:
-            rows = _top_rows(cosines, wanted)
+            rows = top_rows(cosines, wanted)
             best = self._best(_with_close_ones(rows, cosines), query, own)
             if len(best) >= depth and len(rows) >= wanted:
                 entry_of, numbers = self._entry_of_row, self._numbers[rows].tolist()
@@ -260,7 +261,7 @@ class DenseIndex:
             if not pending:
                 return
             start, end = self._embedded_rows, self._embedded_rows + len(pending)
-            self._numbers = _grow(self._numbers, end)
+            self._numbers = grow(self._numbers, end)
             self._numbers[start:end] = self._vectors.numbers(pending)
             fresh = self._numbers[max(start - 1, 0) : end]
             self._in_order = self._in_order and bool((np.diff(fresh) == 1).all())

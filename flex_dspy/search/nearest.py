@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from flex_dspy.libraries.experience import Experience
 from flex_dspy.libraries.library import ExperienceLibrary
-from flex_dspy.search.indexes import LexicalIndex, RuleIndex, index_of
+from flex_dspy.search.exact_indexes import RuleIndex
+from flex_dspy.search.indexes import index_of
+from flex_dspy.search.lexical_index import LexicalIndex
+from flex_dspy.search.ranking import until_enough
 
 
 def nearest_lessons(library: ExperienceLibrary, lesson: Experience, count: int) -> list[Experience]:
@@ -15,5 +18,6 @@ def nearest_lessons(library: ExperienceLibrary, lesson: Experience, count: int) 
     exact = index_of(library, "rules", RuleIndex).search(library, lesson, count)
     if exact:
         return exact
-    matches = index_of(library, "lexical", LexicalIndex).search(library, lesson.text(), count)
+    index, text = index_of(library, "lexical", LexicalIndex), lesson.text()
+    matches = until_enough(lambda depth: index.search(library, text, depth), count, lambda id: library[id].teaches)
     return [library[match.entry_id] for match in matches]

@@ -9,8 +9,9 @@ from functools import lru_cache
 from flex_dspy.core.zones import Zone
 from flex_dspy.libraries.experience import Experience
 from flex_dspy.libraries.library import ExperienceLibrary
-from flex_dspy.search.indexes import Match, words_of
+from flex_dspy.search.indexes import Match
 from flex_dspy.search.settings import ZONE_WEIGHTS
+from flex_dspy.search.words import words_of
 
 # Cormack, Clarke and Buettcher, SIGIR 2009: the constant of reciprocal rank fusion.
 RRF = 60

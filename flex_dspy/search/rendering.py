@@ -80,9 +80,14 @@ def _fill(lines: Sequence[tuple[list[str], str]], left: int) -> int:
     return spent
 
 
-def block(entries: Iterable[Sequence[str]]) -> str:
-    """Arranged entries as one text."""
-    lines = [line for entry in entries for line in entry]
+def block(entries: Iterable[Sequence[str]], tally: str = "") -> str:
+    """Arranged entries as one text.
+
+    Args:
+        entries: The lines of each entry.
+        tally: A last line on the answers of similar precedents; see ``flex_dspy.search.tally``.
+    """
+    lines = [line for entry in entries for line in entry] + ([tally] if tally else [])
     return "\n".join([OPEN, *lines, CLOSE]) if lines else NONE
 
 
@@ -90,7 +95,7 @@ def headline(experience: Experience, most: int = 160) -> str:
     """One line on an entry: id, zone, category, and the first ``most`` characters of its method."""
     method = " ".join(experience.method[: 2 * most].split())
     cut = method if len(method) <= most else method[:most].rsplit(" ", 1)[0] + " ..."
-    line = f"- {_cell(experience.id)} | {experience.zone} | {_cell(experience.category)} | {_line(cut)}"
+    line = f"- {_cell(experience.id)} | {experience.zone} | {_cell(experience.category)} | {one_line(cut)}"
     return _without_tags(line) if _reads_tags() else line
 
 
@@ -104,7 +109,8 @@ def _head(hit: Hit) -> Iterable[str]:
 
 
 def _method(hit: Hit) -> Iterable[str]:
-    yield f"{_head_line(hit.experience)}\nMethod: {_indent(hit.experience.method)}"
+    head, method = _head_line(hit.experience), hit.experience.method
+    yield f"{head}\nMethod: {_indent(method)}" if method else head
 
 
 def _rules(hit: Hit) -> Iterable[str]:
@@ -115,10 +121,10 @@ def _rules(hit: Hit) -> Iterable[str]:
 
 def _precedents(hit: Hit) -> Iterable[str]:
     for precedent, similarity in hit.precedents:
-        answer = _line(precedent.answer)
+        answer = one_line(precedent.answer)
         if "=>" in answer:
             answer = _ARROW.sub("⇒", answer)  # the last arrow of the line is the one that counts
-        yield f"Solved ({similarity:.3f}): {_line(precedent.problem)} => {answer}"
+        yield f"Solved ({similarity:.3f}): {one_line(precedent.problem)} => {answer}"
 
 
 def _trajectory(hit: Hit) -> Iterable[str]:
@@ -167,14 +173,15 @@ def _safe(text: str) -> str:
 
 
 @functools.lru_cache(maxsize=100_000)  # the same precedents are shown again and again
-def _line(text: str) -> str:
+def one_line(text: str) -> str:
+    """A text on one line that cannot end the block or a field."""
     line = _safe(" ".join(text.split()))
     return text if line == text else line  # an equal copy would take memory
 
 
 def _cell(text: str) -> str:
     """A text between two bars."""
-    return _line(text).replace("|", "/")
+    return one_line(text).replace("|", "/")
 
 
 @functools.lru_cache(maxsize=20_000)

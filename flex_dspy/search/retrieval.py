@@ -19,11 +19,16 @@ from flex_dspy.libraries.experience import Experience, Precedent
 from flex_dspy.libraries.hits import Hit, Hits
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.search.dense import DenseIndex, Vectors
-from flex_dspy.search.indexes import FingerprintIndex, LexicalIndex, Match, ProblemIndex, index_of
+from flex_dspy.search.exact_indexes import ProblemIndex
+from flex_dspy.search.fingerprint_index import FingerprintIndex
+from flex_dspy.search.indexes import Match, index_of
+from flex_dspy.search.lexical_index import LexicalIndex
+from flex_dspy.search.precedent_index import PrecedentIndex
 from flex_dspy.search.ranking import choose, fuse, until_enough
 from flex_dspy.search.reading import Reading, current_reading, record
 from flex_dspy.search.rendering import NONE, Level, arrange, block, render
 from flex_dspy.search.settings import ALWAYS_SAVED, ZONE_WEIGHTS, RetrievalSettings
+from flex_dspy.search.tally import tally_answers
 from flex_dspy.search.views import TEXT_VIEWS, fingerprint_of
 
 logger = logging.getLogger(__name__)
@@ -136,10 +141,12 @@ class ExperienceRetriever(dspy.Retrieve):
             **kwargs: Ignored; for compatibility with ``dspy.Retrieve``.
 
         Returns:
-            A prediction with ``passages`` (one text an entry), ``hits`` (``Hit`` objects, best first) and
-            ``experiences`` (the block for the prompt).
+            A prediction with ``passages`` (one text an entry), ``hits`` (``Hit`` objects, best first), ``experiences``
+            (the block for the prompt) and ``demonstrations`` (precedents to show as such, most similar first).
         """
-        return self.write(self.hits(query, k if k is not None else self.k, exclude, elsewhere))
+        found = self.hits(query, k if k is not None else self.k, exclude, elsewhere)
+        counted = bool(self.tally or self.demonstrations)
+        return self.write(found, self.precedents(query, self.depth, exclude, elsewhere) if counted else ())
 
     async def acall(self, query: str, k: int | None = None, **kwargs: Any) -> dspy.Prediction:
         """Asynchronous version of the call. Uses a thread only for the dense view."""
@@ -153,12 +160,34 @@ class ExperienceRetriever(dspy.Retrieve):
             return await asyncio.to_thread(self.hits, query, k, exclude)
         return self.hits(query, k, exclude)
 
-    def write(self, hits: Sequence[Hit]) -> dspy.Prediction:
-        """The prediction for these hits; what its block shows is recorded (see ``pinned``)."""
-        entries = arrange(hits, self.token_budget, self.levels)
-        record(hit.experience.id for hit, lines in zip(hits, entries, strict=True) if lines)
+    def write(self, hits: Sequence[Hit], similar: Sequence[Match] = ()) -> dspy.Prediction:
+        """The prediction for these hits; what it shows is recorded (see ``pinned``).
+
+        Args:
+            hits: Entries, best first.
+            similar: Precedents, most similar first, for the tally and the demonstrations.
+        """
+        tally = tally_answers(similar, self.tally) if self.tally else ""
+        entries = arrange(hits, self.token_budget - tokens(tally), self.levels)
+        shown = [hit.experience.id for hit, lines in zip(hits, entries, strict=True) if lines]
+        used = similar[: max(self.tally if tally else 0, self.demonstrations)]
+        record([*shown, *dict.fromkeys(match.entry_id for match in used if match.entry_id not in shown)])
         passages = [hit.experience.text() for hit in hits]
-        return Retrieval(passages=passages, hits=Hits(hits), experiences=block(entries))
+        demonstrations = [match.precedent for match in similar[: self.demonstrations]]
+        return Retrieval(
+            passages=passages, hits=Hits(hits), experiences=block(entries, tally), demonstrations=demonstrations
+        )
+
+    def precedents(
+        self, query: str, count: int, exclude: str | Collection[str] | None = None, elsewhere: Collection[str] = ()
+    ) -> list[Match]:
+        """The precedents whose problems are most like the query, most similar first; see ``PrecedentIndex``."""
+        library = self.library
+        reading = current_reading() or Reading(library)
+        skip = self._problems(query if exclude is None else exclude, reading)
+        index = index_of(library, "precedents", PrecedentIndex)
+        keep = self._keep(library, reading.hidden, elsewhere)
+        return list(until_enough(lambda depth: index.search(library, query, depth, skip=skip), count, keep))
 
     def hits(
         self,
@@ -180,12 +209,13 @@ class ExperienceRetriever(dspy.Retrieve):
         keep = self._keep(library, reading.hidden if reading.replace else frozenset(), elsewhere)
         rankings = {view: self._matches(view, library, query, own_problems, keep) for view in self.views}
         own = self._own(library, own_problems)
+        similar = _precedents_by_entry(match for matches in rankings.values() for match in matches)
         usable = (
             candidate
             for candidate in fuse(library, rankings, self.zone_weights)
-            if candidate.entry_id not in own or _rests_on_others(library[candidate.entry_id], own_problems)
+            if (candidate.entry_id not in own or _rests_on_others(library[candidate.entry_id], own_problems))
+            and (library[candidate.entry_id].teaches or candidate.entry_id in similar)
         )
-        similar = _precedents_by_entry(match for matches in rankings.values() for match in matches)
         return [
             Hit(
                 library[found.entry_id],
@@ -229,11 +259,15 @@ class ExperienceRetriever(dspy.Retrieve):
                 vectors = self.vectors
                 dense = index_of(library, vectors.kind, lambda: DenseIndex(vectors))
                 return dense.search(library, query, depth, skip=skip)
+            if view == "precedents":
+                return index_of(library, view, PrecedentIndex).search(library, query, depth, skip=skip)
             if view not in TEXT_VIEWS:
                 index = index_of(library, view, lambda: FingerprintIndex(fingerprint_of(view)))
                 return index.search(library, query, depth, skip=skip)
             return index_of(library, view, LexicalIndex).search(library, query, depth)
 
+        if view == "lexical":  # it reads what entries teach
+            return until_enough(search, self.depth, lambda id: library[id].teaches and (keep is None or keep(id)))
         return until_enough(search, self.depth, keep)
 
     def _problems(self, given: str | Collection[str], reading: Reading) -> frozenset[str]:

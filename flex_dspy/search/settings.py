@@ -49,8 +49,9 @@ class RetrievalSettings(Settings):
     k: int = Field(default=8, ge=1)
     """Most entries to bring."""
     views: Views = ("structural", "lexical")
-    """``lexical`` compares words, ``dense`` compares embeddings; ``structural`` and others that tasks bring compare
-    fingerprints of problems (see ``flex_dspy.search.views``)."""
+    """``lexical`` compares the words of entries, ``precedents`` those of their precedents' problems, ``dense`` compares
+    embeddings; ``structural`` and others that tasks bring compare fingerprints of problems (see
+    ``flex_dspy.search.views``)."""
     depth: int = Field(default=50, ge=1)
     """How many precedents (by fingerprint) or entries (lexical, dense) each view looks at."""
     token_budget: int = Field(default=4_000, ge=1)
@@ -70,6 +71,12 @@ class RetrievalSettings(Settings):
     """How much likeness to the entries chosen already counts against an entry, from 0 to 1."""
     levels: Levels = LEVELS
     """The levels that are written: ``method``, ``rules``, ``precedents``, ``trajectory``."""
+    tally: int = Field(default=0, ge=0)
+    """How many similar precedents to count the answers of, in one line of the block; 0 for none. There is no line where
+    hardly any answer comes twice: it is for labels."""
+    demonstrations: int = Field(default=0, ge=0)
+    """How many similar precedents to show as demonstrations (DSPy's ``demos``), most similar last; 0 for none. A
+    program that reasons before it answers gets none, as a precedent holds no reasoning."""
     embed: bool = False
     """Whether saved state holds the whole library, and not its hash alone."""
 

@@ -1,7 +1,7 @@
 """Views by name: the ways to find entries that fit a problem.
 
-``lexical`` and ``dense`` read any text. A further view compares problems by their fingerprints, where a problem has
-one: bits that say what is in it. A package brings such a view by an entry point:
+``lexical``, ``precedents`` and ``dense`` read any text. A further view compares problems by their fingerprints, where
+a problem has one: bits that say what is in it. A package brings such a view by an entry point:
 
     [project.entry-points."flex_dspy.views"]
     structural = "flex_dspy.metrics.molecules:problem_fingerprint"
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 Fingerprint = Callable[[str], "npt.NDArray[np.uint64] | None"]
 
 GROUP = "flex_dspy.views"
-TEXT_VIEWS = ("lexical", "dense")
+TEXT_VIEWS = ("lexical", "dense", "precedents")
 _FINGERPRINTS: dict[str, Fingerprint] = {}
 
 

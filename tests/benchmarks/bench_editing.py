@@ -20,7 +20,10 @@ from pathlib import Path
 from flex_dspy.libraries.experience import Commit, Experience, Insert, Precedent, Remove, Rule
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.metrics.molecules import problem_fingerprint
-from flex_dspy.search.indexes import FingerprintIndex, LexicalIndex, ProblemIndex, RuleIndex, index_of
+from flex_dspy.search.exact_indexes import ProblemIndex, RuleIndex
+from flex_dspy.search.fingerprint_index import FingerprintIndex
+from flex_dspy.search.indexes import index_of
+from flex_dspy.search.lexical_index import LexicalIndex
 
 SIZES = (1_000, 10_000)
 SEARCHES = 50

@@ -41,9 +41,9 @@ from flex_dspy.libraries.experience import Commit, Experience, Insert
 from flex_dspy.libraries.hits import Hit
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.search.dense import Vectors
-from flex_dspy.search.indexes import words_of
 from flex_dspy.search.reading import pinned
 from flex_dspy.search.retrieval import ExperienceRetriever
+from flex_dspy.search.words import words_of
 
 DEPTHS = (1, 3, 5, 10)
 FIRST_QUERY_YEAR = 2014

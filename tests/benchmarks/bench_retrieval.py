@@ -41,9 +41,13 @@ from flex_dspy.libraries.experience import Commit, Experience, Insert, Precedent
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.metrics.molecules import _fingerprint, fingerprint, problem_fingerprint
 from flex_dspy.search.dense import DenseIndex, Vectors
-from flex_dspy.search.indexes import FingerprintIndex, LexicalIndex, ProblemIndex, RuleIndex, index_of, words_of
+from flex_dspy.search.exact_indexes import ProblemIndex, RuleIndex
+from flex_dspy.search.fingerprint_index import FingerprintIndex
+from flex_dspy.search.indexes import index_of
+from flex_dspy.search.lexical_index import LexicalIndex
 from flex_dspy.search.nearest import nearest_lessons
 from flex_dspy.search.retrieval import ExperienceRetriever
+from flex_dspy.search.words import words_of
 
 SIZES = (1_000, 10_000, 100_000)
 QUERIES = 200

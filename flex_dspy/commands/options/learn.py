@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -39,6 +39,8 @@ class LearningOptions:
     """Learn from reference answers, without attempts."""
     without_reference: bool = False
     """Learn without reference answers: the verifier decides, and lessons are not verified."""
+    lessons_from: Literal["all", "failures"] = default_of(LearningSettings, "lessons_from")
+    """Rollouts to write lessons from. failures: what is solved at the first attempt is kept without a lesson."""
     rounds: Positive = default_of(LearningSettings, "max_rounds")
     """Rounds a rollout."""
     rollouts: Positive | None = None

@@ -10,7 +10,8 @@ from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.library_file import load
 from flex_dspy.libraries.release_format import write_release
 from flex_dspy.libraries.splitting import pieces, split_entry
-from flex_dspy.search.indexes import LexicalIndex, index_of
+from flex_dspy.search.indexes import index_of
+from flex_dspy.search.lexical_index import LexicalIndex
 
 RELEASE = sorted((Path(__file__).parents[3].parent / "shared/data/flex_libraries").glob("*.json"))
 

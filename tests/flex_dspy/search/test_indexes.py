@@ -30,7 +30,12 @@ from flex_dspy.libraries.experience import (
 )
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.metrics.molecules import problem_fingerprint
-from flex_dspy.search.indexes import FingerprintIndex, LexicalIndex, Match, ProblemIndex, RuleIndex, index_of, words_of
+from flex_dspy.search.bm25 import TermRows
+from flex_dspy.search.exact_indexes import ProblemIndex, RuleIndex
+from flex_dspy.search.fingerprint_index import FingerprintIndex
+from flex_dspy.search.indexes import Match, index_of
+from flex_dspy.search.lexical_index import LexicalIndex
+from flex_dspy.search.words import words_of
 
 MORGAN = rdFingerprintGenerator.GetMorganGenerator(radius=2, fpSize=2048, includeChirality=True)
 
@@ -149,7 +154,7 @@ def bm25(library: ExperienceLibrary, query: str) -> dict[str, float]:
     scores: dict[str, float] = {}
     for word in set(words_of(query)):
         holders = [entry_id for entry_id, words in documents.items() if words[word]]
-        if len(holders) > max(LexicalIndex.COMMON_FLOOR, LexicalIndex.COMMON_SHARE * len(documents)):
+        if len(holders) > max(TermRows.COMMON_FLOOR, TermRows.COMMON_SHARE * len(documents)):
             continue
         weight = math.log(1 + (len(documents) - len(holders) + 0.5) / (len(holders) + 0.5))
         for entry_id in holders:
@@ -242,8 +247,8 @@ def test_bm25_is_the_documented_formula_at_every_snapshot(seed: int) -> None:
 
 @pytest.mark.parametrize("floor", [0, 3])
 def test_a_common_word_is_passed_over_in_every_snapshot(floor: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(LexicalIndex, "COMMON_FLOOR", floor)
-    monkeypatch.setattr(LexicalIndex, "RAREST", 0)
+    monkeypatch.setattr(TermRows, "COMMON_FLOOR", floor)
+    monkeypatch.setattr(TermRows, "RAREST", 0)
     for library in random_line(99, commits=20):
         query = "odd even prime bond"
         found = {match.entry_id: match.score for match in lexical(library, query, 10**6)}

@@ -6,7 +6,7 @@ import pytest
 
 from flex_dspy.libraries.experience import Experience, Precedent
 from flex_dspy.libraries.library import ExperienceLibrary
-from flex_dspy.search import indexes
+from flex_dspy.search import lexical_index
 from flex_dspy.search.indexes import LONGEST_QUERY
 from flex_dspy.search.nearest import nearest_lessons
 from flex_dspy.search.retrieval import ExperienceRetriever
@@ -23,9 +23,9 @@ def found(query: str, view: str, **settings: object) -> list[str]:
 
 def test_words_beyond_the_longest_query_are_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     lengths = []
-    words_of = indexes.words_of
+    words_of = lexical_index.words_of
     assert found("complement", "lexical") == [DICE.id]
-    monkeypatch.setattr(indexes, "words_of", lambda text: lengths.append(len(text)) or words_of(text))
+    monkeypatch.setattr(lexical_index, "words_of", lambda text: lengths.append(len(text)) or words_of(text))
     assert found("complement " + FILLER, "lexical") == [DICE.id]
     assert found(FILLER + "complement", "lexical") == []
     assert nearest_lessons(LIBRARY, Experience("golden", "complement " * 2_000), 1) == [DICE]

@@ -77,7 +77,7 @@ def test_a_registered_view_ranks_by_the_bits_that_two_problems_share():
 
 
 def test_the_structural_view_comes_with_the_project():
-    assert view_names() == ("structural", "lexical", "dense")
+    assert view_names() == ("structural", "lexical", "dense", "precedents")
     assert fingerprint_of("structural")("CCO").shape == (32,)
     assert fingerprint_of("structural")("CCO is ethanol") is None
 

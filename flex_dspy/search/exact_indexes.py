@@ -1,0 +1,83 @@
+"""Entries by the exact text of a rule, and of a problem."""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable
+
+from flex_dspy.core.zones import ZONES, Zone
+from flex_dspy.libraries.change_log import Change
+from flex_dspy.libraries.experience import Experience
+from flex_dspy.libraries.library import ExperienceLibrary
+
+
+class RuleIndex:
+    """Entries by the exact text of their rules: the sure way to find a lesson that is already there."""
+
+    def __init__(self) -> None:
+        self.synced = 0
+        self._entries: dict[tuple[str, Zone], list[str]] = {}  # ids in order
+
+    def read(self, number: int, change: Change) -> None:
+        """Note the rules of a new or rewritten entry; those of a removed one are passed over by a search."""
+        if change.rewritten is None:
+            return
+        for rule in change.rewritten.rules:
+            ids = self._entries.setdefault((rule.text, change.rewritten.zone), [])
+            at = bisect_left(ids, change.entry_id)
+            if ids[at : at + 1] != [change.entry_id]:
+                ids.insert(at, change.entry_id)
+
+    def search(self, library: ExperienceLibrary, lesson: Experience, count: int) -> list[Experience]:
+        """Up to ``count`` entries that hold one of the lesson's rules word for word.
+
+        Those that hold its first rule come first, and of these the ones in its own zone: where a rule is in more
+        entries than are asked for, the one to merge into must be among them.
+        """
+        zones = sorted(ZONES, key=lambda zone: zone != lesson.zone)
+        found: dict[str, Experience] = {}
+        for rule in dict.fromkeys(rule.text for rule in lesson.rules):
+            for zone in zones:
+                for entry in self._holders(library, rule, zone):
+                    found.setdefault(entry.id, entry)
+                    if len(found) == count:
+                        return list(found.values())
+        return list(found.values())
+
+    def _holders(self, library: ExperienceLibrary, rule: str, zone: Zone) -> Iterable[Experience]:
+        """Entries of the snapshot; the index may know some that are newer, gone, moved or without the rule by now."""
+        for entry_id in self._entries.get((rule, zone), ()):
+            entry = library.get(entry_id)
+            if entry is not None and entry.zone == zone and any(held.text == rule for held in entry.rules):
+                yield entry
+
+
+class ProblemIndex:
+    """Entries by the exact problems of their precedents: who has solved this very problem."""
+
+    def __init__(self) -> None:
+        self.synced = 0
+        self._entries: dict[str, list[tuple[int, str]]] = {}  # number of the change, entry
+        self._removals: dict[str, array[int]] = {}  # by entry, the changes that removed it
+
+    def read(self, number: int, change: Change) -> None:
+        """Note the problems of new precedents, and which entries went."""
+        if change.removed:
+            self._removals.setdefault(change.entry_id, array("q")).append(number)
+        for precedent in change.precedents:
+            self._entries.setdefault(precedent.problem, []).append((number, change.entry_id))
+
+    def search(self, library: ExperienceLibrary, problem: str) -> frozenset[str]:
+        """Ids of the entries that have a precedent with this problem."""
+        return frozenset(
+            entry_id
+            for number, entry_id in self._entries.get(problem, ())
+            if number < library.tip and not self._is_gone(entry_id, number, library.tip)
+        )
+
+    def _is_gone(self, entry_id: str, since: int, tip: int) -> bool:
+        """Whether an entry that was there at a change is removed in a snapshot."""
+        removals = self._removals.get(entry_id, ())
+        after = bisect_right(removals, since)
+        return after < len(removals) and removals[after] < tip
