@@ -64,7 +64,7 @@ KINDS: tuple[Kind, ...] = (
 
 
 @dataclass(frozen=True)
-class Design:
+class AssayDesign:
     """An assay: what is measured, and which columns it lacks.
 
     Attributes:
@@ -84,19 +84,19 @@ class Design:
     gaps: tuple[str, ...] = ()
 
 
-DESIGNS: Mapping[str, tuple[Design, ...]] = MappingProxyType(
+DESIGNS: Mapping[str, tuple[AssayDesign, ...]] = MappingProxyType(
     {
         "train": (
-            Design("GEN1_binding", 0.8, 1.0, 0.8),
-            Design("GEN2_abundance", 0.2, 1.5, 0.7, ("Profile",), ("Packing_1", "Packing_2")),
-            Design("GEN3_activity", 0.6, 0.5, 1.0, ("Language_4", "Energy_hard")),
-            Design("GEN4_growth", 0.5, 2.0, 0.9, (), ("Coevolution_L",)),
-            Design("GEN5_signal", 0.7, 1.0, 1.2, ("Packing_2", "Miniature_1")),
+            AssayDesign("GEN1_binding", 0.8, 1.0, 0.8),
+            AssayDesign("GEN2_abundance", 0.2, 1.5, 0.7, ("Profile",), ("Packing_1", "Packing_2")),
+            AssayDesign("GEN3_activity", 0.6, 0.5, 1.0, ("Language_4", "Energy_hard")),
+            AssayDesign("GEN4_growth", 0.5, 2.0, 0.9, (), ("Coevolution_L",)),
+            AssayDesign("GEN5_signal", 0.7, 1.0, 1.2, ("Packing_2", "Miniature_1")),
         ),
         "test": (
-            Design("GEN6_growth", 0.55, 1.0, 0.9, ("Coevolution_S",)),
-            Design("GEN7_binding", 0.75, 1.5, 0.8, ("Energy_soft", "Language_1"), ("Profile",)),
-            Design("GEN8_abundance", 0.3, 1.0, 1.0),
+            AssayDesign("GEN6_growth", 0.55, 1.0, 0.9, ("Coevolution_S",)),
+            AssayDesign("GEN7_binding", 0.75, 1.5, 0.8, ("Energy_soft", "Language_1"), ("Profile",)),
+            AssayDesign("GEN8_abundance", 0.3, 1.0, 1.0),
         ),
     }
 )
@@ -134,7 +134,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if different else 0
 
 
-def _assay(design: Design, rng: random.Random) -> list[dict[str, str]]:
+def _assay(design: AssayDesign, rng: random.Random) -> list[dict[str, str]]:
     sequence = [rng.choice(_ACIDS) for _ in range(80)]
     # The tolerance of a position is shared by its mutants, as in real scans.
     positions = [(rng.gauss(0, 0.7), rng.gauss(0, 0.7), rng.gauss(0, 0.7)) for _ in sequence]
@@ -151,13 +151,13 @@ def _assay(design: Design, rng: random.Random) -> list[dict[str, str]]:
     return rows
 
 
-def _measure(design: Design, function: float, stability: float, rng: random.Random) -> dict[str, str]:
+def _measure(design: AssayDesign, function: float, stability: float, rng: random.Random) -> dict[str, str]:
     mixed = design.function * function + (1 - design.function) * stability
     fitness = math.tanh(design.curve * mixed) / design.curve + rng.gauss(0, 0.4 * design.noise)
     return {"DMS_score": f"{fitness:.3f}"}
 
 
-def _predict(design: Design, latent: tuple[float, float, float], rng: random.Random) -> dict[str, str]:
+def _predict(design: AssayDesign, latent: tuple[float, float, float], rng: random.Random) -> dict[str, str]:
     scores = {}
     for kind in KINDS:
         signal = sum(w * x for w, x in zip((kind.function, kind.stability, kind.bias), latent, strict=True))

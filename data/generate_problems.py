@@ -21,7 +21,7 @@ from types import MappingProxyType
 
 from flex_dspy.core.errors import ConfigurationError
 from flex_dspy.data.aime import SHIPPED
-from flex_dspy.data.problem_families import FAMILIES, PEOPLE, Family
+from flex_dspy.data.problem_families import FAMILIES, PEOPLE, ProblemFamily
 
 SEED = 20251106
 SIZES: Mapping[str, int] = MappingProxyType({"train": 200, "val": 60, "test": 100})
@@ -87,12 +87,14 @@ def _settle(path: Path, text: str, check: bool) -> bool:
     return True
 
 
-def _problem(family: Family, wording: str, drawn: Iterator[tuple[dict[str, int], int]], rng: random.Random) -> Problem:
+def _problem(
+    family: ProblemFamily, wording: str, drawn: Iterator[tuple[dict[str, int], int]], rng: random.Random
+) -> Problem:
     numbers, answer = next(drawn)
     return Problem(family.name, wording.format(**numbers, person=rng.choice(PEOPLE)), answer)
 
 
-def _numbers(family: Family, rng: random.Random) -> Iterator[tuple[dict[str, int], int]]:
+def _numbers(family: ProblemFamily, rng: random.Random) -> Iterator[tuple[dict[str, int], int]]:
     """Numbers that make a good problem, with its answer, each once."""
     seen: set[tuple[int, ...]] = set()
     for _ in range(_MOST_DRAWS):

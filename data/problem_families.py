@@ -15,7 +15,7 @@ PEOPLE = ("Amara", "Bruno", "Chiara", "Dmitri", "Esra", "Farid", "Greta", "Hiro"
 
 
 @dataclass(frozen=True)
-class Family:
+class ProblemFamily:
     """Problems that are solved alike.
 
     Attributes:
@@ -32,7 +32,7 @@ class Family:
 
 
 FAMILIES = (
-    Family(
+    ProblemFamily(
         "multiples of either",
         (
             "How many positive integers not exceeding {n} are divisible by {p} or by {q}?",
@@ -45,7 +45,7 @@ FAMILIES = (
         {"p": range(3, 16), "q": range(4, 20), "n": range(150, 1600)},
         answers.either,
     ),
-    Family(
+    ProblemFamily(
         "multiples of neither",
         (
             "Find the number of positive integers up to {n} that are divisible neither by {p} nor by {q}.",
@@ -55,7 +55,7 @@ FAMILIES = (
         {"p": range(2, 13), "q": range(3, 16), "n": range(100, 1300)},
         answers.neither,
     ),
-    Family(
+    ProblemFamily(
         "multiples of one only",
         (
             "How many integers between one and {n}, inclusive, are multiples of {p} but not of {q}?",
@@ -65,7 +65,7 @@ FAMILIES = (
         {"p": range(2, 10), "q": range(3, 17), "n": range(200, 2500)},
         answers.one_only,
     ),
-    Family(
+    ProblemFamily(
         "remainder of a power",
         (
             "Find the remainder when ${a}^{{{b}}}$ is divided by {m}.",
@@ -77,7 +77,7 @@ FAMILIES = (
         {"a": range(2, 40), "b": range(30, 2400), "m": range(100, 1001)},
         answers.power_rest,
     ),
-    Family(
+    ProblemFamily(
         "last three digits",
         (
             "What number is formed by the last three digits of ${a}^{{{b}}}$?",
@@ -86,7 +86,7 @@ FAMILIES = (
         {"a": range(3, 60), "b": range(11, 900)},
         lambda a, b: answers.power_rest(a, b, 1000),
     ),
-    Family(
+    ProblemFamily(
         "lattice paths",
         (
             "An ant walks on a grid from the origin to the point $({a}, {b})$, each step going one unit right or one "
@@ -97,13 +97,13 @@ FAMILIES = (
         {"a": range(2, 9), "b": range(2, 14)},
         answers.paths,
     ),
-    Family(
+    ProblemFamily(
         "number of divisors",
         ("How many positive divisors does {n} have?", "Determine the number of positive integers that divide {n}."),
         {"n": range(120, 9000)},
         answers.divisors,
     ),
-    Family(
+    ProblemFamily(
         "divisors of prime powers",
         (
             "Find the number of positive integer factors of ${p}^{{{i}}} \\cdot {q}^{{{j}}}$.",
@@ -113,7 +113,7 @@ FAMILIES = (
         {"p": range(2, 4), "i": range(2, 31), "q": range(5, 8, 2), "j": range(2, 31)},
         lambda p, i, q, j: sum(1 for _ in range(i + 1) for _ in range(j + 1)),
     ),
-    Family(
+    ProblemFamily(
         "digit sum of a power",
         (
             "What is the sum of the decimal digits of ${a}^{{{b}}}$?",
@@ -122,7 +122,7 @@ FAMILIES = (
         {"a": range(2, 20), "b": range(10, 60)},
         lambda a, b: answers.digit_sum(a**b),
     ),
-    Family(
+    ProblemFamily(
         "numbers with a digit sum",
         (
             "How many positive integers not greater than {n} have a digit sum of {s}?",
@@ -132,7 +132,7 @@ FAMILIES = (
         {"n": range(200, 5000), "s": range(3, 20)},
         lambda n, s: answers.count(n, lambda x: answers.digit_sum(x) == s),
     ),
-    Family(
+    ProblemFamily(
         "least number with given remainders",
         (
             "Find the least positive integer that leaves remainder {r} when divided by {m} and remainder {s} when "
@@ -144,7 +144,7 @@ FAMILIES = (
         {"r": range(1, 12), "m": range(5, 30), "s": range(1, 12), "k": range(6, 37)},
         answers.least_with_rests,
     ),
-    Family(
+    ProblemFamily(
         "greatest number with a remainder",
         (
             "What is the greatest integer not exceeding {n} that leaves a remainder of {r} upon division by {m}?",
@@ -154,7 +154,7 @@ FAMILIES = (
         {"n": range(100, 1000), "m": range(7, 60), "r": range(1, 30)},
         answers.greatest_with_rest,
     ),
-    Family(
+    ProblemFamily(
         "zeros at the end of a factorial",
         (
             "In how many zeros does the decimal expansion of ${n}!$ end?",
@@ -163,7 +163,7 @@ FAMILIES = (
         {"n": range(30, 480)},
         lambda n: min(answers.times_in_factorial(2, n), answers.times_in_factorial(5, n)),
     ),
-    Family(
+    ProblemFamily(
         "prime power in a factorial",
         (
             "Find the largest integer $k$ for which ${p}^k$ divides ${n}!$.",
@@ -173,7 +173,7 @@ FAMILIES = (
         {"p": range(2, 8), "n": range(20, 450)},
         lambda p, n: answers.times_in_factorial(p, n) if p in (2, 3, 5, 7) else None,
     ),
-    Family(
+    ProblemFamily(
         "sharing equal things",
         (
             "In how many ways can {n} identical balls be placed into {k} distinct boxes, if boxes may stay empty?",
@@ -183,7 +183,7 @@ FAMILIES = (
         {"k": range(3, 8), "n": range(3, 40)},
         lambda k, n: answers.shares(k, n, 0),
     ),
-    Family(
+    ProblemFamily(
         "sharing, each gets some",
         (
             "Find the number of ordered lists of {k} positive integers whose sum is {n}.",
@@ -193,7 +193,7 @@ FAMILIES = (
         {"k": range(3, 7), "n": range(7, 46)},
         lambda k, n: answers.shares(k, n, 1),
     ),
-    Family(
+    ProblemFamily(
         "sum of multiples",
         (
             "Find the sum of all positive multiples of {k} that do not exceed {n}.",
@@ -202,7 +202,7 @@ FAMILIES = (
         {"k": range(4, 40), "n": range(50, 400)},
         lambda k, n: sum(range(k, n + 1, k)) if n > k else None,
     ),
-    Family(
+    ProblemFamily(
         "diagonals",
         (
             "How many diagonals does a convex polygon with {n} sides have?",
@@ -212,7 +212,7 @@ FAMILIES = (
         {"n": range(5, 46)},
         answers.diagonals,
     ),
-    Family(
+    ProblemFamily(
         "crossings of chords",
         (
             "On a circle {n} points are marked, and all chords between them are drawn; no three chords meet inside the "
@@ -222,7 +222,7 @@ FAMILIES = (
         {"n": range(8, 70), "m": range(300, 1001)},
         lambda n, m: (answers.choices(n, 4) or 0) % m,
     ),
-    Family(
+    ProblemFamily(
         "couples shaking hands",
         (
             "At a party of {n} married couples, everybody shakes hands once with every other guest except his or her "
@@ -233,7 +233,7 @@ FAMILIES = (
         {"n": range(3, 23)},
         lambda n: sum(1 for i, j in combinations(range(2 * n), 2) if i // 2 != j // 2),
     ),
-    Family(
+    ProblemFamily(
         "terms of a recurrence",
         (
             "The first term of a sequence is {a}, and each further term is {p} times the term before it, plus {q}. "
@@ -244,7 +244,7 @@ FAMILIES = (
         {"a": range(1, 12), "p": range(2, 8), "q": range(1, 15), "n": range(5, 40), "m": range(100, 1001)},
         answers.term,
     ),
-    Family(
+    ProblemFamily(
         "squares that tile",
         (
             "A floor of {a} by {b} decimetres is to be covered with equal square tiles, as large as possible, whose "
@@ -255,7 +255,7 @@ FAMILIES = (
         {"a": range(24, 700, 6), "b": range(30, 800, 6)},
         answers.least_squares,
     ),
-    Family(
+    ProblemFamily(
         "events together again",
         (
             "Two lighthouses flash together at midnight; one flashes every {a} seconds, the other every {b} seconds. "
@@ -265,7 +265,7 @@ FAMILIES = (
         {"a": range(6, 60), "b": range(8, 90)},
         answers.together,
     ),
-    Family(
+    ProblemFamily(
         "squares or cubes",
         (
             "How many positive integers up to {n} are perfect squares or perfect cubes?",
@@ -275,7 +275,7 @@ FAMILIES = (
         {"n": range(60, 9900)},
         answers.squares_or_cubes,
     ),
-    Family(
+    ProblemFamily(
         "numbers without a common factor",
         (
             "How many positive integers at most {n} have no common factor greater than one with {m}?",
@@ -285,7 +285,7 @@ FAMILIES = (
         {"m": range(6, 150), "n": range(160, 1000)},
         answers.coprime,
     ),
-    Family(
+    ProblemFamily(
         "sum of primes",
         (
             "What is the sum of all prime numbers that are not greater than {n}?",
@@ -294,7 +294,7 @@ FAMILIES = (
         {"n": range(12, 85)},
         answers.prime_sum,
     ),
-    Family(
+    ProblemFamily(
         "committees",
         (
             "From {m} teachers and {w} students, a committee of {i} teachers and {j} students is to be formed. How "
@@ -305,7 +305,7 @@ FAMILIES = (
         {"m": range(4, 13), "w": range(4, 13), "i": range(2, 5), "j": range(2, 5)},
         answers.committees,
     ),
-    Family(
+    ProblemFamily(
         "heads and feet",
         (
             "In a yard of hens and rabbits there are {h} heads and {f} feet. How many rabbits are there?",
@@ -315,7 +315,7 @@ FAMILIES = (
         {"h": range(15, 400), "f": range(40, 1500, 2)},
         answers.four_legged,
     ),
-    Family(
+    ProblemFamily(
         "product and common divisor",
         (
             "The product of two positive integers is {p} and their greatest common divisor is {g}. Find their least "
@@ -324,7 +324,7 @@ FAMILIES = (
         {"p": range(200, 9000), "g": range(2, 16)},
         answers.lcm_of_product,
     ),
-    Family(
+    ProblemFamily(
         "multiples between bounds",
         (
             "How many multiples of {k} lie between {a} and {b}, both included?",
@@ -334,7 +334,7 @@ FAMILIES = (
         {"a": range(100, 900), "b": range(400, 4000), "k": range(3, 23)},
         answers.between,
     ),
-    Family(
+    ProblemFamily(
         "rectangles in a grid",
         (
             "How many rectangles with sides on the grid lines can be found in a grid of {a} rows and {b} columns?",
@@ -344,7 +344,7 @@ FAMILIES = (
         {"a": range(2, 9), "b": range(2, 15)},
         lambda a, b: sum(1 for _ in combinations(range(a + 1), 2) for _ in combinations(range(b + 1), 2)),
     ),
-    Family(
+    ProblemFamily(
         "digits of page numbers",
         (
             "The pages of a book are numbered from one to {n}. How many digits are printed in all page numbers "
@@ -355,7 +355,7 @@ FAMILIES = (
         {"n": range(20, 370)},
         lambda n: sum(len(str(x)) for x in range(1, n + 1)),
     ),
-    Family(
+    ProblemFamily(
         "palindromes",
         ("How many positive integers not larger than {n} read the same forwards and backwards?",),
         {"n": range(150, 9900)},

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Family:
+class ModelFamily:
     """A family of predictors.
 
     Attributes:
@@ -33,58 +33,58 @@ class Family:
 
 # By the start of the column's name in small letters and digits; the longest that fits counts.
 _KNOWN = {
-    "siteindependent": Family("Site_Independent", "alignment", 1),
-    "evmutation": Family("EVmutation", "alignment", 1),
-    "deepsequence": Family("DeepSequence", "alignment", -1),
-    "eve": Family("EVE", "alignment", -1),
-    "unirep": Family("Unirep", "sequence", -1),
-    "unirepevotune": Family("Unirep_evotune", "alignment", -1),
-    "msatransformer": Family("MSA_Transformer", "alignment", 1),
-    "esmmsa1": Family("MSA_Transformer", "alignment", 1),
-    "esm1b": Family("ESM1b", "sequence", 1),
-    "esm1v": Family("ESM1v", "sequence", 1),
-    "esm2": Family("ESM2", "sequence", 1),
-    "esm3": Family("ESM3", "sequence+structure", 1),
-    "esmc": Family("ESMC", "sequence", 1),
-    "esmif1": Family("ESM-IF1", "structure", 1),
-    "wavenet": Family("Wavenet", "alignment", -1),
-    "rita": Family("RITA", "sequence", 1),
-    "progen2": Family("Progen2", "sequence", 1),
-    "progen3": Family("Progen3", "sequence", 1),
-    "gemme": Family("GEMME", "alignment", 1),
-    "vespa": Family("VESPA", "sequence", 1),
-    "vespag": Family("VespaG", "sequence", 1),
-    "protgpt2": Family("ProtGPT2", "sequence", 1),
-    "tranception": Family("Tranception", "alignment", 1),
-    "trancepteve": Family("TranceptEVE", "alignment", 1),
-    "carp": Family("CARP", "sequence", 1),
-    "mif": Family("MIF", "structure", 1),
-    "mifst": Family("MIFST", "sequence+structure", 1),
-    "proteinmpnn": Family("ProteinMPNN", "structure", 1),
-    "protssn": Family("ProtSSN", "sequence+structure", 1),
-    "saprot": Family("SaProt", "sequence+structure", 1),
-    "poet": Family("PoET", "alignment", 1),
-    "mulan": Family("MULAN", "sequence+structure", 1),
-    "prosst": Family("ProSST", "sequence+structure", 1),
-    "escott": Family("ESCOTT", "alignment+structure", 1),
-    "venusrem": Family("VenusREM", "alignment+structure", 1),
-    "rsalor": Family("RSALOR", "alignment+structure", -1),
-    "s2f": Family("S2F", "sequence+structure", 1),
-    "s2fmsa": Family("S2F_MSA", "alignment+structure", 1),
-    "s3f": Family("S3F", "sequence+structure", 1),
-    "s3fmsa": Family("S3F_MSA", "alignment+structure", 1),
-    "siterm": Family("SiteRM", "alignment", 1),
-    "xtrimopglm": Family("xTrimoPGLM", "sequence", 1),
-    "aidoprotein": Family("AIDO.Protein", "alignment+structure", 1),
-    "protriever": Family("Protriever", "alignment", 1),
+    "siteindependent": ModelFamily("Site_Independent", "alignment", 1),
+    "evmutation": ModelFamily("EVmutation", "alignment", 1),
+    "deepsequence": ModelFamily("DeepSequence", "alignment", -1),
+    "eve": ModelFamily("EVE", "alignment", -1),
+    "unirep": ModelFamily("Unirep", "sequence", -1),
+    "unirepevotune": ModelFamily("Unirep_evotune", "alignment", -1),
+    "msatransformer": ModelFamily("MSA_Transformer", "alignment", 1),
+    "esmmsa1": ModelFamily("MSA_Transformer", "alignment", 1),
+    "esm1b": ModelFamily("ESM1b", "sequence", 1),
+    "esm1v": ModelFamily("ESM1v", "sequence", 1),
+    "esm2": ModelFamily("ESM2", "sequence", 1),
+    "esm3": ModelFamily("ESM3", "sequence+structure", 1),
+    "esmc": ModelFamily("ESMC", "sequence", 1),
+    "esmif1": ModelFamily("ESM-IF1", "structure", 1),
+    "wavenet": ModelFamily("Wavenet", "alignment", -1),
+    "rita": ModelFamily("RITA", "sequence", 1),
+    "progen2": ModelFamily("Progen2", "sequence", 1),
+    "progen3": ModelFamily("Progen3", "sequence", 1),
+    "gemme": ModelFamily("GEMME", "alignment", 1),
+    "vespa": ModelFamily("VESPA", "sequence", 1),
+    "vespag": ModelFamily("VespaG", "sequence", 1),
+    "protgpt2": ModelFamily("ProtGPT2", "sequence", 1),
+    "tranception": ModelFamily("Tranception", "alignment", 1),
+    "trancepteve": ModelFamily("TranceptEVE", "alignment", 1),
+    "carp": ModelFamily("CARP", "sequence", 1),
+    "mif": ModelFamily("MIF", "structure", 1),
+    "mifst": ModelFamily("MIFST", "sequence+structure", 1),
+    "proteinmpnn": ModelFamily("ProteinMPNN", "structure", 1),
+    "protssn": ModelFamily("ProtSSN", "sequence+structure", 1),
+    "saprot": ModelFamily("SaProt", "sequence+structure", 1),
+    "poet": ModelFamily("PoET", "alignment", 1),
+    "mulan": ModelFamily("MULAN", "sequence+structure", 1),
+    "prosst": ModelFamily("ProSST", "sequence+structure", 1),
+    "escott": ModelFamily("ESCOTT", "alignment+structure", 1),
+    "venusrem": ModelFamily("VenusREM", "alignment+structure", 1),
+    "rsalor": ModelFamily("RSALOR", "alignment+structure", -1),
+    "s2f": ModelFamily("S2F", "sequence+structure", 1),
+    "s2fmsa": ModelFamily("S2F_MSA", "alignment+structure", 1),
+    "s3f": ModelFamily("S3F", "sequence+structure", 1),
+    "s3fmsa": ModelFamily("S3F_MSA", "alignment+structure", 1),
+    "siterm": ModelFamily("SiteRM", "alignment", 1),
+    "xtrimopglm": ModelFamily("xTrimoPGLM", "sequence", 1),
+    "aidoprotein": ModelFamily("AIDO.Protein", "alignment+structure", 1),
+    "protriever": ModelFamily("Protriever", "alignment", 1),
 }
-_WITHOUT_RETRIEVAL = Family("Tranception_no_retrieval", "sequence", 1)
+_WITHOUT_RETRIEVAL = ModelFamily("Tranception_no_retrieval", "sequence", 1)
 _VARIANT = re.compile(
     r"(?<=[A-Za-z0-9])[_ .-]+(?:\d+[A-Za-z]?|[smlSML]|x[lL]|small|medium|base|large|xlarge|single|ensemble|seed\d*)$"
 )
 
 
-def family(column: str) -> Family:
+def family(column: str) -> ModelFamily:
     """The family that a column belongs to, by its name.
 
     Example:
@@ -100,4 +100,4 @@ def family(column: str) -> Family:
     name = column
     while (shorter := _VARIANT.sub("", name)) != name:
         name = shorter
-    return Family(name)
+    return ModelFamily(name)

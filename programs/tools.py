@@ -42,7 +42,7 @@ def calculate(expression: str) -> str:
     try:
         if len(expression) > MAX_LENGTH:
             raise ValueError(f"the expression is longer than {MAX_LENGTH} characters")
-        return _shown(_value(ast.parse(expression.strip(), mode="eval").body, 0))
+        return _number_text(_value(ast.parse(expression.strip(), mode="eval").body, 0))
     except SyntaxError:
         return "error: this is no expression; write it as in Python, e.g. 2*(3+4)**2 // 5"
     except ZeroDivisionError:
@@ -56,12 +56,12 @@ def _value(node: ast.expr, depth: int) -> Fraction:
     if depth > _MAX_DEPTH:
         raise ValueError(f"the expression is nested more than {_MAX_DEPTH} deep")
     if isinstance(node, ast.Constant) and type(node.value) in (int, float):
-        return _bounded(Fraction(repr(node.value)))
+        return _check_size(Fraction(repr(node.value)))
     if isinstance(node, ast.UnaryOp) and type(node.op) in _SIGNS:
         return _SIGNS[type(node.op)] * _value(node.operand, depth + 1)
     if isinstance(node, ast.BinOp) and type(node.op) in _OPERATORS:
         left, right = _value(node.left, depth + 1), _value(node.right, depth + 1)
-        return _bounded(_OPERATORS[type(node.op)](left, right))
+        return _check_size(_OPERATORS[type(node.op)](left, right))
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and not node.keywords:
         return _call(node.func.id, [_value(argument, depth + 1) for argument in node.args])
     hint = "; a power is written **" if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitXor) else ""
@@ -72,7 +72,7 @@ def _call(name: str, arguments: list[Fraction]) -> Fraction:
     function = _FUNCTIONS.get(name)
     if function is None:
         raise ValueError(f"there is no function {name!r}; functions are {', '.join(_FUNCTIONS)}")
-    return _bounded(Fraction(function(*(_integer(name, argument) for argument in arguments))))
+    return _check_size(Fraction(function(*(_integer(name, argument) for argument in arguments))))
 
 
 def _integer(name: str, value: Fraction) -> int:
@@ -81,7 +81,7 @@ def _integer(name: str, value: Fraction) -> int:
     return value.numerator
 
 
-def _bounded(value: Fraction) -> Fraction:
+def _check_size(value: Fraction) -> Fraction:
     if max(value.numerator.bit_length(), value.denominator.bit_length()) > MAX_BITS:
         raise ValueError(f"a number has more than {MAX_BITS} bits")
     return value
@@ -151,7 +151,7 @@ _FUNCTIONS: dict[str, Callable[..., int]] = {
 }
 
 
-def _shown(value: Fraction) -> str:
+def _number_text(value: Fraction) -> str:
     if value.denominator == 1:
         return str(value)
     try:

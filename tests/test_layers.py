@@ -28,8 +28,6 @@ LATE_LIBRARIES = {
 
 # Modules of the project that may import others of it inside functions: importer, imported, reason.
 RDKIT = "start-up cost: RDKit"
-UPWARD = "imports upward: to go"
-CYCLE = "a cycle: to go"
 COMMANDS = ["compare", "doctor", "evaluate", "learn", "rescore", "serve", "ui"]
 COMMANDS += [f"library.{name}" for name in ("diff", "edit", "export", "import_library", "log", "merge", "prune")]
 COMMANDS += [f"library.{name}" for name in ("search", "show", "stats", "value", "versions")]
@@ -41,15 +39,6 @@ LATE_MODULES = {
     ("commands.actions.serve", "serving.library_tools"): "an optional dependency: mcp",
     ("commands.actions.serve", "serving.mcp_server"): "an optional dependency: mcp",
     ("commands.actions.serve", "serving.tokens"): "an optional dependency: mcp",
-    ("data.assays", "data.assay_archive"): CYCLE,
-    ("libraries.by_hand", "libraries.editing"): CYCLE,
-    ("libraries.library", "libraries.diffing"): CYCLE,
-    ("libraries.library", "libraries.editing"): CYCLE,
-    ("libraries.library", "libraries.library_file"): CYCLE,
-    ("libraries.library", "libraries.merging"): CYCLE,
-    ("libraries.library", "libraries.release_format"): CYCLE,
-    ("libraries.library", "libraries.statistics"): CYCLE,
-    ("models.lm", "offline.engine"): UPWARD,
     ("offline.disconnections", "offline.reactions"): RDKIT,
     ("offline.disconnections", "offline.worker_process"): RDKIT,
     ("programs.tools", "metrics.molecules"): RDKIT,

@@ -24,7 +24,7 @@ _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 _OF_PROGRESS = re.compile(r"\r|[\n\r]*(?:\x1b\[A)+\Z")
 
 
-class _Table(dict[int, str]):
+class _Escapes(dict[int, str]):
     """How each character is shown; filled as they come."""
 
     def __missing__(self, code: int) -> str:
@@ -35,7 +35,7 @@ class _Table(dict[int, str]):
         return self[code]
 
 
-_SHOWN = _Table()
+_SHOWN = _Escapes()
 
 
 def visible(text: str) -> str:

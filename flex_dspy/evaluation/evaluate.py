@@ -18,7 +18,7 @@ from flex_dspy.evaluation.concurrent_calls import gather_calls
 from flex_dspy.evaluation.evaluation import Evaluation
 from flex_dspy.evaluation.overlap import ProblemKey, refuse_overlap
 from flex_dspy.evaluation.records import Record, by_example
-from flex_dspy.evaluation.sampling import Measure, Progress, Sampler
+from flex_dspy.evaluation.sampling import Measure, RunningAccuracy, Sampler
 from flex_dspy.evaluation.settings import EvaluationSettings
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.models.adapter import lean
@@ -113,7 +113,7 @@ async def _make_samples(
     total = len(examples) * len(numbers)
     hide = None if settings.progress is None else not settings.progress
     with lean(), tqdm(total=total, desc=settings.label, unit="ex", disable=hide, leave=False) as bar:
-        progress = Progress(bar, sampler.ledger, settings.max_failures)
+        progress = RunningAccuracy(bar, sampler.ledger, settings.max_failures)
 
         async def make(example: dspy.Example, number: int) -> Record:
             record = await sampler.sample(programs[number], example, number)

@@ -119,7 +119,7 @@ class Sampler:
         return numbers
 
 
-class Progress:
+class RunningAccuracy:
     """Shows the running accuracy on a bar, and gives up when nothing works.
 
     Args:

@@ -35,7 +35,7 @@ class Pair:
     difference: float = 0.0
 
 
-class Design:
+class TrialDesign:
     """Chooses the pairs, and reads them.
 
     Args:
@@ -57,7 +57,7 @@ class Design:
         self._halves: Counter[tuple[int, frozenset[frozenset[str]]]] = Counter()
 
     @classmethod
-    def of(cls, reference: Evaluation, library: ExperienceLibrary, coins: np.random.Generator) -> Design:
+    def of(cls, reference: Evaluation, library: ExperienceLibrary, coins: np.random.Generator) -> TrialDesign:
         """The design for the entries that a reference evaluation showed."""
         sets = [
             {entry_id for record in samples for entry_id in record.shown if entry_id in library}

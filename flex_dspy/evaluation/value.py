@@ -40,7 +40,7 @@ from flex_dspy.evaluation.entry_values import EARLY, EntryValue
 from flex_dspy.evaluation.evaluate import Evaluation, aevaluate
 from flex_dspy.evaluation.overlap import ProblemKey
 from flex_dspy.evaluation.settings import EvaluationSettings, ValuationSettings
-from flex_dspy.evaluation.trial_design import LOOKS, Design, Pair
+from flex_dspy.evaluation.trial_design import LOOKS, Pair, TrialDesign
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.models.adapter import lean
 from flex_dspy.models.rollouts import variant
@@ -108,7 +108,7 @@ async def avalue(
         key=key,
         settings=_reference_settings(settings),
     )
-    design = Design.of(reference, library, coins)
+    design = TrialDesign.of(reference, library, coins)
     trials = _Trials(program, examples, metric, library, ledger, asyncio.Semaphore(settings.concurrency))
     pairs = (settings.budget - (len(examples) if begun is None else 0)) // 2
     found = await _look(design, trials, pairs, settings)
@@ -133,7 +133,7 @@ def _reference_settings(settings: ValuationSettings) -> EvaluationSettings:
     )
 
 
-async def _look(design: Design, trials: _Trials, pairs: int, settings: ValuationSettings) -> Contrasts:
+async def _look(design: TrialDesign, trials: _Trials, pairs: int, settings: ValuationSettings) -> Contrasts:
     """Spend the pairs of trials in a few looks, and return the contrasts at the end."""
     hide = None if settings.progress is None else not settings.progress
     with lean(), tqdm(total=2 * pairs, desc="valuing entries", unit="call", disable=hide, leave=False) as bar:

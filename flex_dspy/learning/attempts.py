@@ -63,7 +63,7 @@ class AttemptResult:
         return cls(error=error_text(error), outage=is_outage(error))
 
 
-class Attempt(Protocol):
+class AttemptFunction(Protocol):
     """Attempts one example, distils lessons and proposes edits, all against one snapshot."""
 
     async def __call__(self, example: Any, library: ExperienceLibrary) -> AttemptResult:
@@ -91,7 +91,7 @@ class TrainingAttempt:
     study: bool = False
 
     async def __call__(self, example: dspy.Example, library: ExperienceLibrary) -> AttemptResult:
-        """See ``Attempt``."""
+        """See ``AttemptFunction``."""
         try:
             return await (self._study(example, library) if self.study else self._learn(example, library))
         except Exception as error:

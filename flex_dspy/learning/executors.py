@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Protocol
 
-from flex_dspy.learning.attempts import Attempt, AttemptResult
+from flex_dspy.learning.attempts import AttemptFunction, AttemptResult
 from flex_dspy.libraries.library import ExperienceLibrary
 
 MAX_LOSSES = 3  # calls of one example that may be lost before it counts as failed
@@ -29,7 +29,7 @@ class AttemptLostError(Exception):
 class Executor(Protocol):
     """Runs attempts. See the module for its contract."""
 
-    async def run(self, attempt: Attempt, example: Any, library: ExperienceLibrary) -> AttemptResult:
+    async def run(self, attempt: AttemptFunction, example: Any, library: ExperienceLibrary) -> AttemptResult:
         """Run one attempt, and wait for its result.
 
         Args:
@@ -53,14 +53,14 @@ class LocalExecutor:
     def __init__(self, concurrency: int) -> None:
         self._gate = asyncio.Semaphore(concurrency)
 
-    async def run(self, attempt: Attempt, example: Any, library: ExperienceLibrary) -> AttemptResult:
+    async def run(self, attempt: AttemptFunction, example: Any, library: ExperienceLibrary) -> AttemptResult:
         """See ``Executor``."""
         async with self._gate:
             return await attempt(example, library)
 
 
 async def run_until_kept(
-    executor: Executor, attempt: Attempt, example: Any, library: ExperienceLibrary
+    executor: Executor, attempt: AttemptFunction, example: Any, library: ExperienceLibrary
 ) -> AttemptResult:
     """Run an attempt, and run it again if it is lost.
 

@@ -51,7 +51,7 @@ class JournalSource:
         journal.go_on_after(done)
 
     def segments(self, done: int) -> Iterator[Segment]:
-        """See ``Source``."""
+        """See ``ExampleSource``."""
         if self.publish_every is None:
             yield Segment(0, sys.maxsize)
             return
@@ -61,12 +61,12 @@ class JournalSource:
             start += self.publish_every
 
     def read(self) -> Item | None:
-        """See ``Source``."""
+        """See ``ExampleSource``."""
         found = self.journal.read()
         return None if found is None else Item(found[0], found[1].example_id, found[1])
 
     def acknowledge(self, step: int) -> None:
-        """See ``Source``."""
+        """See ``ExampleSource``."""
         self.settled = max(self.settled, step)
         self._notify()
 
@@ -90,7 +90,7 @@ class ObservationAttempt:
     program: dspy.Module
 
     async def __call__(self, example: Observation, library: ExperienceLibrary) -> AttemptResult:
-        """See ``Attempt``."""
+        """See ``AttemptFunction``."""
         try:
             with self.writer.ledger.role("verifier"):
                 round_ = await judge(example, self.verifier, describe_task(self.program))

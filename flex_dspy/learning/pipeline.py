@@ -14,12 +14,12 @@ from collections import deque
 from dataclasses import dataclass
 
 from flex_dspy.core.errors import BudgetError, ModelError
-from flex_dspy.learning.attempts import Attempt, AttemptResult
+from flex_dspy.learning.attempts import AttemptFunction, AttemptResult
 from flex_dspy.learning.events import EditCommitted, ExampleAttempted, ExampleFailed, ExampleStarted, LessonWritten
 from flex_dspy.learning.executors import run_until_kept
 from flex_dspy.learning.held_failures import HeldFailure, HeldFailures
 from flex_dspy.learning.ports import Ports, Publisher, Retry
-from flex_dspy.learning.snapshots import Snapshots
+from flex_dspy.learning.snapshots import StalenessWindow
 from flex_dspy.learning.sources import Item, Segment
 from flex_dspy.libraries.experience import Commit, Edit
 from flex_dspy.libraries.library import ExperienceLibrary
@@ -60,7 +60,7 @@ class Pipeline:
     def __init__(
         self,
         ports: Ports,
-        attempt: Attempt,
+        attempt: AttemptFunction,
         writer: LessonWriter,
         publisher: Publisher,
         failures: HeldFailures,
@@ -76,7 +76,7 @@ class Pipeline:
         self.retry: Retry | None = None
         self.run_id = self.source.run
         self.settled = self.store.library.runs.get(self.run_id, 0)
-        self.snapshots = Snapshots(self.store.replay(), self.run_id, window)
+        self.snapshots = StalenessWindow(self.store.replay(), self.run_id, window)
         self._waiting: deque[Item] = deque()  # read, and not begun
         self._begun: deque[Begun] = deque()
         self._wake = asyncio.Event()

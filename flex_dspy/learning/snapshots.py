@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from flex_dspy.libraries.library import ExperienceLibrary
 
 
-class Snapshots:
+class StalenessWindow:
     """The library after each of the last steps: bounded staleness, as in stale synchronous parallel training.
 
     The example of a step sees the library after the edits up to ``step - window``, or after the last version if that is

@@ -48,7 +48,7 @@ class Segment:
     is_last: bool = False
 
 
-class Source(Protocol):
+class ExampleSource(Protocol):
     """Gives the examples of one run, in order.
 
     Attributes:
@@ -100,12 +100,12 @@ class TrainingSet:
         self._read_to = done
 
     def segments(self, done: int) -> Iterator[Segment]:
-        """See ``Source``."""
+        """See ``ExampleSource``."""
         for start, stop in pairwise([0, *self.stops]):
             yield Segment(start, stop, stop in self.due, stop == self.stops[-1])
 
     def read(self) -> Item | None:
-        """See ``Source``."""
+        """See ``ExampleSource``."""
         if self._read_to >= len(self.order):
             return None
         self._read_to += 1

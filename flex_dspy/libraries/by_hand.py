@@ -14,17 +14,18 @@ Example:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol, TypeVar
 
+from flex_dspy.libraries.contents import Contents
+from flex_dspy.libraries.editing import find_entry
 from flex_dspy.libraries.experience import PersonEdit, Pin, Remove, Revise
 
-if TYPE_CHECKING:
-    from flex_dspy.libraries.library import ExperienceLibrary
+Library = TypeVar("Library", bound=Contents, covariant=True)
 
 
-class _Editable(Protocol):
-    def edit(self, edits: Sequence[PersonEdit]) -> ExperienceLibrary: ...
-    def _newest(self) -> ExperienceLibrary: ...
+class _Editable(Protocol[Library]):
+    def edit(self, edits: Sequence[PersonEdit]) -> Library: ...
+    def _newest(self) -> Library: ...
 
 
 class ByHand:
@@ -34,19 +35,19 @@ class ByHand:
     ``ConfigurationError`` if there is no such entry, or the edit cannot be made.
     """
 
-    def pin(self: _Editable, entry_id: str, reason: str = "") -> ExperienceLibrary:
+    def pin(self: _Editable[Library], entry_id: str, reason: str = "") -> Library:
         """Vouch for an entry: it is never pruned, and merges only add precedents to it."""
         return self.edit([Pin(_whole(self, entry_id), reason=reason)])
 
-    def unpin(self: _Editable, entry_id: str, reason: str = "") -> ExperienceLibrary:
+    def unpin(self: _Editable[Library], entry_id: str, reason: str = "") -> Library:
         """Let a pinned entry loose."""
         return self.edit([Pin(_whole(self, entry_id), pinned=False, reason=reason)])
 
-    def veto(self: _Editable, entry_id: str, reason: str = "", *, force: bool = False) -> ExperienceLibrary:
+    def veto(self: _Editable[Library], entry_id: str, reason: str = "", *, force: bool = False) -> Library:
         """Take an entry out; one that is pinned only by ``force``. Learning goes on, and may teach the like again."""
         return self.edit([Remove(_whole(self, entry_id), reason, force)])
 
-    def revise(self: _Editable, entry_id: str, reason: str = "", **fields: Any) -> ExperienceLibrary:
+    def revise(self: _Editable[Library], entry_id: str, reason: str = "", **fields: Any) -> Library:
         """Change what an entry says; its id, precedents and usage record stay.
 
         Args:
@@ -57,7 +58,5 @@ class ByHand:
         return self.edit([Revise(_whole(self, entry_id), reason, **fields)])
 
 
-def _whole(edited: _Editable, entry_id: str) -> str:
-    from flex_dspy.libraries.editing import find_entry
-
+def _whole(edited: _Editable[Contents], entry_id: str) -> str:
     return find_entry(edited._newest(), entry_id).id

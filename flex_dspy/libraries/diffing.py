@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from flex_dspy.core import representations
 from flex_dspy.core.terminal import printable
+from flex_dspy.libraries.contents import Contents
 from flex_dspy.libraries.experience import Experience, Rule
-from flex_dspy.libraries.library import ExperienceLibrary
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -136,7 +136,7 @@ class LibraryDiff(representations.Representable):
         return f"{self.older[:12]} to {self.newer[:12]}: {', '.join(counts)}; {gathered} precedents gathered"
 
 
-def diff(older: ExperienceLibrary, newer: ExperienceLibrary) -> LibraryDiff:
+def diff(older: Contents, newer: Contents) -> LibraryDiff:
     """The difference from one library to another. Cost is linear in the size of both.
 
     Args:
@@ -154,7 +154,7 @@ def diff(older: ExperienceLibrary, newer: ExperienceLibrary) -> LibraryDiff:
     )
 
 
-def _homes(library: ExperienceLibrary) -> dict[str, list[str]]:
+def _homes(library: Contents) -> dict[str, list[str]]:
     """Entries by the rules they hold, and by the entries they were made of."""
     homes: dict[str, list[str]] = {}
     for entry in library:

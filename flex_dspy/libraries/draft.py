@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+
+from rpds import HashTrieMap
 
 from flex_dspy.libraries.change_log import Change
 from flex_dspy.libraries.experience import (
@@ -24,19 +25,24 @@ from flex_dspy.libraries.experience import (
     Tally,
 )
 
-if TYPE_CHECKING:
-    from flex_dspy.libraries.library import ExperienceLibrary
-
 
 class Draft:
-    """The next snapshot of a library, while a commit is applied to it."""
+    """The next snapshot of a library, while a commit is applied to it.
 
-    def __init__(self, base: ExperienceLibrary) -> None:
-        self.base = base
-        self.now = base.seen + 1
-        self.entries = base._entries
-        self.sizes = dict(base._sizes)
-        self.precedents = base._precedents
+    Args:
+        now: The clock of the next snapshot.
+        entries: Entries of the last one, by id.
+        sizes: Number of its entries by zone.
+        precedents: Number of its precedents.
+    """
+
+    def __init__(
+        self, now: int, entries: HashTrieMap[str, Experience], sizes: Mapping[str, int], precedents: int
+    ) -> None:
+        self.now = now
+        self.entries = entries
+        self.sizes = dict(sizes)
+        self.precedents = precedents
         self.changes: list[Change] = []
 
     def edit(self, edit: Edit) -> Edit:
@@ -123,23 +129,6 @@ class Draft:
                     hurt=entry.hurt + (entry_id in tally.hurt),
                 )
                 self.entries = self.entries.insert(entry_id, counted)
-
-    def finish(self, runs: Mapping[str, int]) -> ExperienceLibrary:
-        """The next snapshot.
-
-        Args:
-            runs: For each learning run, the last step that is in.
-        """
-        log = self.base.log.extend(self.base.tip, self.changes)
-        return self.base._with(
-            seen=self.now,
-            runs=runs,
-            log=log,
-            tip=self.base.tip + len(self.changes),
-            _entries=self.entries,
-            _sizes=self.sizes,
-            _precedents=self.precedents,
-        )
 
 
 def _union(examples: tuple[str, ...], more: tuple[str, ...]) -> tuple[str, ...]:

@@ -11,14 +11,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from flex_dspy.core.errors import ConfigurationError
+from flex_dspy.libraries.contents import Contents
 from flex_dspy.libraries.experience import Experience, PersonEdit, Remove, Revise
-from flex_dspy.libraries.library import ExperienceLibrary
 
 # The run that a person's commits belong to. It counts them; a learning run counts its examples under its own name.
 EDITS = "edit"
 
 
-def find_entry(library: ExperienceLibrary, wanted: str) -> Experience:
+def find_entry(library: Contents, wanted: str) -> Experience:
     """The entry with an id, or the only one whose id begins so.
 
     Args:
@@ -46,7 +46,7 @@ def _id_list(ids: Sequence[str]) -> str:
     return ", ".join(ids[:5]) + (", ..." if len(ids) > 5 else "")
 
 
-def check_edits(library: ExperienceLibrary, edits: Sequence[PersonEdit]) -> None:
+def check_edits(library: Contents, edits: Sequence[PersonEdit]) -> None:
     """Refuse what the library would pass over.
 
     Args:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -20,19 +20,32 @@ from flex_dspy.core import representations
 from flex_dspy.core.zones import ZONES
 from flex_dspy.libraries.by_hand import ByHand
 from flex_dspy.libraries.change_log import Change, ChangeLog
+from flex_dspy.libraries.diffing import LibraryDiff, diff
 from flex_dspy.libraries.draft import Draft
+from flex_dspy.libraries.editing import EDITS, check_edits
 from flex_dspy.libraries.experience import EXPERIENCES_JSON, Commit, Edit, Experience, PersonEdit
 from flex_dspy.libraries.library_json import entry_json, value_json
+from flex_dspy.libraries.statistics import statistics
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from flex_dspy.libraries.diffing import LibraryDiff
     from flex_dspy.libraries.hits import Hits
 
 FORMAT = "flex-dspy/1"
 # Entries that are serialised at once for the hash: one text of a large library would take as much memory as it does.
 _BATCH = 1_000
+# Methods that make or write libraries: their modules import this one, so they register themselves.
+_METHODS: dict[str, Callable[..., Any]] = {}
+
+
+def register_methods(**functions: Callable[..., Any]) -> None:
+    """Give ``ExperienceLibrary`` the work behind its methods.
+
+    Args:
+        **functions: ``parse``, ``load``, ``save``, ``export`` and ``merge``.
+    """
+    _METHODS.update(functions)
 
 
 class ExperienceLibrary(ByHand, representations.Representable):
@@ -149,11 +162,19 @@ class ExperienceLibrary(ByHand, representations.Representable):
 
     def apply_with_report(self, commit: Commit) -> tuple[ExperienceLibrary, list[Edit]]:
         """The library after one commit, and the edits as they really went (a merge may become an insert)."""
-        draft = Draft(self)
+        draft = Draft(self.seen + 1, self._entries, self._sizes, self._precedents)
         done = [draft.edit(edit) for edit in commit.edits]
         draft.count(commit.tally)
-        runs = {**self.runs, commit.run: commit.step} if commit.run else self.runs
-        return draft.finish(runs), done
+        new = self._with(
+            seen=draft.now,
+            runs={**self.runs, commit.run: commit.step} if commit.run else self.runs,
+            log=self.log.extend(self.tip, draft.changes),
+            tip=self.tip + len(draft.changes),
+            _entries=draft.entries,
+            _sizes=draft.sizes,
+            _precedents=draft.precedents,
+        )
+        return new, done
 
     def edit(self, edits: Sequence[PersonEdit]) -> ExperienceLibrary:
         """The library after a person's edits, as one commit; ``LibraryStore.edit`` makes them durable.
@@ -164,8 +185,6 @@ class ExperienceLibrary(ByHand, representations.Representable):
         Raises:
             ConfigurationError: If an edit cannot be made, see ``flex_dspy.libraries.editing.check_edits``.
         """
-        from flex_dspy.libraries.editing import EDITS, check_edits
-
         check_edits(self, edits)
         return self.apply(Commit(EDITS, self.runs.get(EDITS, 0) + 1, tuple(edits)))
 
@@ -211,41 +230,32 @@ class ExperienceLibrary(ByHand, representations.Representable):
     @classmethod
     def from_json(cls, text: str | bytes, path: str | Path = "<text>") -> ExperienceLibrary:
         """Read a library file's text. See ``flex_dspy.libraries.library_file.parse``."""
-        from flex_dspy.libraries.library_file import parse
-
-        return parse(text, path)
+        library: ExperienceLibrary = _METHODS["parse"](text, path)
+        return library
 
     @classmethod
     def load(cls, path: str | Path) -> ExperienceLibrary:
         """Read a library file of this project or of the FLEX release. See ``flex_dspy.libraries.library_file.load``."""
-        from flex_dspy.libraries.library_file import load
-
-        return load(path)
+        library: ExperienceLibrary = _METHODS["load"](path)
+        return library
 
     def save(self, path: str | Path) -> None:
         """Write the library file atomically."""
-        from flex_dspy.libraries.library_file import write_atomically
-
-        write_atomically(Path(path), self.to_json())
+        _METHODS["save"](self, path)
 
     # -- comparing -----------------------------------------------------------------------------------------
 
     def diff(self, older: ExperienceLibrary) -> LibraryDiff:
         """The difference from ``older`` to this library. See ``flex_dspy.libraries.diffing.diff``."""
-        from flex_dspy.libraries.diffing import diff
-
         return diff(older, self)
 
     def merge(self, *others: ExperienceLibrary) -> ExperienceLibrary:
         """One library of this and others. See ``flex_dspy.libraries.merging.merge``, which says what they dispute."""
-        from flex_dspy.libraries.merging import merge
-
-        return merge(self, *others).library
+        library: ExperienceLibrary = _METHODS["merge"](self, *others)
+        return library
 
     def stats(self, most: int = 5) -> dict[str, Any]:
         """The library in figures. See ``flex_dspy.libraries.statistics.statistics``."""
-        from flex_dspy.libraries.statistics import statistics
-
         return statistics(self, most)
 
     def to_pandas(self) -> pd.DataFrame:
@@ -266,7 +276,4 @@ class ExperienceLibrary(ByHand, representations.Representable):
 
     def export(self, path: str | Path) -> None:
         """Write the library in the FLEX release's format "2.0"; ``save`` writes its own."""
-        from flex_dspy.libraries.library_file import write_atomically
-        from flex_dspy.libraries.release_format import write_release
-
-        write_atomically(Path(path), write_release(self) + "\n")
+        _METHODS["export"](self, path)

@@ -8,11 +8,11 @@ from statistics import median_high
 from typing import Any
 
 from flex_dspy.core.tokens import tokens
+from flex_dspy.libraries.contents import Contents
 from flex_dspy.libraries.experience import Experience
-from flex_dspy.libraries.library import ExperienceLibrary
 
 
-def statistics(library: ExperienceLibrary, most: int = 5) -> dict[str, Any]:
+def statistics(library: Contents, most: int = 5) -> dict[str, Any]:
     """A summary of a library, as plain objects.
 
     Args:

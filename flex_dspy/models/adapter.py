@@ -65,7 +65,7 @@ class UnreadableAnswer(AdapterParseError):
         self.reason = reason
 
 
-class Reading:
+class ReadingMixin:
     """Mixin that ``reading_adapter`` puts before an adapter of DSPy."""
 
     _request = 1  # which request of one answer this copy of the adapter makes
@@ -83,7 +83,7 @@ class Reading:
             while True:
                 settings = dict(lm_kwargs)  # an adapter changes them
                 try:
-                    ask = super(Reading, current).__call__  # type: ignore[misc]
+                    ask = super(ReadingMixin, current).__call__  # type: ignore[misc]
                     return cast(Values, ask(lm, settings, *args, **kwargs))
                 except LMError as error:
                     current = self._without_json_mode(current, error)
@@ -98,7 +98,7 @@ class Reading:
             while True:
                 settings = dict(lm_kwargs)
                 try:
-                    ask = super(Reading, current).acall  # type: ignore[misc]
+                    ask = super(ReadingMixin, current).acall  # type: ignore[misc]
                     return cast(Values, await ask(lm, settings, *args, **kwargs))
                 except LMError as error:
                     current = self._without_json_mode(current, error)
@@ -150,7 +150,7 @@ class Reading:
         if self._messages is not None:
             forget_answer(lm, self._messages, settings, asynchronous=asynchronous)
 
-    def _next_turn(self, current: Reading, error: AdapterParseError, *, is_final: bool) -> Any:
+    def _next_turn(self, current: ReadingMixin, error: AdapterParseError, *, is_final: bool) -> Any:
         """The adapter that asks again, with the reason; the last one asks for JSON.
 
         Args:
@@ -164,7 +164,7 @@ class Reading:
         request = current._request + 1
         return self._turn(request, error, as_json=request == MOST_REQUESTS)
 
-    def _without_json_mode(self, current: Reading, error: LMError) -> Any:
+    def _without_json_mode(self, current: ReadingMixin, error: LMError) -> Any:
         """The adapter that asks once more without JSON, where a server refused only that; else the error is raised."""
         refused = isinstance(error, LMInvalidRequestError | LMUnsupportedFeatureError)
         other = isinstance(error, LMUnsupportedModelError | ContextWindowExceededError)
@@ -174,7 +174,7 @@ class Reading:
         return self._turn(current._request, current._before)
 
 
-class ReadingChatAdapter(Reading, dspy.ChatAdapter):
+class ReadingChatAdapter(ReadingMixin, dspy.ChatAdapter):
     """``dspy.ChatAdapter`` that reads as a person would, and remembers what it says about a signature.
 
     DSPy writes the description of a signature's fields, JSON schemas included, anew at each call; for structured
@@ -199,7 +199,7 @@ def reading_adapter(adapter: dspy.Adapter | None = None) -> Any:
     """
     if adapter is None or (type(adapter) is dspy.ChatAdapter and vars(adapter) == vars(dspy.ChatAdapter())):
         return _CHAT
-    if isinstance(adapter, Reading) or not isinstance(adapter, dspy.ChatAdapter):
+    if isinstance(adapter, ReadingMixin) or not isinstance(adapter, dspy.ChatAdapter):
         return adapter
     new: Any = copy.copy(adapter)
     kind: Any = type(adapter)
@@ -231,13 +231,13 @@ _DESCRIPTIONS: WeakKeyDictionary[type[dspy.Signature], tuple[str, str]] = WeakKe
 
 @functools.cache
 def _class_that_reads(kind: type[dspy.ChatAdapter]) -> type[dspy.ChatAdapter]:
-    return type(f"Reading{kind.__name__}", (Reading, kind), {"__doc__": kind.__doc__})
+    return type(f"Reading{kind.__name__}", (ReadingMixin, kind), {"__doc__": kind.__doc__})
 
 
 def _parser_of(adapter: Any) -> Any:
-    """The parser of the class behind ``Reading``."""
+    """The parser of the class behind ``ReadingMixin``."""
     kinds = type(adapter).__mro__
-    return kinds[kinds.index(Reading) + 1].parse  # type: ignore[attr-defined]
+    return kinds[kinds.index(ReadingMixin) + 1].parse  # type: ignore[attr-defined]
 
 
 def _note(error: AdapterParseError) -> str:

@@ -14,7 +14,7 @@ from dataclasses import asdict
 from typing import Any
 
 from flex_dspy.metrics.molecules import canonical_smiles
-from flex_dspy.offline.reactions import AnswerCandidate, Case, Lesson, extract_template, rank_candidates
+from flex_dspy.offline.reactions import AnswerCandidate, Case, ReactionAdvice, extract_template, rank_candidates
 from flex_dspy.search import rendering
 
 _TEMPLATE = re.compile(r"`([^`\s]+>>[^`\s]+)`")
@@ -85,9 +85,9 @@ def candidates(product: str, experiences: str) -> tuple[AnswerCandidate, ...]:
     return tuple(rank_candidates(product, lessons, limit=50))
 
 
-def _lesson(entry: rendering.Rendered) -> Lesson:
+def _lesson(entry: rendering.Rendered) -> ReactionAdvice:
     cases = tuple(Case(product, reactants, similarity) for product, reactants, similarity in entry.precedents)
-    return Lesson(entry.id, *_templates(tuple(entry.rules)), cases)
+    return ReactionAdvice(entry.id, *_templates(tuple(entry.rules)), cases)
 
 
 @functools.lru_cache(maxsize=20_000)

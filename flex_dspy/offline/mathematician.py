@@ -59,7 +59,7 @@ def is_quick(outputs: Sequence[str]) -> bool:
 
 
 @dataclass(slots=True)
-class _Lesson:
+class _Advice:
     """What an entry in a prompt teaches: by rule text, the procedures to use and to avoid."""
 
     id: str
@@ -72,13 +72,13 @@ class _Lesson:
 
 
 @functools.lru_cache(maxsize=32)  # the rounds of a rollout ask with the same lessons
-def _lessons(block: str) -> tuple[_Lesson, ...]:
+def _lessons(block: str) -> tuple[_Advice, ...]:
     examples = _examples(block)
     return tuple(_lesson(entry, examples.get(entry.id, "")) for entry in rendering.parse(block))
 
 
-def _lesson(entry: rendering.Rendered, examples: str) -> _Lesson:
-    lesson = _Lesson(entry.id, entry.zone, entry.rules, instances=_instances(examples))
+def _lesson(entry: rendering.Rendered, examples: str) -> _Advice:
+    lesson = _Advice(entry.id, entry.zone, entry.rules, instances=_instances(examples))
     for rule in entry.rules:
         quoted = _QUOTED.findall(rule)
         if rule.startswith(_WHERE) and quoted:
@@ -117,7 +117,7 @@ def _instance_text(instance: Instance) -> str:
 
 
 @dataclass(slots=True)
-class _Candidate:
+class _Solution:
     """A procedure that lessons teach, and those lessons."""
 
     procedure: Procedure
@@ -148,9 +148,9 @@ def act(inputs: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def _fitting(wording: Wording, lessons: Sequence[_Lesson]) -> list[_Lesson]:
+def _fitting(wording: Wording, lessons: Sequence[_Advice]) -> list[_Advice]:
     """The lessons for this very pattern; where there is none, for the one most like it."""
-    by_pattern: dict[str, list[_Lesson]] = {}
+    by_pattern: dict[str, list[_Advice]] = {}
     for lesson in lessons:
         if lesson.pattern.count("N") == wording.pattern.count("N"):
             by_pattern.setdefault(lesson.pattern, []).append(lesson)
@@ -160,16 +160,16 @@ def _fitting(wording: Wording, lessons: Sequence[_Lesson]) -> list[_Lesson]:
     return by_pattern[closest] if closest and likeness(closest, wording.pattern) >= _ALIKE else []
 
 
-def _candidates(wording: Wording, lessons: Sequence[_Lesson], known: Sequence[Instance]) -> list[_Candidate]:
+def _candidates(wording: Wording, lessons: Sequence[_Advice], known: Sequence[Instance]) -> list[_Solution]:
     """Procedures with an answer in range, best first: contradicted by none, taught by most, simplest."""
     avoided = {procedure for lesson in lessons for procedure in lesson.bad.values()}
-    candidates: dict[Procedure, _Candidate] = {}
+    candidates: dict[Procedure, _Solution] = {}
     for lesson in lessons:
         for procedure in lesson.good.values():
             value = run(procedure, wording.numbers)
             if value is not None and value <= LARGEST_ANSWER and procedure not in avoided:
                 refuted = sum(not explains(procedure, instance) for instance in known)
-                candidates.setdefault(procedure, _Candidate(procedure, value, refuted)).ids.append(lesson.id)
+                candidates.setdefault(procedure, _Solution(procedure, value, refuted)).ids.append(lesson.id)
     size = len(wording.numbers)
     return sorted(candidates.values(), key=lambda c: (c.refuted, -len(c.ids), cost(c.procedure, size)))
 
@@ -275,7 +275,7 @@ def decide(inputs: Mapping[str, str]) -> dict[str, Any]:
     return {"decision": {"action": "insert", "reason": "no entry is about this pattern"}}
 
 
-def _merge_rules(entry: _Lesson, lesson: _Lesson) -> list[dict[str, Any]]:
+def _merge_rules(entry: _Advice, lesson: _Advice) -> list[dict[str, Any]]:
     """A decision a rule. What the new instances refute makes way for what explains the old and the new ones."""
     refuted = [rule for rule, procedure in entry.good.items() if not _explains_all(procedure, lesson.instances)]
     room = _MOST_RULES - len(entry.good)

@@ -55,8 +55,8 @@ _GROUPS = {
 
 
 @dataclass(frozen=True, slots=True)
-class _Change:
-    """What a template changes, in terms of its map numbers; a `_Side` is the atoms of one side.
+class _BondChanges:
+    """What a template changes, in terms of its map numbers; a `_ReactionSide` is the atoms of one side.
 
     Attributes:
         before: The reactants' atoms, by map number or, for atoms without, by a negative number.
@@ -66,15 +66,15 @@ class _Change:
         leaving: SMILES of each group that the product has lost, and the map number it was on.
     """
 
-    before: _Side
-    after: _Side
+    before: _ReactionSide
+    after: _ReactionSide
     made: tuple[tuple[int, int], ...]
     reordered: tuple[tuple[int, int], ...]
     leaving: tuple[tuple[str, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class _Side:
+class _ReactionSide:
     elements: dict[int, int]
     bonds: dict[int, dict[int, float]]
 
@@ -108,7 +108,7 @@ def name_template(smarts: str) -> str:
     return _by_bonds(change)
 
 
-def _ring_formation(change: _Change) -> str | None:
+def _ring_formation(change: _BondChanges) -> str | None:
     """Two or more bonds made at once, closing a ring."""
     rings = [pair for pair in change.made if _is_in_ring(change.after, *pair)]
     if len(change.made) < 2 or not rings:
@@ -117,7 +117,7 @@ def _ring_formation(change: _Change) -> str | None:
     return f"{'heteroarene' if aromatic else 'ring'} formation: {_bond_names(change, change.made)}"
 
 
-def _is_in_ring(side: _Side, start: int, end: int) -> bool:
+def _is_in_ring(side: _ReactionSide, start: int, end: int) -> bool:
     """Whether two bonded atoms are joined by a second path, that is, their bond is in a ring of the template."""
     seen, queue = {start}, [m for m in side.bonds[start] if m != end]
     while queue:
@@ -130,7 +130,7 @@ def _is_in_ring(side: _Side, start: int, end: int) -> bool:
     return False
 
 
-def _coupling(change: _Change) -> str | None:
+def _coupling(change: _BondChanges) -> str | None:
     """Carbon-carbon bonds, by the metal or the multiple bond that takes part."""
     pairs = [pair for pair in change.made if {change.after.elements[n] for n in pair} == {6}]
     if not pairs:
@@ -148,7 +148,7 @@ def _coupling(change: _Change) -> str | None:
     return _coupling_without_metal(change, pairs[0], lost)
 
 
-def _coupling_without_metal(change: _Change, pair: tuple[int, int], lost: dict[int, str]) -> str | None:
+def _coupling_without_metal(change: _BondChanges, pair: tuple[int, int], lost: dict[int, str]) -> str | None:
     after, before = change.after, change.before
     aromatic = [n for n in pair if after.aromatic(n)]
     if any(3.0 in after.bonds[n].values() for n in pair) and len(lost) == 1:
@@ -162,7 +162,7 @@ def _coupling_without_metal(change: _Change, pair: tuple[int, int], lost: dict[i
     return None
 
 
-def _bond_making(change: _Change) -> str | None:
+def _bond_making(change: _BondChanges) -> str | None:
     """One bond made between carbon or sulphur and a heteroatom."""
     if len(change.made) != 1:
         return None
@@ -176,7 +176,7 @@ def _bond_making(change: _Change) -> str | None:
     return _carbon_heteroatom(change, electrophile, nucleophile) if elements[0] == 6 else None
 
 
-def _carbon_heteroatom(change: _Change, carbon: int, other: int) -> str | None:
+def _carbon_heteroatom(change: _BondChanges, carbon: int, other: int) -> str | None:
     element = change.after.elements[other]
     source = _source(change, carbon)
     if element in _HALOGENS:
@@ -194,7 +194,7 @@ def _carbon_heteroatom(change: _Change, carbon: int, other: int) -> str | None:
     return f"{letter}-alkylation{source}" if any(n == carbon for _, n in change.leaving) else None
 
 
-def _acylation(change: _Change, carbon: int, element: int) -> str:
+def _acylation(change: _BondChanges, carbon: int, element: int) -> str:
     nitrogen = len(change.after.neighbours(carbon, 7))
     oxygen = len(change.after.neighbours(carbon, 8, 1.0))
     if nitrogen > 1:
@@ -204,7 +204,7 @@ def _acylation(change: _Change, carbon: int, element: int) -> str:
     return {7: "amide formation", 8: "ester formation"}.get(element, "thioester formation")
 
 
-def _source(change: _Change, carbon: int) -> str:
+def _source(change: _BondChanges, carbon: int) -> str:
     """From which electrophile, where the leaving group tells."""
     groups = [_GROUPS.get(smiles) for smiles, number in change.leaving if number == carbon]
     if len(groups) != 1 or groups[0] is None:
@@ -217,7 +217,7 @@ def _source(change: _Change, carbon: int) -> str:
     return f" from an {kind} {groups[0]}" if groups[0] != "hydroxide" else " from an alcohol"
 
 
-def _deprotection(change: _Change) -> str | None:
+def _deprotection(change: _BondChanges) -> str | None:
     """A heteroatom loses a group and gets a hydrogen for it."""
     if change.made or len(change.leaving) != 1 or change.reordered:
         return None
@@ -231,7 +231,7 @@ def _deprotection(change: _Change) -> str | None:
     return f"{letter}-{_GROUPS[smiles]} removal" if smiles in _GROUPS else f"{letter}-deprotection"
 
 
-def _redox(change: _Change) -> str | None:
+def _redox(change: _BondChanges) -> str | None:
     """Changed bond orders and lost or gained oxygen, without a new skeleton."""
     orders = [
         (change.before.bonds[a][b], change.after.bonds[a][b], {change.after.elements[n] for n in (a, b)})
@@ -258,7 +258,7 @@ def _redox(change: _Change) -> str | None:
     return "reduction to CH" if oxide and not change.made else None
 
 
-def _by_bonds(change: _Change) -> str:
+def _by_bonds(change: _BondChanges) -> str:
     parts = []
     if change.made:
         parts.append(f"{_bond_names(change, change.made)} bond formation")
@@ -270,7 +270,7 @@ def _by_bonds(change: _Change) -> str:
     return "; ".join(parts) or UNNAMED
 
 
-def _bond_names(change: _Change, pairs: tuple[tuple[int, int], ...]) -> str:
+def _bond_names(change: _BondChanges, pairs: tuple[tuple[int, int], ...]) -> str:
     table = Chem.GetPeriodicTable()
     symbols = [sorted(table.GetElementSymbol(change.after.elements[n]) for n in pair) for pair in pairs]
     return ", ".join(sorted("-".join(pair) for pair in symbols))
@@ -279,17 +279,17 @@ def _bond_names(change: _Change, pairs: tuple[tuple[int, int], ...]) -> str:
 # --- reading a template -----------------------------------------------------------------------------------------------
 
 
-def _change(reaction: rdChemReactions.ChemicalReaction) -> _Change:
+def _change(reaction: rdChemReactions.ChemicalReaction) -> _BondChanges:
     before, leaving = _read(list(reaction.GetProducts()))
     after, _ = _read(list(reaction.GetReactants()))
     shared = {frozenset((a, b)) for a in after.bonds for b in after.bonds[a]}
     pairs = sorted(tuple(sorted(pair)) for pair in shared)
     made = tuple((a, b) for a, b in pairs if b not in before.bonds.get(a, {}))
     reordered = tuple((a, b) for a, b in pairs if (a, b) not in made and before.bonds[a][b] != after.bonds[a][b])
-    return _Change(before, after, made, reordered, leaving)
+    return _BondChanges(before, after, made, reordered, leaving)
 
 
-def _read(parts: list[Chem.Mol]) -> tuple[_Side, tuple[tuple[str, int], ...]]:
+def _read(parts: list[Chem.Mol]) -> tuple[_ReactionSide, tuple[tuple[str, int], ...]]:
     elements: dict[int, int] = {}
     bonds: dict[int, dict[int, float]] = {}
     leaving: list[tuple[str, int]] = []
@@ -301,7 +301,7 @@ def _read(parts: list[Chem.Mol]) -> tuple[_Side, tuple[tuple[str, int], ...]]:
             order = bond.GetBondTypeAsDouble()
             bonds.setdefault(a, {})[b] = bonds.setdefault(b, {})[a] = order
         leaving.extend(_leaving_groups(part, numbers))
-    return _Side(elements, bonds), tuple(sorted(leaving))
+    return _ReactionSide(elements, bonds), tuple(sorted(leaving))
 
 
 def _leaving_groups(part: Chem.Mol, numbers: list[int]) -> list[tuple[str, int]]:

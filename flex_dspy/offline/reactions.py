@@ -4,7 +4,7 @@ Every lesson is a retro template with the reactions it was learned from. The tem
 reactions of all lessons decide between them (see ``evidence``), in the line of the similarity method of Coley et al.,
 ACS Cent. Sci. 2017, 3, 1237 (RetroSim).
 
-    >>> lesson = Lesson("e1", (extract_template("CC(=O)NC", "CC(=O)O.CN").smarts,), (), (case,))
+    >>> lesson = ReactionAdvice("e1", (extract_template("CC(=O)NC", "CC(=O)O.CN").smarts,), (), (case,))
     >>> rank_candidates("CCC(=O)NCC", [lesson])[0].reactants
     'CCC(=O)O.CCN'
 """
@@ -48,7 +48,7 @@ class Case:
 
 
 @dataclass(frozen=True, slots=True)
-class Lesson:
+class ReactionAdvice:
     """What one experience says about a product.
 
     Attributes:
@@ -102,7 +102,7 @@ class _Known:
     change: Bits
 
 
-def rank_candidates(product: str, lessons: Sequence[Lesson], limit: int = 50) -> list[AnswerCandidate]:
+def rank_candidates(product: str, lessons: Sequence[ReactionAdvice], limit: int = 50) -> list[AnswerCandidate]:
     """Reactant sets for a product, the best supported first.
 
     Args:
@@ -132,7 +132,7 @@ def rank_candidates(product: str, lessons: Sequence[Lesson], limit: int = 50) ->
     return ranked
 
 
-def _propose(target: str, lessons: Sequence[Lesson]) -> dict[str, _Origin]:
+def _propose(target: str, lessons: Sequence[ReactionAdvice]) -> dict[str, _Origin]:
     """What the templates give, then what general forms of the nearest lessons' templates give in other places."""
     taught = _teachers([lesson.templates for lesson in lessons])
     nearest = lessons[:_GENERALIZED]
@@ -163,7 +163,7 @@ def _teachers(templates: Sequence[Sequence[str]]) -> dict[str, set[int]]:
     return taught
 
 
-def _read_cases(lessons: Sequence[Lesson]) -> list[_Known]:
+def _read_cases(lessons: Sequence[ReactionAdvice]) -> list[_Known]:
     """The solved cases of all lessons; those that cannot be read are passed over."""
     cases = ((n, case) for n, lesson in enumerate(lessons) for case in lesson.precedents)
     read = ((n, case, change(case.product, case.reactants)) for n, case in cases)
@@ -198,7 +198,7 @@ def _shares(weight: Numbers) -> Numbers:
     return np.asarray(powers / powers.sum())
 
 
-def _doubts(proposed: Mapping[str, _Origin], lessons: Sequence[Lesson]) -> Numbers:
+def _doubts(proposed: Mapping[str, _Origin], lessons: Sequence[ReactionAdvice]) -> Numbers:
     """By what factor warnings lower each proposal: the more, the closer the case that went wrong.
 
     A warning about a template that no lesson teaches has nothing to lower.

@@ -47,7 +47,7 @@ def register_view(name: str, fingerprint: Fingerprint) -> None:
 
 def view_names() -> tuple[str, ...]:
     """Every name that a view has: those of fingerprints, then those of texts."""
-    return tuple(dict.fromkeys([*_FINGERPRINTS, *_installed(tuple(sys.path)), *TEXT_VIEWS]))
+    return tuple(dict.fromkeys([*_FINGERPRINTS, *_points_by_view(tuple(sys.path)), *TEXT_VIEWS]))
 
 
 def fingerprint_of(view: str) -> Fingerprint:
@@ -57,7 +57,7 @@ def fingerprint_of(view: str) -> Fingerprint:
         ConfigurationError: If there is none, or it cannot be imported.
     """
     if view not in _FINGERPRINTS:
-        point = _installed(tuple(sys.path)).get(view)
+        point = _points_by_view(tuple(sys.path)).get(view)
         if point is None:
             raise ConfigurationError(f"there is no view {view!r}; views are {', '.join(view_names())}")
         register_view(view, load_point(point))
@@ -65,5 +65,5 @@ def fingerprint_of(view: str) -> Fingerprint:
 
 
 @functools.cache  # a program may make thousands of retrievers, and each checks its views
-def _installed(path: tuple[str, ...]) -> dict[str, EntryPoint]:
+def _points_by_view(path: tuple[str, ...]) -> dict[str, EntryPoint]:
     return {name: points[0] for name, points in sorted(find_points(GROUP).items())}

@@ -77,7 +77,7 @@ def registry_libraries(name: str, tracking_uri: str | None = None) -> dict[int, 
     Raises:
         ConfigurationError: If there is no such store or name.
     """
-    name = registry.registered_name(name)
+    name = registry.name_of(name)
     found = _versions_by_step(name, tracking_uri)
     return {step: registry.load_library(f"{name}/{number}", tracking_uri) for step, (number, _) in found.items()}
 
@@ -90,14 +90,14 @@ def registry_points(name: str, tracking_uri: str | None = None) -> list[CurvePoi
     """
     numbers = {
         step: {m.key: m.value for m in model.metrics or ()}
-        for step, (_, model) in _versions_by_step(registry.registered_name(name), tracking_uri).items()
+        for step, (_, model) in _versions_by_step(registry.name_of(name), tracking_uri).items()
     }
     return [measured for step, metrics in numbers.items() if (measured := point(step, metrics)) is not None]
 
 
 def _versions_by_step(name: str, tracking_uri: str | None) -> dict[int, tuple[int, Any]]:
     """The registered number and the logged model of each version of the newest run, by step."""
-    versions = registry.registered_versions(name, tracking_uri)
+    versions = registry.list_versions(name, tracking_uri)
     uri = resolve_uri(tracking_uri)
     try:
         client = connect(uri)

@@ -8,7 +8,7 @@ from flex_dspy.core.errors import ConfigurationError
 from flex_dspy.evaluation.answer_errors import MAX_ERRORS
 from flex_dspy.evaluation.intervals import score_text
 from flex_dspy.tracking.registration import BEST, is_comparable
-from flex_dspy.tracking.registry import RegisteredVersion, registered_versions
+from flex_dspy.tracking.registry import RegisteredVersion, list_versions
 
 
 def best_text(name: str, run_id: str, tracking_uri: str | None = None, max_errors: float = MAX_ERRORS) -> str:
@@ -21,7 +21,7 @@ def best_text(name: str, run_id: str, tracking_uri: str | None = None, max_error
         max_errors: Share of errors from which on a version cannot be ``best``.
     """
     try:
-        versions = registered_versions(name, tracking_uri)
+        versions = list_versions(name, tracking_uri)
     except ConfigurationError as error:
         return f"{name}: the versions cannot be read. {error}"
     best = next((version for version in versions if BEST in version.aliases), None)
@@ -29,8 +29,8 @@ def best_text(name: str, run_id: str, tracking_uri: str | None = None, max_error
     if best is None:
         return f"{name}@newest; no version is best, as none was measured with few enough errors"
     if best in own:
-        return f"{name}@{BEST} is {_name_of(best)}, from this run"
-    return f"{name}@{BEST} is {_name_of(best)}, from another run; {_best_of(own, max_errors)}"
+        return f"{name}@{BEST} is {_numbered_name(best)}, from this run"
+    return f"{name}@{BEST} is {_numbered_name(best)}, from another run; {_best_of(own, max_errors)}"
 
 
 def _best_of(own: Sequence[RegisteredVersion], max_errors: float) -> str:
@@ -38,9 +38,9 @@ def _best_of(own: Sequence[RegisteredVersion], max_errors: float) -> str:
     if not measured:
         return "no version of this run was measured with few enough errors"
     best = max(measured, key=lambda version: (float(version.tags["accuracy"]), -version.number))
-    return f"this run's best is {_name_of(best)}"
+    return f"this run's best is {_numbered_name(best)}"
 
 
-def _name_of(version: RegisteredVersion) -> str:
+def _numbered_name(version: RegisteredVersion) -> str:
     accuracy = f" ({score_text(float(version.tags['accuracy']))})" if "accuracy" in version.tags else ""
     return f"version {version.number}{accuracy}"

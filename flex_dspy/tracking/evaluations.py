@@ -15,7 +15,7 @@ from flex_dspy.tracking.datasets import DatasetInfo
 from flex_dspy.tracking.logged import find_model
 from flex_dspy.tracking.mlflow_store import brief, check_sqlite, connect, open_experiment, resolve_uri
 from flex_dspy.tracking.model_page import MOST_ROWS, rows_of
-from flex_dspy.tracking.parameters import allowed_name, printable_params
+from flex_dspy.tracking.parameters import mlflow_name, printable_params
 from flex_dspy.tracking.registry import is_reference, model_id_of
 from flex_dspy.tracking.version import code_version
 
@@ -119,7 +119,7 @@ def _log_numbers(client: Any, run_id: str, evaluation: Evaluation, prefix: str, 
     if evaluation.tokens:
         numbers |= {"spend_tokens": float(evaluation.tokens), "spend_usd": evaluation.usd}
     client.log_batch(
-        run_id, metrics=[Metric(f"{prefix}{allowed_name(key)}", value, now, 0, *on) for key, value in numbers.items()]
+        run_id, metrics=[Metric(f"{prefix}{mlflow_name(key)}", value, now, 0, *on) for key, value in numbers.items()]
     )
 
 

@@ -43,14 +43,14 @@ class FollowedLibrary(FollowedFile):
         return registry.is_registered(self._path, str(self.source))
 
     def _look(self) -> Stamp:
-        return self._registered_version() if self._is_registered() else super()._look()
+        return self._alias_stamp() if self._is_registered() else super()._look()
 
-    def _registered_version(self) -> Stamp:
+    def _alias_stamp(self) -> Stamp:
         """The number of the version that an alias is of; a number stands for itself."""
         name, _, alias = str(self.source).partition("@")
         if not alias:
             return (name,)
-        versions = registry.registered_versions(registry.registered_name(str(self.source)), self.tracking_uri)
+        versions = registry.list_versions(registry.name_of(str(self.source)), self.tracking_uri)
         return tuple(version.number for version in versions if alias in version.aliases)
 
     def _read(self) -> ExperienceLibrary:

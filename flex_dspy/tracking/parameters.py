@@ -27,11 +27,11 @@ def printable_params(params: Mapping[str, Any]) -> dict[str, str]:
     for key, value in _flatten(params, ""):
         if not is_secret_name(key, value):
             text = withhold(value if isinstance(value, str) else _as_text(value))
-            flat[allowed_name(key)] = text[:_MAX_VALUE]
+            flat[mlflow_name(key)] = text[:_MAX_VALUE]
     return flat
 
 
-def allowed_name(name: str) -> str:
+def mlflow_name(name: str) -> str:
     """A parameter's or metric's name as MLflow allows it."""
     return re.sub(r"[^\w./ -]", "_", name)[:MAX_NAME]
 

@@ -28,7 +28,7 @@ def is_reference(text: str) -> bool:
     return _REFERENCE.fullmatch(text) is not None
 
 
-def registered_name(text: str) -> str:
+def name_of(text: str) -> str:
     """The name alone in a reference such as ``NAME@alias``; any other text as it is."""
     match = _REFERENCE.fullmatch(text)
     return match["name"] if match else text
@@ -75,7 +75,7 @@ class RegisteredVersion:
     tags: Mapping[str, str]
 
 
-def registered_versions(name: str, tracking_uri: str | None = None) -> list[RegisteredVersion]:
+def list_versions(name: str, tracking_uri: str | None = None) -> list[RegisteredVersion]:
     """The versions of a registered library, oldest first.
 
     Args:

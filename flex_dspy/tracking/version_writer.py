@@ -14,7 +14,7 @@ from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.tracking.datasets import DatasetInfo
 from flex_dspy.tracking.logged import Logged, read_logged
 from flex_dspy.tracking.model_page import write_page
-from flex_dspy.tracking.parameters import allowed_name
+from flex_dspy.tracking.parameters import mlflow_name
 from flex_dspy.tracking.registration import MODEL_TYPE, choose_best, register, set_aliases, update
 from flex_dspy.tracking.unlogged import RunNotes
 from flex_dspy.tracking.version import accuracy_text, columns, describe
@@ -130,7 +130,7 @@ class VersionWriter:
         now = int(time.time() * 1000)
         self.client.log_batch(
             run_id,
-            metrics=[Metric(allowed_name(key), value, now, version.step) for key, value in version.numbers().items()],
+            metrics=[Metric(mlflow_name(key), value, now, version.step) for key, value in version.numbers().items()],
             params=[Param(key, value) for key, value in model.params.items() if key != "version"],
         )
         self.client.set_terminated(run_id)
@@ -198,7 +198,7 @@ class VersionWriter:
 
         numbers, now = version.numbers(), int(time.time() * 1000)
         by_step = [
-            Metric(allowed_name(key), value, now, version.step, model_id, *dataset, self.run_id)
+            Metric(mlflow_name(key), value, now, version.step, model_id, *dataset, self.run_id)
             for key, value in numbers.items()
         ]
         by_size = [

@@ -32,7 +32,7 @@ from flex_dspy.libraries.library_file import write_atomically
 from flex_dspy.models.spending import Ledger
 from flex_dspy.tasks.task import Task
 from flex_dspy.tracking.mlflow_store import brief, connect, is_in_reach, resolve_uri
-from flex_dspy.tracking.parameters import allowed_name
+from flex_dspy.tracking.parameters import mlflow_name
 from flex_dspy.tracking.tracker import MLflowTracker
 
 logger = logging.getLogger(__name__)
@@ -212,7 +212,7 @@ def _log(options: CompareOptions, comparison: Comparison, files: Sequence[Path])
         tracker.start({**comparison.about, "n": comparison.before.n, "compared": sides})
         client = connect(resolve_uri(uri))
         for name, value in metrics_of(comparison).items():
-            client.log_metric(tracker.run_id, allowed_name(name), value)
+            client.log_metric(tracker.run_id, mlflow_name(name), value)
         tracker.finish(files)
     except Exception as error:  # everything is written down: a store that fails is no reason to say that it is not
         logger.warning("MLflow did not take the comparison. %s", brief(error, resolve_uri(uri)))

@@ -18,7 +18,8 @@ from flex_dspy.libraries.diffing import diff
 from flex_dspy.libraries.editing import find_entry
 from flex_dspy.libraries.experience import EXPERIENCES_JSON
 from flex_dspy.search.retrieval import ExperienceRetriever
-from flex_dspy.tracking.registry import read_library, registered_name, registered_versions
+from flex_dspy.tracking import registry
+from flex_dspy.tracking.registry import read_library
 
 
 def show(name: str, chosen: Selection, *, as_json: bool, tracking_uri: str | None) -> None:
@@ -74,7 +75,7 @@ def _read_record(line: bytes, log: Path, number: int) -> dict[str, Any]:
 
 
 def _list_registered(name: str, *, as_json: bool, tracking_uri: str | None) -> None:
-    versions = registered_versions(registered_name(name), tracking_uri)
+    versions = registry.list_versions(registry.name_of(name), tracking_uri)
     if as_json:
         fields = ("number", "aliases", "description", "tags")
         print_json([{field: getattr(version, field) for field in fields} for version in versions])

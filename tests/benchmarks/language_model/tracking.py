@@ -10,7 +10,7 @@ from typing import Any
 
 from flex_dspy.libraries.library_file import write_atomically
 from flex_dspy.tracking.mlflow_store import brief, check_sqlite, connect, open_experiment, resolve_uri
-from flex_dspy.tracking.parameters import allowed_name, printable_params
+from flex_dspy.tracking.parameters import mlflow_name, printable_params
 from tests.benchmarks.language_model.report import Report, Result
 
 logger = logging.getLogger(__name__)
@@ -73,7 +73,7 @@ def _log(client: Any, run_id: str, report: Report, result: Result) -> None:
     params = printable_params({"method": result.method, "family": result.family, **report.about})
     fresh = [Param(name, value) for name, value in params.items() if name not in known]
     now = int(time.time() * 1000)
-    metrics = [Metric(allowed_name(name), value, now, 0) for name, value in _numbers(report, result).items()]
+    metrics = [Metric(mlflow_name(name), value, now, 0) for name, value in _numbers(report, result).items()]
     client.log_batch(run_id, params=fresh, metrics=metrics)
     client.set_tag(run_id, "mlflow.note.content", result.note)
 

@@ -141,7 +141,7 @@ def test_an_alias_that_moves_is_followed(monkeypatch: pytest.MonkeyPatch, tmp_pa
         loaded.append(best["number"])
         return library(*"AB"[: best["number"]])
 
-    monkeypatch.setattr(registry, "registered_versions", versions)
+    monkeypatch.setattr(registry, "list_versions", versions)
     monkeypatch.setattr(registry, "load_library", load)
     followed = FollowedLibrary("dice@best", every=0, tracking_uri="sqlite:///x.db")
     assert [len(followed.snapshot()), len(followed.snapshot())] == [1, 1]
@@ -152,7 +152,7 @@ def test_an_alias_that_moves_is_followed(monkeypatch: pytest.MonkeyPatch, tmp_pa
 
 def test_a_numbered_version_is_loaded_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(registry, "registered_versions", lambda *_: pytest.fail("a number never moves"))
+    monkeypatch.setattr(registry, "list_versions", lambda *_: pytest.fail("a number never moves"))
     answers = iter([library("A.")])
     monkeypatch.setattr(registry, "load_library", lambda *_: next(answers))
     followed = FollowedLibrary("dice/3", every=0)
@@ -165,6 +165,6 @@ def test_a_registry_that_fails_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path
     def gone(*_: object) -> None:
         raise ConfigurationError("there is no such store")
 
-    monkeypatch.setattr(registry, "registered_versions", gone)
+    monkeypatch.setattr(registry, "list_versions", gone)
     with pytest.raises(ConfigurationError, match="no such store"):
         FollowedLibrary("dice@best").snapshot()

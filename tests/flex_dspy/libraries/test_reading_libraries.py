@@ -11,7 +11,7 @@ from flex_dspy.libraries.experience import MAX_RULES, Commit, Experience, Insert
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.merging import merge
 from flex_dspy.libraries.store import LibraryStore
-from flex_dspy.tracking.registry import read_library, registered_name, registered_versions
+from flex_dspy.tracking.registry import list_versions, name_of, read_library
 from flex_dspy.tracking.tracker import MLflowTracker
 
 
@@ -72,7 +72,7 @@ def test_overlong_entries_of_a_release_are_split_and_our_own_are_not(tmp_path: P
 
 @pytest.mark.parametrize("text", ["chemist", "chemist@best", "chemist/3", "models:/chemist/3"])
 def test_the_name_in_a_reference(text: str) -> None:
-    assert registered_name(text) == "chemist"
+    assert name_of(text) == "chemist"
 
 
 def test_a_version_in_mlflow(mlflow_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,12 +83,12 @@ def test_a_version_in_mlflow(mlflow_uri: str, tmp_path: Path, monkeypatch: pytes
     tracker.finish()
     monkeypatch.chdir(tmp_path)
     assert read_library("reading@newest", mlflow_uri) == library("a", "b")
-    first, second = registered_versions("reading", mlflow_uri)
+    first, second = list_versions("reading", mlflow_uri)
     assert (first.number, first.aliases, first.tags["hash"]) == (1, ("best",), library("a").hash)
     assert (second.number, second.aliases) == (2, ("newest",))
     assert "2 entries" in second.description
     with pytest.raises(ConfigurationError, match=r"There is no rading .*reading"):
-        registered_versions("rading", mlflow_uri)
+        list_versions("rading", mlflow_uri)
     (tmp_path / "reading").mkdir()
     library("file").save(tmp_path / "reading" / "1")
     assert read_library("reading/1", mlflow_uri) == library("file")

@@ -16,7 +16,7 @@ from flex_dspy.offline.mapping import MolGraph, chemical_distance, map_atoms
 from flex_dspy.offline.reactions import (
     AnswerCandidate,
     Case,
-    Lesson,
+    ReactionAdvice,
     apply_template,
     extract_template,
     rank_candidates,
@@ -165,7 +165,7 @@ def test_mapping_finds_the_fewest_changes():
 
 def lesson(name, product, reactants, similarity=0.5, avoid=()):
     template = extract_template(product, reactants)
-    return Lesson(name, (template.smarts,), avoid, (Case(product, reactants, similarity),))
+    return ReactionAdvice(name, (template.smarts,), avoid, (Case(product, reactants, similarity),))
 
 
 ACID = lesson("acid", *REACTIONS["amide formation from a carboxylic acid"], similarity=0.8)
@@ -191,24 +191,24 @@ def test_a_template_is_trusted_where_it_was_used_in_like_surroundings():
 
 def test_known_molecules_raise_an_outcome():
     """Of two ways, the one that uses what a solved case used."""
-    stock = Lesson("stock", (), (), (Case("CCOc1ccccc1", "CCO.Oc1ccccc1", 0.0),))
+    stock = ReactionAdvice("stock", (), (), (Case("CCOc1ccccc1", "CCO.Oc1ccccc1", 0.0),))
     lessons, product = [ACID, CHLORIDE], "CC(=O)NCCO"
     plain, known = ({c.reactants: c.score for c in rank_candidates(product, ls)} for ls in (lessons, [*lessons, stock]))
     assert plain == pytest.approx(known)  # a case as far from the product as can be says nothing else
-    stock = Lesson("stock", (), (), (Case("CCOc1ccccc1", "CC(=O)O.NCCO", 0.0),))
+    stock = ReactionAdvice("stock", (), (), (Case("CCOc1ccccc1", "CC(=O)O.NCCO", 0.0),))
     known = {c.reactants: c.score for c in rank_candidates(product, [*lessons, stock])}
     acid, chloride = "CC(=O)O.NCCO", "CC(=O)Cl.NCCO"
     # The amine is in both, acetic acid and acetyl chloride were known before.
     assert known[acid] / known[chloride] == pytest.approx(plain[acid] / plain[chloride])
     product = "CCC(=O)NCCO"
-    stock = Lesson("stock", (), (), (Case("CCOc1ccccc1", "CCC(=O)O.Oc1ccccc1", 0.0),))
+    stock = ReactionAdvice("stock", (), (), (Case("CCOc1ccccc1", "CCC(=O)O.Oc1ccccc1", 0.0),))
     plain, known = ({c.reactants: c.score for c in rank_candidates(product, ls)} for ls in (lessons, [*lessons, stock]))
     acid, chloride = "CCC(=O)O.NCCO", "CCC(=O)Cl.NCCO"
     assert known[acid] / known[chloride] == pytest.approx(math.exp(0.6) * plain[acid] / plain[chloride])
 
 
 def test_lessons_that_agree_add_up():
-    again = Lesson("again", ACID.templates, (), ACID.precedents)
+    again = ReactionAdvice("again", ACID.templates, (), ACID.precedents)
     alone, together = (
         rank_candidates("CCC(=O)NCc1ccccc1", ls)[0] for ls in ([ACID, CHLORIDE], [ACID, again, CHLORIDE])
     )
@@ -245,7 +245,7 @@ def test_both_ends_of_a_symmetric_bond_are_tried():
 
 
 def test_a_warning_pushes_down():
-    warning = Lesson("warning", (), ACID.templates, (Case("CCC(=O)NCc1ccccc1", "C", 1.0),))
+    warning = ReactionAdvice("warning", (), ACID.templates, (Case("CCC(=O)NCc1ccccc1", "C", 1.0),))
     before = rank_candidates("CCC(=O)NCc1ccccc1", [ACID])[0]
     after = rank_candidates("CCC(=O)NCc1ccccc1", [ACID, warning])[0]
     assert after.score == pytest.approx(0.5 * before.score)
@@ -257,7 +257,7 @@ def test_order_of_lessons_does_not_matter():
 
 
 def test_a_lesson_without_solved_cases_still_proposes():
-    (found,) = rank_candidates("CCC(=O)NCC", [Lesson("bare", ACID.templates, (), ())])
+    (found,) = rank_candidates("CCC(=O)NCC", [ReactionAdvice("bare", ACID.templates, (), ())])
     assert (found.reactants, found.score, found.lesson_ids, found.precedent) == ("CCC(=O)O.CCN", 1, ("bare",), None)
 
 
@@ -265,7 +265,7 @@ def test_limit_and_bad_input():
     assert len(rank_candidates("CCC(=O)NCc1ccccc1", [ACID, CHLORIDE], limit=1)) == 1
     assert rank_candidates("not a molecule", [ACID]) == []
     assert rank_candidates("CCC(=O)NC", []) == []
-    assert rank_candidates("CCC(=O)NC", [Lesson("bad", ("junk", "[C:1]>>[C:1]"), ("junk",), ())]) == []
+    assert rank_candidates("CCC(=O)NC", [ReactionAdvice("bad", ("junk", "[C:1]>>[C:1]"), ("junk",), ())]) == []
 
 
 @pytest.mark.skipif(not DATA.exists(), reason="the development data is not here")

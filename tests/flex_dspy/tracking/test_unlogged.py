@@ -19,7 +19,7 @@ from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.tracking import mlflow_store
 from flex_dspy.tracking.datasets import DatasetInfo
 from flex_dspy.tracking.mlflow_store import check_answers
-from flex_dspy.tracking.registry import load_library, registered_versions
+from flex_dspy.tracking.registry import list_versions, load_library
 from flex_dspy.tracking.tracker import MLflowTracker
 from flex_dspy.tracking.unlogged import RunNotes, Unlogged
 
@@ -122,7 +122,7 @@ def test_a_locked_database_is_waited_for_once(
     assert again.missing == [1, 2, 3]
     again.log_version(version(4))
     assert again.missing == []
-    assert [each.tags["step"] for each in registered_versions("own", store)] == ["1", "2", "3", "4"]
+    assert [each.tags["step"] for each in list_versions("own", store)] == ["1", "2", "3", "4"]
     assert not (tmp_path / "unlogged").exists()
 
 
@@ -186,20 +186,20 @@ def test_versions_that_a_run_could_not_log_are_logged_later(mlflow_uri, tmp_path
     assert "flex-dspy library log run" in said.err
     assert "@best" not in said.out
     assert "version" in said.out  # what was learned is said all the same
-    before = registered_versions("flex-uspto50k", mlflow_uri)
+    before = list_versions("flex-uspto50k", mlflow_uri)
 
     assert main(["library", "log", "run", *tracking[:2]]) == 0
     assert "2 versions were logged now, 1 before, of 3" in capsys.readouterr().out
     lines = Path("run/library.versions.jsonl").read_text().splitlines()
     learned = [json.loads(line)["hash"] for line in lines]
-    after = registered_versions("flex-uspto50k", mlflow_uri)
+    after = list_versions("flex-uspto50k", mlflow_uri)
     assert [each.tags["hash"] for each in after[len(before) - 1 :]] == learned
     assert load_library("flex-uspto50k@newest", mlflow_uri) == ExperienceLibrary.load("run/library.json")
     assert not Path("run/unlogged").exists()
 
     assert main(["library", "log", "run", *tracking[:2]]) == 0
     assert "0 versions were logged now, 3 before, of 3" in capsys.readouterr().out
-    assert len(registered_versions("flex-uspto50k", mlflow_uri)) == len(after)
+    assert len(list_versions("flex-uspto50k", mlflow_uri)) == len(after)
 
 
 def test_of_a_run_that_was_not_tracked_the_newest_version_is_logged(mlflow_uri, tmp_path, monkeypatch, capsys) -> None:
@@ -209,7 +209,7 @@ def test_of_a_run_that_was_not_tracked_the_newest_version_is_logged(mlflow_uri, 
     said = capsys.readouterr().out
     assert "1 versions were logged now, 0 before, of 3" in said
     assert "at step 0, 4: the libraries were not kept" in said
-    newest = registered_versions("flex-uspto50k", mlflow_uri)[-1]
+    newest = list_versions("flex-uspto50k", mlflow_uri)[-1]
     assert newest.tags["hash"] == ExperienceLibrary.load("run/library.json").hash
     assert newest.tags["dataset_digest"]
 
