@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from flex_dspy.evaluation.comparison import compare as compare
     from flex_dspy.evaluation.evaluate import Evaluation as Evaluation
     from flex_dspy.evaluation.evaluate import evaluate as evaluate
+    from flex_dspy.evaluation.settings import EvaluationSettings as EvaluationSettings
     from flex_dspy.learning.forward import ForwardLearning as ForwardLearning
     from flex_dspy.learning.online import OnlineLearner as OnlineLearner
+    from flex_dspy.learning.settings import LearningSettings as LearningSettings
     from flex_dspy.libraries.diffing import diff as diff
     from flex_dspy.libraries.experience import Experience as Experience
     from flex_dspy.libraries.experience import Precedent as Precedent
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from flex_dspy.libraries.store import LibraryStore as LibraryStore
     from flex_dspy.models.limits import Limits as Limits
     from flex_dspy.models.lm import language_model as language_model
+    from flex_dspy.models.settings import ModelSettings as ModelSettings
     from flex_dspy.models.spending import Ledger as Ledger
     from flex_dspy.programs import Actor as Actor
     from flex_dspy.programs import Critic as Critic
@@ -41,6 +44,7 @@ if TYPE_CHECKING:
     from flex_dspy.search.reading import pinned as pinned
     from flex_dspy.search.retrieval import ExperienceRetriever as ExperienceRetriever
     from flex_dspy.search.retrieval import retrievers as retrievers
+    from flex_dspy.search.settings import RetrievalSettings as RetrievalSettings
     from flex_dspy.studies import Snapshots as Snapshots
     from flex_dspy.studies import ablation as ablation
     from flex_dspy.studies import inheritance as inheritance
@@ -58,8 +62,10 @@ if TYPE_CHECKING:
 _EXPORTS = {
     "evaluation.comparison": ("Comparison", "compare"),
     "evaluation.evaluate": ("Evaluation", "evaluate"),
+    "evaluation.settings": ("EvaluationSettings",),
     "learning.forward": ("ForwardLearning",),
     "learning.online": ("OnlineLearner",),
+    "learning.settings": ("LearningSettings",),
     "libraries.diffing": ("diff",),
     "libraries.experience": ("Experience", "Precedent", "Rule"),
     "libraries.library": ("ExperienceLibrary",),
@@ -67,12 +73,14 @@ _EXPORTS = {
     "libraries.store": ("LibraryStore",),
     "models.limits": ("Limits",),
     "models.lm": ("language_model",),
+    "models.settings": ("ModelSettings",),
     "models.spending": ("Ledger",),
     "programs": ("Actor", "Critic", "RejectionSampling", "Updater", "Verifier"),
     "programs.equip": ("equip",),
     "programs.instructions": ("instruct",),
     "search.reading": ("pinned",),
     "search.retrieval": ("ExperienceRetriever", "retrievers"),
+    "search.settings": ("RetrievalSettings",),
     "studies": ("Snapshots", "ablation", "inheritance", "measure_scaling", "scaling"),
     "tasks.registry": ("get_task", "register"),
     "tasks.task": ("Task",),

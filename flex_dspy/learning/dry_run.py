@@ -16,10 +16,11 @@ from typing import Any
 import dspy
 
 from flex_dspy.core.examples import problem_of, reference_of
+from flex_dspy.core.tables import build_table, table_text
 from flex_dspy.core.tokens import tokens
 from flex_dspy.learning.forward import ForwardLearning
 from flex_dspy.learning.sources import stops
-from flex_dspy.models.spending import Ledger, Usage, columns
+from flex_dspy.models.spending import Ledger, Usage
 from flex_dspy.search.retrieval import retrievers
 
 SAMPLE = 20  # examples whose prompts are written
@@ -77,7 +78,8 @@ class Estimate:
 
     def text(self) -> str:
         """A table for a terminal."""
-        rows = [["role", "model", "calls", "prompt tokens", "completion tokens", "USD"]]
+        head = ["role", "model", "calls", "prompt tokens", "completion tokens", "USD"]
+        rows = []
         for role in (*self.roles, Range("all", "", self.low, self.high)):
             low, high = role.low, role.high
             counts = [
@@ -90,7 +92,7 @@ class Estimate:
             f"{self.versions} versions, each measured on the validation examples. At least: every first attempt is "
             "right. At most: every round and rollout is used. Nothing was asked."
         )
-        return "\n".join([*columns(rows), "", say])
+        return "\n".join([table_text(build_table(head, rows)), "", say])
 
 
 @dataclass

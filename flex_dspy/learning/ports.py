@@ -8,7 +8,7 @@ from typing import Protocol
 from flex_dspy.evaluation.evaluation import Evaluation
 from flex_dspy.learning.executors import Executor
 from flex_dspy.learning.listeners import Broadcast
-from flex_dspy.learning.sources import Source
+from flex_dspy.learning.sources import ExampleSource
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.store import Store
 
@@ -54,7 +54,7 @@ class Ports:
         listeners: Who is told.
     """
 
-    source: Source
+    source: ExampleSource
     executor: Executor
     store: Store
     listeners: Broadcast

@@ -31,7 +31,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from flex_dspy.core.errors import FlexError, RunError
+from flex_dspy.core.errors import ConfigurationError, FlexError, RunError
 from flex_dspy.core.secrets import redact_values
 from flex_dspy.learning.toml import toml_text
 from flex_dspy.learning.version import VersionRecord, Versions
@@ -101,6 +101,22 @@ class RunFolder:
         self.library = self.path / "library.json" if library is None else Path(library)
         self.moved_to: Path | None = None
 
+    @classmethod
+    def of_run(cls, path: str | Path) -> RunFolder:
+        """The folder of a run that was begun, with the library that it learned into.
+
+        Args:
+            path: The folder.
+
+        Raises:
+            RunError: If there is no run in it.
+        """
+        return cls(path, cls(path).note().command.get("library"))
+
+    @property
+    def _is_library_elsewhere(self) -> bool:
+        return self.library.parent.resolve() != self.path.resolve()
+
     # -- its files -----------------------------------------------------------------------------------------
 
     @property
@@ -149,7 +165,7 @@ class RunFolder:
         Args:
             run: Identity of the run, from ``ForwardLearning.run_id``.
             task: Name of the task, for a library that has none yet.
-            start_from: The library that a new run begins with; one that is resumed has it already.
+            start_from: The library that a new run begins with. A run that is resumed has it already.
             resume: Refuse to begin: there must be a run to continue.
             fresh: Move the old content aside first, to ``<folder>.<n>.bak``.
 
@@ -157,19 +173,33 @@ class RunFolder:
             The run's store, to be learned into.
 
         Raises:
+            ConfigurationError: If a new run should start from a library, and learn into one that exists.
             RunError: If the folder holds another run, or none although one is to be resumed.
             LibraryError: If the library's file cannot be used.
         """
+        if start_from is not None and not fresh:
+            self._check_start()
         self._check(run, resume=resume, fresh=fresh)
         if fresh:
             self._move_aside()
         self.path.mkdir(parents=True, exist_ok=True)
-        is_elsewhere = self.library.parent.resolve() != self.path.resolve()
-        store = (LibraryStore.fresh if fresh and is_elsewhere else LibraryStore)(self.library, task=task)
+        store = (LibraryStore.fresh if fresh and self._is_library_elsewhere else LibraryStore)(self.library, task=task)
         if start_from is not None and store.library.seen == 0:
             start_from.save(self.library)
             store = LibraryStore(self.library, task=task)
         return store
+
+    def _check_start(self) -> None:
+        """Refuse another start for a library that exists before its run has begun.
+
+        Raises:
+            ConfigurationError: If it does.
+        """
+        if self.library.exists() and not self.note_file.exists():
+            raise ConfigurationError(
+                f"{self.library} is there already, so learning starts from it: leave --start-from out, or name another "
+                "file with --library"
+            )
 
     def _check(self, run: str, *, resume: bool, fresh: bool) -> None:
         """Refuse a folder that holds another run.
@@ -204,7 +234,8 @@ class RunFolder:
             command: The options, by name; None values are left out of the configuration file.
             data: Its sets of examples, as in ``RunNote``.
         """
-        note = redact_values({"run": run, "command": command, "data": data or {}})
+        elsewhere = {"library": str(self.library.absolute())} if self._is_library_elsewhere else {}
+        note = redact_values({"run": run, "command": {**elsewhere, **command}, "data": data or {}})
         self.path.mkdir(parents=True, exist_ok=True)
         write_atomically(self.note_file, json.dumps(note, indent=2, default=str) + "\n", mode=PRIVATE)
         write_atomically(self.configuration, toml_text(note["command"]), mode=PRIVATE)
@@ -286,5 +317,12 @@ def list_runs(root: str | Path = RUNS) -> list[RunSummary]:
     Args:
         root: The folder that holds the runs' folders.
     """
-    found = [RunFolder(note.parent).summary() for note in Path(root).glob("*/run.json")]
+    found = [_summary(note.parent) for note in Path(root).glob("*/run.json")]
     return sorted(found, key=lambda run: (run.changed.timestamp() if run.changed else 0.0, str(run.folder)))
+
+
+def _summary(path: Path) -> RunSummary:
+    try:
+        return RunFolder.of_run(path).summary()
+    except RunError as error:
+        return RunSummary(path, "", problem=str(error))

@@ -27,6 +27,7 @@ from flex_dspy.core.dspy_internals import UsageListener, usage_reported_to, usag
 from flex_dspy.core.errors import BudgetError, ConfigurationError, RunError
 from flex_dspy.core.lines import read_lines
 from flex_dspy.core.side_records import SideRecord
+from flex_dspy.core.tables import build_table, table_text
 from flex_dspy.models.prices import FREE, Price, list_price
 
 
@@ -240,26 +241,18 @@ class Ledger:
         """A line a role, for a terminal; empty where nothing was asked."""
         if not self.by_role:
             return ""
-        rows = [["role", "calls", "prompt tokens", "completion tokens", "USD"]]
+        head = ["role", "calls", "prompt tokens", "completion tokens", "USD"]
+        rows = []
         for name, usage in [*sorted(self.by_role.items()), ("all", self.total)]:
             money = "unknown" if usage.unpriced == usage.calls else f"{usage.usd:,.4f}{'+' if usage.unpriced else ''}"
             counts = (usage.calls, usage.prompt_tokens, usage.completion_tokens)
             rows.append([name, *(f"{count:,}" for count in counts), money])
         missing = self.total.unreported
         note = [f"{missing:,} answers did not say what they took, and count as nothing"] if missing else []
-        return "\n".join([*columns(rows), *note])
+        return "\n".join([table_text(build_table(head, rows)), *note])
 
 
 _COUNTS = tuple(count.name for count in fields(Usage))
-
-
-def columns(rows: list[list[str]]) -> list[str]:
-    """Rows of cells as lines of a terminal: the first column to the left, the others to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))])
-        for row in rows
-    ]
 
 
 _LEDGERS: Ambient[tuple[Ledger, ...]] = Ambient("ledgers", ())

@@ -24,7 +24,15 @@ from flex_dspy.offline.evidence import Cases, Evidence, Proposals, weigh
 from flex_dspy.offline.general import generalize
 from flex_dspy.offline.templates import Template, extract_template
 
-__all__ = ["AnswerCandidate", "Case", "Lesson", "Template", "apply_template", "extract_template", "rank_candidates"]
+__all__ = [
+    "AnswerCandidate",
+    "Case",
+    "ReactionAdvice",
+    "Template",
+    "apply_template",
+    "extract_template",
+    "rank_candidates",
+]
 
 # How many lessons, the nearest first, are also tried in their templates' general form.
 _GENERALIZED = 100

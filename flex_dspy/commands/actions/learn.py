@@ -11,7 +11,7 @@ import dspy
 
 from flex_dspy.commands.actions import roles, sources
 from flex_dspy.commands.options.learn import LearnOptions
-from flex_dspy.core.errors import ConfigurationError, TrackingError
+from flex_dspy.core.errors import TrackingError
 from flex_dspy.core.examples import problem_of
 from flex_dspy.data.loading import LoadedData, content_id, digest
 from flex_dspy.learning.dry_run import estimate
@@ -125,27 +125,12 @@ def _open(setting: _Setting) -> RunFolder:
     if start is not None:  # the same lessons on top of another library are another run
         run_id = content_id(run_id, start.hash)
     folder = RunFolder(place.out or Path("exps") / f"{task.name}-{run_id}", place.library)
-    if start is not None:
-        _check_start(folder, is_fresh=place.fresh)
     optimizer.library = folder.open(run_id, task=task.name, start_from=start, resume=place.resume, fresh=place.fresh)
     if folder.moved_to is not None:
         print(f"what was in {folder.path} is in {folder.moved_to} now")
     data = {use: asdict(info) for use, info in _datasets(setting).items()}
     folder.write_note(run_id, {"task": task.name, **flat(options)}, data)
     return folder
-
-
-def _check_start(folder: RunFolder, *, is_fresh: bool) -> None:
-    """Refuse another start for a library that holds something already.
-
-    Raises:
-        ConfigurationError: If it does, and this is neither its run nor one that begins anew.
-    """
-    if folder.library.exists() and not folder.note_file.exists() and not is_fresh:
-        raise ConfigurationError(
-            f"{folder.library} is there already, so learning starts from it: leave --start-from out, or name another "
-            "file with --library"
-        )
 
 
 def flat(options: object) -> dict[str, Any]:

@@ -6,8 +6,9 @@ import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from flex_dspy.commands.actions.tables import build_table, print_table
+from flex_dspy.commands.actions.tables import print_table
 from flex_dspy.commands.options.library import Selection
+from flex_dspy.core.tables import build_table
 from flex_dspy.core.zones import Zone
 from flex_dspy.libraries.experience import Experience
 from flex_dspy.libraries.hits import Hit

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from flex_dspy.commands.actions.runs import open_run
 from flex_dspy.core.errors import RunError, TrackingError
 from flex_dspy.learning.run_folder import RunFolder
 from flex_dspy.learning.version import Version, VersionRecord
@@ -26,7 +25,7 @@ def run(path: Path, experiment: str | None, tracking_uri: str | None) -> None:
         RunError: If the folder holds no run.
         TrackingError: If MLflow still lacks versions.
     """
-    folder = open_run(path) if RunFolder(path).note_file.exists() else RunFolder(path)
+    folder = RunFolder.of_run(path) if RunFolder(path).note_file.exists() else RunFolder(path)
     records = folder.versions()
     if not records:
         raise RunError(f"{path} holds no run that published versions: name the folder that learn wrote")

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from flex_dspy.commands.actions import listing
-from flex_dspy.commands.actions.tables import build_table, print_json, print_table
+from flex_dspy.commands.actions.tables import print_json, print_table
 from flex_dspy.commands.options.library import Selection
 from flex_dspy.core.errors import LibraryError
+from flex_dspy.core.tables import build_table
 from flex_dspy.core.terminal import print_styled
 from flex_dspy.learning.version import VersionRecord
 from flex_dspy.libraries.diffing import diff

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from flex_dspy.commands.actions.tables import build_table, print_json, print_table
+from flex_dspy.commands.actions.tables import print_json, print_table
 from flex_dspy.core.errors import ConfigurationError, LibraryError
+from flex_dspy.core.tables import build_table
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.merging import Merged, merge
 from flex_dspy.libraries.paths import journal_of

@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from flex_dspy.commands.actions.tables import build_table, print_json, print_table
+from flex_dspy.commands.actions.tables import print_json, print_table
 from flex_dspy.core.errors import ConfigurationError
+from flex_dspy.core.tables import build_table
 from flex_dspy.learning.run_folder import RunFolder, RunSummary, list_runs
 
 
 def list_all(root: Path, *, as_json: bool) -> None:
     """Print the runs in a folder, the one that was changed last at the end."""
-    found = [run if run.problem else open_run(run.folder).summary() for run in list_runs(root)]
+    found = list_runs(root)
     if as_json:
         print_json([asdict(run) for run in found])
     elif found:
@@ -38,7 +39,7 @@ def show(path: Path, *, as_json: bool) -> None:
     Raises:
         RunError: If there is no run in the folder.
     """
-    folder = open_run(path)
+    folder = RunFolder.of_run(path)
     note, versions = folder.note(), folder.versions()
     if as_json:
         print_json({**asdict(note), "library": str(folder.library), "versions": [asdict(each) for each in versions]})
@@ -53,16 +54,6 @@ def show(path: Path, *, as_json: bool) -> None:
         print(f"\n{folder.ledger().table()}")
 
 
-def open_run(path: Path) -> RunFolder:
-    """The run in a folder, with the library that it learned into.
-
-    Raises:
-        RunError: If there is no run in the folder.
-    """
-    library = RunFolder(path).note().command.get("library")
-    return RunFolder(path, library)
-
-
 def delete(paths: Sequence[Path], *, is_confirmed: bool) -> None:
     """Delete runs, after a question.
 
@@ -72,7 +63,7 @@ def delete(paths: Sequence[Path], *, is_confirmed: bool) -> None:
     """
     if not paths:
         raise ConfigurationError("name the folders of the runs to delete; flex-dspy runs list shows them")
-    folders = [open_run(path) for path in paths]
+    folders = [RunFolder.of_run(path) for path in paths]
     for folder in folders:
         if is_confirmed or _ask(folder):
             folder.delete()

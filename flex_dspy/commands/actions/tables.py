@@ -4,61 +4,26 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, redirect_stdout
 from typing import Any
 
 from rich.console import Console
-from rich.measure import Measurement
 from rich.table import Table
-from rich.text import Text
 
-from flex_dspy.core.terminal import print_styled, printable
+from flex_dspy.core.tables import build_table, measure, table_text
+from flex_dspy.core.terminal import print_styled
 from flex_dspy.evaluation.evaluate import Evaluation
 from flex_dspy.evaluation.intervals import score_text
 from flex_dspy.evaluation.settings import SOLVED
 
 _COLUMNS = ("accuracy", "accuracy_low", "accuracy_high", "n", "samples", "errors")
-_UNLIMITED = 1_000_000  # columns: wider than any table
-
-
-def build_table(head: Sequence[str], rows: Iterable[Sequence[object]], *, left: int = 1) -> Table:
-    """Build a table of texts, without anything that could steer a terminal.
-
-    Args:
-        head: The names of the columns.
-        rows: The cells.
-        left: How many columns are aligned to the left; the others are aligned to the right.
-    """
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for place, name in enumerate(head):
-        is_text = place < left
-        table.add_column(
-            Text(printable(name)), justify="left" if is_text else "right", overflow="fold", no_wrap=not is_text
-        )
-    for row in rows:
-        table.add_row(*(Text(printable(str(cell))) for cell in row))
-    return table
-
-
-def table_text(table: Table) -> str:
-    """The table as plain lines, as wide as it takes: nothing is cut off or wrapped."""
-    console = Console(width=_measure(table).maximum, color_system=None, force_terminal=False)
-    with console.capture() as capture:
-        console.print(table)
-    return "\n".join(line.rstrip() for line in capture.get().splitlines())
-
-
-def _measure(table: Table) -> Measurement:
-    """The least and the most columns that the table takes."""
-    console = Console(width=_UNLIMITED)
-    return Measurement.get(console, console.options, table)
 
 
 def print_table(table: Table) -> None:
     """Print a table: in a terminal with long texts wrapped; plain and whole in a pipe, or where it does not fit."""
     console = Console(force_terminal=True)
-    if not sys.stdout.isatty() or _measure(table).minimum > console.width:
+    if not sys.stdout.isatty() or measure(table).minimum > console.width:
         print(table_text(table))
         return
     with console.capture() as capture:

@@ -10,8 +10,9 @@ import dspy
 from rich.table import Table
 
 from flex_dspy.commands.actions import roles, sources
-from flex_dspy.commands.actions.tables import build_table, print_json, print_table, stdout_for
+from flex_dspy.commands.actions.tables import print_json, print_table, stdout_for
 from flex_dspy.commands.options.library import ValueOptions
+from flex_dspy.core.tables import build_table
 from flex_dspy.evaluation.entry_values import EntryValue, Valuation
 from flex_dspy.evaluation.overlap import precedent_problems
 from flex_dspy.evaluation.value import value

@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from flex_dspy.commands.actions.tables import build_table, print_table, table_text
+from flex_dspy.commands.actions.tables import print_table
+from flex_dspy.core.tables import build_table, table_text
 
 LONG = "a text of many words that " * 10
 ROWS = [("one", LONG, 1), ("two", "short", 1234)]

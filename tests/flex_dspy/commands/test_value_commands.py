@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from flex_dspy import cli
-from flex_dspy.commands.actions.tables import table_text
 from flex_dspy.commands.actions.value import effect_table
 from flex_dspy.core.errors import ConfigurationError, DataError, LibraryError
+from flex_dspy.core.tables import table_text
 from flex_dspy.evaluation.entry_values import EntryValue, Valuation, read_valuation, value_file
 from flex_dspy.libraries.experience import Commit, Experience, Insert, Rule
 from flex_dspy.libraries.library import ExperienceLibrary
