@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from flex_dspy.core.errors import RunError
+from flex_dspy.core.errors import ConfigurationError, RunError
 from flex_dspy.learning.run_folder import RunFolder, list_runs
 from flex_dspy.learning.toml import toml_text
 from flex_dspy.learning.versions import VersionLog
@@ -74,6 +74,23 @@ def test_a_library_may_lie_elsewhere(tmp_path):
     folder.write_note("3f2a", {})
     folder.delete()
     assert sorted(path.name for path in tmp_path.iterdir() if path.suffix != ".lock" and "bak" not in path.name) == []
+
+
+def test_a_run_is_found_with_the_library_that_lies_elsewhere(tmp_path):
+    folder = RunFolder(tmp_path / "run", library=tmp_path / "dice.json")
+    folder.open("3f2a", task="dice").commit([LESSON])
+    folder.write_note("3f2a", {})
+    assert RunFolder.of_run(folder.path).library == tmp_path / "dice.json"
+    assert list_runs(tmp_path) == [folder.summary()]
+    assert folder.summary().changed is not None
+
+
+def test_a_run_that_has_not_begun_starts_from_one_library_only(tmp_path):
+    start, own = ExperienceLibrary([Experience("golden", "Known before.")]), tmp_path / "dice.json"
+    ExperienceLibrary().save(own)
+    with pytest.raises(ConfigurationError, match="leave --start-from out"):
+        RunFolder(tmp_path / "run", library=own).open("3f2a", start_from=start)
+    assert len(RunFolder(tmp_path / "run", library=own).open("3f2a", start_from=start, fresh=True).library) == 1
 
 
 def test_notes_hold_no_secret_and_are_their_owners_alone(tmp_path):
