@@ -40,12 +40,12 @@ class Assay:
     """One assay, its score columns turned so that greater is fitter where that is known, and without gaps.
 
     Attributes:
-        name: What it is called.
+        name: Its name.
         mutants: The mutants, such as ``A24C`` or ``A24C:D30E``.
         fitness: The measured score of each.
         table: The score columns.
         missing: The share of the mutants for which a column had no score: filled by the column's median.
-        notes: What was done to the columns.
+        notes: The changes made to the columns.
         bad_rows: Rows that gave no mutant.
     """
 
@@ -179,7 +179,7 @@ def _assay(name: str, gathered: _Gathered, further: Mapping[str, Mapping[str, fl
 
 
 def number(cell: Any) -> float:
-    """A cell as a number; what is none, or not finite, is not a number."""
+    """A cell as a number; NaN if it is none, or not finite."""
     try:
         value = float(cell)
     except (TypeError, ValueError):

@@ -23,7 +23,7 @@ def by_columns(signature: type[dspy.Signature]) -> Loader:
     that is missing or empty is not known. Other columns come along as labels, as they are.
 
     Args:
-        signature: What the actor is given, and what it must answer.
+        signature: The inputs of the actor, and its outputs.
 
     Returns:
         ``load(source, *, limit=None, seed=None)``; see ``flex_dspy.data.loading.load_examples``.
@@ -71,7 +71,7 @@ def by_function(read: Callable[..., Any], signature: type[dspy.Signature]) -> Lo
     Args:
         read: Takes the source; gives examples, or dicts with their fields, or ``LoadedData``. Where it takes ``limit``
             and ``seed`` it is given them.
-        signature: Says what the inputs are, for examples that do not.
+        signature: Names the inputs, for examples that do not.
 
     Returns:
         ``load(source, *, limit=None, seed=None)``, which raises DataError where the function fails.

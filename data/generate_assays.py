@@ -1,7 +1,7 @@
 """Makes the shipped assays, byte for byte the same from the same seed.
 
 A mutant has three latent properties: function, stability, and a bias that has no part in fitness but sways most
-predictors. What is measured is a curved mixture of the first two, other in each assay, with noise. Predictors are of
+predictors. The measurement is a curved mixture of the first two, other in each assay, with noise. Predictors are of
 families that differ in what they see, how noisy they are, how much their members share, and how far the bias reaches;
 the ``Energy`` ones fall with fitness, and ``Composition`` sees the bias alone. There is no real protein, model or
 measurement in it.
@@ -65,10 +65,10 @@ KINDS: tuple[Kind, ...] = (
 
 @dataclass(frozen=True)
 class AssayDesign:
-    """An assay: what is measured, and which columns it lacks.
+    """An assay: its measurement, and the columns that it lacks.
 
     Attributes:
-        name: What it is called.
+        name: Its name.
         function: Share of function in fitness; the rest is stability.
         curve: How strongly fitness levels off.
         noise: Of the measurement.

@@ -1,6 +1,6 @@
 """Examples from a file, the hub or the shipped set: the mechanism that the tasks' loaders share.
 
-A bad row is counted and listed, never fatal; a source without one good row is an error that says what was seen.
+A bad row is counted and listed, never fatal. A source without one good row is an error that shows its rows.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class BadRow:
 
     Attributes:
         row: Its line in a text file, its place in any other source, from 1.
-        reason: What is wrong with it.
+        reason: The problem with it.
     """
 
     row: int

@@ -19,9 +19,9 @@ class ProblemFamily:
     """Problems that are solved alike.
 
     Attributes:
-        name: What they are about.
+        name: The subject of the problems.
         wordings: Texts with a place for each number, and for a ``person``.
-        ranges: For each number, what it may be.
+        ranges: The values that each number may take.
         answer: Counts the answer out; None for numbers that make no good problem.
     """
 

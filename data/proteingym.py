@@ -8,7 +8,7 @@ split:
 - Practice, ``SOURCE@practice``: a random two thirds of the labelled mutants are shown, and the other third judges the
   formula, so that one assay gives many examples to learn from. Nothing in them depends on a held-out measurement.
 
-The reference answer of an example is a formula found by a search over what it shows, not the best there is.
+The reference answer of an example is a formula found by a search over its labelled mutants. It is not the best one.
 
 The shipped assays are no part of ProteinGym: ``flex_dspy.data.generate_assays`` made them.
 
@@ -39,7 +39,7 @@ from flex_dspy.data.reference_formula import reference_weights, sum_of_ranks
 from flex_dspy.data.score_columns import family
 
 _HERE = Path(__file__).parent
-# Training and validation are on the same assays: what is learned from labelled mutants is judged by the held-out ones.
+# Training and validation use the same assays: lessons from labelled mutants are judged by the held-out ones.
 _HERE_IS = "shipped:"
 _LEARNED, _OTHERS = f"{_HERE_IS}assays_train.csv", f"{_HERE_IS}assays_test.csv"
 SHIPPED: Mapping[str, str] = MappingProxyType(

@@ -1,4 +1,4 @@
-"""The kinds of reaction in the shipped set, as forward templates with what they do not tolerate."""
+"""The kinds of reaction in the shipped set, as forward templates with the groups that they do not tolerate."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class ReactionType:
     """One kind of reaction.
 
     Attributes:
-        name: What the data set's ``class`` column says.
+        name: Its value in the data set's ``class`` column.
         template: Forward reaction SMARTS with one or two reactants. A building block enters only where
             its template matches at one place, and the other reactant's at none.
         share: How common the type is, in units of nine reactions.

@@ -1,7 +1,7 @@
 """A reference formula for a share of labelled mutants: sums of ranks with small whole weights, by forward selection.
 
 Each step adds or takes away the rank of one column once, where that raises the correlation with the measured ranks
-most. The likeness of columns among each other, for which no measurement is needed, says what a sum correlates with.
+most. The likeness of columns among each other, for which no measurement is needed, gives the correlation of a sum.
 It is shrunk, as if each column had noise of its own: that is less trust in differences between columns that are nearly
 the same.
 """

@@ -15,7 +15,7 @@ class ModelFamily:
     """A family of predictors.
 
     Attributes:
-        name: What it is called; for a column of no known model, its name without size and number.
+        name: Its name; for a column of no known model, its name without size and number.
         reads: ``alignment``, ``sequence``, ``structure``, or two of them joined by ``+``; "" where it is not known.
         direction: 1 if the model's own scores are greater for fitter mutants, -1 if they are less, 0 if that is not
             known. The archive's merged tables are turned already; its folders of raw scores are not.

@@ -1,4 +1,4 @@
-"""Finding the answer in what a language model wrote around it: tags, fences, boxes.
+"""Finding the answer within the text of a language model: tags, fences, boxes.
 
 Shared by the metrics. Everything here takes text off; nothing adds or repairs any.
 """

@@ -1,4 +1,4 @@
-r"""The one cleaning step before every metric and reader: takes off what is not the answer, adds and repairs nothing.
+r"""The one cleaning step before every metric and reader: removes text around the answer, adds and repairs nothing.
 
 The parts are functions of their own, because languages differ: ``*`` is emphasis in prose, an atom in SMILES and a
 product in a formula. Whatever is undecided stays, so that the reader refuses it.
@@ -42,7 +42,7 @@ _REASONING = re.compile(
     r"|<\|(?:begin|(?P<close4>end))_of_thought\|>",
     re.IGNORECASE,
 )
-# Channels of the harmony format: what is said in another channel than the final one is no answer.
+# Channels of the harmony format: only the final one holds the answer.
 _CHANNEL = re.compile(r"<\|channel\|>\s?(\w{1,20})[^<]{0,80}<\|message\|>")
 _CONTROL_TOKEN = re.compile(
     r"<\|(?:end|return|start|im_end|im_start|eot_id|endoftext|(?:begin|end)_of_solution)\|>|</?s>"
@@ -74,7 +74,7 @@ def clean_answer(text: str) -> str:
     """The answer in a text, for any task whose answers hold no ``*``, ``_`` or quotes of their own.
 
     Args:
-        text: What a model wrote in one field.
+        text: One field of a model's answer.
 
     Returns:
         The text without reasoning, invisible characters, emphasis, and a fence, quotes or a container around the whole

@@ -44,7 +44,7 @@ def decimal_readings(text: str) -> list[float]:
     reads them; so is a power of ten up to 10^30. Two numbers, a range or a bound ("at least 3") are no number.
 
     Args:
-        text: What a model wrote in one field.
+        text: One field of a model's answer.
     """
     text = ascii_digits(clean_answer(text))
     if _PLAIN.fullmatch(text):

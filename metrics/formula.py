@@ -7,7 +7,7 @@
     column    = letters, digits and _ , or anything else in double quotes
     function  = rank | z | abs | log | clip | min | max | mean
 
-What a formula means is in ``flex_dspy.metrics.formula_values``.
+``flex_dspy.metrics.formula_values`` evaluates formulas.
 
 Example:
     >>> formula = parse('2*rank(ESM1b) - z("ProSST-20")', ["ESM1b", "ProSST-20"])
@@ -167,7 +167,7 @@ def quote(name: str) -> str:
 
 
 def canonical(text: str) -> str | None:
-    """One form for all ways of spacing and bracketing a formula; None for what is none."""
+    """One form for all ways of spacing and bracketing a formula; None if the text is no formula."""
     try:
         return str(parse(text))
     except FormulaError:

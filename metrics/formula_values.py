@@ -102,7 +102,7 @@ def mid_ranks(values: Vector) -> Vector:
 
 def standardize(values: Vector) -> Vector:
     """Standard deviations from the mean; 0 throughout for a constant."""
-    # Scaled first: the square of a large value would be beyond what a float holds.
+    # Scaled first: the square of a large value would overflow.
     largest = np.abs(values).max(initial=0.0)
     scaled = values / largest if largest > 0 else values
     spread = scaled.std()

@@ -38,7 +38,7 @@ _VERB = (
     r"(?:\s{0,3}(?:[:=→]|->|=>)\s{0,3}|\s(?:is|would\sbe|should\sbe|must\sbe)\s?[:\s]\s?"
     r"(?:therefore\s|thus\s|clearly\s)?(?:the\s|an?\s)?)"
 )
-# "The label is x": names the answer for what it is.
+# "The label is x": names the answer as the answer.
 _ANNOUNCED = re.compile(rf"\b{_NAMES}\b[\"'`*]{{0,3}}(?:\s\([^()\n]{{0,30}}\))?{_VERB}{_OPENING}\Z", re.IGNORECASE)
 # "This is x", "classified as x", "falls under x": names it in passing.
 _LED_TO = re.compile(
@@ -84,14 +84,14 @@ _HOPELESS = re.compile(
 
 
 class LabelError(ValueError):
-    """A text that names none of the labels, or several. The message says what was found."""
+    """A text that names none of the labels, or several. The message lists those found."""
 
 
 def find_label(text: str, labels: Sequence[str]) -> str:
     """The label that a text names.
 
     Args:
-        text: What a model wrote in one field.
+        text: One field of a model's answer.
         labels: The allowed labels.
 
     Raises:

@@ -1,4 +1,4 @@
-r"""Reading the one number that an answer states, from what a language model wrote around it.
+r"""Reading the one number that an answer states, within the text of a language model.
 
 Whatever could be read in two ways is not read at all: a metric that guesses measures its own luck. Integers and
 decimals are read by the same rules; see ``flex_dspy.metrics.integers`` and ``flex_dspy.metrics.decimals``.
@@ -101,7 +101,7 @@ def find_number(text: str, *, whole: bool = True) -> Fraction | None:
     and leading zeros do not count.
 
     Args:
-        text: What a model wrote.
+        text: A model's answer.
         whole: Only whole numbers count as one: 73.0 and 146/2 are whole, 3/4 is not.
     """
     text = after_retraction(without_strong(visible_answer(text)))

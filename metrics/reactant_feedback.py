@@ -21,7 +21,7 @@ def whats_wrong(product: str | None, reference: str, answer: str, text: str) -> 
         product: Canonical SMILES of the product, None where it is not known.
         reference: Canonical SMILES of the reactants, joined by dots.
         answer: The same of the answer.
-        text: The answer as written, so that what is repeated from it is its own words.
+        text: The answer as written: feedback quotes its own words.
     """
     if answer == product:
         return "Wrong. The answer is the product itself: name the molecules that it is made from."

@@ -79,7 +79,7 @@ def _smiles_of(text: str) -> str | None:
 
 
 def _without_name(found: re.Match[str]) -> str:
-    """Nothing for the name of a molecule; what is SMILES itself or casts doubt stays."""
+    """Drops the name of a molecule. Keeps SMILES, and text that casts doubt."""
     return found[0] if _DOUBT.search(found[1]) or any(map(_telling, found[1].split())) else ""
 
 

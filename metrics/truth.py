@@ -63,10 +63,10 @@ _CONDITION = re.compile(
 
 
 def find_truth(text: str) -> bool | None:
-    """True or False as a text says it, or None where it says neither, both, or only what is not.
+    """True or False as a text says it; None if it says neither, both, or only a negation.
 
     Args:
-        text: What a model wrote in one field.
+        text: One field of a model's answer.
     """
     text = _answer_part(text)
     word = text.strip(_AROUND).casefold()

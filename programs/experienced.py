@@ -86,7 +86,7 @@ class ExperiencedPredict(dspy.Predict):
         ask = functools.partial(self._ask, super().forward)
         found = self.retriever(**query) if (query := self._query(kwargs)) else None
         with reading_answers():
-            return ask_shortening(ask, self.field, self._shown(found), **kwargs)
+            return ask_shortening(ask, self.field, self._shorter_blocks(found), **kwargs)
 
     async def aforward(self, **kwargs: Any) -> dspy.Prediction:
         """Asynchronous version of ``forward``."""
@@ -95,7 +95,7 @@ class ExperiencedPredict(dspy.Predict):
         ask = functools.partial(self._ask, super().aforward)
         found = await self.retriever.acall(**query) if (query := self._query(kwargs)) else None
         with reading_answers():
-            return await aask_shortening(ask, self.field, self._shown(found), **kwargs)
+            return await aask_shortening(ask, self.field, self._shorter_blocks(found), **kwargs)
 
     def _ask(self, predict: Callable[..., Any], **kwargs: Any) -> Any:
         shown: _Shown = kwargs.pop(self.field)
@@ -114,7 +114,7 @@ class ExperiencedPredict(dspy.Predict):
             kwargs.setdefault(EARLIER_ATTEMPTS, earlier)
         return predict(**kwargs, signature=signature, demos=demos)
 
-    def _shown(self, found: dspy.Prediction | None) -> Iterator[_Shown]:
+    def _shorter_blocks(self, found: dspy.Prediction | None) -> Iterator[_Shown]:
         """What was found in decreasing length; the last one is empty."""
         precedents = tuple(found.demonstrations) if found is not None else ()
         for halved, block in enumerate(shorter_blocks(found, self.retriever.levels)):

@@ -29,7 +29,7 @@ class _Editable(Protocol[Library]):
 
 
 class ByHand:
-    """Edits of one entry each, for whatever makes a person's edits: a snapshot, which gives the next one, or a store.
+    """Edits of one entry each, by a person: on a snapshot, which gives the next one, or on a store.
 
     Every method takes an entry's id, or the beginning of one, and returns the library after the edit; it raises
     ``ConfigurationError`` if there is no such entry, or the edit cannot be made.

@@ -36,7 +36,7 @@ class RetroTemplate(NamedTuple):
 
     Attributes:
         reaction: To be run on a product.
-        pattern: What the product must hold.
+        pattern: Substructure that the product must hold.
         growth: How many atoms larger the reactants are.
         centre: The reaction centre in the pattern.
         places: The reaction centre in each of the reactants.
@@ -157,7 +157,7 @@ def _smarts_without_number(atom: Chem.Atom) -> str:
 
 
 def _becomes(atom: Chem.Atom) -> str:
-    """An atom of the reactants with what it is bonded to that the product has not."""
+    """An atom of the reactants, with the bonded atoms that the product lacks."""
     new = sorted(_smarts_without_number(other) for other in atom.GetNeighbors() if not other.GetAtomMapNum())
     return ".".join([_smarts_without_number(atom), *new])
 

@@ -56,7 +56,7 @@ def answer(inputs: Mapping[str, str], outputs: Sequence[str]) -> dict[str, Any]:
 
 
 def is_quick(outputs: Sequence[str]) -> bool:
-    """Every role only adds up what it reads: no role is worth handing to another process."""
+    """Roles are cheap: they run in this process."""
     return True
 
 
@@ -64,7 +64,7 @@ def is_quick(outputs: Sequence[str]) -> bool:
 
 
 def act(inputs: Mapping[str, str]) -> dict[str, Any]:
-    """Add up what the lessons advise for this assay; where that was rejected, weigh columns in other ways."""
+    """Add up the advice of the lessons for this assay. If that was rejected, weigh columns in other ways."""
     table = read_table(inputs["assay"])
     tried = {text.strip() for text in _TRIED.findall(inputs.get("earlier_attempts", ""))}
     told = advice(table, read_lessons(inputs.get("experiences", "")))

@@ -1,4 +1,4 @@
-"""Disconnections on demand: what the templates of a library give for a product, for an actor that thinks for itself.
+"""Disconnections on demand: applies the templates of a library to a product, for an actor that is a language model.
 
 A language model sees few lessons at a time. These candidates come from hundreds of them, applied and ranked as the
 offline chemist does it (see ``flex_dspy.offline.reactions``).

@@ -15,7 +15,7 @@ from flex_dspy.core.errors import ConfigurationError
 from flex_dspy.offline.experts import EXPERTS, expert_named
 from flex_dspy.offline.worker_process import Worker, process_worker
 
-_FIELD = re.compile(r"\n\[\[ ## (\w+) ## \]\](?=\n)")  # what it begins with is found fast, unlike a ^
+_FIELD = re.compile(r"\n\[\[ ## (\w+) ## \]\](?=\n)")  # a leading newline is found faster than a ^
 _RESPOND = "Respond with "
 
 
@@ -77,7 +77,7 @@ class OfflineEngine:
 class AsyncOfflineEngine:
     """Answers on worker processes, one a core; they start at the first heavy prompt and end with the engine.
 
-    The same problem goes to the same worker, which still knows what it worked out in the round before.
+    The same problem goes to the same worker, which has the results of the round before in its cache.
 
     Args:
         workers: How many processes; None for one a core.

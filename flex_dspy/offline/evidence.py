@@ -83,8 +83,8 @@ def weigh(cases: Cases, proposals: Proposals) -> Evidence:
     """Compare every case with every proposal.
 
     Args:
-        cases: What is known; there may be none.
-        proposals: What is to be judged, at least one.
+        cases: The known cases; there may be none.
+        proposals: The proposals to judge, at least one.
     """
     near = cases.similarity[:, None]
     lost, gained, reactants = (
@@ -94,7 +94,7 @@ def weigh(cases: Cases, proposals: Proposals) -> Evidence:
     # The share of a proposal's place that a product has too, whatever was done there.
     place = count_common(cases.changes[:, PRODUCT], proposals.changes[:, LOST]) / np.maximum(losses, 1)
     support, alike = near**3 * reactants**4 * cases.taught, lost * gained
-    # The small constants are what is granted before any case.
+    # The small constants are the prior.
     terms = np.stack(
         [
             np.log(support.sum(axis=0) + 1e-4),

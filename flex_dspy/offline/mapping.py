@@ -191,7 +191,7 @@ def _grow(
         product: The product.
         reactants: All reactants together.
         agreement: What `_agreement` found.
-        adhesion: What one paired neighbour adds to a pair's agreement.
+        adhesion: Agreement that one paired neighbour adds to a pair.
         sign: 1 or -1: whether equally good pairs are taken from the front or from the back.
     """
     atom_map: AtomMap = {}

@@ -276,7 +276,7 @@ def decide(inputs: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _merge_rules(entry: _Advice, lesson: _Advice) -> list[dict[str, Any]]:
-    """A decision a rule. What the new instances refute makes way for what explains the old and the new ones."""
+    """One decision for each rule. A rule that new instances refute gives way to one that explains old and new ones."""
     refuted = [rule for rule, procedure in entry.good.items() if not _explains_all(procedure, lesson.instances)]
     room = _MOST_RULES - len(entry.good)
     decisions: list[dict[str, Any]] = []

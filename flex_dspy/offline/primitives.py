@@ -1,7 +1,7 @@
 """The primitives of procedures: what can be done with numbers in one step.
 
 There are two kinds of value: whole numbers from 0 up, and sets of whole numbers from 1 to `LARGEST_MEMBER`. A set is
-held as a whole number whose bits say what is in it: union, intersection and size are then one instruction a word.
+held as an integer with one bit for each member: union, intersection and size are then one instruction a word.
 A primitive is not defined (None) for a difference below 0, a division with a remainder, and beyond its limits.
 
     >>> PRIMITIVES["binomial"].run(7, 3)

@@ -1,7 +1,7 @@
 """Procedures over the numbers of a problem: a small typed language, parsed and interpreted, never executed.
 
 A procedure is a variable (``a`` is the first number of the problem, ``b`` the second, ...), a constant, or a
-primitive put to procedures. What is not defined has no value: no text and no number can make a procedure run long.
+primitive put to procedures. An undefined step has no value. No text and no number can make a procedure run long.
 
     >>> run(parse("binomial(add(a, b), a)"), (3, 4))
     35

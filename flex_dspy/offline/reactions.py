@@ -57,7 +57,7 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class ReactionAdvice:
-    """What one experience says about a product.
+    """The advice of one experience on a product.
 
     Attributes:
         id: The experience's identifier.
@@ -115,7 +115,7 @@ def rank_candidates(product: str, lessons: Sequence[ReactionAdvice], limit: int 
 
     Args:
         product: SMILES of the product.
-        lessons: What was retrieved for it.
+        lessons: The experiences retrieved for it.
         limit: How many candidates to return at most.
 
     Returns:

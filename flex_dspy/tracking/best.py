@@ -29,8 +29,8 @@ def best_text(name: str, run_id: str, tracking_uri: str | None = None, max_error
     if best is None:
         return f"{name}@newest; no version is best, as none was measured with few enough errors"
     if best in own:
-        return f"{name}@{BEST} is {_numbered_name(best)}, from this run"
-    return f"{name}@{BEST} is {_numbered_name(best)}, from another run; {_best_of(own, max_errors)}"
+        return f"{name}@{BEST} is {_version_name(best)}, from this run"
+    return f"{name}@{BEST} is {_version_name(best)}, from another run; {_best_of(own, max_errors)}"
 
 
 def _best_of(own: Sequence[RegisteredVersion], max_errors: float) -> str:
@@ -38,9 +38,9 @@ def _best_of(own: Sequence[RegisteredVersion], max_errors: float) -> str:
     if not measured:
         return "no version of this run was measured with few enough errors"
     best = max(measured, key=lambda version: (float(version.tags["accuracy"]), -version.number))
-    return f"this run's best is {_numbered_name(best)}"
+    return f"this run's best is {_version_name(best)}"
 
 
-def _numbered_name(version: RegisteredVersion) -> str:
+def _version_name(version: RegisteredVersion) -> str:
     accuracy = f" ({score_text(float(version.tags['accuracy']))})" if "accuracy" in version.tags else ""
     return f"version {version.number}{accuracy}"
