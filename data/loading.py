@@ -1,6 +1,6 @@
 """Examples from a file, the hub or the shipped set: the mechanism that the tasks' loaders share.
 
-A bad row is counted and listed, never fatal. A source without one good row is an error that shows its rows.
+A bad row is counted and listed, never fatal. A source without one good row is an error that names its columns.
 """
 
 from __future__ import annotations
