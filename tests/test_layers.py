@@ -5,6 +5,7 @@ Which package may import which is checked by import-linter; see pyproject.toml a
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -22,7 +23,6 @@ LATE_LIBRARIES = {
     "pyarrow": "start-up cost: 0.5 s",
     "rdkit": "start-up cost: 1 s",
     "scipy": "start-up cost: 1 s",
-    "statsmodels": "start-up cost: 1 s",
     "uvicorn": "an optional dependency",
 }
 
@@ -61,7 +61,12 @@ PRIVATE = {
 PUBLIC = {"lm15", "teleprompt"}
 
 
-def modules() -> Iterator[tuple[str, ast.Module]]:
+@cache
+def modules() -> list[tuple[str, ast.Module]]:
+    return list(parse_modules())
+
+
+def parse_modules() -> Iterator[tuple[str, ast.Module]]:
     for folder in FOLDERS:
         for path in sorted((ROOT / folder).rglob("*.py")):
             name = ".".join(path.relative_to(ROOT).with_suffix("").parts)

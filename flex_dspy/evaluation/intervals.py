@@ -24,10 +24,11 @@ def wilson(successes: float, n: float) -> tuple[float, float]:
     """
     if n == 0:
         return 0.0, 1.0
-    from statsmodels.stats.proportion import proportion_confint  # takes a second to import
-
-    low, high = proportion_confint(successes, n, method="wilson")
-    return max(0.0, float(low)), min(1.0, float(high))
+    # scipy.stats.binomtest takes whole numbers alone, and statsmodels a second to import.
+    share, scale = successes / n, 1 + Z**2 / n
+    centre = (share + Z**2 / (2 * n)) / scale
+    half = Z * math.sqrt(share * (1 - share) / n + Z**2 / (4 * n**2)) / scale
+    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def student(values: npt.NDArray[np.float64]) -> tuple[float, float]:

@@ -241,12 +241,17 @@ HOSTILE = [
 ]  # fmt: skip
 
 
+SHORT = 0.03  # below 30 ms the clock tells nothing
+
+
 def seconds(text):
     best = float("inf")
     for _ in range(2):
         start = time.process_time()
         integer_answer(text)
         best = min(best, time.process_time() - start)
+        if best < SHORT:  # no second try is needed
+            break
     return best
 
 
@@ -254,8 +259,8 @@ def seconds(text):
 def test_the_time_is_linear_in_the_text(unit):
     for before, after in (("", ""), ("The answer is ", "!"), ("\\boxed{", "}"), ("x = ", " 7")):
         short, long = (seconds(before + unit * (size // len(unit)) + after) for size in (10_000, 80_000))
-        # Eight times the text: linear is 8 times the time, quadratic 64 times. Below 30 ms the clock tells nothing.
-        assert long < max(0.03, 30 * short)
+        # Eight times the text: linear is 8 times the time, quadratic 64 times.
+        assert long < max(SHORT, 30 * short)
 
 
 def test_noise_around_a_box_never_changes_what_it_says():
