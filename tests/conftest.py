@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import os
 import shutil
 import sys
@@ -18,6 +19,8 @@ from tests.llm_server import LLMServer
 
 if TYPE_CHECKING:
     import dspy
+
+    from flex_dspy.offline.worker_process import Worker
 
 # Without bytecode each process compiles thousands of modules again, which takes most of a run. Where it must not
 # be written beside the sources, it goes into pytest's cache: for the test processes, and for all that they start.
@@ -100,6 +103,32 @@ def lm(llm_server: LLMServer) -> dspy.LM:
     model = dspy.LM("openai/test", api_base=llm_server.url, api_key="test-key", cache=False, num_retries=0)
     dspy.configure(lm=model)
     return model
+
+
+@pytest.fixture(scope="session")
+def _chemists() -> Iterator[Iterator[Worker]]:
+    from flex_dspy.offline.worker_process import Worker
+
+    class SharedWorker(Worker):
+        def close(self) -> None:
+            """Go on: other tests ask it too."""
+
+    workers = [SharedWorker("chemist") for _ in range(2)]
+    yield itertools.cycle(workers)
+    for worker in workers:
+        Worker.close(worker)
+
+
+@pytest.fixture(scope="module")
+def shared_chemists(_chemists: Iterator[Worker]) -> Iterator[None]:
+    """The offline chemist of each run has the same two worker processes: to start them takes a second a run.
+
+    They answer the same, whatever they were asked before; ``test_engine.py`` checks how they start and end.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("flex_dspy.offline.engine._cores", lambda: 2)
+        patch.setattr("flex_dspy.offline.engine.Worker", lambda expert: next(_chemists))
+        yield
 
 
 @pytest.fixture(scope="session")

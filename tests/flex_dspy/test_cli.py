@@ -20,6 +20,8 @@ from flex_dspy.tasks.names import task_names
 from flex_dspy.tasks.registry import TASKS, get_task
 from flex_dspy.tracking.registry import load_library
 
+pytestmark = pytest.mark.usefixtures("shared_chemists")
+
 SMALL = ["--study", "--train-samples", "60", "--val-samples", "20", "--checkpoint-every", "30", "--quiet"]
 
 

@@ -19,6 +19,8 @@ from flex_dspy.models.spending import Ledger
 from flex_dspy.tasks.registry import get_task
 from tests.reliability.kills import learner, numbers
 
+pytestmark = pytest.mark.usefixtures("shared_chemists")
+
 ANSWERED = {"answer": "x", "experiences_used": ["a"]}
 
 

@@ -20,6 +20,8 @@ from flex_dspy.models.lm import language_model
 from flex_dspy.search.retrieval import retrievers
 from flex_dspy.tasks.registry import get_task
 
+pytestmark = pytest.mark.usefixtures("shared_chemists")
+
 TASK = get_task("uspto50k")
 
 

@@ -19,6 +19,8 @@ from flex_dspy.tasks.registry import get_task
 from tests.llm_server import LLMServer
 from tests.scripted import student
 
+pytestmark = pytest.mark.usefixtures("shared_chemists")
+
 SECRET = "7741{}"  # what the right answers look like: no script ever says it
 TRAIN = [
     dspy.Example(problem=f"Case {n}: what is {n} # 3?", answer=int(SECRET.format(n))).with_inputs("problem")

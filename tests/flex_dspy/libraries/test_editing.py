@@ -29,6 +29,8 @@ from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.memory_store import MemoryStore
 from flex_dspy.libraries.store import LibraryStore
 
+pytestmark = pytest.mark.usefixtures("shared_chemists")
+
 
 def lesson(name: str, entry_id: str = "") -> Experience:
     made = Experience("golden", f"method {name}", (Rule(f"rule {name}"),), precedents=(Precedent(name, name, "a"),))

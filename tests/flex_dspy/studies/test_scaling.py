@@ -23,6 +23,8 @@ from flex_dspy.studies import Scaling, Snapshots, measure_scaling, registry_libr
 from flex_dspy.tasks.registry import get_task
 from flex_dspy.tracking.tracker import MLflowTracker
 
+pytestmark = pytest.mark.usefixtures("shared_chemists")
+
 # Top-1 accuracy of the offline chemist on 994 validation products of USPTO-50k, studied.
 MEASURED = {0: (0, 0), 50: (45, 141), 190: (141, 197), 724: (368, 268), 2_754: (878, 323), 10_476: (1_892, 372)}
 

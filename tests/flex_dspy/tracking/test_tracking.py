@@ -20,10 +20,13 @@ from flex_dspy.tracking.registry import is_reference, load_library
 from flex_dspy.tracking.tracker import MLflowTracker
 from flex_dspy.tracking.version import describe
 
-pytestmark = pytest.mark.filterwarnings(
-    # MLflow's own use of SQLAlchemy; nothing of ours.
-    "ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning",
-)
+pytestmark = [
+    pytest.mark.usefixtures("shared_chemists"),
+    pytest.mark.filterwarnings(
+        # MLflow's own use of SQLAlchemy; nothing of ours.
+        "ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning",
+    ),
+]
 
 
 @pytest.fixture
