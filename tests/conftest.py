@@ -105,6 +105,20 @@ def lm(llm_server: LLMServer) -> dspy.LM:
     return model
 
 
+@pytest.fixture(scope="module")
+def no_figures() -> Iterator[None]:
+    """Learning curves are empty files: to draw one takes a fifth of a second, and these tests look at none."""
+
+    def touch(points: object, path: Path, **options: object) -> Path:
+        path.touch()
+        return path
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("flex_dspy.learning.records.learning_curve", touch)
+        patch.setattr("flex_dspy.tracking.model_page.learning_curve", touch)
+        yield
+
+
 @pytest.fixture(scope="session")
 def _chemists() -> Iterator[Iterator[Worker]]:
     from flex_dspy.offline.worker_process import Worker

@@ -11,6 +11,8 @@ from flex_dspy.libraries.library import ExperienceLibrary
 from tests.llm_server import LLMServer
 from tests.scripted import problems, student, write
 
+pytestmark = pytest.mark.usefixtures("no_figures")
+
 
 @pytest.fixture
 def server(tmp_path, monkeypatch):

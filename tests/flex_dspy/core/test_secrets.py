@@ -14,6 +14,8 @@ from flex_dspy.models.lm import language_model
 from tests.llm_server import Fault, LLMServer
 from tests.scripted import problems, student, write
 
+pytestmark = pytest.mark.usefixtures("no_figures")
+
 KEY = "sk-proj-7Qx1ZrT9vLw3KdYb5NfHs8Ug2Ma4Ec6Pj0Rt"
 ECHO = f"Incorrect API key provided: {KEY}. Find yours in your account's settings."
 

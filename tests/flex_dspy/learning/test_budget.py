@@ -19,6 +19,8 @@ from tests.llm_faults import Latency
 from tests.llm_server import LLMServer, Received
 from tests.scripted import problems, right, student
 
+pytestmark = pytest.mark.usefixtures("no_figures")
+
 CONCURRENCY = 8
 TRAIN = problems(60)
 # About a third of what learning from all of them takes.

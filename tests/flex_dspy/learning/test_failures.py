@@ -24,6 +24,8 @@ from flex_dspy.search.retrieval import ExperienceRetriever
 from tests.llm_server import Fault, LLMServer
 from tests.scripted import problems, right, student, write
 
+pytestmark = pytest.mark.usefixtures("no_figures")
+
 DOWN = Fault(0)
 TRAIN, VAL = problems(24), problems(6, start=90)
 

@@ -28,6 +28,8 @@ from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.store import LibraryStore
 from tests.flex_dspy.learning.scripted_roles import FamilyCritic, FamilyUpdater, cases, study
 
+pytestmark = pytest.mark.usefixtures("no_figures")
+
 
 class Disorderly:
     """Calls come back late, and in any order."""

@@ -15,6 +15,8 @@ from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.store import LibraryStore
 from tests.flex_dspy.learning.scripted_roles import FamilyCritic, study
 
+pytestmark = pytest.mark.usefixtures("no_figures")
+
 START = RunStarted("r")
 END = RunEnded("r", ExperienceLibrary())
 

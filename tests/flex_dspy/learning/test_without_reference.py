@@ -19,7 +19,7 @@ from flex_dspy.tasks.registry import get_task
 from tests.llm_server import LLMServer
 from tests.scripted import student
 
-pytestmark = pytest.mark.usefixtures("shared_chemists")
+pytestmark = pytest.mark.usefixtures("shared_chemists", "no_figures")
 
 SECRET = "7741{}"  # what the right answers look like: no script ever says it
 TRAIN = [

@@ -18,7 +18,7 @@ from flex_dspy.tracking.datasets import DatasetInfo
 from flex_dspy.tracking.evaluations import log_evaluation
 from flex_dspy.tracking.mlflow_store import is_in_reach
 
-pytestmark = pytest.mark.usefixtures("shared_chemists")
+pytestmark = pytest.mark.usefixtures("shared_chemists", "no_figures")
 
 SECRET = "sk-very-private-5-aaaaaaaaaaaa"
 

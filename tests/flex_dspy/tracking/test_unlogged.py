@@ -23,7 +23,7 @@ from flex_dspy.tracking.registry import list_versions, load_library
 from flex_dspy.tracking.tracker import MLflowTracker
 from flex_dspy.tracking.unlogged import RunNotes, Unlogged
 
-pytestmark = pytest.mark.usefixtures("shared_chemists")
+pytestmark = pytest.mark.usefixtures("shared_chemists", "no_figures")
 
 NOTES = RunNotes("an experiment", "a-name", {"actor": "m"}, {"validation": DatasetInfo("v", "d1", "val", 4)})
 
