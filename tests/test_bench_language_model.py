@@ -285,6 +285,7 @@ def test_a_library_is_inherited_from_another_model(server, data, tmp_path):
 # -- restarts ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow  # the benchmark two or three times, hundreds of requests
 def test_what_is_done_is_not_done_again(server, data, tmp_path):
     out = tmp_path / "out"
     methods = ("--methods", "bare,bootstrap,flex", "--learning-tokens", "8000")
@@ -341,6 +342,7 @@ def test_other_settings_need_another_folder(server, data, tmp_path, caplog):
     assert "name another --out" in caplog.text
 
 
+@pytest.mark.slow  # the benchmark two or three times, hundreds of requests
 def test_held_out_examples_are_answered_with_what_was_learned(server, data, tmp_path):
     out = tmp_path / "out"
     methods = ("--methods", "bare,bootstrap", "--learning-tokens", "8000")

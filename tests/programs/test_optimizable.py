@@ -130,8 +130,12 @@ def prompts(server: LLMServer, program: dspy.Module, example: dspy.Example) -> t
     return predicted, [request.messages for request in server.requests]
 
 
+# The quick tests try every optimizer on the actor. The critic and the updater take ten times as long.
+SLOW = [pytest.param(role, marks=pytest.mark.slow) for role in ("critic", "updater")]
+
+
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-@pytest.mark.parametrize("role", ["actor", "equipped", "critic", "updater", "verifier"])
+@pytest.mark.parametrize("role", ["actor", "equipped", *SLOW, "verifier"])
 def test_a_role_is_tuned_and_stays_so(server, tmp_path, role, optimizer):
     case = case_of(role)
     test = case.examples(TEST)

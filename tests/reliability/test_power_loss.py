@@ -135,6 +135,7 @@ def test_power_fails_at_every_point(name: str, tmp_path: Path) -> None:
     assert states > 40
 
 
+@pytest.mark.slow  # hundreds of states of the disk, each laid out and opened
 def test_power_fails_after_a_kill_at_every_point(tmp_path: Path) -> None:
     """The next process goes on from what was not synced: its commits must not depend on it."""
     (whole := tmp_path / "whole").mkdir()

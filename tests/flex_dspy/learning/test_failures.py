@@ -104,7 +104,8 @@ def measured(path: Path) -> list[tuple[int, str, list[float]]]:
 # -- outages -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("examples", [4, 24])
+# Each learns two or three times: with the longer runs that takes seconds. The quick tests keep the shorter ones.
+@pytest.mark.parametrize("examples", [4, pytest.param(24, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("validation", [0, 6, 12])
 def test_a_server_that_was_down_from_the_start_changes_nothing(server, tmp_path, undisturbed, examples, validation):
     settings = {"train": problems(examples), "val": problems(validation, start=90)}
@@ -124,7 +125,10 @@ def test_a_server_that_was_down_from_the_start_changes_nothing(server, tmp_path,
     check_same(path, undisturbed(**settings))
 
 
-@pytest.mark.parametrize("answered", [5, 30, 47])
+# Each learns two or three times, which takes seconds: the quick tests keep one.
+@pytest.mark.parametrize(
+    "answered", [pytest.param(5, marks=pytest.mark.slow), 30, pytest.param(47, marks=pytest.mark.slow)]
+)
 def test_a_server_that_dies_on_the_way_changes_nothing_either(server, tmp_path, undisturbed, answered):
     path, asked = tmp_path / "library.json", []
 

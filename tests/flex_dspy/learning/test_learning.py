@@ -84,7 +84,8 @@ def test_a_teacher_attempts_and_the_student_inherits():
     assert optimizer.versions[-1].metrics["accuracy"] == 0  # and the student, who is shown none, was measured
 
 
-@pytest.mark.parametrize("study", [True, False])
+# Without study each reaction is attempted and mapped twice: seconds of RDKit's work. The quick tests keep study.
+@pytest.mark.parametrize("study", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_concurrency_changes_nothing(tmp_path, study):
     for concurrency in (1, 16):
         path = tmp_path / f"{concurrency}" / "library.json"
