@@ -25,6 +25,29 @@ WITHHELD = "[withheld]"
 _FAULTS = (ImportError, NotImplementedError)
 
 
+ACCURACY = "accuracy"
+_NAME = "score_name"
+
+
+def named_score(name: str) -> Callable[[Metric], Metric]:
+    """Decorator: the name of a graded metric's score, such as ``|Spearman|``. Without it a score is an accuracy.
+
+    Args:
+        name: The name, for reports.
+    """
+
+    def name_it(metric: Metric) -> Metric:
+        setattr(metric, _NAME, name)
+        return metric
+
+    return name_it
+
+
+def name_of_score(metric: Metric) -> str:
+    """The name of a metric's score: ``accuracy``, or the one that ``named_score`` gave."""
+    return str(getattr(metric, _NAME, ACCURACY))
+
+
 def score(metric: Metric, example: dspy.Example, prediction: dspy.Prediction) -> Feedback:
     """The metric's verdict.
 

@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtri, stdtrit
 
+from flex_dspy.core.scoring import ACCURACY
+
 Z = float(ndtri(0.975))  # the normal distribution's 97.5% quantile
 
 
@@ -75,6 +77,21 @@ def score_text(value: float, *bounds: float) -> str:
         ('50.0%', '50.0%', '0.5', '12.25')
     """
     return f"{value:.1%}" if all(0 <= number <= 1 for number in (value, *bounds)) else f"{value:.4g}"
+
+
+def named_score_text(name: str, value: float, *bounds: float) -> str:
+    """A mean score with the unit of its name: ``accuracy`` as a percentage, another as a plain number.
+
+    Args:
+        name: The score's name; see ``flex_dspy.core.scoring.named_score``.
+        value: The mean.
+        *bounds: Its bounds: they decide on the form, and are not in the text.
+
+    Example:
+        >>> named_score_text("accuracy", 0.5), named_score_text("|Spearman|", 0.6741)
+        ('50.0%', '0.674')
+    """
+    return score_text(value, *bounds) if name == ACCURACY else f"{value:.3f}"
 
 
 def _are_shares(values: npt.NDArray[np.float64]) -> bool:

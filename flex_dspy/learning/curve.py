@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from flex_dspy.core.scoring import ACCURACY
 from flex_dspy.evaluation.answer_errors import errors_text
-from flex_dspy.evaluation.intervals import score_text
+from flex_dspy.evaluation.intervals import named_score_text
 from flex_dspy.libraries.library_file import write_atomically
 
 # Okabe and Ito's blue and vermilion: told apart with every common form of colour blindness, and in grey.
@@ -43,6 +44,7 @@ class CurvePoint:
         entries: Number of experiences in the library.
         n: Size of the validation set.
         errors: Number of answers that are errors, which the accuracy counts as wrong.
+        score: Name of the mean score that ``accuracy`` holds.
     """
 
     examples: int
@@ -52,6 +54,7 @@ class CurvePoint:
     entries: int
     n: int
     errors: int = 0
+    score: str = ACCURACY
 
 
 def learning_curve(
@@ -83,7 +86,8 @@ def learning_curve(
     figure, axes = new_axes()
     _draw_curve(axes, learned)
     if baseline is not None:
-        _draw_baseline(axes, baseline, (score_text(baseline) if _are_shares(learned) else f"{baseline:.4g}") + doubt)
+        text = named_score_text(learned[0].score, baseline) if _are_shares(learned) else f"{baseline:.4g}"
+        _draw_baseline(axes, baseline, text + doubt)
     _label_x(axes, learned)
     _label_y(axes, learned, baseline)
     _label_top(axes, learned, title)
@@ -117,8 +121,8 @@ def _draw_curve(axes: Any, points: Sequence[CurvePoint]) -> None:
     axes.plot(x, y, color=CURVE, linewidth=2, marker="o", markersize=5.5)
     _mark_errors(axes, [point for point in points if point.errors])
     axes.annotate(
-        score_text(y[-1], *low, *high), (x[-1], y[-1]), xytext=(9, 0), textcoords="offset points", color=CURVE,
-        fontsize=11, fontweight="bold", va="center", annotation_clip=False,
+        named_score_text(points[-1].score, y[-1], *low, *high), (x[-1], y[-1]), xytext=(9, 0),
+        textcoords="offset points", color=CURVE, fontsize=11, fontweight="bold", va="center", annotation_clip=False,
     )  # fmt: skip
 
 
@@ -199,7 +203,8 @@ def _label_y(axes: Any, points: Sequence[CurvePoint], baseline: float | None) ->
     # An accuracy axis that does not begin at zero makes a small gain look like a large one.
     axes.set_ylim(0, min(1.02, max(0.05, top * 1.12)))
     axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
-    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
+    if points[0].score == ACCURACY:
+        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
 
 
 def _are_shares(points: Sequence[CurvePoint]) -> bool:
@@ -209,7 +214,8 @@ def _are_shares(points: Sequence[CurvePoint]) -> bool:
 def _label_top(axes: Any, points: Sequence[CurvePoint], title: str) -> None:
     """The title, and under it what the vertical axis is, where it reads without turning the head."""
     axes.set_title(title, loc="left", fontsize=13, fontweight="bold", pad=26)
-    what = "accuracy" if _are_shares(points) else "mean score"
+    name = points[0].score
+    what = name if name != ACCURACY or _are_shares(points) else "mean score"
     axes.annotate(
         f"{what} with 95% interval, {sample_text(points)}", (0, 1), xycoords="axes fraction", xytext=(0, 9),
         textcoords="offset points", color=MUTED, fontsize=10.5, va="bottom",

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import dspy
 
 from flex_dspy.core.errors import ModelError
-from flex_dspy.core.scoring import Metric
+from flex_dspy.core.scoring import Metric, name_of_score
 from flex_dspy.data.loading import digest
 from flex_dspy.evaluation.evaluate import aevaluate
 from flex_dspy.evaluation.evaluation import Evaluation
@@ -16,6 +16,7 @@ from flex_dspy.evaluation.sampling import Measure
 from flex_dspy.evaluation.settings import EvaluationSettings
 from flex_dspy.learning.events import VersionMeasured, VersionPublished
 from flex_dspy.learning.listeners import Broadcast
+from flex_dspy.learning.program_description import describe_program
 from flex_dspy.learning.version import Version, VersionRecord
 from flex_dspy.learning.versions import VersionLog
 from flex_dspy.libraries.library import ExperienceLibrary
@@ -64,7 +65,16 @@ class Measurement:
         spent = self.ledger.metrics() if self.ledger.total.tokens else {}  # the offline experts have none
         dataset, content = ("validation", digest(self.valset)[:16]) if self.valset else ("", "")
         records = evaluation.records if evaluation else ()
-        return Version(library, step, {**metrics, **spent}, dataset, content, records)
+        return Version(
+            library,
+            step,
+            {**metrics, **spent},
+            dataset,
+            content,
+            records,
+            score=name_of_score(self.metric),
+            program=describe_program(self.program),
+        )
 
 
 class MeasuredVersions:
@@ -104,7 +114,7 @@ class MeasuredVersions:
         if evaluation and evaluation.metrics()["errors"]:
             self.log.keep(library)  # to be measured again
         version = self.measurement.version(library, step, evaluation)
-        record = VersionRecord.of(self.log.run, step, library, version.metrics)
+        record = VersionRecord.of(self.log.run, step, library, version.metrics, version.score)
         self.listeners.tell(VersionPublished(self.log.run, version, record))
         self.log.append(record)
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from flex_dspy.core import representations
+from flex_dspy.core.scoring import ACCURACY
 from flex_dspy.evaluation.answer_errors import errors_text
-from flex_dspy.evaluation.intervals import score_text
+from flex_dspy.evaluation.intervals import named_score_text
 from flex_dspy.learning.curve import CurvePoint
 from flex_dspy.libraries.library import ExperienceLibrary
 
@@ -32,6 +33,7 @@ class VersionRecord:
         sizes: Number of entries by zone.
         precedents: Number of precedents.
         metrics: Its measurements; empty if it was not measured.
+        score: Name of the mean score in ``metrics["accuracy"]``.
     """
 
     run: str
@@ -41,12 +43,15 @@ class VersionRecord:
     sizes: Mapping[str, int]
     precedents: int
     metrics: Mapping[str, float]
+    score: str = ACCURACY
 
     @classmethod
-    def of(cls, run: str, step: int, library: ExperienceLibrary, metrics: Mapping[str, float]) -> VersionRecord:
+    def of(
+        cls, run: str, step: int, library: ExperienceLibrary, metrics: Mapping[str, float], score: str = ACCURACY
+    ) -> VersionRecord:
         """The record of a library."""
         sizes, precedents = library.sizes(), library.precedent_count
-        return cls(run, step, library.hash, library.parent, sizes, precedents, dict(metrics))
+        return cls(run, step, library.hash, library.parent, sizes, precedents, dict(metrics), score)
 
     @property
     def entries(self) -> int:
@@ -72,6 +77,7 @@ class VersionRecord:
             entries=self.entries,
             n=round(self.metrics["n"]),
             errors=self.errors,
+            score=self.score,
         )
 
     def _repr_html_(self) -> str:
@@ -84,8 +90,8 @@ class VersionRecord:
         if "accuracy" not in self.metrics:
             return line
         score = [self.metrics[name] for name in ("accuracy", "accuracy_low", "accuracy_high")]
-        mean, low, high = (score_text(number, *score) for number in score)
-        line += f"  accuracy {mean} [{low}, {high}] on {self.metrics['n']:.0f}{errors_text(self.metrics)}"
+        mean, low, high = (named_score_text(self.score, number, *score) for number in score)
+        line += f"  {self.score} {mean} [{low}, {high}] on {self.metrics['n']:.0f}{errors_text(self.metrics)}"
         return f"{line}, held out {self.metrics[HELD_OUT]:.3f}" if HELD_OUT in self.metrics else line
 
 
@@ -113,6 +119,8 @@ class Version:
         dataset_digest: Digest of its content; accuracies are compared only where it agrees.
         records: The records of the validation examples.
         is_again: Whether it was published before, with errors, and is measured again.
+        score: Name of the mean score that ``accuracy`` holds, such as ``|Spearman|``.
+        program: The program that was measured, as ``describe_program`` gives it; empty where it cannot be described.
     """
 
     library: ExperienceLibrary
@@ -122,6 +130,8 @@ class Version:
     dataset_digest: str = ""
     records: Sequence[Record] = ()
     is_again: bool = False
+    score: str = ACCURACY
+    program: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def key(self) -> tuple[str, str]:
@@ -136,13 +146,13 @@ class Version:
 
     def curve_point(self) -> CurvePoint | None:
         """The version as a point of a learning curve, if its accuracy was measured."""
-        return point(self.step, self.numbers())
+        return point(self.step, self.numbers(), self.score)
 
 
-def point(step: int, numbers: Mapping[str, float]) -> CurvePoint | None:
+def point(step: int, numbers: Mapping[str, float], score: str = ACCURACY) -> CurvePoint | None:
     """A point of a learning curve, if these numbers of a version hold an accuracy with its interval."""
     needed = ("accuracy", "accuracy_low", "accuracy_high", "library_size", "n")
     if not all(name in numbers for name in needed):
         return None
     accuracy, low, high, entries, n = (numbers[name] for name in needed)
-    return CurvePoint(step, accuracy, low, high, round(entries), round(n), round(numbers.get("errors", 0)))
+    return CurvePoint(step, accuracy, low, high, round(entries), round(n), round(numbers.get("errors", 0)), score)

@@ -6,6 +6,7 @@ from typing import Any
 
 import dspy
 
+from flex_dspy.core.scoring import named_score
 from flex_dspy.data.proteingym import load, shares_of
 from flex_dspy.metrics.formula import canonical
 from flex_dspy.metrics.proteingym import score_formula, spearman_of_held_out
@@ -31,6 +32,7 @@ class PredictFitness(dspy.Signature):
     formula: str = dspy.OutputField(desc="the formula alone, such as rank(ESM1v_ensemble) + 2*rank(GEMME)")
 
 
+@named_score("|Spearman|")
 def proteingym(
     gold: Any, pred: Any, trace: Any = None, pred_name: str | None = None, pred_trace: Any = None
 ) -> dspy.Prediction:

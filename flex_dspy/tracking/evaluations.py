@@ -17,7 +17,7 @@ from flex_dspy.tracking.mlflow_store import brief, check_sqlite, connect, open_e
 from flex_dspy.tracking.model_page import MOST_ROWS, rows_of
 from flex_dspy.tracking.parameters import mlflow_name, printable_params
 from flex_dspy.tracking.registry import is_reference, model_id_of
-from flex_dspy.tracking.version import code_version
+from flex_dspy.tracking.version import code_version, rounded
 
 if TYPE_CHECKING:
     from flex_dspy.evaluation.evaluation import Evaluation
@@ -119,7 +119,8 @@ def _log_numbers(client: Any, run_id: str, evaluation: Evaluation, prefix: str, 
     if evaluation.tokens:
         numbers |= {"spend_tokens": float(evaluation.tokens), "spend_usd": evaluation.usd}
     client.log_batch(
-        run_id, metrics=[Metric(f"{prefix}{mlflow_name(key)}", value, now, 0, *on) for key, value in numbers.items()]
+        run_id,
+        metrics=[Metric(f"{prefix}{mlflow_name(key)}", rounded(value), now, 0, *on) for key, value in numbers.items()],
     )
 
 

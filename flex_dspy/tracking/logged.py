@@ -107,7 +107,8 @@ def read_logged(client: Any, experiment_id: str, wanted: str, uri: str) -> Exper
 
 def find_model(client: Any, experiment_id: str, wanted: str) -> Any | None:
     """The newest logged model of an experiment that is ready and holds the library with this hash."""
-    found = client.search_logged_models(
-        [experiment_id], filter_string=f"params.hash = '{wanted}' AND status = 'READY'", max_results=1
-    )
-    return found[0] if found else None
+    from mlflow.entities import LoggedModelStatus
+
+    # Not "AND status = 'READY'": the database keeps the status as a number, and finds nothing.
+    found = client.search_logged_models([experiment_id], filter_string=f"params.hash = '{wanted}'")
+    return next((model for model in found if model.status == LoggedModelStatus.READY), None)

@@ -30,6 +30,7 @@ ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
 }
 
+NOTE = "mlflow.note.content"  # the tag that MLflow's pages show as the description
 DEFAULT_STORE = "mlflow.db"  # MLflow's own choice, in the folder that it is started in
 
 
@@ -137,12 +138,31 @@ def artifacts_beside(uri: str, experiment: str) -> str | None:
     return (path.parent / "mlruns" / re.sub(r"[^\w-]", "_", experiment)).as_uri()
 
 
-def open_experiment(client: Any, uri: str, name: str) -> str:
-    """The id of the experiment with this name; made where it does not exist."""
+def open_experiment(client: Any, uri: str, name: str, description: str = "") -> str:
+    """The id of the experiment with this name; made where it does not exist.
+
+    Args:
+        client: The store's client.
+        uri: The store's address.
+        name: The experiment's name.
+        description: Its description, if it has none yet.
+
+    Raises:
+        ConfigurationError: If the experiment was deleted.
+    """
     found = client.get_experiment_by_name(name)
-    if found is not None:
-        return str(found.experiment_id)
-    return str(client.create_experiment(name, artifact_location=artifacts_beside(uri, name)))
+    if found is None:
+        made = client.create_experiment(name, artifact_location=artifacts_beside(uri, name))
+        found = client.get_experiment(made)
+    number = str(found.experiment_id)
+    if found.lifecycle_stage == "deleted":
+        raise ConfigurationError(
+            f"The MLflow experiment {name!r} was deleted. Restore it: mlflow experiments restore --experiment-id "
+            f"{number} (with MLFLOW_TRACKING_URI set). Or use another name: --experiment NAME."
+        )
+    if description and NOTE not in found.tags:
+        client.set_experiment_tag(number, NOTE, description)
+    return number
 
 
 def is_in_reach(tracking_uri: str | None) -> bool:

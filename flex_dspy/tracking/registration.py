@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
+from flex_dspy.core.scoring import ACCURACY
 from flex_dspy.evaluation.answer_errors import MAX_ERRORS, error_share
 from flex_dspy.learning.version import Version
 from flex_dspy.tracking.mlflow_store import pages
+from flex_dspy.tracking.promotion import Promote, Scores, is_better
+from flex_dspy.tracking.unlogged import RunNotes
 from flex_dspy.tracking.version import describe, identity
 
 MODEL_TYPE = "flex-library"
@@ -51,13 +55,17 @@ def _make_registered_model(client: Any, name: str) -> None:
 
 
 def _tags(version: Version) -> dict[str, str]:
-    """Tags that identify the version, and decide on ``best``."""
-    tags = {"dataset": version.dataset, "dataset_digest": version.dataset_digest}
+    """Tags that decide on ``best``, and identify the version. MLflow shows them in this order."""
+    tags = {}
     if "accuracy" in version.metrics:
-        tags["accuracy"] = str(float(version.metrics["accuracy"]))
+        tags["accuracy"] = f"{float(version.metrics['accuracy']):.6g}"
         tags["errors"] = f"{version.metrics.get('errors', 0):.0f}"
-        tags["error_share"] = f"{error_share(version.metrics):.4f}"
-    return identity(version) | tags
+        if version.metrics.get("errors"):
+            tags["error_share"] = f"{error_share(version.metrics):.4f}"
+    if version.score != ACCURACY:
+        tags["score"] = version.score
+    measured = {"dataset": version.dataset, "dataset_digest": version.dataset_digest}
+    return tags | identity(version) | {name: value for name, value in measured.items() if value}
 
 
 def update(client: Any, registered: Any, version: Version) -> Any:
@@ -67,14 +75,33 @@ def update(client: Any, registered: Any, version: Version) -> Any:
         MLflow's ``ModelVersion``, as it is now.
     """
     name, number = registered.name, str(registered.version)
-    for key, value in _tags(version).items():
+    tags = _tags(version)
+    if "error_share" in registered.tags and "error_share" not in tags:
+        client.delete_model_version_tag(name, number, "error_share")
+    for key, value in tags.items():
         if registered.tags.get(key) != value:
             client.set_model_version_tag(name, number, key, value)
     client.update_model_version(name, number, describe(version))
     return client.get_model_version(name, number)
 
 
-def set_aliases(client: Any, registered: Any, max_errors: float = MAX_ERRORS) -> None:
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """When a version is best; see ``flex_dspy.tracking.promotion``.
+
+    Attributes:
+        promote: When ``best`` moves.
+        max_errors: Share of errors from which on a version cannot be ``best``.
+    """
+
+    promote: Promote = "best"
+    max_errors: float = MAX_ERRORS
+
+
+ReadScores = Callable[[Any], Scores]  # the score of each example of a registered version; empty where it is not known
+
+
+def set_aliases(client: Any, registered: Any, rule: Rule, scores: ReadScores) -> None:
     """Point ``newest`` and ``best`` at a registered version where it deserves them.
 
     Only a higher number can take an alias over, so that doing this again for an old version changes nothing.
@@ -82,39 +109,58 @@ def set_aliases(client: Any, registered: Any, max_errors: float = MAX_ERRORS) ->
     Args:
         client: The store's client.
         registered: The version.
-        max_errors: Share of errors from which on a version cannot be ``best``.
+        rule: When it is best.
+        scores: Reads the scores of a version.
     """
     name, number = registered.name, int(registered.version)
     newest = _holder(client, name, NEWEST)
     if newest is None or number > int(newest.version):
         client.set_registered_model_alias(name, NEWEST, str(number))
-    best = _holder(client, name, BEST)
-    if not is_comparable(registered.tags, max_errors):
+    if rule.promote == "never" or not is_comparable(registered.tags, rule.max_errors):
         return
-    if (best is None or number > int(best.version)) and _is_better(registered.tags, best.tags if best else None):
+    best = _holder(client, name, BEST)
+    if best is None or (number > int(best.version) and _is_better(registered, best, rule, scores)):
         client.set_registered_model_alias(name, BEST, str(number))
 
 
-def choose_best(client: Any, registered: Any, max_errors: float = MAX_ERRORS) -> None:
+def choose_best(client: Any, registered: Any, rule: Rule) -> None:
     """Point ``best`` at the version that deserves it, after one was measured again.
 
     Args:
         client: The store's client.
         registered: The version that was measured again. Where ``best`` is held in a contest on another validation set,
             nothing changes.
-        max_errors: Share of errors from which on a version cannot be ``best``.
+        rule: When a version is best. With ``significant``, a holder that can still be best stays.
     """
     name = registered.name
     holder = _holder(client, name, BEST)
-    if holder is not None and not _same_set(registered.tags, holder.tags):
+    if rule.promote == "never" or (holder is not None and not _same_set(registered.tags, holder.tags)):
         return
-    rivals = [each for each in versions_of(client, name) if is_comparable(each.tags, max_errors)]
+    if rule.promote == "significant" and holder is not None and is_comparable(holder.tags, rule.max_errors):
+        return
+    rivals = [each for each in versions_of(client, name) if is_comparable(each.tags, rule.max_errors)]
     rivals = [each for each in rivals if _same_set(registered.tags, each.tags)]
     if rivals:
         best = max(rivals, key=lambda each: (float(each.tags["accuracy"]), -int(each.version)))
         client.set_registered_model_alias(name, BEST, str(best.version))
     elif holder is not None:
         client.delete_registered_model_alias(name, BEST)
+
+
+def find_empty(client: Any, notes: RunNotes, version: Version) -> Any | None:
+    """The registered version of the empty library of the same task and model, measured without errors; or None.
+
+    Args:
+        client: The store's client.
+        notes: The run's names and parameters.
+        version: The version of the empty library.
+    """
+    for found in versions_of(client, notes.registered_name):
+        if found.tags.get("hash") == version.library.hash and found.tags.get("model_id"):
+            model = client.get_logged_model(found.tags["model_id"])
+            if model.params.get("lm actor", "") == notes.params.get("actor", "") and found.tags.get("errors") == "0":
+                return found
+    return None
 
 
 def versions_of(client: Any, name: str) -> list[Any]:
@@ -148,13 +194,19 @@ def _holder(client: Any, name: str, alias: str) -> Any | None:
         return None
 
 
-def _is_better(tags: Mapping[str, str], held: Mapping[str, str] | None) -> bool:
-    """Whether a version beats the holder of ``best``; in a tie the earlier, smaller library stays.
+def _is_better(new: Any, held: Any, rule: Rule, scores: ReadScores) -> bool:
+    """Whether a version beats the holder of ``best``; in a tie the earlier, smaller library stays."""
+    is_same_set = _same_set(new.tags, held.tags)
+    if is_same_set and (rule.promote != "significant" or _score(new) <= _score(held)):
+        return _score(new) > _score(held)  # no file need be read for that
+    verdict = is_better(scores(new), scores(held), rule.promote)
+    if verdict is not None:
+        return verdict
+    if is_same_set:
+        return False  # it may be higher by chance: there are no records to test that
+    # Nothing is known of their examples, or they have none in common. Then a new set begins a new contest.
+    return rule.promote == "best"
 
-    Accuracies on different validation sets say nothing about each other: a new set begins a new contest.
-    """
-    if "accuracy" not in tags or held is None:
-        return "accuracy" in tags
-    if not _same_set(tags, held):
-        return True
-    return float(tags["accuracy"]) > float(held.get("accuracy", "-inf"))
+
+def _score(registered: Any) -> float:
+    return float(registered.tags.get("accuracy", "-inf"))

@@ -66,7 +66,7 @@ class RegisteredVersion:
         number: Its number.
         aliases: Its other names, such as ``best``.
         description: One line on it.
-        tags: Its identity (``hash``, ``parent``, ``task``, ``step``) and its ``accuracy``.
+        tags: Its identity (``hash``, ``parent``, ``step``) and its ``accuracy``.
     """
 
     number: int

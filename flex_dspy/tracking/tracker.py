@@ -29,8 +29,12 @@ from flex_dspy.evaluation.answer_errors import MAX_ERRORS
 from flex_dspy.learning.version import Version
 from flex_dspy.libraries.library_file import write_atomically
 from flex_dspy.tracking.datasets import DatasetInfo
+from flex_dspy.tracking.guide import guide
 from flex_dspy.tracking.mlflow_store import brief, check_answers, check_sqlite, connect, open_experiment, resolve_uri
+from flex_dspy.tracking.names import run_name
 from flex_dspy.tracking.parameters import MAX_NAME, printable_params
+from flex_dspy.tracking.promotion import Promote
+from flex_dspy.tracking.registration import Rule
 from flex_dspy.tracking.unlogged import RunNotes, Unlogged
 from flex_dspy.tracking.version import code_version
 from flex_dspy.tracking.version_writer import VersionWriter
@@ -62,6 +66,8 @@ class MLflowTracker:
         unlogged: A folder that keeps the versions that the store has not taken, until it has. None keeps them in
             memory, for as long as the tracker lives.
         max_errors: Share of validation answers that are errors from which on a version cannot be ``best``.
+        promote: When ``best`` moves; see ``flex_dspy.tracking.promotion``.
+        run_name: Name of the run; by default it says task, model, way, examples, seed and run id.
 
     Raises:
         ConfigurationError: If ``registered_name`` cannot be part of a reference such as ``NAME@best``.
@@ -77,6 +83,8 @@ class MLflowTracker:
         data: Mapping[str, DatasetInfo] | None = None,
         unlogged: Path | None = None,
         max_errors: float = MAX_ERRORS,
+        promote: Promote = "best",
+        run_name: str = "",
     ) -> None:
         if not _REGISTERED_NAME.fullmatch(registered_name):
             raise ConfigurationError(
@@ -89,6 +97,8 @@ class MLflowTracker:
         self.run_file = run_file
         self.data = dict(data or {})
         self.max_errors = max_errors
+        self.promote = promote
+        self.run_name = run_name
         self.run_id = ""
         self._client: Any = None
         self._experiment_id = ""
@@ -118,22 +128,27 @@ class MLflowTracker:
         try:
             check_sqlite(uri)
             self._client = connect(uri)
-            self._experiment_id = open_experiment(self._client, uri, self.experiment)
+            self._experiment_id = open_experiment(self._client, uri, self.experiment, guide(self.registered_name))
             known = self._find_run()
             self.run_id = known or self._new_run(params)
             notes = RunNotes(self.experiment, self.registered_name, printable_params(params), self.data)
-            self._writer = VersionWriter(self._client, uri, self._experiment_id, self.run_id, notes, self.max_errors)
+            self._writer = VersionWriter(self._client, uri, self._experiment_id, self.run_id, notes, self._rule())
             if not known:
                 self._writer.begin()
             self._log_params(notes.params)
             self._pending = self._unlogged.versions() if self._unlogged else []
             if self.data:
                 self._client.log_inputs(self.run_id, [info.input(context) for context, info in self.data.items()])
+        except ConfigurationError:
+            raise
         except Exception as error:  # Each kind of store fails with errors of its own driver.
             raise ConfigurationError(
                 f"MLflow cannot use the tracking store {redact_url(uri)}: {brief(error, uri)}. "
                 "Start its server, correct MLFLOW_TRACKING_URI, or learn without tracking."
             ) from error
+
+    def _rule(self) -> Rule:
+        return Rule(self.promote, self.max_errors)
 
     def _find_run(self) -> str | None:
         """The run in ``run_file``, open again, if this store has it in this experiment."""
@@ -154,7 +169,9 @@ class MLflowTracker:
 
     def _new_run(self, params: Mapping[str, Any]) -> str:
         tags = {"flex_dspy.version": code_version(), "flex_dspy.task": str(params.get("task", ""))}
-        run = self._client.create_run(self._experiment_id, run_name=self.registered_name, tags=tags)
+        run = self._client.create_run(
+            self._experiment_id, run_name=self.run_name or run_name(params) or self.registered_name, tags=tags
+        )
         if self.run_file is not None:
             self.run_file.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(self.run_file, run.info.run_id)

@@ -105,6 +105,8 @@ def _numbers(version: Version) -> dict[str, Any]:
         "dataset": version.dataset,
         "dataset_digest": version.dataset_digest,
         "is_again": version.is_again,
+        "score": version.score,
+        "program": version.program,
     }
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import functools
+import math
+import re
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from flex_dspy.core.scoring import ACCURACY
 from flex_dspy.evaluation.answer_errors import errors_text
-from flex_dspy.evaluation.intervals import score_text
+from flex_dspy.evaluation.intervals import named_score_text
 from flex_dspy.learning.version import Version
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.tracking.parameters import printable_params
@@ -22,10 +25,9 @@ def identity(version: Version) -> dict[str, str]:
     """The identity of a version: tags of its registration."""
     library = version.library
     return {
-        "hash": library.hash,
-        "parent": library.parent or "none",
-        "task": library.task or "none",
         "step": str(version.step),
+        "parent": library.parent or "none",
+        "hash": library.hash,
     }
 
 
@@ -39,9 +41,10 @@ def columns(version: Version, run: Mapping[str, Any], parent: str | None = None)
     """
     return printable_params({
         **identity(version),
+        "task": version.library.task or "none",
         "parent": _parent(version.library, parent),
         "size": _size(version.library),
-        "accuracy with interval": accuracy_text(version.metrics) or "not measured",
+        f"{version.score} with interval": accuracy_text(version.metrics, version.score) or "not measured",
         "cost": f"${version.metrics['spend_usd']:,.4f}" if "spend_usd" in version.metrics else "none",
         **{f"lm {role}": run[role] for role in ROLES if run.get(role)},
         **{name: run[name] for name in ("reference",) if name in run},
@@ -52,20 +55,49 @@ def columns(version: Version, run: Mapping[str, Any], parent: str | None = None)
 
 
 def describe(version: Version) -> str:
-    """One line about a version: size, accuracy with interval and sample size, parent."""
+    """One line about a version: score with interval and sample size, entries, examples, parent.
+
+    Such as ``79.6% (70.3 to 86.5, n = 93) · 188 entries · 465 examples · no parent``.
+    """
     measured, library = version.metrics, version.library
-    entries = "entry" if len(library) == 1 else "entries"
-    parts = [f"{len(library):,} {entries} from {version.step:,} examples"]
-    if "accuracy" in measured:
-        score = [measured[name] for name in SCORE if name in measured]
-        mean, *bounds = (score_text(number, *score) for number in score)
-        accuracy = f"accuracy {mean}" + (f" [{', '.join(bounds)}]" if len(bounds) == 2 else "")
-        on = f" on {measured['n']:,.0f} problems" if "n" in measured else ""
-        parts.append(accuracy + on + errors_text(measured))
+    parts = [_score_with_bounds(version)] if "accuracy" in measured else []
+    parts += [_count(len(library), "entry", "entries"), _count(version.step, "example", "examples")]
     if "baseline_accuracy" in measured:
-        parts.append(f"{score_text(measured['baseline_accuracy'])} without a library")
+        parts.append(f"{named_score_text(version.score, measured['baseline_accuracy'])} without a library")
     parts.append(f"parent {library.parent[:12]}" if library.parent else "no parent")
-    return "; ".join(parts)
+    return " · ".join(parts)
+
+
+def _score_with_bounds(version: Version) -> str:
+    measured = version.metrics
+    score = [measured[name] for name in SCORE if name in measured]
+    mean, *bounds = (named_score_text(version.score, number, *score) for number in score)
+    name = "" if version.score == ACCURACY else f"{version.score} "
+    about = [" to ".join(bound.removesuffix("%") for bound in bounds)] if len(bounds) == 2 else []
+    about += [f"n = {measured['n']:,.0f}"] if "n" in measured else []
+    return f"{name}{mean}" + (f" ({', '.join(about)})" if about else "") + errors_text(measured)
+
+
+def short_score(version: Version) -> str:
+    """A mean score for a name in MLflow, which allows no dots: ``acc79_6``, ``Spearman0_674``."""
+    text = named_score_text(version.score, *(version.metrics[name] for name in SCORE if name in version.metrics))
+    name = "acc" if version.score == ACCURACY else re.sub(r"\W", "", version.score)
+    return name + re.sub(r"[.]", "_", text.removesuffix("%"))
+
+
+def metric_name(name: str, score: str) -> str:
+    """A measurement's name in MLflow: the mean score under its own name, such as ``Spearman_low``."""
+    plain = re.sub(r"\W", "", score)
+    return re.sub(rf"\b{ACCURACY}(?=$|_)|(?<=baseline_){ACCURACY}$", plain, name)
+
+
+def rounded(number: float) -> float:
+    """A number with six significant digits, for MLflow's pages, which show all that there are."""
+    return number if not math.isfinite(number) or number == round(number) else float(f"{number:.6g}")
+
+
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number:,} {one if number == 1 else many}"
 
 
 def _parent(library: ExperienceLibrary, number: str | None) -> str:
@@ -78,12 +110,17 @@ def _size(library: ExperienceLibrary) -> str:
     return ", ".join(f"{count:,} {zone}" for zone, count in library.sizes().items() if count) or "empty"
 
 
-def accuracy_text(metrics: Mapping[str, float]) -> str:
-    """An accuracy with its interval, sample size and errors; "" where it was not measured."""
+def accuracy_text(metrics: Mapping[str, float], name: str = ACCURACY) -> str:
+    """A mean score with its interval, sample size and errors; "" where it was not measured.
+
+    Args:
+        metrics: The measurements.
+        name: The score's name.
+    """
     if not all(name in metrics for name in (*SCORE, "n")):
         return ""
     score = [metrics[name] for name in SCORE]
-    mean, low, high = (score_text(number, *score) for number in score)
+    mean, low, high = (named_score_text(name, number, *score) for number in score)
     return f"{mean} [{low}, {high}], n = {metrics['n']:,.0f}{errors_text(metrics)}"
 
 

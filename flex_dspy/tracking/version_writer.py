@@ -12,12 +12,16 @@ from typing import Any
 from flex_dspy.learning.version import Version
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.tracking.datasets import DatasetInfo
+from flex_dspy.tracking.example_scores import read_scores, scores_of
+from flex_dspy.tracking.loadable import write_model
 from flex_dspy.tracking.logged import Logged, read_logged
 from flex_dspy.tracking.model_page import write_page
+from flex_dspy.tracking.names import model_name
 from flex_dspy.tracking.parameters import mlflow_name
-from flex_dspy.tracking.registration import MODEL_TYPE, choose_best, register, set_aliases, update
+from flex_dspy.tracking.promotion import Scores
+from flex_dspy.tracking.registration import MODEL_TYPE, Rule, choose_best, find_empty, register, set_aliases, update
 from flex_dspy.tracking.unlogged import RunNotes
-from flex_dspy.tracking.version import accuracy_text, columns, describe
+from flex_dspy.tracking.version import SCORE, accuracy_text, columns, describe, metric_name, rounded
 
 logger = logging.getLogger(__name__)
 
@@ -34,18 +38,17 @@ class VersionWriter:
         experiment_id: MLflow's id of the experiment.
         run_id: MLflow's id of the run.
         notes: The run's names, parameters and data sets.
-        max_errors: Share of errors from which on a version cannot be ``best``.
+        rule: When ``best`` moves.
     """
 
-    def __init__(
-        self, client: Any, uri: str, experiment_id: str, run_id: str, notes: RunNotes, max_errors: float
-    ) -> None:
+    def __init__(self, client: Any, uri: str, experiment_id: str, run_id: str, notes: RunNotes, rule: Rule) -> None:
         self.client = client
         self.uri = uri
         self.experiment_id = experiment_id
         self.run_id = run_id
         self.notes = notes
-        self.max_errors = max_errors
+        self.rule = rule
+        self._scores: dict[str, Scores] = {}
         self._logged: Logged | None = None
         self._last: ExperienceLibrary | None = None
 
@@ -72,6 +75,10 @@ class VersionWriter:
         from mlflow.entities import LoggedModelStatus
 
         logged = self.content()
+        if version.records:
+            self._scores[version.library.hash] = scores_of(version.records)
+        if version.key not in logged.models and not len(version.library):
+            self._take_empty(version, logged)
         model = logged.models.get(version.key) or self._create_model(version, logged)
         logged.models[version.key] = model
         if model.status != LoggedModelStatus.READY:
@@ -84,9 +91,41 @@ class VersionWriter:
         self._link(model, registered)
         if version.is_again:
             registered = logged.registered[model.model_id] = self._update(model, registered, version, logged)
-        set_aliases(self.client, registered, self.max_errors)
+        set_aliases(self.client, registered, self.rule, self._read_scores)
         logged.note(version.step, version.numbers())
         self._last = version.library
+
+    def _take_empty(self, version: Version, logged: Logged) -> None:
+        """Take the empty library that another run registered with the same model, if there is one.
+
+        All runs of a task and a model begin with it: its measurements go to this run, and no further version is made.
+        """
+        registered = find_empty(self.client, self.notes, version)
+        if registered is None:
+            return
+        model = self.client.get_logged_model(registered.tags["model_id"])
+        logged.models[version.key], logged.registered[model.model_id] = model, registered
+        logged.runs[model.model_id] = registered.run_id
+        self._link_empty(model, version, logged)
+
+    def _link_empty(self, model: Any, version: Version, logged: Logged) -> None:
+        from mlflow.entities import LoggedModelOutput, Metric
+
+        dataset = self._log_dataset(version, logged)
+        on = (None, *dataset, self.run_id)
+        now = int(time.time() * 1000)
+        metrics = [Metric(key, value, now, version.step, *on) for key, value in _numbers(version).items()]
+        self.client.log_batch(self.run_id, metrics=metrics)
+        if model.model_id not in logged.outputs:
+            self.client.log_outputs(self.run_id, [LoggedModelOutput(model.model_id, version.step)])
+            logged.outputs.add(model.model_id)
+
+    def _read_scores(self, registered: Any) -> Scores:
+        """The score of each example of a registered version: from this run's records, or read once."""
+        known = registered.tags.get("hash", "")
+        if known not in self._scores:
+            self._scores[known] = read_scores(self.client, self.uri, registered.tags.get("model_id"))
+        return self._scores[known]
 
     def _update(self, model: Any, registered: Any, version: Version, logged: Logged) -> Any:
         """Replace the measurements of a version: on its page, in its description and tags, and for ``best``.
@@ -95,17 +134,17 @@ class VersionWriter:
         """
         self._fill_model(model.model_id, version, logged)
         if not version.metrics.get("errors") and MEASURED_AGAIN not in model.params:
-            model.params[MEASURED_AGAIN] = accuracy_text(version.metrics)
+            model.params[MEASURED_AGAIN] = accuracy_text(version.metrics, version.score)
             self.client.log_model_params(model.model_id, {MEASURED_AGAIN: model.params[MEASURED_AGAIN]})
         self._version_run(model, version, logged)
         registered = update(self.client, registered, version)
-        choose_best(self.client, registered, self.max_errors)
+        choose_best(self.client, registered, self.rule)
         return registered
 
     def _create_model(self, version: Version, logged: Logged) -> Any:
         return self.client.create_logged_model(
             self.experiment_id,
-            name=f"{self.notes.registered_name.replace('.', '-')}-{version.step}",
+            name=model_name(version, self.notes.registered_name),
             source_run_id=self.run_id,
             params=columns(version, self.notes.params, logged.number_of(version.library.parent)),
             model_type=MODEL_TYPE,
@@ -130,7 +169,7 @@ class VersionWriter:
         now = int(time.time() * 1000)
         self.client.log_batch(
             run_id,
-            metrics=[Metric(mlflow_name(key), value, now, version.step) for key, value in version.numbers().items()],
+            metrics=[Metric(key, value, now, version.step) for key, value in _numbers(version).items()],
             params=[Param(key, value) for key, value in model.params.items() if key != "version"],
         )
         self.client.set_terminated(run_id)
@@ -151,6 +190,7 @@ class VersionWriter:
 
         with tempfile.TemporaryDirectory() as folder:
             write_page(Path(folder), version, self._parent(version), logged.curve(version), self._title(version))
+            write_model(Path(folder), version, model_id)
             self.client.log_model_artifacts(model_id, folder)
         dataset = self._log_dataset(version, logged)
         self.client.log_batch(self.run_id, metrics=self._metrics(model_id, version, dataset))
@@ -158,6 +198,7 @@ class VersionWriter:
             self.client.log_outputs(self.run_id, [LoggedModelOutput(model_id, version.step)])
             logged.outputs.add(model_id)
         tags = {"mlflow.note.content": describe(version), "errors": f"{version.metrics.get('errors', 0):.0f}"}
+        tags["registered name"] = self.notes.registered_name
         self.client.set_logged_model_tags(model_id, tags)
         return self.client.finalize_logged_model(model_id, "READY")
 
@@ -196,14 +237,18 @@ class VersionWriter:
         """
         from mlflow.entities import Metric
 
-        numbers, now = version.numbers(), int(time.time() * 1000)
+        numbers, now = _numbers(version), int(time.time() * 1000)
         by_step = [
-            Metric(mlflow_name(key), value, now, version.step, model_id, *dataset, self.run_id)
-            for key, value in numbers.items()
+            Metric(key, value, now, version.step, model_id, *dataset, self.run_id) for key, value in numbers.items()
         ]
         by_size = [
             Metric(f"{BY_SIZE}/{key}", numbers[key], now, len(version.library))
-            for key in ("accuracy", "accuracy_low", "accuracy_high")
+            for key in (metric_name(each, version.score) for each in SCORE)
             if key in numbers
         ]
         return by_step + by_size
+
+
+def _numbers(version: Version) -> dict[str, float]:
+    """A version's measurements as MLflow shows them: under names that it allows, and rounded."""
+    return {mlflow_name(metric_name(name, version.score)): rounded(value) for name, value in version.numbers().items()}

@@ -280,17 +280,24 @@ def test_the_pages_show_the_numbers(pages: Pages, tmp_path: Path) -> None:
         numbers = version.metrics
         assert f"{numbers['accuracy']:.1%} [{numbers['accuracy_low']:.1%}, {numbers['accuracy_high']:.1%}]" in shown
         assert f"{NAME} v{place + 1}" in shown
+        # In the first column: the accuracy can be read without scrolling.
+        assert f"sums-{place}ex-acc{numbers['accuracy'] * 100:.1f}-n4".replace(".", "_") in shown
         assert f"${numbers['spend_usd']:.4f}" in shown
+    assert "Versions of the experience library" in shown  # the experiment's guide
     assert f"version 2 ({pages.versions[1].library.hash[:12]})" in shown
 
     shown = text_of(pages, f"experiments/{pages.experiment}/models/{last}{machine_learning}", tmp_path)
     newest = pages.versions[-1]
     assert f"accuracy sums val (#d1gest) {NAME} {newest.metrics['accuracy']:g}" in shown
     assert f"accuracy sums test (#d1gest2) eval {NAME}@newest on sums test 1" in shown
-    assert f"accuracy_low sums val (#d1gest) {NAME} {newest.metrics['accuracy_low']}" in shown
+    assert f"accuracy_low sums val (#d1gest) {NAME} {newest.metrics['accuracy_low']:.6g}" in shown
 
     shown = text_of(pages, f"models/{NAME}", tmp_path)
     assert "@ best" in shown and "@ newest" in shown  # noqa: PT018
+    for version in pages.versions:
+        numbers = version.metrics
+        bounds = f"{numbers['accuracy_low'] * 100:.1f} to {numbers['accuracy_high'] * 100:.1f}"
+        assert f"{numbers['accuracy']:.1%} ({bounds}, n = 4)" in shown  # the page cuts off the rest
 
 
 # -- the command -------------------------------------------------------------------------------------------

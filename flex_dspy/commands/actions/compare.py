@@ -31,9 +31,11 @@ from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.library_file import write_atomically
 from flex_dspy.models.spending import Ledger
 from flex_dspy.tasks.task import Task
+from flex_dspy.tracking.comparisons import link_versions
 from flex_dspy.tracking.mlflow_store import brief, connect, is_in_reach, resolve_uri
 from flex_dspy.tracking.parameters import mlflow_name
 from flex_dspy.tracking.tracker import MLflowTracker
+from flex_dspy.tracking.version import rounded
 
 logger = logging.getLogger(__name__)
 
@@ -206,13 +208,17 @@ def _log(options: CompareOptions, comparison: Comparison, files: Sequence[Path])
     """Log the comparison as a run of MLflow."""
     task, uri = comparison.about.get("task", ""), options.tracking.tracking_uri
     experiment = options.tracking.experiment or f"flex-{task or 'comparisons'}"
-    tracker = MLflowTracker(experiment, tracking_uri=uri, registered_name=f"compare {task}".strip())
+    name = " ".join(["compare", *(re.sub(r"[^\w .-]", "-", side.name) for side in comparison.sides)])
+    tracker = MLflowTracker(
+        experiment, tracking_uri=uri, registered_name=f"flex-{task or 'comparisons'}", run_name=name
+    )
     sides = {side.name: {"library": side.library, "entries": side.size} for side in comparison.sides}
     try:
         tracker.start({**comparison.about, "n": comparison.before.n, "compared": sides})
         client = connect(resolve_uri(uri))
         for name, value in metrics_of(comparison).items():
-            client.log_metric(tracker.run_id, mlflow_name(name), value)
+            client.log_metric(tracker.run_id, mlflow_name(name), rounded(value))
+        link_versions(client, client.get_run(tracker.run_id).info.experiment_id, tracker.run_id, comparison.sides)
         tracker.finish(files)
     except Exception as error:  # everything is written down: a store that fails is no reason to say that it is not
         logger.warning("MLflow did not take the comparison. %s", brief(error, resolve_uri(uri)))

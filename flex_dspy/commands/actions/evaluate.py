@@ -14,6 +14,7 @@ from flex_dspy.commands.actions.tables import evaluation_table, print_json, prin
 from flex_dspy.commands.options.evaluate import EvaluateOptions
 from flex_dspy.core.errors import LibraryError
 from flex_dspy.core.examples import problem_of
+from flex_dspy.core.scoring import name_of_score
 from flex_dspy.data.loading import LoadedData, digest
 from flex_dspy.evaluation.equal_compute import equal_compute
 from flex_dspy.evaluation.evaluate import Evaluation
@@ -144,7 +145,7 @@ def _learning_tokens(library: str) -> int:
 def _print(setting: _Setting, results: dict[str, Evaluation], model: str) -> None:
     library = setting.library
     print(f"{setting.task.name}: {setting.data.source}, {model}, library {library.hash[:12]} ({len(library)} entries)")
-    print_table(evaluation_table(results, solved=setting.task.threshold))
+    print_table(evaluation_table(results, solved=setting.task.threshold, score=name_of_score(setting.task.metric)))
     roles.print_costs(setting.ledger)
     print(f"\nrecords  {setting.folder}")
 

@@ -166,6 +166,7 @@ def _tracker(setting: _Setting, folder: RunFolder) -> MLflowTracker:
         run_file=folder.tracking_run,
         data=_datasets(setting),
         unlogged=folder.unlogged,
+        promote=setting.options.promotion.promote,
     )
 
 

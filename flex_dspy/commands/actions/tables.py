@@ -11,10 +11,11 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from flex_dspy.core.scoring import ACCURACY
 from flex_dspy.core.tables import build_table, measure, table_text
 from flex_dspy.core.terminal import print_styled
 from flex_dspy.evaluation.evaluate import Evaluation
-from flex_dspy.evaluation.intervals import score_text
+from flex_dspy.evaluation.intervals import named_score_text
 from flex_dspy.evaluation.settings import SOLVED
 
 _COLUMNS = ("accuracy", "accuracy_low", "accuracy_high", "n", "samples", "errors")
@@ -41,23 +42,24 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, ensure_ascii=False, indent=2, default=str))
 
 
-def evaluation_table(results: Mapping[str, Evaluation], *, solved: float = SOLVED) -> Table:
+def evaluation_table(results: Mapping[str, Evaluation], *, solved: float = SOLVED, score: str = ACCURACY) -> Table:
     """Accuracy with its interval, and every further measure, a row an evaluation.
 
     Args:
         results: Evaluations by name; at least one.
         solved: The score from which a sample counts as right for ``pass_at_k``.
+        score: Name of the mean score.
     """
     numbers = {label: evaluation.metrics(solved=solved) for label, evaluation in results.items()}
     bounds = {f"{name}{end}" for row in numbers.values() for name in row for end in ("_low", "_high")}
     names = [name for row in numbers.values() for name in row if name not in bounds and name not in _COLUMNS]
     columns = list(dict.fromkeys(names))
-    rows = [[label, *_cells(row, columns)] for label, row in numbers.items()]
-    return build_table(["", "n", "accuracy", "95% interval", *columns, "errors"], rows)
+    rows = [[label, *_cells(row, columns, score)] for label, row in numbers.items()]
+    return build_table(["", "n", score, "95% interval", *columns, "errors"], rows)
 
 
-def _cells(row: Mapping[str, float], columns: Sequence[str]) -> list[str]:
+def _cells(row: Mapping[str, float], columns: Sequence[str], name: str) -> list[str]:
     score = [row["accuracy"], row["accuracy_low"], row["accuracy_high"]]
-    mean, low, high = (score_text(number, *score) for number in score)
-    others = [score_text(row[name]) if name in row else "-" for name in columns]
+    mean, low, high = (named_score_text(name, number, *score) for number in score)
+    others = [named_score_text(name, row[each]) if each in row else "-" for each in columns]
     return [f"{row['n']:.0f}", mean, f"{low} to {high}", *others, f"{row['errors']:.0f}"]

@@ -9,8 +9,10 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from flex_dspy.commands.arguments import EXCLUSIVE, Overlap, Positive, default_of
-from flex_dspy.commands.options.shared import DATA, LEARNING, RUN, ActorRun, TeacherOptions
+from flex_dspy.commands.options.shared import DATA, LEARNING, RUN, TRACKING, ActorRun, TeacherOptions
 from flex_dspy.learning.settings import LearningSettings
+
+Promote = Literal["best", "never", "significant"]  # as in flex_dspy.tracking.promotion, without its imports
 
 
 @Parameter(name="*", group=DATA)
@@ -74,6 +76,15 @@ class RunOptions:
     """Print the least and the most that the run would cost, and stop."""
 
 
+@Parameter(name="*", group=TRACKING)
+@dataclass(frozen=True)
+class PromotionOptions:
+    """When NAME@best moves."""
+
+    promote: Promote = "best"
+    """Move NAME@best to a version with a higher score on the same examples; only if p < 0.05; or never."""
+
+
 @Parameter(name="*")
 @dataclass(frozen=True)
 class LearnOptions(ActorRun):
@@ -83,3 +94,4 @@ class LearnOptions(ActorRun):
     learning: LearningOptions = LearningOptions()
     run: RunOptions = RunOptions()
     teachers: TeacherOptions = TeacherOptions()
+    promotion: PromotionOptions = PromotionOptions()

@@ -124,9 +124,7 @@ def test_versions_of_a_run(uri: str, name: str, tmp_path: Path) -> None:
     found = registered(uri, name)
     assert [v.tags["hash"] for v in found] == [library.hash for library in libraries]
     assert [v.tags["parent"] for v in found] == ["none", libraries[0].hash, libraries[1].hash]
-    assert found[1].description == (
-        f"2 entries from 2 examples; accuracy 50.0% on 100 problems; parent {libraries[0].hash[:12]}"
-    )
+    assert found[1].description == (f"50.0% (n = 100) · 2 entries · 2 examples · parent {libraries[0].hash[:12]}")
     run = client(uri).get_run(tracker.run_id)
     assert run.info.status == "FINISHED"
     assert run.data.tags["flex_dspy.task"] == "sums"
@@ -315,7 +313,7 @@ def test_a_version_with_errors_says_so_and_is_not_best(uri: str, name: str) -> N
     tracker.log_version(with_errors(libraries[2], 0.8, 100))
     assert aliases(uri, name) == {"newest": 3, "best": 2}
     first = registered(uri, name)[0]
-    assert "accuracy 90.0% [90.0%, 90.0%] on 100 problems, 6 errors" in first.description
+    assert "90.0% (90.0 to 90.0, n = 100), 6 errors · " in first.description
     assert (first.tags["errors"], first.tags["error_share"]) == ("6", "0.0600")
     model = next(m for m in models(uri, tracker.run_id) if m.params["step"] == "1")
     assert model.params["accuracy with interval"] == "90.0% [90.0%, 90.0%], n = 100, 6 errors"
@@ -344,7 +342,7 @@ def test_a_version_that_is_measured_again_replaces_what_was_said(uri: str, name:
     assert aliases(uri, name) == {"newest": 3, "best": 1}
     first = registered(uri, name)[0]
     assert (first.tags["accuracy"], first.tags["errors"]) == ("0.8", "0")
-    assert first.description == ("1 entry from 1 examples; accuracy 80.0% [80.0%, 80.0%] on 100 problems; no parent")
+    assert first.description == "80.0% (80.0 to 80.0, n = 100) · 1 entry · 1 example · no parent"
     model = next(m for m in models(uri, tracker.run_id) if m.params["step"] == "1")
     newest = {m.key: m.value for m in sorted(model.metrics, key=lambda m: m.timestamp)}
     assert (newest["accuracy"], newest["errors"]) == (0.8, 0.0)
@@ -522,5 +520,5 @@ def test_description_has_interval_sample_and_baseline() -> None:
         "baseline_accuracy": 0.02,
     }
     assert describe(Version(ExperienceLibrary(task="sums"), 0, measured)) == (
-        "0 entries from 0 examples; accuracy 30.1% [25.0%, 36.0%] on 1,200 problems; 2.0% without a library; no parent"
+        "30.1% (25.0 to 36.0, n = 1,200) · 0 entries · 0 examples · 2.0% without a library · no parent"
     )

@@ -1,0 +1,148 @@
+"""A version as a model that MLflow loads: ``mlflow.pyfunc.load_model("models:/NAME@best")``.
+
+Its files are ``library.json``, the library, and ``program.json``, the program that was measured with it. Loading reads
+those two as data and builds the program anew; nothing that they hold is executed.
+
+``mlflow.dspy.load_model`` reads pickles and nothing else. For it there is ``program.pkl``, which holds the same two
+texts and the name of ``restore``. This package never reads that file.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import dspy
+
+from flex_dspy.learning.program_description import Description, build_program
+from flex_dspy.learning.version import Version
+from flex_dspy.libraries.library import ExperienceLibrary
+from flex_dspy.libraries.locations import LIBRARY_FILE
+
+if TYPE_CHECKING:
+    from mlflow.models import Model, ModelSignature
+
+PROGRAM, PICKLE, REQUIREMENTS = "program.json", "program.pkl", "requirements.txt"
+_PACKAGES = ("flex-dspy", "dspy", "mlflow")
+
+
+class LoadedVersion:
+    """A version as MLflow's flavours expect a model.
+
+    Args:
+        description: The program; see ``flex_dspy.learning.program_description``.
+        library: The library.
+    """
+
+    def __init__(self, description: Description, library: ExperienceLibrary) -> None:
+        self.description = description
+        self.model = build_program(description, library)
+
+    @property
+    def dspy_settings(self) -> dict[str, Any]:
+        """Settings that ``mlflow.dspy.load_model`` applies: those that are there already."""
+        return {"callbacks": dspy.settings.callbacks}
+
+    def predict(self, model_input: Any, params: Mapping[str, Any] | None = None) -> Any:
+        """Answer problems.
+
+        Args:
+            model_input: One problem as a mapping of the input fields, or several as a data frame.
+            params: Unused; MLflow passes it.
+
+        Returns:
+            The output fields: a mapping for one problem, a list of mappings for a data frame.
+        """
+        if isinstance(model_input, Mapping):
+            return self._answer(model_input)
+        return [self._answer(row) for row in model_input.to_dict(orient="records")]
+
+    def _answer(self, problem: Mapping[str, Any]) -> dict[str, Any]:
+        answer = self.model(**{name: problem[name] for name in self.description["inputs"]})
+        return {name: answer[name] for name in self.description["outputs"]}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        library = self.model.retriever.library.to_json().encode()
+        return restore, (json.dumps(self.description), zlib.compress(library, 1))
+
+
+def restore(description: str, library: bytes) -> LoadedVersion:
+    """The version that these texts hold; ``mlflow.dspy.load_model`` calls it.
+
+    Args:
+        description: The program, as JSON.
+        library: The library, as compressed JSON.
+    """
+    text = zlib.decompress(library)
+    return LoadedVersion(json.loads(description), ExperienceLibrary.from_json(text, "the model's library"))
+
+
+def _load_pyfunc(path: str) -> LoadedVersion:
+    """The version in a folder; MLflow's pyfunc flavour calls it by this name."""
+    folder = Path(path)
+    library = ExperienceLibrary.from_json((folder / LIBRARY_FILE).read_bytes(), str(folder / LIBRARY_FILE))
+    return LoadedVersion(json.loads((folder / PROGRAM).read_text(encoding="utf-8")), library)
+
+
+def write_model(folder: Path, version: Version, model_id: str) -> None:
+    """Write the files that make a version's folder a model of MLflow. Its ``library.json`` is there already.
+
+    Args:
+        folder: The folder.
+        version: The version; one that does not describe its program stays a library alone.
+        model_id: MLflow's id of the logged model.
+    """
+    if not version.program:
+        return
+    (folder / PROGRAM).write_text(json.dumps(version.program, indent=2), encoding="utf-8")
+    # Names, not versions of each package: what the model needs is this package, which names its own.
+    requirements = [f"{name}=={metadata.version(name)}" for name in _PACKAGES]
+    (folder / REQUIREMENTS).write_text("\n".join(requirements) + "\n", encoding="utf-8")
+    _write_pickle(folder / PICKLE, version)
+    model = _model(version.program, model_id)
+    _add_example(model, folder, version)
+    model.save(str(folder / "MLmodel"))
+
+
+def _model(program: Description, model_id: str) -> Model:
+    from mlflow import pyfunc
+    from mlflow.models import Model
+
+    model = Model(model_id=model_id, signature=signature_of(program))
+    pyfunc.add_to_model(model, loader_module=__name__)
+    model.add_flavor("dspy", model_path=PICKLE)
+    return model
+
+
+def signature_of(program: Description) -> ModelSignature:
+    """The signature of a described program, for MLflow."""
+    from mlflow.models import ModelSignature
+    from mlflow.types.schema import Array, ColSpec, DataType, Schema
+
+    types = {"int": DataType.long, "float": DataType.double, "bool": DataType.boolean}
+    types["list[str]"] = Array(DataType.string)
+
+    def schema(fields: Mapping[str, Any]) -> Schema:
+        return Schema([ColSpec(types.get(str(each["type"]), DataType.string), name) for name, each in fields.items()])
+
+    return ModelSignature(schema(program["inputs"]), schema(program["outputs"]))
+
+
+def _add_example(model: Model, folder: Path, version: Version) -> None:
+    """Add the first validation problem, without its answer, as the input example."""
+    from mlflow.models.utils import _save_example  # what ``Model.log`` calls; there is no public name
+
+    inputs = next((record.inputs for record in version.records if record.inputs), {})
+    names = version.program["inputs"]
+    if all(name in inputs for name in names):
+        _save_example(model, {name: inputs[name] for name in names}, str(folder))
+
+
+def _write_pickle(path: Path, version: Version) -> None:
+    import cloudpickle  # type: ignore[import-untyped]  # DSPy's own way to save programs
+
+    path.write_bytes(cloudpickle.dumps(LoadedVersion(version.program, version.library)))
