@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from flex_dspy.core.errors import ConfigurationError
+from flex_dspy.core.scoring import ACCURACY
 from flex_dspy.evaluation.answer_errors import MAX_ERRORS
-from flex_dspy.evaluation.intervals import score_text
+from flex_dspy.evaluation.intervals import named_score_text
 from flex_dspy.tracking.registration import BEST, is_comparable
 from flex_dspy.tracking.registry import RegisteredVersion, list_versions
 
@@ -42,5 +43,8 @@ def _best_of(own: Sequence[RegisteredVersion], max_errors: float) -> str:
 
 
 def _version_name(version: RegisteredVersion) -> str:
-    accuracy = f" ({score_text(float(version.tags['accuracy']))})" if "accuracy" in version.tags else ""
-    return f"version {version.number}{accuracy}"
+    if "accuracy" not in version.tags:
+        return f"version {version.number}"
+    score = version.tags.get("score", ACCURACY)
+    text = named_score_text(score, float(version.tags["accuracy"]))
+    return f"version {version.number} ({text if score == ACCURACY else f'{score} {text}'})"

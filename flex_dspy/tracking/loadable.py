@@ -16,6 +16,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import cloudpickle  # type: ignore[import-untyped]  # DSPy's own way to save programs
 import dspy
 
 from flex_dspy.learning.program_description import Description, build_program
@@ -143,6 +144,4 @@ def _add_example(model: Model, folder: Path, version: Version) -> None:
 
 
 def _write_pickle(path: Path, version: Version) -> None:
-    import cloudpickle  # type: ignore[import-untyped]  # DSPy's own way to save programs
-
     path.write_bytes(cloudpickle.dumps(LoadedVersion(version.program, version.library)))
