@@ -20,22 +20,26 @@ TEXTS = ("task", "version", "aliases")  # the first columns: texts, of which the
 def version_cells(rows: Sequence[VersionRow]) -> tuple[list[str], list[list[str]]]:
     """Versions as texts: the names of the columns, and a row each.
 
-    The columns of the task, the run's validation set and the difference are there only if they say something.
+    The columns of the task, the metric, the validation set and the difference are there only if they say something.
     """
     cells = [_cells(row) for row in rows]
-    dropped = {name for name, values in _optional(rows).items() if len(set(values)) < 2}
-    if all(row.difference is None for row in rows):
-        dropped |= {"beside the best", "p"}
+    dropped = {name for name, is_told in _optional(rows).items() if not is_told}
     names = [name for name in cells[0] if name not in dropped] if cells else []
     head = [ACCURACY if name == SCORE and "metric" in dropped else name for name in names]
     return head, [[row[name] or MISSING for name in names] for row in cells]
 
 
-def _optional(rows: Sequence[VersionRow]) -> dict[str, list[str]]:
+def _optional(rows: Sequence[VersionRow]) -> dict[str, bool]:
+    """Whether a column that may be missing says something."""
+    tasks = {row.task for row in rows}
+    sets = {(row.task, row.dataset_digest) for row in rows if row.score is not None}
+    has_differences = any(row.difference for row in rows)
     return {
-        "task": [row.task for row in rows],
-        "metric": [ACCURACY, *(row.metric for row in rows)],
-        "measured on": [row.dataset_digest for row in rows if row.score is not None],
+        "task": len(tasks) > 1,
+        "metric": any(row.metric != ACCURACY for row in rows),
+        "measured on": len(sets) > len({task for task, _ in sets}),
+        "beside the best": has_differences,
+        "p": has_differences,
     }
 
 

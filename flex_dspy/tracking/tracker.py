@@ -35,8 +35,10 @@ from flex_dspy.tracking.names import run_name
 from flex_dspy.tracking.parameters import MAX_NAME, printable_params
 from flex_dspy.tracking.promotion import Promote
 from flex_dspy.tracking.registration import Rule
+from flex_dspy.tracking.run_curves import log_curves
 from flex_dspy.tracking.unlogged import RunNotes, Unlogged
 from flex_dspy.tracking.version import code_version
+from flex_dspy.tracking.version_table import read_versions
 from flex_dspy.tracking.version_writer import VersionWriter
 
 logger = logging.getLogger(__name__)
@@ -202,7 +204,13 @@ class MLflowTracker:
         for path in artifacts:
             log = self._client.log_artifacts if path.is_dir() else self._client.log_artifact
             self._attempt(str(path), log, self.run_id, str(path))
+        self._attempt("the figure of all runs", self._log_curves)
         self._attempt("the end of the run", self._client.set_terminated, self.run_id)
+
+    def _log_curves(self) -> None:
+        """Log the learning curves of this run and the others of its task and experiment as a chart, if it has one."""
+        client, experiments = self._client, {self._experiment_id: self.experiment}
+        log_curves(client, self.run_id, read_versions(client, experiments))
 
     # -- versions ------------------------------------------------------------------------------------------
 

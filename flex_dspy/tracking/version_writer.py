@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 
 MEASURED_AGAIN = "accuracy measured again"
 BY_SIZE = "by library size"  # metrics of a run whose step is the number of entries
+BY_TOKENS = "by tokens"  # metrics of a run whose step is the number of tokens that learning took
 
 
 class VersionWriter:
@@ -233,7 +234,8 @@ class VersionWriter:
     def _metrics(self, model_id: str, version: Version, dataset: tuple[str | None, str | None]) -> list[Any]:
         """The version's metrics, which MLflow files under the model and the run alike.
 
-        And on the run alone its accuracy by the size of the library, for a chart over that instead of the step.
+        And on the run alone its accuracy by the size of the library, and by tokens, for charts over those instead of
+        the step.
         """
         from mlflow.entities import Metric
 
@@ -246,7 +248,13 @@ class VersionWriter:
             for key in (metric_name(each, version.score) for each in SCORE)
             if key in numbers
         ]
-        return by_step + by_size
+        tokens = round(numbers.get("spend_tokens", 0))
+        by_tokens = [
+            Metric(f"{BY_TOKENS}/{key}", numbers[key], now, tokens)
+            for key in (metric_name(each, version.score) for each in SCORE)
+            if tokens and key in numbers
+        ]
+        return by_step + by_size + by_tokens
 
 
 def _numbers(version: Version) -> dict[str, float]:

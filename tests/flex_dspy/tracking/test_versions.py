@@ -113,7 +113,7 @@ def test_the_command_prints_a_table_json_and_a_figure(
     assert "curves.png" in said.err
     assert main([*command, "--compare", "--json"]) == 0
     values = json.loads(capsys.readouterr().out)
-    assert [value["examples"] for value in values][0] == 20
+    assert values[0]["examples"] == 20
     assert values[0]["gain"] is None
     assert all(value["p_value"] <= 1 for value in values[1:])
 
@@ -169,10 +169,27 @@ def test_a_figure_has_a_curve_for_each_run_with_a_place_on_the_axis(
     labels = axes.get_legend_handles_labels()[1]
     assert len(labels) == expected
     assert all("n = 40" in label and "%" in label for label in labels)
-    numbers = {"entries": [1, 2], "examples": [10, 20], "tokens": [1000, 2000], "dollars": [0.01, 0.02]}[x]
-    assert list(axes.get_lines()[-1].get_xdata()) == pytest.approx(numbers) or x in ("entries", "examples")
+    wanted = {"entries": (1, 2), "examples": (10, 20), "tokens": (1000, 2000), "dollars": (0.01, 0.02)}[x]
+    assert pytest.approx(wanted) in [tuple(line.get_xdata()) for line in axes.get_lines()]
 
 
 def test_no_known_cost_is_no_figure() -> None:
     with pytest.raises(ConfigurationError, match="choose entries or examples"):
         draw_curves({}, title="t", x="tokens")
+
+
+def test_each_run_has_charts_and_its_curve_as_metrics_with_steps(mlflow_uri: str, logged: list[Version]) -> None:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=mlflow_uri)
+    rows = flex_dspy.versions(TASK, tracking_uri=mlflow_uri)
+    priced = next(row.run_id for row in rows if "spend_tokens" in row.numbers)
+    for run_id in {row.run_id for row in rows}:
+        charts = {Path(file.path).name for file in client.list_artifacts(run_id, "comparison")}
+        expected = {"learning_curves_by_entries.png", "learning_curves_by_examples.png"}
+        assert charts == expected | ({"learning_curves_by_tokens.png"} if run_id == priced else set())
+        own = sorted((row for row in rows if row.run_id == run_id), key=lambda row: row.examples)
+        history = client.get_metric_history(run_id, "accuracy")
+        assert [(each.step, each.value) for each in history] == [(row.examples, row.score) for row in own]
+    by_tokens = client.get_metric_history(priced, "by tokens/accuracy")
+    assert [each.step for each in by_tokens] == [1000, 2000]
