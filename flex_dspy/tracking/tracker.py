@@ -121,11 +121,13 @@ class MLflowTracker:
 
         Args:
             params: What the run was started with, nested as it may be. Whatever looks like a key or a
-                password, by name or by value, is left out.
+                password, by name or by value, is left out. ``instructions``, by role, become registered prompts.
 
         Raises:
             ConfigurationError: If the tracking store cannot be used.
         """
+        instructions = params.get("instructions") or {}
+        params = {name: value for name, value in params.items() if name != "instructions"}
         uri = resolve_uri(self.tracking_uri)
         try:
             check_sqlite(uri)
@@ -133,7 +135,8 @@ class MLflowTracker:
             self._experiment_id = open_experiment(self._client, uri, self.experiment, guide(self.registered_name))
             known = self._find_run()
             self.run_id = known or self._new_run(params)
-            notes = RunNotes(self.experiment, self.registered_name, printable_params(params), self.data)
+            printable = printable_params(params)
+            notes = RunNotes(self.experiment, self.registered_name, printable, self.data, dict(instructions))
             self._writer = VersionWriter(self._client, uri, self._experiment_id, self.run_id, notes, self._rule())
             if not known:
                 self._writer.begin()

@@ -19,6 +19,7 @@ from flex_dspy.tracking.model_page import write_page
 from flex_dspy.tracking.names import model_name
 from flex_dspy.tracking.parameters import mlflow_name
 from flex_dspy.tracking.promotion import Scores
+from flex_dspy.tracking.prompts import LINKED_PROMPTS, register_prompts
 from flex_dspy.tracking.registration import MODEL_TYPE, Rule, choose_best, find_empty, register, set_aliases, update
 from flex_dspy.tracking.unlogged import RunNotes
 from flex_dspy.tracking.version import SCORE, accuracy_text, columns, describe, metric_name, rounded
@@ -52,6 +53,7 @@ class VersionWriter:
         self._scores: dict[str, Scores] = {}
         self._logged: Logged | None = None
         self._last: ExperienceLibrary | None = None
+        self._prompts: str | None = None
 
     def begin(self) -> None:
         """Say that the run is new: the store need not be asked what it holds."""
@@ -200,8 +202,18 @@ class VersionWriter:
             logged.outputs.add(model_id)
         tags = {"mlflow.note.content": describe(version), "errors": f"{version.metrics.get('errors', 0):.0f}"}
         tags["registered name"] = self.notes.registered_name
+        tags |= self._prompt_tags()
         self.client.set_logged_model_tags(model_id, tags)
         return self.client.finalize_logged_model(model_id, "READY")
+
+    def _prompt_tags(self) -> dict[str, str]:
+        """The tag that names the instructions that the run learned with; they are registered once a run."""
+        if self._prompts is None:
+            notes = self.notes
+            self._prompts = register_prompts(self.client, notes.registered_name, notes.instructions, self.experiment_id)
+            if self._prompts:
+                self.client.set_tag(self.run_id, LINKED_PROMPTS, self._prompts)
+        return {LINKED_PROMPTS: self._prompts} if self._prompts else {}
 
     def _title(self, version: Version) -> str:
         task = version.library.task or self.notes.registered_name

@@ -193,3 +193,27 @@ def test_each_run_has_charts_and_its_curve_as_metrics_with_steps(mlflow_uri: str
         assert [(each.step, each.value) for each in history] == [(row.examples, row.score) for row in own]
     by_tokens = client.get_metric_history(priced, "by tokens/accuracy")
     assert [each.step for each in by_tokens] == [1000, 2000]
+
+
+def test_versions_name_the_prompts_that_they_were_learned_with(mlflow_uri: str) -> None:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=mlflow_uri)
+    named = []
+    for seed, text in enumerate(("Add {{carefully}}.", "Add quickly.", "Add {{carefully}}.")):
+        tracker = MLflowTracker("prompts", tracking_uri=mlflow_uri, registered_name="flex-prompts")
+        tracker.start({"task": "prompts", "instructions": {"actor": text, "critic.golden": "Say why."}})
+        lesson = Experience("golden", f"method {seed}", precedents=(Precedent("x", "p", "a"),))
+        library = ExperienceLibrary(task="prompts").apply(Commit("run", 1, (Insert(lesson),))).as_version(None)
+        tracker.log_version(Version(library, 1, {}))
+        tracker.finish()
+        run = client.get_run(tracker.run_id)
+        assert not any(name.startswith("instructions") for name in run.data.params)
+        (model,) = (client.get_logged_model(output.model_id) for output in run.outputs.model_outputs)
+        assert model.tags["mlflow.linkedPrompts"] == run.data.tags["mlflow.linkedPrompts"]
+        named.append({each["name"]: each["version"] for each in json.loads(model.tags["mlflow.linkedPrompts"])})
+        loaded = client.get_prompt_version("flex-prompts-actor", named[-1]["flex-prompts-actor"])
+        assert loaded is not None
+        assert loaded.template == text
+    assert named == [{"flex-prompts-actor": actor, "flex-prompts-critic.golden": "1"} for actor in ("1", "2", "1")]
+    assert {model.name for model in client.search_registered_models()}.isdisjoint(named[0])
