@@ -94,7 +94,9 @@ def version_table_frame(rows: Sequence[VersionRow]) -> pd.DataFrame:
 
     frame = pd.DataFrame([_frame_row(row) for row in rows])
     counts = ["number", "n", "errors", "entries", "wins", "losses"]
-    return frame.astype(dict.fromkeys(counts, "Int64")) if len(frame) else frame
+    numbers = ["score", "low", "high", "gain", "gain_low", "gain_high", "p_value", "tokens", "usd"]
+    types = dict.fromkeys(counts, "Int64") | dict.fromkeys(numbers, "float64")
+    return frame.astype(types) if len(frame) else frame
 
 
 def _frame_row(row: VersionRow) -> dict[str, Any]:

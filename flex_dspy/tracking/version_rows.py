@@ -156,7 +156,7 @@ def _points(rows: Sequence[VersionRow]) -> dict[str, list[CurvePoint]]:
 def _run_labels(rows: Sequence[VersionRow]) -> dict[str, str]:
     """Names of runs by id; the start of the id is added where two runs have one name."""
     by_name = sorted({(row.run_name or row.name, row.run_id) for row in rows})
-    labels = {}
+    labels: dict[str, str] = {}
     for name, group in groupby(by_name, key=lambda each: each[0]):
         ids = [run_id for _, run_id in group]
         labels |= {run_id: f"{name} {run_id[:8]}".strip() if len(ids) > 1 else name for run_id in ids}

@@ -13,7 +13,10 @@ _MOST = 1_000  # experiments, of which those that were changed last are looked a
 
 
 def find_page(address: str) -> str:
-    """The path of the list of versions of the newest learning run; that of the experiments if there is no run.
+    """The path of the page of the newest learning run's versions; that of the experiments if there is no run.
+
+    The page lists the versions, with a chart of their accuracies beside the list. MLflow's table would show accuracies
+    only after scrolling.
 
     Args:
         address: The server, such as ``http://127.0.0.1:5000``.
@@ -22,7 +25,7 @@ def find_page(address: str) -> str:
         experiment = _newest_experiment(address)
     except (OSError, ValueError, KeyError):  # the pages work all the same
         experiment = None
-    return f"#/experiments/{experiment}/models?{_MACHINE_LEARNING}" if experiment else EXPERIMENTS
+    return f"#/experiments/{experiment}/models?{_MACHINE_LEARNING}&viewMode=CHART" if experiment else EXPERIMENTS
 
 
 def _newest_experiment(address: str) -> str | None:
