@@ -12,6 +12,7 @@ from typing import Any
 from flex_dspy.learning.version import Version
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.tracking.datasets import DatasetInfo
+from flex_dspy.tracking.evaluation_sets import register_set
 from flex_dspy.tracking.example_scores import read_scores, scores_of
 from flex_dspy.tracking.loadable import write_model
 from flex_dspy.tracking.logged import Logged, read_logged
@@ -54,6 +55,7 @@ class VersionWriter:
         self._logged: Logged | None = None
         self._last: ExperienceLibrary | None = None
         self._prompts: str | None = None
+        self._sets: set[tuple[str, str]] = set()
 
     def begin(self) -> None:
         """Say that the run is new: the store need not be asked what it holds."""
@@ -241,6 +243,9 @@ class VersionWriter:
         if (name, digest) not in logged.inputs:
             self.client.log_inputs(self.run_id, [given])
             logged.inputs.add((name, digest))
+        if version.records and (name, digest) not in self._sets:
+            register_set(self.client, self.uri, self.experiment_id, name, digest, version.records)
+            self._sets.add((name, digest))
         return name, digest
 
     def _metrics(self, model_id: str, version: Version, dataset: tuple[str | None, str | None]) -> list[Any]:

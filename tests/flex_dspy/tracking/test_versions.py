@@ -33,7 +33,12 @@ VALIDATION = DatasetInfo("sums val", "d1gest", "val", 40)
 
 def records(share: float, seed: int) -> tuple[Record, ...]:
     draw = random.Random(seed)
-    return tuple(Record(f"e{i}", "1 + 1", "2", {}, float(draw.random() < share)) for i in range(40))
+    return tuple(
+        Record(
+            f"e{i}", f"{i} + 1", "2", {}, float(draw.random() < share), inputs={"sum": f"{i} + 1"}, labels={"answer": 2}
+        )
+        for i in range(40)
+    )
 
 
 def log_run(uri: str, seed: int, shares: dict[int, float], *, is_priced: bool) -> list[Version]:
@@ -217,3 +222,17 @@ def test_versions_name_the_prompts_that_they_were_learned_with(mlflow_uri: str) 
         assert loaded.template == text
     assert named == [{"flex-prompts-actor": actor, "flex-prompts-critic.golden": "1"} for actor in ("1", "2", "1")]
     assert {model.name for model in client.search_registered_models()}.isdisjoint(named[0])
+
+
+def test_a_validation_set_is_one_evaluation_data_set_of_mlflow(mlflow_uri: str, logged: list[Version]) -> None:
+    from mlflow import MlflowClient
+    from mlflow.tracking._tracking_service.utils import _get_store
+
+    client = MlflowClient(tracking_uri=mlflow_uri)
+    experiment = client.get_experiment_by_name(NAME)
+    assert experiment is not None
+    (found,) = client.search_datasets([experiment.experiment_id])
+    assert found.name == "sums val d1gest"
+    records, _ = _get_store(mlflow_uri)._load_dataset_records(found.dataset_id)
+    assert sorted(record.inputs["sum"] for record in records) == sorted(f"{i} + 1" for i in range(40))
+    assert {record.expectations["answer"] for record in records} == {2}
