@@ -23,7 +23,7 @@ _COLUMNS = ("accuracy", "accuracy_low", "accuracy_high", "n", "samples", "errors
 
 def fits_terminal(table: Table) -> bool:
     """Whether the terminal is wide enough for the table without wrapped texts."""
-    return _measure(table).maximum <= Console(force_terminal=True).width
+    return measure(table).maximum <= Console(force_terminal=True).width
 
 
 def print_table(table: Table) -> None:

@@ -16,6 +16,7 @@ from flex_dspy.display.version_tables import TEXTS, version_cells
 from flex_dspy.learning.curve import write_figure
 from flex_dspy.learning.curves import Axis
 from flex_dspy.tasks.names import task_names
+from flex_dspy.tasks.registry import get_task
 from flex_dspy.tracking.run_curves import draw_runs
 from flex_dspy.tracking.version_rows import VersionTable
 from flex_dspy.tracking.version_table import versions
@@ -26,8 +27,6 @@ _LEAST = ("run", "cost", "parent", "model", "measured on", "task", "errors")  # 
 def find(task: str | None, *, compare: bool, experiments: Sequence[str], tracking_uri: str | None) -> VersionTable:
     """The versions of a task, which may be named by an alias."""
     if task in task_names():
-        from flex_dspy.tasks.registry import get_task  # imports the task's package
-
         task = get_task(task).name
     return versions(task, compare=compare, tracking_uri=tracking_uri, experiments=experiments)
 
