@@ -49,5 +49,5 @@ def _store(uri: str) -> Any:
 
 def _as_dict(record: Record) -> dict[str, Any]:
     inputs, labels = (to_jsonable_python(dict(part), fallback=str) for part in (record.inputs, record.labels))
-    source = {"source_type": "HUMAN" if labels else "CODE", "source_data": {}}
+    source: dict[str, Any] = {"source_type": "HUMAN" if labels else "CODE", "source_data": {}}
     return {"inputs": inputs, "expectations": labels, "tags": {"example": record.example_id}, "source": source}

@@ -21,7 +21,7 @@ from flex_dspy.tracking.run_curves import draw_runs
 from flex_dspy.tracking.version_rows import VersionTable
 from flex_dspy.tracking.version_table import versions
 
-_LEAST = ("run", "cost", "parent", "model", "measured on", "task", "errors")  # the first is left out first
+_LEAST = ("run", "cost", "parent", "model", "task", "errors", "aliases", "measured on")  # the first is left out first
 
 
 def find(task: str | None, *, compare: bool, experiments: Sequence[str], tracking_uri: str | None) -> VersionTable:
@@ -40,7 +40,7 @@ def show(rows: VersionTable, *, as_json: bool) -> None:
     head, cells, left_out = _fit(head, cells)
     print_table(_table(head, cells))
     if left_out:
-        print(f"for {' and '.join(left_out)}: a wider terminal, or --json", file=sys.stderr)
+        print(f"left out: {', '.join(left_out)}; a wider terminal or --json shows them", file=sys.stderr)
 
 
 def _table(head: Sequence[str], cells: Sequence[Sequence[str]]) -> Table:

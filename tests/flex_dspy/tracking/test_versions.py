@@ -12,6 +12,7 @@ import pytest
 
 import flex_dspy
 from flex_dspy.cli import main
+from flex_dspy.commands.actions import versions as action
 from flex_dspy.core.errors import ConfigurationError
 from flex_dspy.display.version_tables import MISSING, version_cells
 from flex_dspy.evaluation.comparison import Comparison
@@ -121,6 +122,21 @@ def test_the_command_prints_a_table_json_and_a_figure(
     assert values[0]["examples"] == 20
     assert values[0]["gain"] is None
     assert all(value["p_value"] <= 1 for value in values[1:])
+
+
+def test_a_narrow_terminal_leaves_out_columns_and_says_which(
+    mlflow_uri: str, logged: list[Version], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    rows = version_cells(flex_dspy.versions(TASK, tracking_uri=mlflow_uri))
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    head, cells, left_out = action._fit(*rows)
+    assert head[:2] == ["version", "aliases"] or "aliases" in left_out
+    assert left_out[:2] == ["run", "cost"]
+    assert not set(head) & set(left_out)
+    assert {len(row) for row in cells} == {len(head)}
+    monkeypatch.setenv("COLUMNS", "300")
+    assert action._fit(*rows) == (*rows, [])
 
 
 def test_a_task_without_versions_is_an_error_that_names_the_others(mlflow_uri: str, logged: list[Version]) -> None:
