@@ -10,8 +10,9 @@ from typing import Any
 
 from rich.table import Table
 
-from flex_dspy.commands.actions.tables import build_table, fits_terminal, print_json, print_table
+from flex_dspy.commands.actions.tables import fits_terminal, print_json, print_table
 from flex_dspy.core.errors import ConfigurationError
+from flex_dspy.core.tables import build_table
 from flex_dspy.display.version_tables import TEXTS, version_cells
 from flex_dspy.learning.curve import write_figure
 from flex_dspy.learning.curves import Axis
