@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from flex_dspy.tracking.registry import load_library as load_library
     from flex_dspy.tracking.registry import read_library as read_library
     from flex_dspy.tracking.tracker import MLflowTracker as MLflowTracker
+    from flex_dspy.tracking.version_table import versions as versions
 
 # Importing dspy takes seconds, and `flex-dspy --help` must not: a name is imported when it is first used.
 _EXPORTS = {
@@ -87,6 +88,7 @@ _EXPORTS = {
     "tracking.followed": ("FollowedLibrary",),
     "tracking.registry": ("load_library", "read_library"),
     "tracking.tracker": ("MLflowTracker",),
+    "tracking.version_table": ("versions",),
 }
 _HOME = {name: module for module, names in _EXPORTS.items() for name in names}
 __all__ = sorted(_HOME)  # noqa: PLE0605

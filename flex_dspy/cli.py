@@ -1,4 +1,4 @@
-"""The command line: ``learn``, ``eval``, ``compare``, ``rescore``, ``library``, ``runs``, ``serve``, ``ui`` and more.
+"""The command line: ``learn``, ``eval``, ``compare``, ``versions``, ``library``, ``runs``, ``serve``, ``ui`` and more.
 
 A command's module is imported when the command is named, and nothing heavy before its arguments are known to be right.
 """
@@ -30,6 +30,7 @@ _COMMANDS = {
     "eval": "evaluate:evaluate",
     "compare": "compare:compare",
     "rescore": "rescore:rescore",
+    "versions": "versions:list_versions",
     "serve": "serve:serve",
     "ui": "ui:serve_pages",
     "doctor": "doctor:diagnose",

@@ -45,6 +45,8 @@ class CurvePoint:
         n: Size of the validation set.
         errors: Number of answers that are errors, which the accuracy counts as wrong.
         score: Name of the mean score that ``accuracy`` holds.
+        tokens: Tokens that learning took up to it; None if they are not known.
+        usd: US dollars, likewise.
     """
 
     examples: int
@@ -55,6 +57,8 @@ class CurvePoint:
     n: int
     errors: int = 0
     score: str = ACCURACY
+    tokens: float | None = None
+    usd: float | None = None
 
 
 def learning_curve(

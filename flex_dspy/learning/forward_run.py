@@ -29,7 +29,7 @@ from flex_dspy.learning.publishing import MeasuredVersions, Measurement
 from flex_dspy.learning.records import CurveDrawer, UsageRecorder
 from flex_dspy.learning.retrying import Retrying, retry_run, step_of_retry
 from flex_dspy.learning.run_folder import RunFolder
-from flex_dspy.learning.run_identity import model_names, models_of, run_identity
+from flex_dspy.learning.run_identity import instructions_of, model_names, models_of, run_identity
 from flex_dspy.learning.settings import LearningSettings
 from flex_dspy.learning.sources import TrainingSet, shuffle_epochs, stops
 from flex_dspy.learning.streak import Streak
@@ -236,7 +236,14 @@ class ForwardRun:
             "updater": model_names(parts.updater),
             "budget_usd": parts.ledger.budget_usd,
             "budget_spend_tokens": parts.ledger.budget_tokens,
+            "instructions": self._instructions(),
         }
+
+    def _instructions(self) -> dict[str, str]:
+        """The instructions of each role, by its name; of a role with several predictors, by the predictor's too."""
+        parts = self.parts
+        roles = {"actor": self.actor, "verifier": parts.verifier, "critic": parts.critic, "updater": parts.updater}
+        return {name: text for role, program in roles.items() for name, text in instructions_of(role, program)}
 
 
 def unseen(

@@ -63,6 +63,13 @@ def model_names(program: dspy.Module) -> str:
     return ", ".join(sorted({str(model.model) for model in models_of(program)}))
 
 
+def instructions_of(role: str, program: dspy.Module) -> Iterator[tuple[str, str]]:
+    """Names and instructions of a role's predictors: ``actor``, or ``critic.golden`` where it has several."""
+    named = program.named_predictors()
+    for name, predictor in named:
+        yield role if len(named) == 1 else f"{role}.{name}", predictor.signature.instructions
+
+
 def _prompt(predictor: dspy.Predict) -> list[Any]:
     """The parts of a predictor that shape its prompt."""
     signature = predictor.signature

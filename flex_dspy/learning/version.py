@@ -155,4 +155,5 @@ def point(step: int, numbers: Mapping[str, float], score: str = ACCURACY) -> Cur
     if not all(name in numbers for name in needed):
         return None
     accuracy, low, high, entries, n = (numbers[name] for name in needed)
-    return CurvePoint(step, accuracy, low, high, round(entries), round(n), round(numbers.get("errors", 0)), score)
+    errors, tokens, usd = round(numbers.get("errors", 0)), numbers.get("spend_tokens"), numbers.get("spend_usd")
+    return CurvePoint(step, accuracy, low, high, round(entries), round(n), errors, score, tokens, usd)

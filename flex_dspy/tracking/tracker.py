@@ -35,8 +35,10 @@ from flex_dspy.tracking.names import run_name
 from flex_dspy.tracking.parameters import MAX_NAME, printable_params
 from flex_dspy.tracking.promotion import Promote
 from flex_dspy.tracking.registration import Rule
+from flex_dspy.tracking.run_curves import log_curves
 from flex_dspy.tracking.unlogged import RunNotes, Unlogged
 from flex_dspy.tracking.version import code_version
+from flex_dspy.tracking.version_table import read_versions
 from flex_dspy.tracking.version_writer import VersionWriter
 
 logger = logging.getLogger(__name__)
@@ -119,11 +121,13 @@ class MLflowTracker:
 
         Args:
             params: What the run was started with, nested as it may be. Whatever looks like a key or a
-                password, by name or by value, is left out.
+                password, by name or by value, is left out. ``instructions``, by role, become registered prompts.
 
         Raises:
             ConfigurationError: If the tracking store cannot be used.
         """
+        instructions = params.get("instructions") or {}
+        params = {name: value for name, value in params.items() if name != "instructions"}
         uri = resolve_uri(self.tracking_uri)
         try:
             check_sqlite(uri)
@@ -131,7 +135,8 @@ class MLflowTracker:
             self._experiment_id = open_experiment(self._client, uri, self.experiment, guide(self.registered_name))
             known = self._find_run()
             self.run_id = known or self._new_run(params)
-            notes = RunNotes(self.experiment, self.registered_name, printable_params(params), self.data)
+            printable = printable_params(params)
+            notes = RunNotes(self.experiment, self.registered_name, printable, self.data, dict(instructions))
             self._writer = VersionWriter(self._client, uri, self._experiment_id, self.run_id, notes, self._rule())
             if not known:
                 self._writer.begin()
@@ -202,7 +207,14 @@ class MLflowTracker:
         for path in artifacts:
             log = self._client.log_artifacts if path.is_dir() else self._client.log_artifact
             self._attempt(str(path), log, self.run_id, str(path))
+        if not self._pending:  # a store that fails is not asked for one thing more
+            self._attempt("the figure of all runs", self._log_curves)
         self._attempt("the end of the run", self._client.set_terminated, self.run_id)
+
+    def _log_curves(self) -> None:
+        """Log the learning curves of this run and the others of its task and experiment as a chart, if it has one."""
+        client, experiments = self._client, {self._experiment_id: self.experiment}
+        log_curves(client, self.run_id, read_versions(client, experiments))
 
     # -- versions ------------------------------------------------------------------------------------------
 

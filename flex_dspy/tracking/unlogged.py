@@ -39,12 +39,14 @@ class RunNotes:
         registered_name: Name of the registered model.
         params: Its parameters, without secrets.
         data: Its training and validation sets.
+        instructions: Instructions of its roles, by role.
     """
 
     experiment: str
     registered_name: str
     params: Mapping[str, Any] = field(default_factory=dict)
     data: Mapping[str, DatasetInfo] = field(default_factory=dict)
+    instructions: Mapping[str, str] = field(default_factory=dict)
 
 
 class Unlogged:

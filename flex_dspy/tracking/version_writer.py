@@ -12,6 +12,7 @@ from typing import Any
 from flex_dspy.learning.version import Version
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.tracking.datasets import DatasetInfo
+from flex_dspy.tracking.evaluation_sets import register_set
 from flex_dspy.tracking.example_scores import read_scores, scores_of
 from flex_dspy.tracking.loadable import write_model
 from flex_dspy.tracking.logged import Logged, read_logged
@@ -19,6 +20,7 @@ from flex_dspy.tracking.model_page import write_page
 from flex_dspy.tracking.names import model_name
 from flex_dspy.tracking.parameters import mlflow_name
 from flex_dspy.tracking.promotion import Scores
+from flex_dspy.tracking.prompts import LINKED_PROMPTS, register_prompts
 from flex_dspy.tracking.registration import MODEL_TYPE, Rule, choose_best, find_empty, register, set_aliases, update
 from flex_dspy.tracking.unlogged import RunNotes
 from flex_dspy.tracking.version import SCORE, accuracy_text, columns, describe, metric_name, rounded
@@ -27,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 MEASURED_AGAIN = "accuracy measured again"
 BY_SIZE = "by library size"  # metrics of a run whose step is the number of entries
+BY_TOKENS = "by tokens"  # metrics of a run whose step is the number of tokens that learning took
 
 
 class VersionWriter:
@@ -51,6 +54,8 @@ class VersionWriter:
         self._scores: dict[str, Scores] = {}
         self._logged: Logged | None = None
         self._last: ExperienceLibrary | None = None
+        self._prompts: str | None = None
+        self._sets: set[tuple[str, str]] = set()
 
     def begin(self) -> None:
         """Say that the run is new: the store need not be asked what it holds."""
@@ -199,8 +204,18 @@ class VersionWriter:
             logged.outputs.add(model_id)
         tags = {"mlflow.note.content": describe(version), "errors": f"{version.metrics.get('errors', 0):.0f}"}
         tags["registered name"] = self.notes.registered_name
+        tags |= self._prompt_tags()
         self.client.set_logged_model_tags(model_id, tags)
         return self.client.finalize_logged_model(model_id, "READY")
+
+    def _prompt_tags(self) -> dict[str, str]:
+        """The tag that names the instructions that the run learned with; they are registered once a run."""
+        if self._prompts is None:
+            notes = self.notes
+            self._prompts = register_prompts(self.client, notes.registered_name, notes.instructions, self.experiment_id)
+            if self._prompts:
+                self.client.set_tag(self.run_id, LINKED_PROMPTS, self._prompts)
+        return {LINKED_PROMPTS: self._prompts} if self._prompts else {}
 
     def _title(self, version: Version) -> str:
         task = version.library.task or self.notes.registered_name
@@ -228,12 +243,16 @@ class VersionWriter:
         if (name, digest) not in logged.inputs:
             self.client.log_inputs(self.run_id, [given])
             logged.inputs.add((name, digest))
+        if version.records and (name, digest) not in self._sets:
+            register_set(self.client, self.uri, self.experiment_id, name, digest, version.records)
+            self._sets.add((name, digest))
         return name, digest
 
     def _metrics(self, model_id: str, version: Version, dataset: tuple[str | None, str | None]) -> list[Any]:
         """The version's metrics, which MLflow files under the model and the run alike.
 
-        And on the run alone its accuracy by the size of the library, for a chart over that instead of the step.
+        And on the run alone its accuracy by the size of the library, and by tokens, for charts over those instead of
+        the step.
         """
         from mlflow.entities import Metric
 
@@ -246,7 +265,13 @@ class VersionWriter:
             for key in (metric_name(each, version.score) for each in SCORE)
             if key in numbers
         ]
-        return by_step + by_size
+        tokens = round(numbers.get("spend_tokens", 0))
+        by_tokens = [
+            Metric(f"{BY_TOKENS}/{key}", numbers[key], now, tokens)
+            for key in (metric_name(each, version.score) for each in SCORE)
+            if tokens and key in numbers
+        ]
+        return by_step + by_size + by_tokens
 
 
 def _numbers(version: Version) -> dict[str, float]:

@@ -21,6 +21,11 @@ from flex_dspy.evaluation.settings import SOLVED
 _COLUMNS = ("accuracy", "accuracy_low", "accuracy_high", "n", "samples", "errors")
 
 
+def fits_terminal(table: Table) -> bool:
+    """Whether the terminal is wide enough for the table without wrapped texts."""
+    return measure(table).maximum <= Console(force_terminal=True).width
+
+
 def print_table(table: Table) -> None:
     """Print a table: in a terminal with long texts wrapped; plain and whole in a pipe, or where it does not fit."""
     console = Console(force_terminal=True)

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import FrameType
 from typing import IO
 
+from flex_dspy.commands.actions.comparison_page import find_page
 from flex_dspy.commands.actions.supervisor import supervisor_command
 from flex_dspy.core.errors import ConfigurationError
 from flex_dspy.core.secrets import redact, redact_url, url_secrets
@@ -23,7 +24,6 @@ from flex_dspy.tracking.mlflow_store import DEFAULT_STORE, ENVIRONMENT, check_sq
 
 FIRST_PORT = 5000
 _HOST = "127.0.0.1"  # a store has no login of its own: its pages are for this machine alone
-_PAGE = "#/experiments?workflowType=machine_learning"  # runs and models, where MLflow would begin with chats
 _PORTS = 100  # that are tried where none was named
 _START = 180.0  # seconds within which the pages answer; a cold start imports much
 _STOP = 10.0  # seconds that the server has to end in peace
@@ -54,7 +54,8 @@ def run(tracking_uri: str | None = None, wanted_port: int | None = None) -> None
         )
         try:
             _wait_until_it_answers(server, port, log, uri)
-            print(f"MLflow   http://{_HOST}:{port}/{_PAGE}   (Ctrl-C ends it)", flush=True)
+            address = f"http://{_HOST}:{port}"
+            print(f"MLflow   {address}/{find_page(address)}   (Ctrl-C ends it)", flush=True)
             if server.wait():
                 raise ConfigurationError(f"MLflow's server ended by itself: {_last_words(log, uri)}")
         except KeyboardInterrupt:
