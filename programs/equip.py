@@ -115,7 +115,8 @@ def _retriever(
         return library
     if isinstance(library, str | Path):
         library = ExperienceLibrary.load(library)
-    defaults = {"views": ["lexical"]} if settings is None else {}
+    names_views = settings is not None and "views" in settings.model_fields_set
+    defaults = {} if names_views else {"views": ["lexical"]}
     return ExperienceRetriever(library, settings=settings, **{**defaults, **options})
 
 

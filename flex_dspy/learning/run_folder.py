@@ -1,7 +1,7 @@
 """The folder of one learning run: its note, its library, its cost, and the configuration that repeats it.
 
     run.json                 the run's id, the options it was started with, its data by name and digest
-    run.toml                 the options alone, as a configuration file that repeats the run
+    run.toml                 the options alone: of the command line for --config, of Python for LearningSettings
     library.json             the library, with its journal and its records beside it
     spending.jsonl           every call that was paid for
     mlflow_run.txt           the id of the run in MLflow, where it is tracked

@@ -25,7 +25,7 @@ class LearningSettings(Settings):
     is newer. Larger windows keep more models busy."""
     checkpoint_every: int | None = Field(None, ge=1)
     """Publish a version every so many examples. None spreads six versions evenly on a log scale, from 50 examples (a
-    quarter of all if there are fewer than 200) to all."""
+    quarter of all if there are fewer than 200) to all; with 50 examples or fewer it publishes the last one alone."""
     study: bool = False
     """Skip the attempts, and learn from the reference answers alone."""
     lessons_from: Literal["all", "failures"] = "all"

@@ -1,4 +1,4 @@
-"""Where examples come from: a port, with training sets here and observations in ``observation_source``."""
+"""Where examples come from: a port, with training sets here and observations in ``flex_dspy.learning.observations``."""
 
 from __future__ import annotations
 

@@ -29,12 +29,13 @@ def tally_answers(matches: Sequence[Match], count: int) -> str:
     Returns:
         The line; "" where answers are long, or hardly any answer comes twice.
     """
-    answers = [match.precedent.answer for match in matches if match.precedent is not None]
+    answered = [(match.precedent.answer, match.score) for match in matches if match.precedent is not None]
+    answers = [answer for answer, _ in answered]
     if not _repeat(answers):
         return ""
     weight: defaultdict[str, float] = defaultdict(float)
-    for match, answer in zip(matches[:count], answers, strict=False):
-        weight[answer] += match.score**2
+    for answer, score in answered[:count]:
+        weight[answer] += score**2
     total = sum(weight.values())
     best = sorted(weight.items(), key=lambda item: (-item[1], item[0]))[:MOST_ANSWERS]
     shares = [f"{one_line(answer)} {part / total:.0%}" for answer, part in best if part >= LEAST_SHARE * total]

@@ -88,23 +88,38 @@ def registry_points(name: str, tracking_uri: str | None = None) -> list[CurvePoi
     Raises:
         ConfigurationError: If there is no such store or name.
     """
-    numbers = {
-        step: {m.key: m.value for m in model.metrics or ()}
-        for step, (_, model) in _versions_by_step(registry.name_of(name), tracking_uri).items()
-    }
-    return [measured for step, metrics in numbers.items() if (measured := point(step, metrics)) is not None]
+    found = _versions_by_step(registry.name_of(name), tracking_uri)
+    return [measured for step, (_, metrics) in found.items() if (measured := point(step, metrics)) is not None]
 
 
-def _versions_by_step(name: str, tracking_uri: str | None) -> dict[int, tuple[int, Any]]:
-    """The registered number and the logged model of each version of the newest run, by step."""
+def _versions_by_step(name: str, tracking_uri: str | None) -> dict[int, tuple[int, dict[str, float]]]:
+    """The registered number and the metrics of each version of the newest run, by step.
+
+    The empty library is registered once for all runs of a task and model; each run has its own metrics of it.
+    """
     versions = registry.list_versions(name, tracking_uri)
     uri = resolve_uri(tracking_uri)
     try:
         client = connect(uri)
         newest = client.get_logged_model(versions[-1].tags["model_id"]).source_run_id
-        models = [
-            (each, client.get_logged_model(each.tags["model_id"])) for each in versions if "model_id" in each.tags
-        ]
+        outputs = client.get_run(newest).outputs
+        own = {output.model_id for output in outputs.model_outputs} if outputs else set()
+        found: dict[int, tuple[int, dict[str, float]]] = {}
+        for each in versions:
+            model = client.get_logged_model(each.tags["model_id"]) if "model_id" in each.tags else None
+            if model is not None and (model.source_run_id == newest or model.model_id in own):
+                step = int(each.tags["step"])
+                found[step] = (each.number, _metrics_in(client, newest, model, step))
     except Exception as error:  # Each kind of store fails with errors of its own driver.
         raise ConfigurationError(f"MLflow cannot read {name} in {redact_url(uri)}: {brief(error, uri)}.") from error
-    return {int(each.tags["step"]): (each.number, model) for each, model in models if model.source_run_id == newest}
+    return dict(sorted(found.items()))
+
+
+def _metrics_in(client: Any, run_id: str, model: Any, step: int) -> dict[str, float]:
+    """The metrics of a logged model in a run: its own, or those that the run has of it."""
+    metrics = {metric.key: metric.value for metric in model.metrics or ()}
+    if model.source_run_id == run_id:
+        return metrics
+    histories = {key: client.get_metric_history(run_id, key) for key in metrics}
+    at_step = {key: [metric.value for metric in history if metric.step == step] for key, history in histories.items()}
+    return {key: values[-1] for key, values in at_step.items() if values}

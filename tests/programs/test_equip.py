@@ -7,7 +7,7 @@ import json
 import dspy
 import pytest
 
-from flex_dspy import ExperienceLibrary, ExperienceRetriever, equip
+from flex_dspy import ExperienceLibrary, ExperienceRetriever, RetrievalSettings, equip
 from flex_dspy.core.errors import ConfigurationError
 from flex_dspy.libraries.experience import Experience, Precedent, Rule
 from flex_dspy.programs import Actor
@@ -454,3 +454,11 @@ def test_many_at_once_do_not_meet(server):
     asyncio.run(ask_all())
     assert all(ENTRY.method in request.inputs["experiences"] for request in server.requests)
     assert len({request.inputs["question"] for request in server.requests}) == 20
+
+
+def test_settings_as_an_object_mean_what_they_mean_by_name():
+    program, settings = dspy.Predict("question -> answer"), RetrievalSettings(tally=8)
+    by_name, as_object = equip(program, tally=8), equip(program, settings=settings)
+    assert by_name.retriever.settings == as_object.retriever.settings
+    chosen = equip(program, settings=RetrievalSettings(views=["structural"]))
+    assert chosen.retriever.views == ["structural"]
