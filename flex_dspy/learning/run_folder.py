@@ -174,28 +174,37 @@ class RunFolder:
 
         Raises:
             ConfigurationError: If a new run should start from a library, and learn into one that exists.
-            RunError: If the folder holds another run, or none although one is to be resumed.
+            RunError: If the folder holds another run, or none although one is to be resumed, or cannot be made.
             LibraryError: If the library's file cannot be used.
         """
         if start_from is not None and not fresh:
-            self._check_start()
+            self._check_start(start_from)
         self._check(run, resume=resume, fresh=fresh)
         if fresh:
             self._move_aside()
-        self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunError(f"{self.path} cannot be a run's folder: {error}") from error
         store = (LibraryStore.fresh if fresh and self._is_library_elsewhere else LibraryStore)(self.library, task=task)
         if start_from is not None and store.library.seen == 0:
             start_from.save(self.library)
             store = LibraryStore(self.library, task=task)
         return store
 
-    def _check_start(self) -> None:
+    def _check_start(self, start_from: ExperienceLibrary) -> None:
         """Refuse another start for a library that exists before its run has begun.
+
+        The run's own folder may hold the start itself, or an empty library: a run that was killed before its note was
+        written leaves them.
 
         Raises:
             ConfigurationError: If it does.
         """
-        if self.library.exists() and not self.note_file.exists():
+        if self.note_file.exists() or not self.library.exists():
+            return
+        found = None if self._is_library_elsewhere else ExperienceLibrary.load(self.library)
+        if found is None or (found.hash != start_from.hash and (len(found) or found.seen)):
             raise ConfigurationError(
                 f"{self.library} is there already, so learning starts from it: leave --start-from out, or name another "
                 "file with --library"
@@ -302,13 +311,25 @@ class RunFolder:
         """Delete the folder with all that is in it. A library that lies elsewhere stays, and so does MLflow's run.
 
         Raises:
-            RunError: If it is no run's folder, or cannot be deleted.
+            RunError: If it is no run's folder, holds anything that is not of the run, or cannot be deleted.
         """
         self.note()
+        if foreign := self._foreign_names():
+            raise RunError(
+                f"{self.path} holds more than the run: {', '.join(foreign[:5])}. Move that elsewhere, or "
+                "delete the folder yourself"
+            )
         try:
             shutil.rmtree(self.path)
         except OSError as error:
             raise RunError(f"{self.path} cannot be deleted: {error}") from error
+
+    def _foreign_names(self) -> list[str]:
+        """Names in the folder that no run writes; ``--out`` may have named a folder that was in use."""
+        own = {self.note_file, self.configuration, self.spending, self.tracking_run, self.unlogged}
+        stem = "library" if self._is_library_elsewhere else self.library.name.removesuffix(".json")
+        starts = (f"{stem}.", f".{stem}.", ".run.")  # a dot: being written when the run was killed
+        return sorted(each.name for each in self.path.iterdir() if each not in own and not each.name.startswith(starts))
 
 
 def list_runs(root: str | Path = RUNS) -> list[RunSummary]:

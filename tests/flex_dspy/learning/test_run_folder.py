@@ -149,3 +149,40 @@ def test_what_is_written_as_toml_is_read_back():
         "table": {"inner": {"deep": [True]}, "value": 1},
     }
     assert tomllib.loads(toml_text({**values, "nothing": None})) == json.loads(json.dumps(values))
+
+
+def test_a_folder_that_holds_more_than_the_run_is_not_deleted(tmp_path):
+    folder = begin(tmp_path / "run")
+    (folder.path / "thesis.tex").write_text("years of work")
+    with pytest.raises(RunError, match=r"more than the run: thesis\.tex"):
+        folder.delete()
+    assert (folder.path / "thesis.tex").exists()
+    (folder.path / "thesis.tex").unlink()
+    (folder.path / ".library.json.3f2a.tmp").touch()  # of a run that was killed
+    folder.delete()
+    assert not folder.path.exists()
+
+
+def test_a_library_of_another_name_in_the_folder_is_of_the_run(tmp_path):
+    folder = RunFolder(tmp_path / "run", library=tmp_path / "run" / "dice.json")
+    folder.open("3f2a", task="dice").commit([LESSON])
+    folder.write_note("3f2a", {})
+    folder.delete()
+    assert not folder.path.exists()
+
+
+@pytest.mark.parametrize("was_copied", [True, False])
+def test_a_run_that_was_killed_before_its_note_starts_from_the_same_library(tmp_path, was_copied):
+    start = ExperienceLibrary([Experience("golden", "Known before.")], task="dice")
+    RunFolder(tmp_path / "run").open("3f2a", task="dice", start_from=start if was_copied else None)
+    again = RunFolder(tmp_path / "run").open("3f2a", task="dice", start_from=start)
+    assert again.library.hash == start.hash
+    other = ExperienceLibrary([Experience("golden", "Another start.")], task="dice")
+    with pytest.raises(ConfigurationError, match="leave --start-from out"):
+        RunFolder(tmp_path / "run").open("3f2a", task="dice", start_from=other)
+
+
+def test_a_file_is_no_folder_of_a_run(tmp_path):
+    (tmp_path / "run").touch()
+    with pytest.raises(RunError, match="cannot be a run's folder"):
+        RunFolder(tmp_path / "run").open("3f2a")
