@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -109,7 +110,7 @@ def read_price(text: str) -> tuple[str, list[float]]:
         prices = [float(number) for number in numbers.split(",")]
     except ValueError:
         prices = []
-    if len(prices) not in (2, 3) or min(prices) < 0:
+    if len(prices) not in (2, 3) or not all(0 <= price < math.inf for price in prices):
         raise ValueError("must be MODEL=PROMPT,COMPLETION[,CACHED] in USD a million tokens")
     return model, prices
 

@@ -100,6 +100,8 @@ def _call_metric(metric: Metric, example: dspy.Example, prediction: dspy.Predict
     Raises:
         ConfigurationError: If it cannot be called so, or is not finished.
     """
+    if not callable(metric):
+        raise ConfigurationError(f"a metric is a function or a module, got {metric!r}")
     arguments = [example, prediction, None, None, None][: _arity(metric)]
     try:
         if isinstance(metric, dspy.Module) and not hasattr(type(metric), "forward"):

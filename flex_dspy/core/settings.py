@@ -35,7 +35,9 @@ _BOUNDS = {
 class Settings(BaseModel):
     """Base of all settings: immutable, and strict about names."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True, allow_inf_nan=False
+    )
 
     def __init__(self, **values: Any) -> None:
         """Check the values.
@@ -57,8 +59,10 @@ class Settings(BaseModel):
             options: Fields to change.
 
         Raises:
-            ConfigurationError: If a name is unknown or a value cannot be used.
+            ConfigurationError: If the settings are of another kind, a name is unknown or a value cannot be used.
         """
+        if settings is not None and not isinstance(settings, cls):
+            raise ConfigurationError(f"settings must be {cls.__name__}, got {type(settings).__name__}")
         return cls(**options) if settings is None else settings.with_options(**options)
 
     def with_options(self, **options: Any) -> Self:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Protocol
 
+from flex_dspy.core.errors import ConfigurationError
 from flex_dspy.learning.attempts import AttemptFunction, AttemptResult
 from flex_dspy.libraries.library import ExperienceLibrary
 
@@ -66,10 +67,18 @@ async def run_until_kept(
 
     Returns:
         Its result; after ``MAX_LOSSES`` lost calls a failure, which counts as an outage.
+
+    Raises:
+        ConfigurationError: If the executor gives something else back.
     """
     for _ in range(MAX_LOSSES):
         try:
-            return await executor.run(attempt, example, library)
+            result = await executor.run(attempt, example, library)
         except AttemptLostError as error:
             loss = error
+            continue
+        if not isinstance(result, AttemptResult):
+            given = type(result).__name__
+            raise ConfigurationError(f"{type(executor).__name__}.run must return the attempt's result, got {given}")
+        return result
     return AttemptResult(error=f"the attempt was lost {MAX_LOSSES} times; the last loss: {loss}", outage=True)

@@ -12,7 +12,7 @@ Source: FLEX, arXiv 2511.06449. Bounded staleness: Ho et al., NeurIPS 2013 (stal
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -150,7 +150,8 @@ class ForwardLearning(Teleprompter):
             A copy of the student that reads the learned library.
 
         Raises:
-            ConfigurationError: If the student holds no predictor, or the training set is empty.
+            ConfigurationError: If the student holds no predictor, the training set is empty, or something is of
+                another kind.
             ModelError: If no example works at all, or the model stops working on the way. The same call goes on.
             BudgetError: If the ledger's budget is spent. What was learned is kept, and the same call goes on
                 with a larger budget.
@@ -161,6 +162,10 @@ class ForwardLearning(Teleprompter):
             raise ConfigurationError(f"compile() does not take {', '.join(sorted(kwargs))}")
         if not trainset:
             raise ConfigurationError("the training set is empty")
+        _check_kinds([student], dspy.Module, "the student")
+        _check_kinds([] if teacher is None else [teacher], dspy.Module, "the teacher")
+        _check_kinds(trainset, dspy.Example, "a training example")
+        _check_kinds(valset or [], dspy.Example, "a validation example")
         student = with_experience(student)
         actor = student if teacher is None else with_experience(teacher)
         parts = self._parts()
@@ -189,6 +194,13 @@ class ForwardLearning(Teleprompter):
 
     def _parts(self) -> Parts:
         return Parts(**{field.name: getattr(self, field.name) for field in fields(Parts)})
+
+
+def _check_kinds(values: Iterable[object], kind: type, name: str) -> None:
+    """Refuse values of another kind: they would fail later, and say less."""
+    for each in values:
+        if not isinstance(each, kind):
+            raise ConfigurationError(f"{name} must be a dspy.{kind.__name__}, got {type(each).__name__}")
 
 
 def with_experience(program: dspy.Module) -> dspy.Module:

@@ -106,8 +106,8 @@ class Limits:
             "concurrency": concurrency,
         }
         for name, value in bounds.items():
-            if value is not None and value <= 0:
-                raise ConfigurationError(f"{name} must be positive, got {value}")
+            if value is not None and not 0 < value < math.inf:
+                raise ConfigurationError(f"{name} must be positive, got {value}; leave it out for no limit")
         self.bounds = {name: value for name, value in bounds.items() if value is not None}
         self._requests = Pace(requests_per_minute)
         self._tokens = Pace(tokens_per_minute)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import math
 import os
 import threading
 import weakref
@@ -96,8 +97,8 @@ class Ledger:
         prices: Mapping[str, Price] | None = None,
     ) -> None:
         for name, value in (("budget_usd", budget_usd), ("budget_tokens", budget_tokens)):
-            if value is not None and value <= 0:
-                raise ConfigurationError(f"{name} must be positive, got {value}")
+            if value is not None and not 0 < value < math.inf:
+                raise ConfigurationError(f"{name} must be positive, got {value}; leave it out for no limit")
         self.path = path
         self.budget_usd = budget_usd
         self.budget_tokens = budget_tokens

@@ -308,3 +308,11 @@ def test_a_metric_may_say_itself_what_is_a_success(points, accepted):
 
     verdict = score(metric, EXAMPLE, PREDICTION)
     assert (verdict.score, verdict.accepted) == (points, accepted)
+
+
+@pytest.mark.parametrize("metric", [None, "exact"])
+def test_what_cannot_be_called_is_no_metric(metric):
+    with pytest.raises(ConfigurationError, match="a metric is a function or a module, got"):
+        score(metric, EXAMPLE, PREDICTION)
+    with pytest.raises(ConfigurationError, match="a metric is a function or a module, got"):
+        asyncio.run(ascore(metric, EXAMPLE, PREDICTION))

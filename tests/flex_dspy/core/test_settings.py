@@ -23,6 +23,11 @@ class Pace(Settings):
         return self
 
 
+class Share(Settings):
+    share: float = 0.5
+    """Some share."""
+
+
 @accepts(Pace)
 def run(metric, *, settings=None, **options):
     return Pace.resolve(settings, options)
@@ -61,3 +66,15 @@ def test_the_fields_stand_in_the_signature_and_have_help():
     assert list(shown) == ["metric", "settings", "window", "mode"]
     assert shown["window"].default == 32
     assert descriptions(Pace) == {"window": "Staleness bound.", "mode": "How fast."}
+
+
+@pytest.mark.parametrize("settings", [{"window": 4}, "window", Pace])
+def test_settings_of_another_kind_are_refused(settings):
+    with pytest.raises(ConfigurationError, match="settings must be Pace, got"):
+        run(None, settings=settings)
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_a_setting_is_a_finite_number(number):
+    with pytest.raises(ConfigurationError, match="share should be a finite number"):
+        Share(share=number)

@@ -211,3 +211,19 @@ def _wait_for_progress(path: Path, durable: int, child: multiprocessing.Process)
 def _log(path: Path) -> VersionLog:
     run = next(iter(ExperienceLibrary.load(path).runs))
     return VersionLog(path, run)
+
+
+@pytest.mark.parametrize(
+    ("student", "sets", "said"),
+    [
+        (None, {}, "the student must be a dspy.Module, got NoneType"),
+        (dspy.Predict, {}, "the student must be a dspy.Module, got"),
+        (dspy.Predict("a -> b"), {"teacher": "x"}, "the teacher must be a dspy.Module, got str"),
+        (dspy.Predict("a -> b"), {"trainset": [{"a": "1"}]}, "a training example must be a dspy.Example, got dict"),
+        (dspy.Predict("a -> b"), {"valset": "val"}, "a validation example must be a dspy.Example, got str"),
+    ],
+)
+def test_arguments_of_another_kind_are_refused(student, sets, said):
+    given = {"trainset": [dspy.Example(a="1", b="2").with_inputs("a")], **sets}
+    with pytest.raises(ConfigurationError, match=said):
+        ForwardLearning(TASK.metric, progress=False).compile(student, **given)

@@ -9,7 +9,8 @@ import cloudpickle
 import dspy
 import pytest
 
-from flex_dspy.core.errors import ModelError
+from flex_dspy.core.errors import ConfigurationError, ModelError
+from flex_dspy.learning.attempts import AttemptResult
 from flex_dspy.learning.events import (
     EditCommitted,
     ExampleAttempted,
@@ -20,7 +21,7 @@ from flex_dspy.learning.events import (
     RunStarted,
     VersionPublished,
 )
-from flex_dspy.learning.executors import MAX_LOSSES, AttemptLostError, LocalExecutor
+from flex_dspy.learning.executors import MAX_LOSSES, AttemptLostError, LocalExecutor, run_until_kept
 from flex_dspy.learning.online import OnlineLearner
 from flex_dspy.learning.run_folder import RunFolder
 from flex_dspy.libraries.failures import FailureLog
@@ -210,3 +211,16 @@ def test_the_default_executor_keeps_to_its_concurrency():
 
     asyncio.run(run_all())
     assert most == 3
+
+
+def test_an_executor_that_gives_back_something_else_is_said():
+    class Forgetful:
+        async def run(self, attempt, example, library):
+            await attempt(example, library)
+
+    with pytest.raises(ConfigurationError, match=r"Forgetful\.run must return the attempt's result, got NoneType"):
+        asyncio.run(run_until_kept(Forgetful(), _attempt_nothing, None, ExperienceLibrary()))
+
+
+async def _attempt_nothing(example, library):
+    return AttemptResult()

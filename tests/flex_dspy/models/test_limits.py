@@ -57,6 +57,9 @@ def test_without_a_limit_nothing_waits():
 def test_a_limit_is_positive(name):
     with pytest.raises(ConfigurationError, match=f"{name} must be positive, got 0"):
         Limits(**{name: 0})
+    for number in (float("nan"), float("inf")):
+        with pytest.raises(ConfigurationError, match=f"{name} must be positive, got {number}"):
+            Limits(**{name: number})
 
 
 def test_copies_are_the_same_limits():

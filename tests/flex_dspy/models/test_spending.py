@@ -200,6 +200,9 @@ def test_a_budget_that_is_spent(budget, message):
 def test_a_budget_is_positive(name):
     with pytest.raises(ConfigurationError, match=f"{name} must be positive, got 0"):
         Ledger(**{name: 0})
+    for number in (float("nan"), float("inf")):
+        with pytest.raises(ConfigurationError, match=f"{name} must be positive, got {number}"):
+            Ledger(**{name: number})
 
 
 def test_a_budget_in_money_needs_prices():
