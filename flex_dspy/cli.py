@@ -50,6 +50,11 @@ _LIBRARY_COMMANDS = {
     "prune": "library.prune:prune",
 }
 _RUN_COMMANDS = {"list": "runs.list_runs:list_runs", "show": "runs.show:show", "delete": "runs.delete:delete"}
+_GROUPS = {"library": _LIBRARY_COMMANDS, "runs": _RUN_COMMANDS}
+_TABLES: dict[str, Any] = {
+    **{name: {} for name in _COMMANDS},
+    **{group: {name: {} for name in commands} for group, commands in _GROUPS.items()},
+}  # that a file of --config may hold
 _EPILOGUE = (
     f"An environment variable sets each option, too: {PREFIX}LEARN_WINDOW=64 for one command, "
     f"{PREFIX}LM=openai/gpt-4o for all."
@@ -157,7 +162,7 @@ def make_app(help_formatter: str = "default") -> App:
         help_format="plaintext",
         help_formatter=help_formatter,  # type: ignore[arg-type]
         version=_version,
-        config=(*ENVIRONMENT, read_file),
+        config=(*ENVIRONMENT, partial(read_file, tables=_TABLES)),
         default_parameter=Parameter(negative=(), allow_repeating=True, show_default=_default_text),
     )
     library = App(name="library", help="Look at libraries, compare, merge, convert and edit them.", sort_key=5)
@@ -189,7 +194,12 @@ def _usage_text(error: CycloptsError) -> str:
         reason = f"{named}{error.exception_message.rstrip('.')}"
         if error.argument is not None and error.exception_message.startswith("Must be"):  # cyclopts' own check
             reason = f"{named}{error.exception_message.rstrip('.').lower()}, got {error.argument.tokens[-1].value}"
-    return f"{' '.join(reason.split()).rstrip('.')} (see {' '.join(words)} --help)"
+    return f"{_without_stop(' '.join(reason.split()))} (see {' '.join(words)} --help)"
+
+
+def _without_stop(sentence: str) -> str:
+    """The sentence without the stop at its end; three dots stay."""
+    return sentence if sentence.endswith("...") else sentence.removesuffix(".")
 
 
 def _complain(reason: object, code: int) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from cyclopts import ArgumentCollection, Group, Parameter
+from cyclopts import ArgumentCollection, CoercionError, Group, Parameter, Token
 from cyclopts.validators import Number
 
 from flex_dspy.core.errors import ConfigurationError
@@ -99,6 +99,19 @@ def read_positive(text: str) -> int:
     return value
 
 
+def read_whole(_: Any, tokens: Sequence[Token]) -> int:
+    """Converter for cyclopts: reads a whole number, where cyclopts would round a fraction.
+
+    Raises:
+        CoercionError: If it is none, or there are several.
+    """
+    try:
+        (token,) = tokens
+        return int(token.value)
+    except ValueError as error:
+        raise CoercionError(token=tokens[0], target_type=int) from error
+
+
 def read_price(text: str) -> tuple[str, list[float]]:
     """Read ``MODEL=PROMPT,COMPLETION`` or ``MODEL=PROMPT,COMPLETION,CACHED``, in USD a million tokens.
 
@@ -152,10 +165,11 @@ def check_exclusive(arguments: ArgumentCollection) -> None:
 
 EXCLUSIVE = Group("exclusive", show=False, validator=check_exclusive)  # a command can have one such group
 
-Positive = Annotated[int, Parameter(validator=Number(gte=1))]
-NotNegative = Annotated[int, Parameter(validator=Number(gte=0))]
+Whole = Annotated[int, Parameter(converter=read_whole)]
+Positive = Annotated[int, Parameter(converter=read_whole, validator=Number(gte=1))]
+NotNegative = Annotated[int, Parameter(converter=read_whole, validator=Number(gte=0))]
 Share = Annotated[float, Parameter(validator=Number(gt=0, lt=1))]
-Port = Annotated[int, Parameter(validator=Number(gte=1, lte=65_535))]
+Port = Annotated[int, Parameter(converter=read_whole, validator=Number(gte=1, lte=65_535))]
 Pairs = Annotated[tuple[str, ...], Parameter(validator=check(read_pair))]
 Prices = Annotated[tuple[str, ...], Parameter(validator=check(read_price))]
 Temperatures = Annotated[tuple[str, ...], Parameter(validator=check(lambda text: read_for_role(text, float)))]

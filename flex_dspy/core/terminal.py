@@ -6,6 +6,7 @@ are wrapped once, and whatever is written to them is shown as what it is.
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import sys
@@ -104,6 +105,11 @@ def _report_closed_output() -> Iterator[None]:
         raise ReaderGoneError(*error.args) from error
 
 
+def _or_nowhere(stream: Any) -> Any:
+    """The stream; Python has none where the process was started with it closed."""
+    return io.StringIO() if stream is None else stream
+
+
 def unsafe_stdout() -> Any:
     """Standard output itself, for text whose colours are the program's own, and whose other parts are ``printable``."""
     return sys.stdout.stream if isinstance(sys.stdout, SafeStream) else sys.stdout
@@ -123,6 +129,6 @@ def safe_streams(*, is_protocol: bool = False) -> Iterator[None]:
     """
     with ExitStack() as stack:
         if not is_protocol:
-            stack.enter_context(redirect_stdout(SafeStream(sys.stdout)))
-        stack.enter_context(redirect_stderr(SafeStream(sys.stderr, has_progress=True)))
+            stack.enter_context(redirect_stdout(SafeStream(_or_nowhere(sys.stdout))))
+        stack.enter_context(redirect_stderr(SafeStream(_or_nowhere(sys.stderr), has_progress=True)))
         yield

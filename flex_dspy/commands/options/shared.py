@@ -17,6 +17,7 @@ from flex_dspy.commands.arguments import (
     Strategy,
     Temperatures,
     TokenCounts,
+    Whole,
     default_of,
 )
 from flex_dspy.evaluation.settings import MeasuringSettings
@@ -67,7 +68,7 @@ class ModelOptions:
     """Most tokens a minute. Calls wait for their turn."""
     timeout: float = default_of(ModelSettings, "timeout")
     """Seconds to wait for an answer."""
-    retries: int = default_of(ModelSettings, "retries")
+    retries: Whole = default_of(ModelSettings, "retries")
     """Further tries of a call that failed."""
 
 
@@ -99,7 +100,7 @@ class ActorOptions:
     """ROLE=FILE: instructions of a role, or of one of the critic's four (critic.golden=FILE). May be repeated."""
     concurrency: Positive = default_of(MeasuringSettings, "concurrency")
     """Examples under way at once."""
-    seed: int = 0
+    seed: Whole = 0
     """Order and choice of examples."""
 
 

@@ -77,6 +77,9 @@ def test_the_command_line_wins_over_the_environment_and_that_over_a_file(
         ("ronds = 2", 'Unknown option: "[ronds]" from {}. Did you mean --rounds?'),
         ('rounds = "x"', 'unable to convert "x" into int'),
         ("rounds = 0", "--rounds: must be >= 1, got 0"),
+        ("rounds = 2.5", 'unable to convert "2.5" into int'),
+        ("rounds = [1, 2]", "Invalid value for [rounds] from {}"),
+        ("seed = 0.5", 'unable to convert "0.5" into int'),
     ],
 )
 def test_a_wrong_value_in_a_file_is_said_with_the_file(
@@ -95,6 +98,10 @@ def test_a_wrong_value_in_a_file_is_said_with_the_file(
         ("run.yaml", "- 1", "must hold options by name"),
         ("run.yaml", "a: [", "line 1"),
         ("run.yaml", "learn: 3", "learn must be a table of options"),
+        ("run.yaml", "1: 2", "names of options must be text, got 1"),
+        ("run.yaml", "rounds:", "rounds has no value"),
+        ("run.toml", "temperature = {critic = 0.2}", "temperature is a table, and no command has that name"),
+        ("run.toml", "[learn.eval]", "eval is a table, and no command has that name"),
         ("run.ini", "", "must end in .toml, .yaml, .yml"),
     ],
 )
@@ -112,6 +119,8 @@ def test_a_file_that_cannot_be_read_is_said(
     [
         (["learn", "aime", "--ronds", "3"], "Did you mean --rounds? (see flex-dspy learn --help)"),
         (["lern", "aime"], 'Did you mean "learn"?'),
+        (["xyz"], "doctor, ... (see flex-dspy --help)"),
+        (["learn", "aime", "--window", "3.7"], '--window: unable to convert "3.7" into int'),
         (["library", "serch", "x"], 'Did you mean "search"?'),
         (["learn"], "requires an argument"),
         (["learn", "aime", "--rounds", "0"], "--rounds: must be >= 1, got 0"),
@@ -147,3 +156,8 @@ def test_completion_is_installed_for_the_shell(
     assert cli.main(["--install-completion"]) == 0
     files = [path.read_text() for path in tmp_path.rglob("*") if path.is_file()]
     assert any("--start-from" in text and "prune" in text for text in files)
+
+
+def test_a_file_may_hold_tables_of_all_commands(tmp_path: Path) -> None:
+    (tmp_path / "run.toml").write_text("[learn]\nwindow = 7\n[library.value]\ncalls = 4\n[runs.list]\njson = true\n")
+    assert options("--config", str(tmp_path / "run.toml")).learning.window == 7

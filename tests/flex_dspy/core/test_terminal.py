@@ -147,3 +147,12 @@ def test_a_page_is_not_turned_around() -> None:
 
 def test_the_tests_find_what_they_look_for() -> None:
     assert len(unseen(HOSTILE)) == 12
+
+
+def test_a_stream_that_the_process_was_started_without_is_no_error(monkeypatch):
+    monkeypatch.setattr("sys.stdout", None)
+    monkeypatch.setattr("sys.stderr", None)
+    with safe_streams():
+        print("said to nobody", flush=True)
+        print("neither this", file=sys.stderr)
+        assert not sys.stdout.isatty()
