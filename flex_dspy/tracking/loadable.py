@@ -3,20 +3,18 @@
 Its files are ``library.json``, the library, and ``program.json``, the program that was measured with it. Loading reads
 those two as data and builds the program anew; nothing that they hold is executed.
 
-``mlflow.dspy.load_model`` reads pickles and nothing else. For it there is ``program.pkl``, which holds the same two
-texts and the name of ``restore``. This package never reads that file.
+``mlflow.dspy.load_model`` does not load it: that function reads pickles and nothing else, and this package writes none.
+``mlflow.pyfunc.load_model(...).get_raw_model()`` is the DSPy program.
 """
 
 from __future__ import annotations
 
 import json
-import zlib
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import cloudpickle  # type: ignore[import-untyped]  # DSPy's own way to save programs
 import dspy
 
 from flex_dspy.learning.program_description import Description, build_program
@@ -27,12 +25,12 @@ from flex_dspy.libraries.locations import LIBRARY_FILE
 if TYPE_CHECKING:
     from mlflow.models import Model, ModelSignature
 
-PROGRAM, PICKLE, REQUIREMENTS = "program.json", "program.pkl", "requirements.txt"
+PROGRAM, REQUIREMENTS = "program.json", "requirements.txt"
 _PACKAGES = ("flex-dspy", "dspy", "mlflow")
 
 
 class LoadedVersion:
-    """A version as MLflow's flavours expect a model.
+    """A version as MLflow's pyfunc flavour expects a model.
 
     Args:
         description: The program; see ``flex_dspy.learning.program_description``.
@@ -43,10 +41,9 @@ class LoadedVersion:
         self.description = description
         self.model = build_program(description, library)
 
-    @property
-    def dspy_settings(self) -> dict[str, Any]:
-        """Settings that ``mlflow.dspy.load_model`` applies: those that are there already."""
-        return {"callbacks": dspy.settings.callbacks}
+    def get_raw_model(self) -> dspy.Module:
+        """The program that reads the library; MLflow's ``PyFuncModel.get_raw_model`` gives it on."""
+        return self.model
 
     def predict(self, model_input: Any, params: Mapping[str, Any] | None = None) -> Any:
         """Answer problems.
@@ -65,21 +62,6 @@ class LoadedVersion:
     def _answer(self, problem: Mapping[str, Any]) -> dict[str, Any]:
         answer = self.model(**{name: problem[name] for name in self.description["inputs"]})
         return {name: answer[name] for name in self.description["outputs"]}
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        library = self.model.retriever.library.to_json().encode()
-        return restore, (json.dumps(self.description), zlib.compress(library, 1))
-
-
-def restore(description: str, library: bytes) -> LoadedVersion:
-    """The version that these texts hold; ``mlflow.dspy.load_model`` calls it.
-
-    Args:
-        description: The program, as JSON.
-        library: The library, as compressed JSON.
-    """
-    text = zlib.decompress(library)
-    return LoadedVersion(json.loads(description), ExperienceLibrary.from_json(text, "the model's library"))
 
 
 def _load_pyfunc(path: str) -> LoadedVersion:
@@ -103,7 +85,6 @@ def write_model(folder: Path, version: Version, model_id: str) -> None:
     # Names, not versions of each package: what the model needs is this package, which names its own.
     requirements = [f"{name}=={metadata.version(name)}" for name in _PACKAGES]
     (folder / REQUIREMENTS).write_text("\n".join(requirements) + "\n", encoding="utf-8")
-    _write_pickle(folder / PICKLE, version)
     model = _model(version.program, model_id)
     _add_example(model, folder, version)
     model.save(str(folder / "MLmodel"))
@@ -115,7 +96,6 @@ def _model(program: Description, model_id: str) -> Model:
 
     model = Model(model_id=model_id, signature=signature_of(program))
     pyfunc.add_to_model(model, loader_module=__name__)
-    model.add_flavor("dspy", model_path=PICKLE)
     return model
 
 
@@ -141,7 +121,3 @@ def _add_example(model: Model, folder: Path, version: Version) -> None:
     names = version.program["inputs"]
     if all(name in inputs for name in names):
         _save_example(model, {name: inputs[name] for name in names}, str(folder))
-
-
-def _write_pickle(path: Path, version: Version) -> None:
-    path.write_bytes(cloudpickle.dumps(LoadedVersion(version.program, version.library)))

@@ -70,7 +70,7 @@ def test_mlflow_loads_it_and_it_answers(name: str, mlflow: Any, mlflow_uri: str,
     (answer,) = model.predict(model.input_example)
     assert answer["reactants"] == "CC(C)C(=O)Cl.Nc1ccccc1"
 
-    program = mlflow.dspy.load_model(uri)
+    program = model.get_raw_model()
     assert program(product=PRODUCT).reactants == "CC(=O)Cl.Nc1ccccc1"
     assert retrievers(program)[0].library == load_library(f"{name}@best", mlflow_uri)
 
@@ -80,7 +80,7 @@ def test_mlflow_loads_it_and_it_answers(name: str, mlflow: Any, mlflow_uri: str,
 
 def test_the_loader_reads_json_alone(name: str, mlflow: Any, tmp_path: Path) -> None:
     folder = Path(mlflow.artifacts.download_artifacts(f"models:/{name}@best", dst_path=str(tmp_path)))
-    (folder / "program.pkl").write_bytes(b"no pickle at all")
+    assert not [file.name for file in folder.rglob("*") if file.suffix in (".pkl", ".pickle")]
     assert _load_pyfunc(str(folder)).predict({"product": PRODUCT})["reactants"] == "CC(=O)Cl.Nc1ccccc1"
     written = json.loads((folder / "program.json").read_text())
     written["outputs"]["reactants"]["type"] = "__import__('os')"
