@@ -7,14 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from flex_dspy.core.errors import ConfigurationError, LibraryError
-from flex_dspy.core.secrets import redact_url
+from flex_dspy.core.errors import LibraryError
 from flex_dspy.learning.curve import CurvePoint
 from flex_dspy.learning.version import Version, Versions, point
 from flex_dspy.learning.versions import VersionLog
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.tracking import registry
-from flex_dspy.tracking.mlflow_store import brief, connect, resolve_uri
+from flex_dspy.tracking.mlflow_store import connect, report_errors, resolve_uri
 
 SUFFIX = ".versions.jsonl"
 
@@ -99,7 +98,7 @@ def _versions_by_step(name: str, tracking_uri: str | None) -> dict[int, tuple[in
     """
     versions = registry.list_versions(name, tracking_uri)
     uri = resolve_uri(tracking_uri)
-    try:
+    with report_errors(f"read {name} in", uri):
         client = connect(uri)
         newest = client.get_logged_model(versions[-1].tags["model_id"]).source_run_id
         outputs = client.get_run(newest).outputs
@@ -110,8 +109,6 @@ def _versions_by_step(name: str, tracking_uri: str | None) -> dict[int, tuple[in
             if model is not None and (model.source_run_id == newest or model.model_id in own):
                 step = int(each.tags["step"])
                 found[step] = (each.number, _metrics_in(client, newest, model, step))
-    except Exception as error:  # Each kind of store fails with errors of its own driver.
-        raise ConfigurationError(f"MLflow cannot read {name} in {redact_url(uri)}: {brief(error, uri)}.") from error
     return dict(sorted(found.items()))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import re
@@ -51,6 +52,27 @@ def resolve_uri(tracking_uri: str | None) -> str:
     import mlflow
 
     return tracking_uri or str(mlflow.get_tracking_uri())
+
+
+@contextlib.contextmanager
+def report_errors(action: str, uri: str, advice: str = "") -> Iterator[None]:
+    """Within this block, whatever the store's driver raises is one error that says so.
+
+    Args:
+        action: Verb and object, up to the store's address: ``list versions in``.
+        uri: The store's address.
+        advice: A sentence on the way on.
+
+    Raises:
+        ConfigurationError: In place of any other error.
+    """
+    try:
+        yield
+    except ConfigurationError:
+        raise
+    except Exception as error:  # Each kind of store fails with errors of its own driver.
+        said = f"MLflow cannot {action} {redact_url(uri)}: {brief(error, uri)}. {advice}".rstrip()
+        raise ConfigurationError(said) from error
 
 
 def connect(uri: str) -> Any:

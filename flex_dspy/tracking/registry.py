@@ -15,7 +15,7 @@ from flex_dspy.core.secrets import redact_url
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.locations import LIBRARY_FILE, read_path
 from flex_dspy.libraries.paths import journal_of
-from flex_dspy.tracking.mlflow_store import brief, check_sqlite, connect, resolve_uri
+from flex_dspy.tracking.mlflow_store import check_sqlite, connect, report_errors, resolve_uri
 
 _REFERENCE = re.compile(r"(?:models:/)?(?P<name>\w[\w .-]*)(?:@(?P<alias>[\w-]+)|/(?P<number>\d+))")
 
@@ -86,17 +86,13 @@ def list_versions(name: str, tracking_uri: str | None = None) -> list[Registered
         ConfigurationError: If there is no such store or name; the message says what there is.
     """
     uri = resolve_uri(tracking_uri)
-    try:
+    with report_errors(f"list {name} in", uri):
         check_sqlite(uri, must_exist=True)
         client = connect(uri)
         found = client.search_model_versions(f"name = '{name}'")
         if not found:
             raise ConfigurationError(f"There is no {name} in {redact_url(uri)}. {_what_there_is(client, name)}")
         aliases = client.get_registered_model(name).aliases
-    except ConfigurationError:
-        raise
-    except Exception as error:  # Each kind of store fails with errors of its own driver.
-        raise ConfigurationError(f"MLflow cannot list {name} in {redact_url(uri)}: {brief(error, uri)}.") from error
     by_number = sorted(found, key=lambda version: int(version.version))
     return [
         RegisteredVersion(
@@ -128,16 +124,9 @@ def load_library(reference: str, tracking_uri: str | None = None, dst: str | Pat
     if match is None:
         raise ConfigurationError(f"{reference!r} is no registered library. Write NAME@alias or NAME/version.")
     uri = resolve_uri(tracking_uri)
-    try:
+    with report_errors(f"read {reference} from", uri, "Start its server, or correct MLFLOW_TRACKING_URI."):
         check_sqlite(uri, must_exist=True)
         text = _download(connect(uri), uri, match)
-    except ConfigurationError:
-        raise
-    except Exception as error:  # Each kind of store fails with errors of its own driver.
-        raise ConfigurationError(
-            f"MLflow cannot read {reference} from {redact_url(uri)}: {brief(error, uri)}. "
-            "Start its server, or correct MLFLOW_TRACKING_URI."
-        ) from error
     library = ExperienceLibrary.from_json(text, reference)
     if dst is not None:
         library.save(dst)

@@ -24,13 +24,20 @@ from pathlib import Path
 from typing import Any
 
 from flex_dspy.core.errors import ConfigurationError, RunError
-from flex_dspy.core.secrets import redact_url
 from flex_dspy.evaluation.answer_errors import MAX_ERRORS
 from flex_dspy.learning.version import Version
 from flex_dspy.libraries.library_file import write_atomically
 from flex_dspy.tracking.datasets import DatasetInfo
 from flex_dspy.tracking.guide import guide
-from flex_dspy.tracking.mlflow_store import brief, check_answers, check_sqlite, connect, open_experiment, resolve_uri
+from flex_dspy.tracking.mlflow_store import (
+    brief,
+    check_answers,
+    check_sqlite,
+    connect,
+    open_experiment,
+    report_errors,
+    resolve_uri,
+)
 from flex_dspy.tracking.names import run_name
 from flex_dspy.tracking.parameters import MAX_NAME, printable_params
 from flex_dspy.tracking.promotion import Promote
@@ -129,7 +136,8 @@ class MLflowTracker:
         instructions = params.get("instructions") or {}
         params = {name: value for name, value in params.items() if name != "instructions"}
         uri = resolve_uri(self.tracking_uri)
-        try:
+        advice = "Start its server, correct MLFLOW_TRACKING_URI, or learn without tracking."
+        with report_errors("use the tracking store", uri, advice):
             check_sqlite(uri)
             self._client = connect(uri)
             self._experiment_id = open_experiment(self._client, uri, self.experiment, guide(self.registered_name))
@@ -144,13 +152,6 @@ class MLflowTracker:
             self._pending = self._unlogged.versions() if self._unlogged else []
             if self.data:
                 self._client.log_inputs(self.run_id, [info.input(context) for context, info in self.data.items()])
-        except ConfigurationError:
-            raise
-        except Exception as error:  # Each kind of store fails with errors of its own driver.
-            raise ConfigurationError(
-                f"MLflow cannot use the tracking store {redact_url(uri)}: {brief(error, uri)}. "
-                "Start its server, correct MLFLOW_TRACKING_URI, or learn without tracking."
-            ) from error
 
     def _rule(self) -> Rule:
         return Rule(self.promote, self.max_errors)

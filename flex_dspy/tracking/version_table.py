@@ -15,7 +15,7 @@ from typing import Any
 
 from flex_dspy.core.errors import ConfigurationError
 from flex_dspy.core.secrets import redact_url
-from flex_dspy.tracking.mlflow_store import brief, check_sqlite, connect, pages, resolve_uri
+from flex_dspy.tracking.mlflow_store import check_sqlite, connect, pages, report_errors, resolve_uri
 from flex_dspy.tracking.version_differences import add_differences
 from flex_dspy.tracking.version_rows import ACCURACY, VersionRow, VersionTable, sort_versions
 
@@ -44,14 +44,10 @@ def versions(
         ConfigurationError: If there is no such store, or it has no such versions.
     """
     uri = resolve_uri(tracking_uri)
-    try:
+    with report_errors("list versions in", uri):
         check_sqlite(uri, must_exist=True)
         client = connect(uri)
         rows = read_versions(client, find_experiments(client, experiments))
-    except ConfigurationError:
-        raise
-    except Exception as error:  # Each kind of store fails with errors of its own driver.
-        raise ConfigurationError(f"MLflow cannot list versions in {redact_url(uri)}: {brief(error, uri)}.") from error
     chosen = sort_versions(row for row in rows if task is None or row.task == task)
     if not chosen:
         known = ", ".join(sorted({row.task for row in rows})) or "no versions at all: learn with tracking first"
