@@ -16,7 +16,7 @@ from typing import Any
 
 import dspy
 
-from flex_dspy.learning.observations import JournalSource
+from flex_dspy.learning.journal_source import JournalSource
 from flex_dspy.learning.pipeline import Pipeline
 from flex_dspy.models.adapter import lean
 

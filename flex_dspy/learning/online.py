@@ -39,9 +39,8 @@ from flex_dspy.learning.events import Event, ExampleFailed, Listener, RunEnded, 
 from flex_dspy.learning.executors import Executor, LocalExecutor
 from flex_dspy.learning.following import NewestSnapshot, follow
 from flex_dspy.learning.held_failures import HeldFailures
+from flex_dspy.learning.journal_source import JournalSource, ObservationAttempt
 from flex_dspy.learning.listeners import Broadcast
-from flex_dspy.learning.observations import JournalSource, ObservationAttempt
-from flex_dspy.learning.observing import Verdict, observation
 from flex_dspy.learning.online_versions import OnlineVersions
 from flex_dspy.learning.pipeline import Pipeline
 from flex_dspy.learning.ports import Ports
@@ -50,6 +49,7 @@ from flex_dspy.learning.run_identity import model_names
 from flex_dspy.learning.settings import OnlineSettings
 from flex_dspy.learning.streak import Streak
 from flex_dspy.learning.trackers import Tracker, TrackerListener
+from flex_dspy.learning.verdicts import Verdict, observation
 from flex_dspy.learning.version import Versions
 from flex_dspy.libraries.failures import Failure, FailureLog
 from flex_dspy.libraries.known_ids import digest
@@ -331,6 +331,7 @@ class OnlineLearner:
             "window": self.settings.window,
             "concurrency": self.settings.concurrency,
             "publish_every": self.settings.publish_every,
+            "lessons_from": self.settings.lessons_from,
             "actor": model_names(self.program),
             "verifier": model_names(self._verifier),
             "critic": model_names(self._lessons.critic),

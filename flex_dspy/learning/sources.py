@@ -1,4 +1,4 @@
-"""Where examples come from: a port, with training sets here and observations in ``flex_dspy.learning.observations``."""
+"""Where examples come from: a port, with training sets here; observations are in ``learning.journal_source``."""
 
 from __future__ import annotations
 

@@ -21,8 +21,8 @@ from flex_dspy.core.errors import BudgetError, ConfigurationError, LibraryError,
 from flex_dspy.core.trajectory import Feedback
 from flex_dspy.evaluation.settings import HOPELESS
 from flex_dspy.evaluation.usage_log import UsageLog
-from flex_dspy.learning.observing import judge, observation
 from flex_dspy.learning.online import OnlineLearner
+from flex_dspy.learning.verdicts import judge, observation
 from flex_dspy.libraries.experience import Commit, Experience, Insert, Merge, Precedent, Rule
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.store import LibraryStore

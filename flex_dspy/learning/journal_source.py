@@ -10,8 +10,8 @@ import dspy
 
 from flex_dspy.core.trajectory import Trajectory
 from flex_dspy.learning.attempts import AttemptResult
-from flex_dspy.learning.observing import judge, precedent_of, tally_of
 from flex_dspy.learning.sources import Item, Segment
+from flex_dspy.learning.verdicts import judge, precedent_of, tally_of
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.observation import Observation
 from flex_dspy.libraries.observed import ObservationJournal
