@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from flex_dspy.core.entry_points import find_points, load_point
 from flex_dspy.core.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -108,5 +108,6 @@ def _find(kind: Kind, type_: type) -> Callable[..., Any]:
 
 @functools.cache
 def _load_registrations() -> None:
-    for point in entry_points(group=GROUP):
-        point.load()
+    for points in find_points(GROUP).values():
+        for point in points:
+            load_point(point)

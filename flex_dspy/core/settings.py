@@ -10,7 +10,6 @@ the model or its fields by name::
 
 from __future__ import annotations
 
-import functools
 import inspect
 import typing
 from collections.abc import Callable, Mapping
@@ -121,9 +120,3 @@ def _message(detail: ErrorDetails, settings: type[Settings]) -> str:
         return f"{name} must be {detail['ctx']['expected']}, got {got!r}"
     said = detail["msg"].removeprefix("Input ")
     return f"{name} {said}, got {got!r}"
-
-
-@functools.cache
-def descriptions(settings: type[Settings]) -> Mapping[str, str]:
-    """The help text of each field."""
-    return {name: field.description or "" for name, field in settings.model_fields.items()}

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 from flex_dspy.core.errors import ConfigurationError
-from flex_dspy.learning.curve import MUTED, CurvePoint, new_axes, sample_text, write_figure
+from flex_dspy.learning.curve import MUTED, CurvePoint, new_axes, sample_text
 
 Axis = Literal["entries", "examples", "tokens", "dollars"]
 AXES: dict[Axis, str] = {
@@ -28,39 +27,23 @@ _MOST_BANDS = 4  # curves up to which the intervals are also bands: more would h
 _MOST_NAME = 56  # characters of a name in the legend
 
 
-def learning_curves(
-    curves: Mapping[str, Sequence[CurvePoint]],
-    path: Path,
-    *,
-    title: str,
-    x: Axis = "entries",
-    metric: str = "accuracy",
-    mode: int | None = None,
-) -> Path:
-    """Draw the learning curves of several runs into one PNG: score with 95% interval.
+def draw_curves(
+    curves: Mapping[str, Sequence[CurvePoint]], *, title: str, x: Axis = "entries", metric: str = "accuracy"
+) -> Any:
+    """Draw the learning curves of several runs: score with 95% interval.
 
     Args:
         curves: Measured versions of each run, by the run's name.
-        path: The PNG file; its folder must exist.
         title: The figure's title.
         x: The horizontal axis.
         metric: Name of the metric. ``accuracy`` is shown in percent, any other as a number.
-        mode: Permissions of a new file; None follows the umask.
 
     Returns:
-        ``path``.
+        matplotlib's ``Figure``; ``flex_dspy.learning.curve.write_figure`` writes it.
 
     Raises:
         ConfigurationError: If no version has a place on the axis.
     """
-    write_figure(draw_curves(curves, title=title, x=x, metric=metric), path, mode)
-    return path
-
-
-def draw_curves(
-    curves: Mapping[str, Sequence[CurvePoint]], *, title: str, x: Axis = "entries", metric: str = "accuracy"
-) -> Any:
-    """The figure of ``learning_curves``, as matplotlib's ``Figure``."""
     placed = _place(curves, x)
     if not placed:
         choices = "entries or examples" if x in ("tokens", "dollars") else "another axis"

@@ -10,13 +10,13 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rpds import HashTrieMap
 
 from flex_dspy.core import representations
+from flex_dspy.core.entry_points import find_points, load_point
 from flex_dspy.core.zones import ZONES
 from flex_dspy.libraries.by_hand import ByHand
 from flex_dspy.libraries.change_log import Change, ChangeLog
@@ -270,8 +270,8 @@ class ExperienceLibrary(ByHand, representations.Representable):
             k: Most entries.
             **settings: Those of ``ExperienceRetriever``.
         """
-        [point] = entry_points(group="flex_dspy.library", name="search")  # ``flex_dspy.search`` lies above this package
-        hits: Hits = point.load()(self, query, k, **settings)
+        [point] = find_points("flex_dspy.library")["search"]  # ``flex_dspy.search`` lies above this package
+        hits: Hits = load_point(point)(self, query, k, **settings)
         return hits
 
     def export(self, path: str | Path) -> None:

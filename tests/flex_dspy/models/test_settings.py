@@ -8,7 +8,6 @@ import sys
 import pytest
 
 from flex_dspy.core.errors import ConfigurationError
-from flex_dspy.core.settings import descriptions
 from flex_dspy.models.limits import Limits
 from flex_dspy.models.lm import LanguageModel, language_model
 from flex_dspy.models.settings import ModelSettings
@@ -69,7 +68,7 @@ def test_the_login_is_used_and_never_written():
 def test_every_setting_is_shown_and_explained():
     shown = inspect.signature(language_model).parameters
     assert {"name", "expert", "limits", "settings", *ModelSettings.model_fields} == set(shown)
-    assert all(descriptions(ModelSettings).values())
+    assert all(field.description for field in ModelSettings.model_fields.values())
 
 
 def test_nothing_heavy_is_imported():
