@@ -219,7 +219,12 @@ class LLMServer:
         return request, reply
 
     def _reply(self, request: Received) -> Reply:
-        written = self.script(request.role, request.inputs, request.messages)
+        try:
+            written = self.script(request.role, request.inputs, request.messages)
+        except (
+            Exception
+        ) as error:  # Said to the client, which does not ask again; otherwise it retries for half a minute.
+            written = Fault(400, f"the test's script failed: {error!r}")
         if isinstance(written, Fault):
             request.fault = f"{written.status}"
             return written.reply()

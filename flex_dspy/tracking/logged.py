@@ -42,20 +42,22 @@ class Logged:
     def read(cls, client: Any, experiment_id: str, run_id: str, name: str) -> Logged:
         """Ask the store what a continued run, or an interrupted try, has left there."""
         run = client.get_run(run_id)
+        outputs = {output.model_id for output in run.outputs.model_outputs}
         models = list(pages(
             client.search_logged_models, [experiment_id], filter_string=f"source_run_id = '{run_id}'"
         ))  # fmt: skip
+        # The empty library may have been logged by an earlier run: this one is linked to it.
+        models += [client.get_logged_model(other) for other in outputs - {model.model_id for model in models}]
         own = pages(client.search_runs, [experiment_id], f"tags.`mlflow.parentRunId` = '{run_id}'")
         runs = {each.data.tags["flex_dspy.model_id"]: each.info.run_id for each in own}
         versions = pages(client.search_model_versions, f"name = '{name}'")
         ids = {model.model_id for model in models}
+        registered = {v.tags["model_id"]: v for v in versions if v.tags.get("model_id") in ids}
         logged = cls(
             models={(model.params["hash"], model.params["step"]): model for model in models},
-            registered={
-                version.tags["model_id"]: version for version in versions if version.tags.get("model_id") in ids
-            },
-            runs=runs,
-            outputs={output.model_id for output in run.outputs.model_outputs},
+            registered=registered,
+            runs={key: version.run_id for key, version in registered.items()} | runs,
+            outputs=outputs,
             inputs={(each.dataset.name, each.dataset.digest) for each in run.inputs.dataset_inputs},
         )
         for model in models:

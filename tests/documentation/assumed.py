@@ -53,7 +53,7 @@ def write_files(folder: Path) -> None:
 def model(role, inputs, messages):
     """Forgets the tax until a lesson or feedback mentions it."""
     if role == "verifier":
-        return {"accepted": False, "feedback": inputs["measured"].partition(". ")[2] or "No."}
+        return {"accepted": False, "feedback": inputs.get("measured", "").partition(". ")[2] or "No."}
     if role == "updater":
         return {"decision": {"action": "insert", "target": None}}
     if role == "critic":

@@ -59,7 +59,7 @@ def log_run(uri: str, seed: int, shares: dict[int, float], *, is_priced: bool) -
     return logged
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")  # A second set-up would log the same runs to the same store again.
 def logged(mlflow_uri: str) -> list[Version]:
     """The versions of two runs, in the order in which they were logged."""
     first = log_run(mlflow_uri, 1, {5: 0.2, 20: 0.9}, is_priced=False)
