@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import itertools
 import os
@@ -54,8 +55,10 @@ _fsync = os.fsync
 
 
 def pytest_configure() -> None:
-    """Let no commit wait for the disk: power fails in no test but those that simulate it."""
+    """Let no commit wait for the disk, and no event loop begin by chance: some tests simulate a loss of power."""
     os.fsync = lambda file: os.fstat(file if isinstance(file, int) else file.fileno()) and None
+    # litellm asks for an event loop outside of one. Without this line it gets a new one, which nobody closes.
+    asyncio.set_event_loop(None)
 
 
 def pytest_unconfigure() -> None:
