@@ -21,7 +21,7 @@ from cyclopts import App, CycloptsError, Parameter, ValidationError
 from rich.console import Console
 
 from flex_dspy.commands.configuration import ENVIRONMENT, PREFIX, read_file
-from flex_dspy.core.errors import BudgetError, FlexError, TrackingError
+from flex_dspy.core.errors import BudgetError, ConfigurationError, FlexError, TrackingError
 from flex_dspy.core.terminal import ReaderGoneError, safe_streams, unsafe_stdout
 
 # Where each command is. Its module is imported when it is named, or listed.
@@ -129,11 +129,14 @@ def parse(argv: Sequence[str]) -> Callable[[], Any]:
         The command, ready to be called.
 
     Raises:
+        ConfigurationError: If an argument is empty.
         CycloptsError: If the arguments are wrong.
     """
     console = Console(file=unsafe_stdout())  # the help is our own text, with our own colours
     if not console.is_terminal:
         console.width = _UNLIMITED
+    if "" in argv:
+        raise ConfigurationError("an argument is empty: is a shell variable not set?")
     app = make_app("default" if console.is_terminal else "plain")
     _load_commands(app, argv)
     command, bound, _ = app.parse_args(list(argv), console=console, print_error=False, exit_on_error=False)

@@ -115,6 +115,10 @@ def _retriever(
         return library
     if isinstance(library, str | Path):
         library = ExperienceLibrary.load(library)
+    if library is not None and not isinstance(library, ExperienceLibrary | Followed):
+        raise ConfigurationError(
+            f"a library is an ExperienceLibrary, a FollowedLibrary or the path of a file; got {type(library).__name__}"
+        )
     names_views = settings is not None and "views" in settings.model_fields_set
     defaults = {} if names_views else {"views": ["lexical"]}
     return ExperienceRetriever(library, settings=settings, **{**defaults, **options})

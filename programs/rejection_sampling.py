@@ -33,6 +33,7 @@ logger = logging.getLogger(__name__)
 # Outputs that show how an answer was found, and are no part of it.
 WORKINGS = ("reasoning", "trajectory", "experiences_used")
 _MAX_CALLS = 1_000  # of an attempt that are remembered
+MAX_UNJUDGED = 20  # attempts on which a metric fails before it has judged one
 
 
 class RejectionSampling(dspy.Module):
@@ -70,6 +71,7 @@ class RejectionSampling(dspy.Module):
         self.metric = metric
         self.max_rounds = max_rounds
         self.max_rollouts = max_rollouts
+        self._is_metric_sound, self._unjudged = False, 0
 
     def forward(self, example: dspy.Example) -> dspy.Prediction:
         """See ``aforward``."""
@@ -138,13 +140,29 @@ class RejectionSampling(dspy.Module):
         if self.metric is None:
             return None
         try:
-            return await ascore(self.metric, example, prediction)
+            measured = await ascore(self.metric, example, prediction)
         except Exception as error:  # of one attempt, which gets no points
             raise_if_systemic(error)
             if not reference and lacks_reference(error, example):
                 return None
-            logger.warning("the metric failed on an attempt: %s", error_text(error))
+            self._count_unjudged(error)
             return failure_feedback(self.metric, error)
+        self._is_metric_sound = True
+        return measured
+
+    def _count_unjudged(self, error: Exception) -> None:
+        """Note that the metric failed. One that has judged nothing at all is at fault itself, and not the answers.
+
+        Raises:
+            ConfigurationError: If it failed on each of the first attempts.
+        """
+        logger.warning("the metric failed on an attempt: %s", error_text(error))
+        self._unjudged += 1
+        if self._unjudged >= MAX_UNJUDGED and not self._is_metric_sound:
+            raise ConfigurationError(
+                f"the metric failed on each of the first {MAX_UNJUDGED} attempts; the last time with "
+                f"{error_text(error)}. Try it on one example: metric(example, prediction)"
+            )
 
     async def _attempt(
         self, example: dspy.Example, rollout: int, rounds: list[Round]

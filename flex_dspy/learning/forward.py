@@ -118,8 +118,8 @@ class ForwardLearning(Teleprompter):
         self.measures = dict(measures or {})
         self.key = key
         self.ledger = ledger or Ledger()
-        self.listeners = list(listeners)
-        self.stop = list(stop)
+        self.listeners = _functions(listeners, "listeners")
+        self.stop = _functions(stop, "stop")
         self.executor = executor
         self.versions = Versions()
         self.failures: list[Failure] = []
@@ -194,6 +194,19 @@ class ForwardLearning(Teleprompter):
 
     def _parts(self) -> Parts:
         return Parts(**{field.name: getattr(self, field.name) for field in fields(Parts)})
+
+
+def _functions(values: Any, name: str) -> list[Any]:
+    """Functions of events: one, or a sequence of them.
+
+    Raises:
+        ConfigurationError: If something else is given.
+    """
+    found = [values] if callable(values) or not isinstance(values, Iterable) else list(values)
+    for each in found:
+        if not callable(each):
+            raise ConfigurationError(f"{name} takes functions of an event, got {type(each).__name__}")
+    return found
 
 
 def _check_kinds(values: Iterable[object], kind: type, name: str) -> None:

@@ -37,6 +37,7 @@ from flex_dspy.learning.trackers import Tracker, TrackerListener
 from flex_dspy.learning.versions import VersionLog
 from flex_dspy.libraries.failures import FailureLog
 from flex_dspy.libraries.library import ExperienceLibrary
+from flex_dspy.libraries.locking import learning_into
 from flex_dspy.libraries.memory_store import open_store
 from flex_dspy.libraries.store import Store
 from flex_dspy.models.lm import is_offline
@@ -181,9 +182,10 @@ class ForwardRun:
             failed = tuple(failure.step for failure in standing)
             self.listeners.tell(RunStarted(self.id, self.parameters(), len(self.order), done, failed))
             try:
-                for record, library in doubtful:
-                    await self.versions.measure_again(record, library)
-                await pipeline.run()
+                with learning_into(self.store.path):
+                    for record, library in doubtful:
+                        await self.versions.measure_again(record, library)
+                    await pipeline.run()
                 if len(standing) == len(self.order):
                     raise self.failures.all_failed(standing)
             except BaseException as error:

@@ -38,6 +38,7 @@ from flex_dspy.learning.version import VersionRecord, Versions
 from flex_dspy.learning.versions import VersionLog
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.library_file import write_atomically
+from flex_dspy.libraries.locking import is_learned_into
 from flex_dspy.libraries.paths import PRIVATE, beside
 from flex_dspy.libraries.store import LibraryStore
 from flex_dspy.models.spending import Ledger
@@ -311,9 +312,12 @@ class RunFolder:
         """Delete the folder with all that is in it. A library that lies elsewhere stays, and so does MLflow's run.
 
         Raises:
-            RunError: If it is no run's folder, holds anything that is not of the run, or cannot be deleted.
+            RunError: If it is no run's folder, holds anything that is not of the run, or cannot be deleted, or if the
+                run is at work.
         """
         self.note()
+        if is_learned_into(self.library):
+            raise RunError(f"{self.path}: the run is at work. End it first, or wait until it has finished")
         if foreign := self._foreign_names():
             raise RunError(
                 f"{self.path} holds more than the run: {', '.join(foreign[:5])}. Move that elsewhere, or "

@@ -14,6 +14,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from flex_dspy.libraries.paths import beside, mode_beside
+
 # The default of 50 ms is as long as dozens of commits.
 POLL_SECONDS = 0.005
 
@@ -27,7 +29,7 @@ class NamedLock:
     """
 
     def __init__(self, path: Path, mode: int | None = None) -> None:
-        self.path = path
+        self.path, self.mode = path, mode
         permissions = {} if mode is None else {"mode": mode}
         self._lock = FileLock(path, thread_local=False, **permissions)  # type: ignore[arg-type]
 
@@ -41,6 +43,7 @@ class NamedLock:
             Timeout: If another process holds it.
             OSError: If the file cannot be used.
         """
+        self._make_file()
         end = time.monotonic() + timeout
         while True:
             self._lock.acquire(timeout=max(0.0, end - time.monotonic()), poll_interval=POLL_SECONDS)
@@ -49,6 +52,17 @@ class NamedLock:
             self._lock.release(force=True)
             if time.monotonic() > end:
                 raise Timeout(str(self.path))
+
+    def _make_file(self) -> None:
+        """Make the file, if there is none: ``FileLock`` waits, without a word, for a folder that takes no files.
+
+        Raises:
+            OSError: If it cannot be made.
+        """
+        if not self.path.exists():
+            self.path.touch()
+            if self.mode is not None:
+                self.path.chmod(self.mode)
 
     @contextlib.contextmanager
     def hold(self, timeout: float) -> Iterator[None]:
@@ -78,3 +92,35 @@ class NamedLock:
     def release(self) -> None:
         """Let go of it."""
         self._lock.release()
+
+
+@contextlib.contextmanager
+def learning_into(library: Path | None) -> Iterator[None]:
+    """Say to other processes, within this block, that a run learns into a library.
+
+    Several runs may do so at once: then the first one says it for all.
+
+    Args:
+        library: The library's file; None for one without.
+    """
+    with contextlib.ExitStack() as held:
+        if library is not None:
+            with contextlib.suppress(Timeout):
+                held.enter_context(_run_lock(library).hold(0))
+        yield
+
+
+def is_learned_into(library: Path) -> bool:
+    """Whether a run, of this process or another, learns into the library."""
+    lock = _run_lock(library)
+    if not lock.path.exists():
+        return False
+    try:
+        with lock.hold(0):
+            return False
+    except Timeout:
+        return True
+
+
+def _run_lock(library: Path) -> NamedLock:
+    return NamedLock(beside(library, "run.lock"), mode_beside(library))

@@ -7,7 +7,7 @@ import copy
 import json
 import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import dspy
 
@@ -36,6 +36,7 @@ logger = logging.getLogger(__name__)
 _NO_SETTINGS = ("library", "library_hash", "embedder")  # of what is saved
 
 
+@runtime_checkable
 class Followed(Protocol):
     """A library that others change, such as ``flex_dspy.FollowedLibrary``."""
 

@@ -63,6 +63,8 @@ def get_task(name: str) -> Task:
     Raises:
         ConfigurationError: If there is none, it cannot be imported, or two packages have one of this name.
     """
+    if not isinstance(name, str):
+        raise ConfigurationError(f"a task is named by a text, such as 'aime'; got {type(name).__name__}")
     if ":" in name:
         return _as_task(import_object(name), repr(name))
     points = task_points()

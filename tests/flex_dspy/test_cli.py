@@ -14,6 +14,7 @@ import pytest
 from flex_dspy import cli
 from flex_dspy.cli import main
 from flex_dspy.commands import arguments
+from flex_dspy.libraries.experience import Experience
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.programs.strategies import STRATEGIES
 from flex_dspy.tasks.names import task_names
@@ -268,3 +269,20 @@ def test_an_evaluation_is_kept_where_nothing_can_be_written_beside_the_library(
     assert main([*command, "--no-baseline"]) == 0
     assert len((out / "with-library" / "records.jsonl").read_text().splitlines()) == 10
     assert "outcomes are not kept" in caplog.text
+
+
+def test_an_evaluation_in_which_nothing_was_answered_is_no_success(capsys, caplog, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    lesson = Experience("golden", "Count the complement.")
+    ExperienceLibrary([lesson], task="aime").save("other.json")
+    command = ["eval", "uspto50k", "--val-samples", "2", "--library", "other.json", "--no-baseline", "--no-tracking"]
+    assert main([*command, "--actor", "react"]) == 1
+    said = capsys.readouterr().err
+    assert "the library was learned on aime, and is measured on uspto50k" in caplog.text
+    assert "every example ended in an error, the first in: LMInvalidRequestError" in said
+
+
+def test_a_place_that_takes_no_library_is_said_at_once(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert main(["learn", "uspto50k", "--library", "/proc/x", "--train-samples", "2", "--val-samples", "2"]) == 1
+    assert "/proc/x" in capsys.readouterr().err

@@ -141,3 +141,17 @@ def test_a_reader_that_is_gone_is_no_error(closed: str, unbuffered: str) -> None
         os.close(write)
     assert done.returncode == 0
     assert not done.stderr
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["runs", "list", "nowhere"], "there is no folder nowhere"),
+        (["ui", "--tracking-uri", "bogus://x"], "bogus://x is no tracking store: MLflow knows sqlite"),
+        (["learn", "uspto50k", "--out", ""], "an argument is empty"),
+    ],
+)
+def test_what_cannot_be_is_said_at_once(argv, said, capsys, monkeypatch, tmp_path) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(argv) == 1
+    assert said in complaint(capsys)

@@ -7,6 +7,7 @@ import pytest
 
 from flex_dspy.core.errors import ConfigurationError, ModelError
 from flex_dspy.programs import Actor, RejectionSampling, Verifier
+from flex_dspy.programs.rejection_sampling import MAX_UNJUDGED
 from tests.llm_server import Fault, LLMServer
 
 EXAMPLE = dspy.Example(question="6*7?", answer="42").with_inputs("question")
@@ -381,3 +382,15 @@ def test_a_metric_that_cannot_work_is_an_error_at_once(server, ask, metric):
     with pytest.raises(ConfigurationError, match="metric"):
         ask(sampling(metric=metric), example=EXAMPLE)
     assert [request.role for request in server.requests] == ["actor"]
+
+
+def test_a_metric_that_judges_nothing_ends_the_run_and_one_that_fails_now_and_then_does_not(server, ask):
+    broken = sampling(metric=even, max_rounds=1, max_rollouts=MAX_UNJUDGED)
+    server.script = Play({"reasoning": "", "answer": "eight"})
+    with pytest.raises(ConfigurationError, match="each of the first 20 attempts; the last time with Value"):
+        ask(broken, example=EXAMPLE)
+    assert len(server.of("actor")) == MAX_UNJUDGED
+
+    sound = sampling(metric=even, max_rounds=1, max_rollouts=MAX_UNJUDGED + 1)
+    server.script = Play(7, *[{"reasoning": "", "answer": "eight"}] * MAX_UNJUDGED)
+    assert not ask(sound, example=EXAMPLE).accepted

@@ -12,7 +12,7 @@ import dspy
 from flex_dspy.commands.actions import roles, sources
 from flex_dspy.commands.actions.tables import evaluation_table, print_json, print_table, stdout_for
 from flex_dspy.commands.options.evaluate import EvaluateOptions
-from flex_dspy.core.errors import LibraryError
+from flex_dspy.core.errors import LibraryError, ModelError
 from flex_dspy.core.examples import problem_of
 from flex_dspy.core.scoring import name_of_score
 from flex_dspy.data.loading import LoadedData, digest
@@ -66,6 +66,8 @@ def run(task_name: str, options: EvaluateOptions) -> None:
     library = ExperienceLibrary(task=task.name)
     if options.retrieval.retrieve and options.data.library is not None:
         library = read_library(options.data.library, options.tracking.tracking_uri)
+        if library.task not in ("", task.name):
+            logger.warning("the library was learned on %s, and is measured on %s", library.task, task.name)
     model = roles.actor_model(options, task)
     with stdout_for(options.output.json):
         with dspy.context(lm=model):
@@ -78,6 +80,19 @@ def run(task_name: str, options: EvaluateOptions) -> None:
         _keep_usage(setting, results)
     if options.output.json:
         print_json({name: evaluation.metrics(solved=task.threshold) for name, evaluation in results.items()})
+    for name, evaluation in results.items():
+        _check_answers(name, evaluation)
+
+
+def _check_answers(name: str, evaluation: Evaluation) -> None:
+    """Refuse to call it a success if no example was answered.
+
+    Raises:
+        ModelError: If each of them ended in an error.
+    """
+    errors = [record.error for record in evaluation.records if record.error]
+    if errors and len(errors) == len(evaluation.records):
+        raise ModelError(f"{name}: every example ended in an error, the first in: {errors[0]}")
 
 
 def _prepare(options: EvaluateOptions, task: Task, library: ExperienceLibrary, model: dspy.LM) -> _Setting:

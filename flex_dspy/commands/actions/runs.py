@@ -7,13 +7,19 @@ from dataclasses import asdict
 from pathlib import Path
 
 from flex_dspy.commands.actions.tables import print_json, print_table
-from flex_dspy.core.errors import ConfigurationError
+from flex_dspy.core.errors import ConfigurationError, RunError
 from flex_dspy.core.tables import build_table
-from flex_dspy.learning.run_folder import RunFolder, RunSummary, list_runs
+from flex_dspy.learning.run_folder import RUNS, RunFolder, RunSummary, list_runs
 
 
 def list_all(root: Path, *, as_json: bool) -> None:
-    """Print the runs in a folder, the one that was changed last at the end."""
+    """Print the runs in a folder, the one that was changed last at the end.
+
+    Raises:
+        RunError: If there is no such folder.
+    """
+    if root != RUNS and not root.is_dir():
+        raise RunError(f"there is no folder {root}")
     found = list_runs(root)
     if as_json:
         print_json([asdict(run) for run in found])

@@ -24,6 +24,7 @@ from flex_dspy.tracking.mlflow_store import DEFAULT_STORE, ENVIRONMENT, check_sq
 
 FIRST_PORT = 5000
 _HOST = "127.0.0.1"  # a store has no login of its own: its pages are for this machine alone
+_STORES = ("sqlite", "postgresql", "mysql", "mssql", "file")  # that MLflow's server can show
 _PORTS = 100  # that are tried where none was named
 _START = 180.0  # seconds within which the pages answer; a cold start imports much
 _STOP = 10.0  # seconds that the server has to end in peace
@@ -71,6 +72,9 @@ def _store(tracking_uri: str | None) -> str:
         uri = f"sqlite:///{DEFAULT_STORE}" if Path(DEFAULT_STORE).exists() else resolve_uri(None)
     if uri.startswith(("http://", "https://")):
         raise ConfigurationError(f"{redact_url(uri)} is a server already: open it in a browser")
+    scheme = uri.partition("://")[0].partition("+")[0] if "://" in uri else "file"
+    if scheme not in _STORES:
+        raise ConfigurationError(f"{redact_url(uri)} is no tracking store: MLflow knows {', '.join(_STORES)}")
     check_sqlite(uri, must_exist=True)
     return uri
 

@@ -14,6 +14,7 @@ from flex_dspy.learning.versions import VersionLog
 from flex_dspy.libraries.experience import Commit, Experience, Insert
 from flex_dspy.libraries.failures import Failure, FailureLog
 from flex_dspy.libraries.library import ExperienceLibrary
+from flex_dspy.libraries.locking import learning_into
 from flex_dspy.libraries.store import LibraryStore
 from flex_dspy.models.spending import Ledger
 
@@ -186,3 +187,13 @@ def test_a_file_is_no_folder_of_a_run(tmp_path):
     (tmp_path / "run").touch()
     with pytest.raises(RunError, match="cannot be a run's folder"):
         RunFolder(tmp_path / "run").open("3f2a")
+
+
+def test_a_run_at_work_is_not_deleted(tmp_path):
+    folder = begin(tmp_path / "run")
+    with learning_into(folder.library), learning_into(folder.library):
+        with pytest.raises(RunError, match="at work"):
+            RunFolder.of_run(folder.path).delete()
+        assert len(LibraryStore(folder.library).library) == 1
+    RunFolder.of_run(folder.path).delete()
+    assert not folder.path.exists()
