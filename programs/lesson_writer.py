@@ -20,7 +20,7 @@ from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.models.spending import Ledger
 from flex_dspy.programs.critic import Critic
 from flex_dspy.programs.task_description import describe_task
-from flex_dspy.programs.updater import Updater
+from flex_dspy.programs.updater import Updater, says_all
 from flex_dspy.search.nearest import nearest_lessons
 from flex_dspy.search.words import words_of
 
@@ -135,7 +135,7 @@ class LessonWriter:
         rivals = [entry for entry in fresh if entry.teaches and _alike(entry, proposal.lesson)]
         if not rivals or not isinstance(proposal.edit, Insert):
             return proposal.edit
-        if _says_all(rivals[0], proposal.lesson):  # commits wait for each other, so each question here costs all
+        if says_all(rivals[0], proposal.lesson):  # commits wait for each other, so each question here costs all
             return Merge(rivals[0].id, proposal.lesson, reason="the entry says the same, word for word")
         return await self._decide(proposal.lesson, rivals[:NEAREST])
 
@@ -147,11 +147,6 @@ def _entries_since(newest: ExperienceLibrary, seen: ExperienceLibrary) -> list[E
     changes = newest.log.changes[seen.tip : newest.tip]
     ids = dict.fromkeys(change.entry_id for change in changes if change.rewritten is not None)
     return [newest[entry_id] for entry_id in ids if entry_id in newest]
-
-
-def _says_all(entry: Experience, lesson: Experience) -> bool:
-    """Whether an entry holds every rule of a lesson, word for word."""
-    return bool(lesson.rules) and {rule.text for rule in lesson.rules} <= {rule.text for rule in entry.rules}
 
 
 def _alike(entry: Experience, lesson: Experience) -> bool:

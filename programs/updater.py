@@ -27,8 +27,9 @@ class Updater(dspy.Module):
     """Decides whether a lesson is inserted, merged or discarded.
 
     It sees the nearest few entries, never the whole library: its prompt does not grow with what was learned.
-    Where nothing is near, the lesson is inserted and no model is asked; where no decision can be read, it is inserted
-    too, so that nothing is lost. DSPy's optimizers tune it by ``flex_dspy.evaluation.teaching.EditMetric``.
+    Where nothing is near, the lesson is inserted and no model is asked. Where no decision can be read, the lesson is
+    inserted too, so that nothing is lost; it is merged if an entry says the same word for word. DSPy's optimizers tune
+    the updater by ``flex_dspy.evaluation.teaching.EditMetric``.
 
     Args:
         token_budget: Most tokens for the entries shown. Where the prompt is too long for the model, they are shown in
@@ -60,7 +61,7 @@ class Updater(dspy.Module):
         try:
             written = ask_shortening(self.decide, "nearest", self._shorter_entries(nearest), **inputs)
         except dspy.DSPyError as error:
-            return dspy.Prediction(edit=_insert_undecided(lesson, error))
+            return dspy.Prediction(edit=_undecided(lesson, nearest, error))
         return dspy.Prediction(edit=_edit(written.decision, lesson, nearest))
 
     async def aforward(
@@ -73,7 +74,7 @@ class Updater(dspy.Module):
         try:
             written = await aask_shortening(self.decide.acall, "nearest", self._shorter_entries(nearest), **inputs)
         except dspy.DSPyError as error:
-            return dspy.Prediction(edit=_insert_undecided(lesson, error))
+            return dspy.Prediction(edit=_undecided(lesson, nearest, error))
         return dspy.Prediction(edit=_edit(written.decision, lesson, nearest))
 
     def _inputs(self, lesson: Experience, **texts: str) -> dict[str, Any]:
@@ -98,9 +99,18 @@ def _render_entries(entries: Sequence[Experience], budget: int) -> str:
     return render([Hit(entry, 0.0) for entry in entries], budget, ("method", "rules"))
 
 
-def _insert_undecided(lesson: Experience, error: dspy.DSPyError) -> Insert:
+def says_all(entry: Experience, lesson: Experience) -> bool:
+    """Whether an entry holds every rule of a lesson, word for word."""
+    return bool(lesson.rules) and {rule.text for rule in lesson.rules} <= {rule.text for rule in entry.rules}
+
+
+def _undecided(lesson: Experience, nearest: Sequence[Experience], error: dspy.DSPyError) -> Edit:
+    """The edit where no decision could be read: an insert, or a merge with an entry that says the same."""
     if not unreadable(error):
         raise error
+    for entry in nearest:
+        if (entry.zone, entry.step) == (lesson.zone, lesson.step) and says_all(entry, lesson):
+            return Merge(entry.id, lesson, reason="the entry says the same, word for word")
     logger.warning("a lesson is inserted, as no decision on it could be read")
     return Insert(lesson, "no decision of the updater could be read")
 

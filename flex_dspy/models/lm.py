@@ -77,6 +77,11 @@ def language_model(
         >>> language_model("openai/qwen", temperature=0).kwargs["temperature"]
         0.0
     """
+    if "api_key" in options:
+        raise ConfigurationError(
+            "a key is no option, so that it reaches no file: set the environment variable API_KEY, or "
+            "the provider's own"
+        )
     chosen = ModelSettings.resolve(settings, options if name is None else {"name": name, **options})
     if chosen.name == OFFLINE or chosen.name.startswith(OFFLINE + "/"):
         return _offline(chosen.name.partition("/")[2] or expert)

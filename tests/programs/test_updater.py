@@ -105,6 +105,14 @@ def test_a_decision_that_cannot_be_read_loses_nothing(server, ask, decision):
     assert len(server.requests) == 3
 
 
+def test_a_copy_is_merged_where_no_decision_can_be_read(server, ask):
+    decides(server, action="burn")
+    warning = Experience("warning", "Recall the table.", rules=ENTRY.rules)
+    copy = Experience("golden", "Recall it.", rules=(Rule("old two"),))
+    edit = ask(Updater(), lesson=copy, nearest=[warning, ENTRY]).edit
+    assert edit == Merge(ENTRY.id, copy, reason="the entry says the same, word for word")
+
+
 def test_a_decision_that_makes_no_sense_is_left_out(server, ask, adapter):
     rules = [{"rule": -1, "action": "skip"}, {"rule": 0, "action": "keep"}, "skip all", {"rule": 1, "action": "skip"}]
     decides(server, action=" Merge", target=ENTRY.id, rules=rules, method=None)

@@ -40,6 +40,7 @@ def test_limits_are_the_models_own_unless_it_is_given_some():
     ("options", "said"),
     [
         ({"temprature": 0}, "there is no setting 'temprature'"),
+        ({"api_key": "k"}, "set the environment variable API_KEY"),
         ({"temperature": -1}, "temperature must be at least 0, got -1"),
         ({"max_tokens": 0}, "max_tokens must be at least 1"),
         ({"requests_per_minute": 0}, "requests_per_minute must be greater than 0"),
