@@ -1,4 +1,4 @@
-r"""AIME: is this the integer?
+r"""The metric of AIME: whether the answer is the right integer.
 
 Answers of the American Invitational Mathematics Examination are integers from 0 to 999. Models write them as
 ``\boxed{073}``, "the answer is 73" or ``$73^\circ$``: see ``flex_dspy.metrics.integers``.

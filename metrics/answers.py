@@ -1,6 +1,6 @@
 """Finding the answer within the text of a language model: tags, fences, boxes.
 
-Shared by the metrics. Everything here takes text off; nothing adds or repairs any.
+Shared by the metrics. The functions only remove text; they add and repair nothing.
 """
 
 from __future__ import annotations

@@ -86,7 +86,7 @@ def clean_answer(text: str) -> str:
 
 
 def visible_answer(text: str) -> str:
-    """The part of the cleaning that is right in every language: a sound text without reasoning or invisible letters."""
+    """Clean a text as far as it is right for any kind of answer: no reasoning, no invisible characters."""
     return truncate(without_reasoning(_INVISIBLE.sub("", sound_text(text))), MAX_ANSWER).strip()
 
 
@@ -140,7 +140,7 @@ def without_strong(text: str, *, underscores: bool = True) -> str:
 
 
 def after_retraction(text: str) -> str:
-    """The text behind the last "that is wrong" or "scratch that": what comes before it was a draft."""
+    """The text after the last "that is wrong" or "scratch that". What comes before is a draft."""
     last = None
     for last in _RETRACTION.finditer(text):  # noqa: B007 (the last one counts)
         pass
@@ -209,7 +209,7 @@ def depth(text: str) -> int:
 
 
 def _bare(text: str) -> str:
-    """One layer less around the whole of the text."""
+    """The text without one layer of what encloses the whole of it."""
     return out_of_container(_ASSIGNED.sub("", without_quotes(without_fence(text).strip())))
 
 

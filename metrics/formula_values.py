@@ -1,4 +1,4 @@
-"""What a formula is worth on a table of scores: an interpreter over numpy arrays.
+"""Evaluates a formula on a table of scores, with numpy.
 
 ``rank`` is the mid-rank among all rows, scaled into (0, 1); ``z`` is the number of standard deviations from the mean;
 ``log`` is the natural logarithm, of 1e-9 where its argument is less; ``min``, ``max`` and ``mean`` go over their
@@ -44,7 +44,7 @@ class Table:
 
     @property
     def rows(self) -> int:
-        """How many there are."""
+        """The number of rows."""
         return len(self.values)
 
     @cached_property

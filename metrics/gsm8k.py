@@ -1,4 +1,4 @@
-"""GSM8K: is this the integer? It may be negative, and of any size."""
+"""The metric of GSM8K: whether the answer is the right integer. It may be negative, and of any size."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What several samples of one answer say together: the chance that one of k is right, and the majority's answer.
+"""Scores of several samples of one example: pass@k, and the majority's answer.
 
 Example:
     >>> [round(float(share), 3) for share in pass_at_k([0, 1, 2, 4], samples=4, k=2)]
@@ -44,7 +44,7 @@ def pass_at_k(solved: npt.ArrayLike, *, samples: int, k: int) -> npt.NDArray[np.
 
 
 def sizes(samples: int) -> list[int]:
-    """The k worth naming: powers of two up to the number of samples, and that number.
+    """The values of k to report: powers of two up to the number of samples, and that number.
 
     Example:
         >>> sizes(10)

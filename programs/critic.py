@@ -59,7 +59,7 @@ class Critic(dspy.Module):
         shown: Sequence[Experience] = (),
         steps: Collection[str] = (),
     ) -> dspy.Prediction:
-        """Distil.
+        """Distil a rollout, or a worked answer, into an experience.
 
         Args:
             precedent: The example: its id, problem and reference answer, "" where that is not known.

@@ -1,1 +1,1 @@
-"""What everything stands on: errors, texts, examples, trajectories, scores, and running code."""
+"""The lowest layer: errors, texts, examples, trajectories, scores, and running code."""

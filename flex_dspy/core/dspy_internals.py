@@ -117,7 +117,7 @@ class UsageListener(UsageTracker):
         self.usage_data = _ForwardedUsage(self)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> UsageListener:
-        """Itself: ``dspy.Parallel`` gives each thread a copy of the tracker."""
+        """Return the same object: ``dspy.Parallel`` gives each thread a copy of the tracker."""
         return self
 
     def add_usage(self, lm: str, usage_entry: dict[str, Any]) -> None:

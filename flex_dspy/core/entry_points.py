@@ -1,4 +1,4 @@
-"""What installed packages bring by entry points: tasks, views and engines.
+"""Tasks, views and engines of installed packages, found by their entry points.
 
 A package names each in its ``pyproject.toml``; this project's own stand there in the same way:
 
@@ -28,7 +28,7 @@ def find_points(group: str) -> dict[str, list[EntryPoint]]:
 
 
 def is_own(point: EntryPoint) -> bool:
-    """Whether this project brings it."""
+    """Whether the entry point is of this project."""
     return point.dist is not None and point.dist.name == OWN_PACKAGE
 
 

@@ -1,4 +1,4 @@
-"""Every error that flex-dspy raises on purpose.
+"""The errors of flex-dspy.
 
     FlexError
     ├── ConfigurationError      an option, a model or a task that cannot work

@@ -1,4 +1,4 @@
-"""Calling programs from wherever the caller stands: with or without an event loop, sync or async program."""
+"""Calls a program with or without a running event loop, whether it is synchronous or asynchronous."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _OUR_FAULTS = (BudgetError, ConfigurationError, LibraryError, ModelError)
 
 
 def raise_if_systemic(error: Exception) -> None:
-    """Raise an error that no other example would survive either, as this project's error.
+    """Raise an error that would also end every other example, such as a wrong key, as this project's error.
 
     Raises:
         ModelError: For a wrong key, an unpaid bill, an unknown model or a wrong setting of one.
@@ -60,7 +60,7 @@ def raise_if_systemic(error: Exception) -> None:
 
 
 def unreadable(error: BaseException) -> bool:
-    """Whether an answer came that could not be read.
+    """Whether the model answered, and its answer could not be read.
 
     That is what DSPy says; or its second request, for JSON, was turned down by a server that has no such mode.
     """
@@ -160,7 +160,7 @@ def takes(program: dspy.Module, name: str) -> bool:
 
 
 def select_inputs(role: dspy.Module, **inputs: Any) -> dict[str, Any]:
-    """Those of the inputs that a role takes: one that a user wrote may know fewer than the project's own."""
+    """The inputs that a role accepts. A role that a user wrote may accept fewer than the project's own."""
     alone = not hasattr(role, "aforward") or _overrides_forward_alone(type(role))
     parameters = inspect.signature(role.forward if alone else role.aforward).parameters.values()
     if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters):

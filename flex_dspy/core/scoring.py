@@ -1,4 +1,4 @@
-"""Asking a metric, whatever form it has, and keeping the reference answer out of what it says."""
+"""Calls a metric of any form, and keeps the reference answer out of its feedback."""
 
 from __future__ import annotations
 

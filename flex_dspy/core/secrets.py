@@ -188,7 +188,7 @@ def holds_key(text: str) -> bool:
 
 
 def _address_without_login(address: str, *, keep_query: bool) -> str:
-    """An address in a sentence: the marks after it are the sentence's."""
+    """Take the login out of an address in a sentence. Punctuation after the address stays."""
     bare = address.rstrip(_END_OF_SENTENCE)
     return _without_login(bare, keep_query=keep_query) + address[len(bare) :]
 

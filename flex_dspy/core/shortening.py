@@ -1,4 +1,4 @@
-"""Attempts in less space, for a model whose context they overflow."""
+"""Shortens attempts that are too long for the context of a model."""
 
 from __future__ import annotations
 

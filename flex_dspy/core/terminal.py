@@ -1,4 +1,4 @@
-"""Output of commands: nothing in it can move the cursor, hide text, turn it round, or give a secret away.
+"""Makes the output of commands safe: no escape sequence reaches the terminal, and no secret is printed.
 
 A library, a model and a server may say anything, escape sequences of terminals too. So a command's standard streams
 are wrapped once, and whatever is written to them is shown as what it is.
@@ -40,7 +40,7 @@ _SHOWN = _Escapes()
 
 
 def visible(text: str) -> str:
-    r"""A text in which every character that would not be seen is written out; line ends and tabs stay.
+    r"""A text with every invisible character written as an escape, such as ``\\u202e``. Line ends and tabs stay.
 
     Example:
         >>> print(visible("\x1b[2J\u202eevil\u2066"))

@@ -1,4 +1,4 @@
-r"""Text from a language model, made safe to store, to send and to parse.
+r"""Makes text of a language model safe to store, to send and to parse.
 
 A model may write half of a surrogate pair, a NUL, or ten megabytes of one letter. A file, a database or another model
 then refuses the whole record. One call where model text enters the program is enough.

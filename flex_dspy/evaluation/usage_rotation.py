@@ -1,4 +1,4 @@
-"""Keeps a usage log small: old records are folded into totals, which count the same.
+"""Keeps a usage log small: old records are replaced by totals with the same counts.
 
     <name>.outcomes.jsonl             the newest records
     <name>.outcomes.4.jsonl           those before, as they were written

@@ -40,7 +40,7 @@ class ByHand:
         return self.edit([Pin(_whole(self, entry_id), reason=reason)])
 
     def unpin(self: _Editable[Library], entry_id: str, reason: str = "") -> Library:
-        """Let a pinned entry loose."""
+        """Unpin a pinned entry."""
         return self.edit([Pin(_whole(self, entry_id), pinned=False, reason=reason)])
 
     def veto(self: _Editable[Library], entry_id: str, reason: str = "", *, force: bool = False) -> Library:

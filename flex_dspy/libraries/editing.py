@@ -47,7 +47,7 @@ def _id_list(ids: Sequence[str]) -> str:
 
 
 def check_edits(library: Contents, edits: Sequence[PersonEdit]) -> None:
-    """Refuse what the library would pass over.
+    """Refuse edits that the library would ignore.
 
     Args:
         library: What the edits are for.

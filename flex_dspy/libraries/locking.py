@@ -90,7 +90,7 @@ class NamedLock:
         self.acquire(timeout)
 
     def release(self) -> None:
-        """Let go of it."""
+        """Release the lock."""
         self._lock.release()
 
 

@@ -29,7 +29,7 @@ class RowLog:
         return self.count - 1
 
     def until(self, tip: int) -> int:
-        """How many rows a snapshot has seen."""
+        """The number of rows that a snapshot has seen."""
         return bisect_right(self._change_of_row, tip - 1)
 
 

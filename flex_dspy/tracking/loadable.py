@@ -46,7 +46,7 @@ class LoadedVersion:
         return self.model
 
     def predict(self, model_input: Any, params: Mapping[str, Any] | None = None) -> Any:
-        """Answer problems.
+        """Answer problems with the version's program.
 
         Args:
             model_input: One problem as a mapping of the input fields, or several as a data frame.
