@@ -40,7 +40,7 @@ _SHOWN = _Escapes()
 
 
 def visible(text: str) -> str:
-    r"""A text with every invisible character written as an escape, such as ``\\u202e``. Line ends and tabs stay.
+    r"""A text with every invisible character written as an escape, such as ``\u202e``. Line ends and tabs stay.
 
     Example:
         >>> print(visible("\x1b[2J\u202eevil\u2066"))
