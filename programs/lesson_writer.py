@@ -66,13 +66,6 @@ class LessonWriter:
         self.lessons_from = lessons_from
         self.steps = [name for name, _ in program.named_predictors()]
 
-    # A ledger does not travel: in another process the writer has a new one, whose counts are to be brought back.
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "ledger"}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, ledger=Ledger())
-
     async def propose(
         self,
         precedent: Precedent,
