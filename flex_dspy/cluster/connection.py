@@ -40,17 +40,17 @@ class Connection:
             self.cluster.close()
 
 
-def connect(cluster: str | Client | None, threads: int) -> Connection:
+def connect(cluster: str | Client | None, concurrency: int) -> Connection:
     """Connect to a cluster, and check its workers.
 
     Args:
         cluster: See ``DaskExecutor``.
-        threads: With ``local:N``, threads of a worker process.
+        concurrency: With ``local:N``, most calls at once of all its processes together.
 
     Raises:
         ConfigurationError: If there is no such cluster, or a worker cannot do the work.
     """
-    connection = _open(cluster, threads)
+    connection = _open(cluster, concurrency)
     try:
         check_workers(connection.client)
     except BaseException:
@@ -59,31 +59,35 @@ def connect(cluster: str | Client | None, threads: int) -> Connection:
     return connection
 
 
-def _open(cluster: str | Client | None, threads: int) -> Connection:
+def _open(cluster: str | Client | None, concurrency: int) -> Connection:
     if isinstance(cluster, Client):
         return Connection(cluster, is_own=False)
     address = cluster or os.environ.get(ADDRESS) or dask.config.get("scheduler-address", None)
     if not address:
         raise ConfigurationError(f"name a cluster: an address such as tcp://head:8786, or local:N, or set {ADDRESS}")
     if found := _LOCAL.fullmatch(address):
-        return _start(int(found[1]), threads)
+        return _start(int(found[1]), concurrency)
     if "://" not in address:
         raise ConfigurationError(f"{address!r} is no cluster: give an address such as tcp://head:8786, or local:N")
     try:
         return Connection(Client(address, timeout=_TIMEOUT, set_as_default=False))
     except (OSError, TimeoutError, ValueError, TypeError) as error:
         raise ConfigurationError(
-            f"no Dask scheduler answers at {address}: {error or type(error).__name__}. Start one with dask-scheduler; for "
-            "tls:// addresses set DASK_DISTRIBUTED__COMM__TLS__... as well"
+            f"no Dask scheduler answers at {address}: {error or type(error).__name__}. Start one with dask-scheduler; "
+            "for tls:// addresses set DASK_DISTRIBUTED__COMM__TLS__... as well"
         ) from error
 
 
-def _start(workers: int, threads: int) -> Connection:
+def _start(workers: int, concurrency: int) -> Connection:
     """Start worker processes on this machine, reached by the loopback alone. They end with this process."""
     # A lost call is made again by the caller, who counts: the scheduler need not do so too.
     with dask.config.set({"distributed.scheduler.allowed-failures": 0}), contextlib.ExitStack() as stack:
         cluster = LocalCluster(
-            n_workers=workers, threads_per_worker=threads, host="127.0.0.1", dashboard_address=None, memory_limit=0
+            n_workers=workers,
+            threads_per_worker=-(-concurrency // workers),
+            host="127.0.0.1",
+            dashboard_address=None,
+            memory_limit=0,
         )
         stack.callback(cluster.close)
         client = Client(cluster, set_as_default=False)

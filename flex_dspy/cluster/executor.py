@@ -6,8 +6,7 @@ import asyncio
 import threading
 import uuid
 from collections import OrderedDict, defaultdict
-from collections.abc import Awaitable, Callable
-from types import TracebackType
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Self, TypeVar
 
 import cloudpickle
@@ -18,7 +17,7 @@ from distributed.scheduler import KilledWorker, NoValidWorkerError
 from flex_dspy.cluster.connection import connect
 from flex_dspy.cluster.line import Line
 from flex_dspy.cluster.messages import Answer, Call, Commits, Feed, Gap, Place
-from flex_dspy.cluster.packing import Packed, ledger_key, pack
+from flex_dspy.cluster.packing import Packed, pack
 from flex_dspy.cluster.preflight import check_models
 from flex_dspy.cluster.worker import run_call, take_feed
 from flex_dspy.core.errors import ConfigurationError
@@ -38,9 +37,9 @@ class DaskExecutor:
     """Runs calls on the workers of a Dask cluster. See ``flex_dspy.programs.executors.Executor``.
 
     Args:
-        cluster: Address of a scheduler (``tcp://head:8786``, ``tls://head:8786``), ``local:N`` for N worker processes on
-            this machine, or a ``distributed.Client``; None takes the scheduler of ``DASK_SCHEDULER_ADDRESS``.
-        threads: With ``local:N``, calls that a worker process makes at once.
+        cluster: Address of a scheduler (``tcp://head:8786``, ``tls://head:8786``), ``local:N`` for N worker processes
+            on this machine, or a ``distributed.Client``; None takes the scheduler of ``DASK_SCHEDULER_ADDRESS``.
+        concurrency: With ``local:N``, most calls at once of all its processes together.
 
     Raises:
         ConfigurationError: If there is no such cluster, or a worker cannot do the work.
@@ -50,8 +49,8 @@ class DaskExecutor:
         ...     ForwardLearning(metric, executor=cluster).compile(actor, trainset=train)
     """
 
-    def __init__(self, cluster: str | Client | None = None, *, threads: int = 4) -> None:
-        self._connection = connect(cluster, threads)
+    def __init__(self, cluster: str | Client | None = None, *, concurrency: int = 16) -> None:
+        self._connection = connect(cluster, concurrency)
         self.client = self._connection.client
         self._guard = threading.Lock()
         self._packed: OrderedDict[int, tuple[Any, Packed]] = OrderedDict()
@@ -88,13 +87,13 @@ class DaskExecutor:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
-    def _on_loop(self, coroutine: Awaitable[Answer]) -> asyncio.Future[Answer]:
+    def _on_loop(self, coroutine: Coroutine[Any, Any, Answer]) -> asyncio.Future[Answer]:
         """Run on the client's event loop, from whichever loop the caller is on."""
         loop = self.client.loop.asyncio_loop
-        return asyncio.wrap_future(asyncio.run_coroutine_threadsafe(coroutine, loop))  # type: ignore[arg-type]
+        return asyncio.wrap_future(asyncio.run_coroutine_threadsafe(coroutine, loop))
 
     # -- the driver's side of functions and replicas -------------------------------------------------------
 
@@ -154,7 +153,7 @@ class DaskExecutor:
             self._known[call.place.line].clear()
             raise AttemptLostError(f"{type(error).__name__}: {error}") from error
         finally:
-            future.cancel() if not future.done() else future.release()
+            future.release()
 
     async def _wait(self, future: Any) -> Answer | Gap:
         """Wait for a result, as long as there are workers."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import secrets
 from collections import Counter, deque
 
@@ -56,7 +57,8 @@ class Line:
         count = self.newest - seen
         if not 0 <= count <= len(self._bodies):
             return None
-        return Commits(seen + 1, tuple(self._bodies[place] for place in range(len(self._bodies) - count, len(self._bodies))))
+        bodies = itertools.islice(self._bodies, len(self._bodies) - count, None)
+        return Commits(seen + 1, tuple(bodies))
 
     def base_text(self) -> bytes:
         """The base as a library file's text. It takes a second for 40,000 entries, and is then kept."""

@@ -94,8 +94,8 @@ def pack(function: Any) -> Packed:
         raise
     except Exception as error:
         raise ConfigurationError(
-            f"{type(function).__name__} cannot be sent to a worker: {type(error).__name__}: {error}. A program, a metric "
-            "and their settings must be picklable: make open files, locks and connections where they are used"
+            f"{type(function).__name__} cannot be sent to a worker: {type(error).__name__}: {error}. A program, a "
+            "metric and their settings must be picklable: make open files, locks and connections where they are used"
         ) from error
     content, models = file.getvalue(), tuple(packer.models.values())
     _check_no_secret(content, models)

@@ -9,6 +9,7 @@ from flex_dspy.libraries.experience import Commit, Experience, Precedent
 
 _RECENT = 1_024  # commits that a log remembers; a replica that lacks more is given the library whole
 
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """One change of one entry, as the indexes read it.
