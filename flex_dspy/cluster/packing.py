@@ -13,16 +13,20 @@ from __future__ import annotations
 
 import hashlib
 import io
+import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import cloudpickle
 import dspy
 
+from flex_dspy.cluster.shared_limits import SharedLimits
 from flex_dspy.cluster.worker_ledger import WorkerLedger
 from flex_dspy.core.errors import ConfigurationError
 from flex_dspy.core.secrets import is_secret_name, url_secrets
+from flex_dspy.models.limits import Limits
 from flex_dspy.models.lm import LanguageModel, secrets_of
 from flex_dspy.models.spending import Ledger
 from flex_dspy.offline.engine import AsyncOfflineEngine
@@ -35,6 +39,22 @@ _LOCAL_SETTINGS = frozenset(
 _SHORTEST_SECRET = 8  # characters; shorter ones, such as ``none``, are found in many a text
 
 
+class Keys:
+    """Keys by which workers and the scheduler know the ledgers and the limits of a driver.
+
+    Args:
+        owner: Id of the driver's client.
+    """
+
+    def __init__(self, owner: str) -> None:
+        self._owner = owner
+        self._keys: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
+
+    def of(self, thing: Ledger | Limits) -> str:
+        """The key of a ledger, or of limits."""
+        return self._keys.setdefault(thing, f"{self._owner}/{secrets.token_hex(8)}")
+
+
 @dataclass(frozen=True)
 class Packed:
     """A function, packed for workers.
@@ -43,29 +63,37 @@ class Packed:
         digest: Its name among the workers.
         content: The function and DSPy's settings, pickled.
         ledgers: The ledgers that it charges, by key.
+        limits: The limits that it waits for, by key.
         models: The language models that it asks.
     """
 
     digest: str
     content: bytes
     ledgers: Mapping[str, Ledger]
+    limits: Mapping[str, Limits]
     models: tuple[dspy.LM, ...]
 
 
 class _Packer(cloudpickle.Pickler):
     """Replaces what must not travel; see the module."""
 
-    def __init__(self, file: io.BytesIO) -> None:
+    def __init__(self, file: io.BytesIO, keys: Keys) -> None:
         super().__init__(file)
+        self.keys = keys
         self.ledgers: dict[str, Ledger] = {}
+        self.limits: dict[str, Limits] = {}
         self.models: dict[int, dspy.LM] = {}
 
     def reducer_override(self, obj: Any) -> Any:
         """The replacement of an object, or what cloudpickle makes of it."""
         if isinstance(obj, Ledger):
-            key = ledger_key(obj)
+            key = self.keys.of(obj)
             self.ledgers[key] = obj
             return WorkerLedger, (key, obj.budget_usd, obj.budget_tokens, obj.prices)
+        if isinstance(obj, Limits):
+            key = self.keys.of(obj)
+            self.limits[key] = obj
+            return SharedLimits, (key, obj.bounds)
         if isinstance(obj, AsyncOfflineEngine):
             return AsyncOfflineEngine, (1, obj.expert)
         if isinstance(obj, dspy.LM):
@@ -74,20 +102,19 @@ class _Packer(cloudpickle.Pickler):
         return super().reducer_override(obj)
 
 
-def ledger_key(ledger: Ledger) -> str:
-    """The name of a ledger among the workers."""
-    return f"{id(ledger):x}"
-
-
-def pack(function: Any) -> Packed:
+def pack(function: Any, keys: Keys) -> Packed:
     """Pack a function with DSPy's settings as they are here.
+
+    Args:
+        function: The function.
+        keys: Keys of the driver's ledgers and limits.
 
     Raises:
         ConfigurationError: If a model in it holds a key, or something in it cannot be pickled.
     """
     settings = {name: value for name, value in dspy.settings.copy().items() if name not in _LOCAL_SETTINGS}
     file = io.BytesIO()
-    packer = _Packer(file)
+    packer = _Packer(file, keys)
     try:
         packer.dump((function, settings))
     except ConfigurationError:
@@ -99,7 +126,7 @@ def pack(function: Any) -> Packed:
         ) from error
     content, models = file.getvalue(), tuple(packer.models.values())
     _check_no_secret(content, models)
-    return Packed(hashlib.sha256(content).hexdigest(), content, packer.ledgers, models)
+    return Packed(hashlib.sha256(content).hexdigest(), content, packer.ledgers, packer.limits, models)
 
 
 def unpack(content: bytes) -> tuple[Any, dict[str, Any]]:

@@ -17,10 +17,11 @@ import cloudpickle
 import dspy
 from distributed import Worker, get_worker
 
+from flex_dspy.cluster.desk import desk, open_desk
 from flex_dspy.cluster.messages import Answer, Call, Charge, Feed, Gap, Place
 from flex_dspy.cluster.packing import unpack
 from flex_dspy.cluster.replica import Replica
-from flex_dspy.cluster.worker_ledger import CHARGES, SPENT
+from flex_dspy.cluster.worker_ledger import CHARGES, learn_spent
 from flex_dspy.core.errors import FlexError
 from flex_dspy.libraries.library import ExperienceLibrary
 
@@ -93,9 +94,9 @@ SITE = Site()
 def run_call(call: Call) -> Answer | Gap:
     """Make one call, on a thread of a Dask worker."""
     worker = get_worker().address
-    for key, (tokens, usd) in call.spent.items():
-        known = SPENT.get(key, (0, 0.0))
-        SPENT[key] = (max(tokens, known[0]), max(usd, known[1]))
+    if desk() is None:
+        open_desk(get_worker())
+    learn_spent(call.spent)
     found = SITE.find(call)
     if found is None:
         return SITE.gap(call.place, call.work, worker)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from flex_dspy.cluster.desk import desk
 from flex_dspy.cluster.messages import Charge
 from flex_dspy.core.ambient import Ambient
 from flex_dspy.models.prices import Price
@@ -14,6 +15,13 @@ from flex_dspy.models.spending import Ledger, Usage
 CHARGES: Ambient[list[Charge] | None] = Ambient("charges", None)
 # Tokens and US dollars spent so far by the whole run, by key of the ledger: as the driver and the scheduler last said.
 SPENT: dict[str, tuple[int, float]] = {}
+
+
+def learn_spent(spent: Mapping[str, Sequence[float]]) -> None:
+    """Take in what the driver or the scheduler says was spent; what is known here may be newer."""
+    for key, (tokens, usd) in spent.items():
+        known = SPENT.get(key, (0, 0.0))
+        SPENT[key] = (max(int(tokens), known[0]), max(usd, known[1]))
 
 
 class WorkerLedger(Ledger):
@@ -43,6 +51,9 @@ class WorkerLedger(Ledger):
         counted = super().charge(role, model, usage)
         tokens, usd = SPENT.get(self.key, (0, 0.0))
         SPENT[self.key] = (tokens + counted.tokens, usd + counted.usd)
+        has_budget = self.budget_usd is not None or self.budget_tokens is not None
+        if has_budget and (at := desk()) is not None:
+            at.spend(self.key, counted.tokens, counted.usd)
         charges = CHARGES.get()
         if charges is not None:
             numbers = {name: value for name, value in usage.items() if isinstance(value, int | float)}
