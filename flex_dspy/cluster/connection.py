@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import re
 from dataclasses import dataclass
@@ -88,6 +89,7 @@ def _start(workers: int, concurrency: int) -> Connection:
             host="127.0.0.1",
             dashboard_address=None,
             memory_limit=0,
+            silence_logs=logging.ERROR,
         )
         stack.callback(cluster.close)
         client = Client(cluster, set_as_default=False)
