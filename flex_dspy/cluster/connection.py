@@ -87,7 +87,7 @@ def _start(workers: int, concurrency: int) -> Connection:
             n_workers=workers,
             threads_per_worker=-(-concurrency // workers),
             host="127.0.0.1",
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",
             memory_limit=0,
             silence_logs=logging.ERROR,
         )
