@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import dspy
 
@@ -65,13 +65,6 @@ class LessonWriter:
         self.program = program
         self.lessons_from = lessons_from
         self.steps = [name for name, _ in program.named_predictors()]
-
-    # A ledger does not travel: in another process the writer has a new one, whose counts are to be brought back.
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "ledger"}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, ledger=Ledger())
 
     async def propose(
         self,

@@ -34,6 +34,7 @@ COMMANDS += [f"library.{name}" for name in ("search", "show", "stats", "value", 
 COMMANDS += [f"runs.{name}" for name in ("delete", "list_runs", "show")]
 LATE_MODULES = {
     **{(f"commands.{name}", "commands.actions"): "start-up cost: the work of a command" for name in COMMANDS},
+    ("commands.actions.clusters", "cluster.executor"): "an optional dependency: distributed",
     ("commands.paths", "tracking.registry"): "start-up cost: of the checks, only some libraries need it",
     ("commands.actions.serve", "serving.call_limits"): "an optional dependency: mcp",
     ("commands.actions.serve", "serving.library_tools"): "an optional dependency: mcp",

@@ -18,12 +18,13 @@ from flex_dspy.evaluation.concurrent_calls import gather_calls
 from flex_dspy.evaluation.evaluation import Evaluation
 from flex_dspy.evaluation.overlap import ProblemKey, refuse_overlap
 from flex_dspy.evaluation.records import Record, by_example
-from flex_dspy.evaluation.sampling import Measure, RunningAccuracy, Sampler
+from flex_dspy.evaluation.sampling import Measure, RunningAccuracy, SampleCall, Sampler
 from flex_dspy.evaluation.settings import EvaluationSettings
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.models.adapter import lean
 from flex_dspy.models.rollouts import variant
 from flex_dspy.models.spending import Ledger
+from flex_dspy.programs.executors import AttemptLostError, Executor, LocalExecutor, run_again_if_lost
 from flex_dspy.search.retrieval import retrievers
 
 __all__ = ["Evaluation", "Measure", "aevaluate", "evaluate"]
@@ -41,6 +42,7 @@ async def aevaluate(
     ledger: Ledger | None = None,
     begun: Evaluation | None = None,
     key: ProblemKey | None = None,
+    executor: Executor | None = None,
     settings: EvaluationSettings | None = None,
     **options: Any,
 ) -> Evaluation:
@@ -56,6 +58,7 @@ async def aevaluate(
         ledger: Tokens are charged to it; None counts them in the records alone.
         begun: An evaluation of the same examples: its samples are kept, and only those after them are made.
         key: One form for all ways of writing a problem, to find those that were learned from.
+        executor: Where the program runs; None runs it in this process.
         settings: How to measure.
         **options: Fields of ``EvaluationSettings`` to change, such as ``samples`` or ``concurrency``.
 
@@ -81,9 +84,13 @@ async def aevaluate(
         library = own[0].library if own else ExperienceLibrary()
     if not settings.allow_overlap:
         refuse_overlap(library, examples, key=key)
-    sampler = Sampler(metric, library, measures or {}, normalize, ledger or Ledger(), settings.role)
+    sampler = Sampler(metric, measures or {}, normalize, ledger or Ledger(), settings.role)
     numbers = range(len(earlier[0]), settings.samples)
-    later = await _make_samples(sampler, program, examples, numbers, settings)
+    calls = [SampleCall(sampler, variant(program, number) if number else program, number) for number in numbers]
+    samples = [(call, example) for call in calls for example in examples]
+    executor = executor or LocalExecutor(settings.concurrency)
+    records = await _make_samples(samples, library, executor, settings, sampler.ledger)
+    later = [records[place :: len(examples)] for place in range(len(examples))]
     rows = zip(earlier, later, strict=True)
     return Evaluation(tuple(record for old, new in rows for record in [*old[: settings.samples], *new]))
 
@@ -102,24 +109,24 @@ def _earlier_samples(begun: Evaluation | None, examples: Sequence[dspy.Example])
 
 
 async def _make_samples(
-    sampler: Sampler,
-    program: dspy.Module,
-    examples: Sequence[dspy.Example],
-    numbers: range,
+    samples: Sequence[tuple[SampleCall, dspy.Example]],
+    library: ExperienceLibrary,
+    executor: Executor,
     settings: EvaluationSettings,
-) -> list[list[Record]]:
-    """These samples of each example. All examples get their first sample before one gets its second."""
-    programs = {number: variant(program, number) if number else program for number in numbers}
-    total = len(examples) * len(numbers)
+    ledger: Ledger,
+) -> list[Record]:
+    """Make samples, begun in this order. All examples get their first sample before one gets its second."""
     hide = None if settings.progress is None else not settings.progress
-    with lean(), tqdm(total=total, desc=settings.label, unit="ex", disable=hide, leave=False) as bar:
-        progress = RunningAccuracy(bar, sampler.ledger, settings.max_failures)
+    with lean(), tqdm(total=len(samples), desc=settings.label, unit="ex", disable=hide, leave=False) as bar:
+        progress = RunningAccuracy(bar, ledger, settings.max_failures)
 
-        async def make(example: dspy.Example, number: int) -> Record:
-            record = await sampler.sample(programs[number], example, number)
+        async def make(call: SampleCall, example: dspy.Example) -> Record:
+            try:
+                record = await run_again_if_lost(executor, call, example, library)
+            except AttemptLostError as error:
+                record = call.lost(example, error)
             progress.note(record)
             return record
 
-        calls = [functools.partial(make, example, number) for number in numbers for example in examples]
-        records = await gather_calls(calls, asyncio.Semaphore(settings.concurrency))
-    return [records[place :: len(examples)] for place in range(len(examples))]
+        calls = [functools.partial(make, *sample) for sample in samples]
+        return await gather_calls(calls, asyncio.Semaphore(settings.concurrency))

@@ -20,7 +20,8 @@ from flex_dspy.core.trajectory import Feedback
 from flex_dspy.evaluation.intervals import score_text
 from flex_dspy.evaluation.records import Record, vote_of
 from flex_dspy.libraries.library import ExperienceLibrary
-from flex_dspy.models.spending import Account, Ledger
+from flex_dspy.models.spending import Account, Ledger, Usage
+from flex_dspy.programs.executors import AttemptLostError
 from flex_dspy.search.reading import pinned
 
 logger = logging.getLogger(__name__)
@@ -35,7 +36,6 @@ class Sampler:
 
     Attributes:
         metric: Judges a prediction.
-        library: The snapshot that the program's retrievers read.
         measures: Further measures by name.
         normalize: One form for all ways of writing an answer.
         ledger: Counts tokens.
@@ -43,19 +43,21 @@ class Sampler:
     """
 
     metric: Metric
-    library: ExperienceLibrary
     measures: Mapping[str, Measure] = field(default_factory=dict)
     normalize: Normalize | None = None
     ledger: Ledger = field(default_factory=Ledger)
     role: str = "actor"
 
-    async def sample(self, program: dspy.Module, example: dspy.Example, number: int) -> Record:
+    async def sample(
+        self, program: dspy.Module, example: dspy.Example, number: int, library: ExperienceLibrary
+    ) -> Record:
         """Make one sample.
 
         Args:
             program: The program, or a variant of it that gives other samples.
             example: The example.
             number: Which of the example's samples it is, from 0.
+            library: The snapshot that the program's retrievers read.
 
         Raises:
             BudgetError: If the ledger's budget is spent.
@@ -64,7 +66,7 @@ class Sampler:
         """
         start = time.perf_counter()
         account = Account()
-        with pinned(self.library, problem=problem_of(example)) as reading:
+        with pinned(library, problem=problem_of(example)) as reading:
             try:
                 with self.ledger.role(self.role) as account:
                     prediction = await call(program, **example.inputs())
@@ -117,6 +119,29 @@ class Sampler:
                 raise_if_systemic(error)
                 logger.warning("%s of example %s: %s", name, example_id(example), error_text(error))
         return numbers
+
+
+class SampleCall:
+    """One sample as a call for an executor: from an example and a snapshot to a record.
+
+    Args:
+        sampler: Makes and judges it.
+        program: The program, or a variant of it that gives other samples.
+        number: Which of an example's samples it is, from 0.
+    """
+
+    def __init__(self, sampler: Sampler, program: dspy.Module, number: int) -> None:
+        self.sampler = sampler
+        self.program = program
+        self.number = number
+
+    async def __call__(self, example: dspy.Example, library: ExperienceLibrary) -> Record:
+        """Make the sample of an example."""
+        return await self.sampler.sample(self.program, example, self.number, library)
+
+    def lost(self, example: dspy.Example, error: AttemptLostError) -> Record:
+        """The record of a sample that was lost each time that it was made: a failure, with a score of 0."""
+        return Record.of(example, dspy.Prediction(), 0.0, Usage(), error=error_text(error), sample=self.number)
 
 
 class RunningAccuracy:

@@ -22,7 +22,7 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import dspy
@@ -45,6 +45,7 @@ from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.models.adapter import lean
 from flex_dspy.models.rollouts import variant
 from flex_dspy.models.spending import Ledger
+from flex_dspy.programs.executors import AttemptLostError, Executor, LocalExecutor, run_again_if_lost
 from flex_dspy.search.reading import pinned
 from flex_dspy.search.retrieval import retrievers
 
@@ -62,6 +63,7 @@ async def avalue(
     ledger: Ledger | None = None,
     begun: Evaluation | None = None,
     key: ProblemKey | None = None,
+    executor: Executor | None = None,
     settings: ValuationSettings | None = None,
     **options: Any,
 ) -> dict[str, EntryValue]:
@@ -77,6 +79,7 @@ async def avalue(
         ledger: Tokens are charged to it, as role ``actor``.
         begun: An evaluation of the same program, examples and library: it says which entries are shown, for no call.
         key: One form for all ways of writing a problem, to find those that were learned from.
+        executor: Where the program runs; None runs it in this process.
         settings: How to measure; ``budget`` has no default.
         **options: Fields of ``ValuationSettings`` to change, such as ``budget``.
 
@@ -106,10 +109,13 @@ async def avalue(
         ledger=ledger,
         begun=begun,
         key=key,
+        executor=executor,
         settings=_reference_settings(settings),
     )
     design = TrialDesign.of(reference, library, coins)
-    trials = _Trials(program, examples, metric, library, ledger, asyncio.Semaphore(settings.concurrency))
+    executor = executor or LocalExecutor(settings.concurrency)
+    gate = asyncio.Semaphore(settings.concurrency)
+    trials = _Trials(TrialCall(program, metric, ledger), examples, library, executor, gate)
     pairs = (settings.budget - (len(examples) if begun is None else 0)) // 2
     found = await _look(design, trials, pairs, settings)
     return _effects(library, design.entries, found, 1 - settings.confidence)
@@ -162,16 +168,64 @@ def _effects(
 
 
 @dataclass(frozen=True, slots=True)
+class Trial:
+    """One trial of an example.
+
+    Attributes:
+        example: The example.
+        hidden: Ids of the entries that are not shown.
+        repeat: Which of the example's pairs of trials it belongs to, from 0.
+    """
+
+    example: dspy.Example
+    hidden: frozenset[str]
+    repeat: int
+
+
+class TrialCall:
+    """One trial as a call for an executor: from a trial and a snapshot to a score.
+
+    Args:
+        program: The program; its variant for each repeat is made once.
+        metric: See ``flex_dspy.core.scoring.score``.
+        ledger: Tokens are charged to it.
+    """
+
+    def __init__(self, program: dspy.Module, metric: Metric, ledger: Ledger) -> None:
+        self.program = program
+        self.metric = metric
+        self.ledger = ledger
+        self._variants: dict[int, dspy.Module] = {}
+
+    async def __call__(self, trial: Trial, library: ExperienceLibrary) -> float:
+        """The score of one trial; 0 where the program fails, as in an evaluation."""
+        example = trial.example
+        with pinned(library, trial.hidden, replace=False, problem=problem_of(example)):
+            try:
+                with self.ledger.role("actor"):
+                    prediction = await call(self._variant(trial.repeat), **example.inputs())
+            except BudgetError:
+                raise
+            except Exception as error:
+                raise_if_systemic(error)
+                return 0.0
+        return score(self.metric, example, prediction).score
+
+    def _variant(self, repeat: int) -> dspy.Module:
+        if repeat not in self._variants:
+            self._variants[repeat] = variant(self.program, repeat)
+        return self._variants[repeat]
+
+
+@dataclass(frozen=True, slots=True)
 class _Trials:
     """Makes pairs of trials; its attributes are common to all."""
 
-    program: dspy.Module
+    call: TrialCall
     examples: Sequence[dspy.Example]
-    metric: Metric
     library: ExperienceLibrary
-    ledger: Ledger
+    executor: Executor
     gate: asyncio.Semaphore
-    programs: dict[int, dspy.Module] = field(default_factory=dict)
 
     async def run(self, pairs: Sequence[Pair], bar: tqdm[Any]) -> None:
         """Make all of them, and write down their differences.
@@ -179,31 +233,16 @@ class _Trials:
         Raises:
             BudgetError: If the budget is spent. Trials under way are finished first.
         """
-        calls = [functools.partial(self._try, pair, hidden, bar) for pair in pairs for hidden in pair.hidden]
-        scores = await gather_calls(calls, self.gate)
+        trials = [Trial(self.examples[pair.example], hidden, pair.repeat) for pair in pairs for hidden in pair.hidden]
+        scores = await gather_calls([functools.partial(self._try, trial, bar) for trial in trials], self.gate)
         for pair, first, second in zip(pairs, scores[::2], scores[1::2], strict=True):
             pair.difference = first - second
 
-    async def _try(self, pair: Pair, hidden: frozenset[str], bar: tqdm[Any]) -> float:
+    async def _try(self, trial: Trial, bar: tqdm[Any]) -> float:
+        """One trial; a score of 0 where it is lost each time that it is made."""
         try:
-            return await self._score(self._program(pair.repeat), self.examples[pair.example], hidden)
+            return await run_again_if_lost(self.executor, self.call, trial, self.library)
+        except AttemptLostError:
+            return 0.0
         finally:
             bar.update()
-
-    def _program(self, repeat: int) -> dspy.Module:
-        if repeat not in self.programs:
-            self.programs[repeat] = variant(self.program, repeat)
-        return self.programs[repeat]
-
-    async def _score(self, program: dspy.Module, example: dspy.Example, hidden: frozenset[str]) -> float:
-        """The score of one trial; 0 where the program fails, as in an evaluation."""
-        with pinned(self.library, hidden, replace=False, problem=problem_of(example)):
-            try:
-                with self.ledger.role("actor"):
-                    prediction = await call(program, **example.inputs())
-            except BudgetError:
-                raise
-            except Exception as error:
-                raise_if_systemic(error)
-                return 0.0
-        return score(self.metric, example, prediction).score

@@ -26,7 +26,6 @@ from flex_dspy.core.scoring import Metric
 from flex_dspy.core.settings import accepts
 from flex_dspy.evaluation.sampling import Measure
 from flex_dspy.learning.events import Listener, StopRule
-from flex_dspy.learning.executors import Executor
 from flex_dspy.learning.forward_run import ForwardRun, Parts
 from flex_dspy.learning.run_folder import RunFolder
 from flex_dspy.learning.settings import LearningSettings
@@ -39,6 +38,7 @@ from flex_dspy.models.adapter import lean
 from flex_dspy.models.spending import Ledger
 from flex_dspy.programs.critic import Critic
 from flex_dspy.programs.equip import equip
+from flex_dspy.programs.executors import Executor
 from flex_dspy.programs.updater import Updater
 from flex_dspy.programs.verifier import Verifier
 from flex_dspy.search.retrieval import retrievers
@@ -62,7 +62,7 @@ class ForwardLearning(Teleprompter):
         ledger: Counts tokens and money by role, and keeps a budget; by default one in memory, without a budget.
         listeners: Called with every event; see ``flex_dspy.learning.events``.
         stop: Rules that end the run early; see ``flex_dspy.learning.stop_rules``.
-        executor: Where attempts run; None runs them in this process.
+        executor: Where attempts run, and versions are measured; None does both in this process.
         **options: Fields of ``LearningSettings`` by name.
 
     After ``compile``, ``versions`` holds the published versions, with their accuracies, ``failures`` the examples that

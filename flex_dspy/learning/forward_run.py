@@ -157,7 +157,9 @@ class ForwardRun:
             role="validation",
             label="measuring",
         )
-        return Measurement(self.student, self.valset, parts.metric, parts.measures, parts.ledger, settings)
+        return Measurement(
+            self.student, self.valset, parts.metric, parts.measures, parts.ledger, settings, parts.executor
+        )
 
     # -- learning ------------------------------------------------------------------------------------------
 

@@ -22,6 +22,7 @@ from flex_dspy.learning.versions import VersionLog
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.store import Store
 from flex_dspy.models.spending import Ledger
+from flex_dspy.programs.executors import Executor
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class Measurement:
         measures: Further measures.
         ledger: Tokens are charged to it.
         settings: Settings of the evaluation.
+        executor: Where the program runs; None runs it in this process.
     """
 
     program: dspy.Module
@@ -43,6 +45,7 @@ class Measurement:
     measures: Mapping[str, Measure] = field(default_factory=dict)
     ledger: Ledger = field(default_factory=Ledger)
     settings: EvaluationSettings = field(default_factory=EvaluationSettings)
+    executor: Executor | None = None
 
     async def measure(self, library: ExperienceLibrary) -> Evaluation | None:
         """Measure the program with a library; None if there are no examples."""
@@ -56,6 +59,7 @@ class Measurement:
             measures=self.measures,
             ledger=self.ledger,
             settings=self.settings,
+            executor=self.executor,
         )
         return evaluation
 

@@ -168,7 +168,7 @@ class ExperienceLibrary(ByHand, representations.Representable):
         new = self._with(
             seen=draft.now,
             runs={**self.runs, commit.run: commit.step} if commit.run else self.runs,
-            log=self.log.extend(self.tip, draft.changes),
+            log=self.log.extend(self.tip, draft.changes, draft.now, commit),
             tip=self.tip + len(draft.changes),
             _entries=draft.entries,
             _sizes=draft.sizes,

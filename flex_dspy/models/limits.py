@@ -118,6 +118,7 @@ class Limits:
         self._stopped = 0.0  # seconds that our clock stood still so far
         self._answers = 0
         self._written = 0
+        self._other: Limits | None = None
 
     def __copy__(self) -> Limits:
         """Itself: copies of a model share its limits."""
@@ -138,7 +139,13 @@ class Limits:
     @property
     def active(self) -> bool:
         """Whether a call might have to wait."""
+        if self._other is not None:
+            return self._other.active
         return bool(self.bounds) or time.monotonic() < self._resume
+
+    def follow(self, other: Limits | None) -> None:
+        """Wait for other limits from now on, such as those of a whole cluster; None waits for its own again."""
+        self._other = other
 
     @contextlib.contextmanager
     def turn(self, prompt_tokens: int = 0, max_tokens: int | None = None) -> Iterator[Turn]:
@@ -151,6 +158,10 @@ class Limits:
         Yields:
             The turn, to be told what the call took.
         """
+        if self._other is not None:
+            with self._other.turn(prompt_tokens, max_tokens) as turn:
+                yield turn
+            return
         place = self._join_queue()
         try:
             place.result()
@@ -164,6 +175,10 @@ class Limits:
     @contextlib.asynccontextmanager
     async def aturn(self, prompt_tokens: int = 0, max_tokens: int | None = None) -> AsyncIterator[Turn]:
         """Asynchronous version of ``turn``."""
+        if self._other is not None:
+            async with self._other.aturn(prompt_tokens, max_tokens) as turn:
+                yield turn
+            return
         place = self._join_queue()
         try:
             await asyncio.wrap_future(place)
@@ -176,6 +191,9 @@ class Limits:
 
     def pause(self, seconds: float) -> None:
         """Start no call for so many seconds. Queued calls keep their order and spacing."""
+        if self._other is not None:
+            self._other.pause(seconds)
+            return
         with self._lock:
             now = time.monotonic()
             until = max(self._resume, now + seconds)

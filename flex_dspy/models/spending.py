@@ -111,6 +111,10 @@ class Ledger:
         if path is not None and path.exists():
             self._read(path)
 
+    # A ledger does not travel: in another process there is a new one, whose counts are to be brought back.
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Ledger, (), {"prices": self.prices}
+
     def _read(self, path: Path) -> None:
         with path.open("rb") as file:
             for number, line in read_lines(file, path):

@@ -12,7 +12,7 @@ from tests.documentation import assumed
 from tests.documentation.pages import PAGES, blocks, name_of
 from tests.test_how_to import SCRIPTS, marked
 
-SLOW = ("README.md", "docs/quickstart.md")  # an offline expert learns
+SLOW = ("README.md", "docs/quickstart.md", "docs/how-to/cluster.md")  # an offline expert learns, workers start
 SHOWN = {marked(script) for script in SCRIPTS}  # these have a test of their own
 WITH_CODE = [path for path in PAGES if {block.text for block in blocks(path, "python")} - SHOWN]
 

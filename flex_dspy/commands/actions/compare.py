@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import dspy
 
-from flex_dspy.commands.actions import roles, sources
+from flex_dspy.commands.actions import clusters, roles, sources
 from flex_dspy.commands.actions.candidates import Candidate, choose_names, find_task, read_candidate
 from flex_dspy.commands.actions.tables import evaluation_table, print_json, print_table, stdout_for
 from flex_dspy.commands.options.compare import CompareOptions
@@ -30,6 +30,7 @@ from flex_dspy.evaluation.settings import SOLVED
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.library_file import write_atomically
 from flex_dspy.models.spending import Ledger
+from flex_dspy.programs.executors import Executor
 from flex_dspy.tasks.task import Task
 from flex_dspy.tracking.comparisons import link_versions
 from flex_dspy.tracking.mlflow_store import brief, connect, is_in_reach, resolve_uri
@@ -86,13 +87,14 @@ class _Setting:
     examples: Sequence[dspy.Example]
     ledger: Ledger
     folder: Path
+    executor: Executor | None = None
 
 
 def _measure(options: CompareOptions, task: Task, candidates: Candidates) -> tuple[Comparison, Path]:
     """Measure the libraries, and bring all together."""
     model = roles.actor_model(options, task)
-    with dspy.context(lm=model):
-        setting = _prepare(options, task, model, candidates)
+    with clusters.executor(options) as executor, dspy.context(lm=model):
+        setting = replace(_prepare(options, task, model, candidates), executor=executor)
         sides = [_side(setting, name, candidate) for name, candidate in candidates.items()]
     roles.print_costs(setting.ledger)
     about = {"task": task.name, "data": setting.data.source, "actor": str(model.model)}
@@ -150,6 +152,7 @@ def _side(setting: _Setting, name: str, candidate: Candidate) -> Side:
         measures=setting.task.measures,
         normalize=setting.task.normalize,
         ledger=setting.ledger,
+        executor=setting.executor,
         concurrency=options.actor.concurrency,
         label=name,
         progress=None if options.output.json else not options.quiet,

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import dspy
 
-from flex_dspy.commands.actions import roles, sources
+from flex_dspy.commands.actions import clusters, roles, sources
 from flex_dspy.commands.actions.tables import evaluation_table, print_json, print_table, stdout_for
 from flex_dspy.commands.options.evaluate import EvaluateOptions
 from flex_dspy.core.errors import LibraryError, ModelError
@@ -26,6 +26,7 @@ from flex_dspy.evaluation.usage_records import UsageRecord, usage_of_evaluation
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.models.spending import Ledger
 from flex_dspy.programs import Actor
+from flex_dspy.programs.executors import Executor
 from flex_dspy.tasks.registry import get_task
 from flex_dspy.tasks.task import Task
 from flex_dspy.tracking.datasets import DatasetInfo
@@ -49,6 +50,7 @@ class _Setting:
     data: LoadedData
     examples: Sequence[dspy.Example]
     ledger: Ledger
+    executor: Executor | None = None
 
     @property
     def folder(self) -> Path:
@@ -70,8 +72,8 @@ def run(task_name: str, options: EvaluateOptions) -> None:
             logger.warning("the library was learned on %s, and is measured on %s", library.task, task.name)
     model = roles.actor_model(options, task)
     with stdout_for(options.output.json):
-        with dspy.context(lm=model):
-            setting = _prepare(options, task, library, model)
+        with clusters.executor(options) as executor, dspy.context(lm=model):
+            setting = replace(_prepare(options, task, library, model), executor=executor)
             results = _measure(setting)
         for name, evaluation in results.items():
             write_records(setting.folder / name.replace(" ", "-").replace(",", ""), evaluation)
@@ -132,6 +134,7 @@ def _measure_one(setting: _Setting, library: ExperienceLibrary) -> Evaluation:
         progress=not setting.options.quiet,
         allow_overlap=True,  # decided before
         ledger=setting.ledger,
+        executor=setting.executor,
     )
 
 
@@ -148,6 +151,7 @@ def _measure_equal_compute(setting: _Setting, results: dict[str, Evaluation]) ->
         concurrency=setting.options.actor.concurrency,
         progress=not setting.options.quiet,
         ledger=setting.ledger,
+        executor=setting.executor,
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import dspy
 
-from flex_dspy.commands.actions import roles, sources
+from flex_dspy.commands.actions import clusters, roles, sources
 from flex_dspy.commands.options.learn import LearnOptions
 from flex_dspy.core.errors import TrackingError
 from flex_dspy.core.examples import problem_of
@@ -25,7 +25,7 @@ from flex_dspy.tracking.datasets import DatasetInfo
 from flex_dspy.tracking.registry import read_library
 from flex_dspy.tracking.tracker import MLflowTracker
 
-_NOT_REPEATED = ("config", "resume", "fresh", "dry_run")  # options of one start of a run, not of the run
+_NOT_REPEATED = ("config", "resume", "fresh", "dry_run", "cluster")  # options of one start of a run, not of the run
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,8 @@ def _learn(setting: _Setting) -> None:
     model, number = setting.actor.get_lm().model, len(setting.train.examples)
     print(f"{task.name}: learning from {number} examples with {model}, run {folder.note().run}")
     try:
-        optimizer.compile(setting.actor, trainset=setting.train.examples, valset=setting.val.examples)
+        with clusters.executor(options) as optimizer.executor:
+            optimizer.compile(setting.actor, trainset=setting.train.examples, valset=setting.val.examples)
     finally:
         roles.print_costs(optimizer.ledger)
         print(f"\nlibrary  {folder.library}")

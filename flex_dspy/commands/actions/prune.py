@@ -7,7 +7,7 @@ from pathlib import Path
 
 import dspy
 
-from flex_dspy.commands.actions import roles, sources
+from flex_dspy.commands.actions import clusters, roles, sources
 from flex_dspy.commands.actions.tables import evaluation_table, print_json, print_table, stdout_for
 from flex_dspy.commands.options.library import PruneOptions
 from flex_dspy.core.errors import ConfigurationError, LibraryError
@@ -96,7 +96,7 @@ def _measure(plan: Plan, task: Task, options: PruneOptions) -> tuple[Comparison,
     model = roles.actor_model(options, task)
     ledger = roles.ledger(options.budget, {"actor": model})
     given = options.data
-    with dspy.context(lm=model):
+    with clusters.executor(options) as executor, dspy.context(lm=model):
         data = sources.examples(task, model, "val", given.data, given.samples, options.actor.seed)
         comparison = compare(
             plan.before,
@@ -106,6 +106,7 @@ def _measure(plan: Plan, task: Task, options: PruneOptions) -> tuple[Comparison,
             task.metric,
             measures=task.measures,
             ledger=ledger,
+            executor=executor,
             concurrency=options.actor.concurrency,
             progress=not options.quiet,
             allow_overlap=True,  # decided before

@@ -9,7 +9,7 @@ from pathlib import Path
 import dspy
 from rich.table import Table
 
-from flex_dspy.commands.actions import roles, sources
+from flex_dspy.commands.actions import clusters, roles, sources
 from flex_dspy.commands.actions.tables import print_json, print_table, stdout_for
 from flex_dspy.commands.options.library import ValueOptions
 from flex_dspy.core.tables import build_table
@@ -19,6 +19,7 @@ from flex_dspy.evaluation.value import value
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.paths import mode_beside
 from flex_dspy.models.spending import Ledger
+from flex_dspy.programs.executors import Executor
 from flex_dspy.tasks.registry import get_task
 from flex_dspy.tasks.task import Task
 from flex_dspy.tracking.registry import read_library
@@ -30,8 +31,8 @@ def run(library_name: str, task_name: str, calls: int, out: Path, options: Value
     library = read_library(library_name, options.tracking.tracking_uri)
     model = roles.actor_model(options, task)
     ledger = roles.ledger(options.budget, {"actor": model})
-    with stdout_for(options.json), dspy.context(lm=model):
-        valuation = _measure(library, task, calls, options, ledger)
+    with stdout_for(options.json), clusters.executor(options) as executor, dspy.context(lm=model):
+        valuation = _measure(library, task, calls, options, ledger, executor)
     valuation.write(out, mode_beside(library_name))
     if options.json:
         print_json({entry_id: asdict(estimate) for entry_id, estimate in valuation.estimates.items()})
@@ -40,7 +41,14 @@ def run(library_name: str, task_name: str, calls: int, out: Path, options: Value
     print(f"\nestimates  {out}")
 
 
-def _measure(library: ExperienceLibrary, task: Task, calls: int, options: ValueOptions, ledger: Ledger) -> Valuation:
+def _measure(
+    library: ExperienceLibrary,
+    task: Task,
+    calls: int,
+    options: ValueOptions,
+    ledger: Ledger,
+    executor: Executor | None,
+) -> Valuation:
     given, acting = options.data, options.actor
     model = dspy.settings.lm
     data = sources.examples(task, model, "val", given.data, given.samples, acting.seed)
@@ -53,6 +61,7 @@ def _measure(library: ExperienceLibrary, task: Task, calls: int, options: ValueO
             budget=calls,
             seed=acting.seed,
             ledger=ledger,
+            executor=executor,
             concurrency=acting.concurrency,
             confidence=options.confidence,
             progress=not options.quiet,

@@ -34,6 +34,7 @@ MODELS = Group.create_ordered("Models")
 ACTOR = Group.create_ordered("Actor")
 RETRIEVAL = Group.create_ordered("Retrieval")
 BUDGET = Group.create_ordered("Budget")
+CLUSTER = Group.create_ordered("Cluster")
 TRACKING = Group.create_ordered("Tracking")
 GENERAL = Group.create_ordered("General")
 
@@ -132,6 +133,15 @@ class BudgetOptions:
     """MODEL=IN,OUT: a model's price in USD a million tokens, instead of the list price. May be repeated."""
 
 
+@Parameter(name="*", group=CLUSTER)
+@dataclass(frozen=True)
+class ClusterOptions:
+    """Where programs run."""
+
+    cluster: Annotated[str | None, Parameter(env_var="DASK_SCHEDULER_ADDRESS")] = None
+    """Run on a Dask cluster: tcp://HOST:PORT, or local:N for N processes here. It changes speed, never the result."""
+
+
 @Parameter(name="*", group=TRACKING)
 @dataclass(frozen=True)
 class TrackingOptions:
@@ -154,6 +164,7 @@ class ActorRun:
     actor: ActorOptions = ActorOptions()
     retrieval: RetrievalOptions = RetrievalOptions()
     budget: BudgetOptions = BudgetOptions()
+    cluster: ClusterOptions = ClusterOptions()
     tracking: TrackingOptions = TrackingOptions()
     quiet: Annotated[bool, Parameter(group=GENERAL)] = False
     """Show no progress bars."""

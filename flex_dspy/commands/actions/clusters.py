@@ -1,0 +1,30 @@
+"""The cluster that a command runs programs on, if one is asked for."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+from collections.abc import Iterator
+
+from flex_dspy.commands.options.shared import ActorRun
+from flex_dspy.core.errors import ConfigurationError
+from flex_dspy.programs.executors import Executor
+
+
+@contextlib.contextmanager
+def executor(options: ActorRun) -> Iterator[Executor | None]:
+    """The executor of ``--cluster``, connected within the block; None where programs run in this process.
+
+    Raises:
+        ConfigurationError: If Dask is not installed, there is no such cluster, or a worker cannot do the work.
+    """
+    address = options.cluster.cluster
+    if not address:
+        yield None
+        return
+    if importlib.util.find_spec("distributed") is None:
+        raise ConfigurationError("--cluster needs Dask: pip install 'flex-dspy[cluster]'")
+    from flex_dspy.cluster.executor import DaskExecutor
+
+    with DaskExecutor(address, concurrency=options.actor.concurrency) as cluster:
+        yield cluster
