@@ -10,7 +10,7 @@ from flex_dspy.commands.actions.tables import print_table
 from flex_dspy.commands.options.library import Selection
 from flex_dspy.core.tables import build_table
 from flex_dspy.core.zones import Zone
-from flex_dspy.libraries.experience import Experience
+from flex_dspy.libraries.experience import Experience, Precedent
 from flex_dspy.libraries.hits import Hit
 from flex_dspy.libraries.library import ExperienceLibrary
 
@@ -37,17 +37,23 @@ def entry_text(entry: Experience, precedents: int | None = PRECEDENTS) -> str:
         precedents: Most precedents to list; None for all of them, and for the trajectory too.
     """
     lines = [f"{entry.id}  {entry.zone}  {entry.category or 'no category'}{'  [pinned]' if entry.pinned else ''}"]
-    lines += [f"  {_record(entry)}", *_wrap("", entry.method)]
+    lines += [f"  {_record(entry)}"]
+    lines += [f"  written by {entry.author}"] if entry.author else []
+    lines += _wrap("", entry.method)
     for rule in entry.rules:
         lines += _wrap("- ", rule.text)
         lines += [line for example in rule.examples for line in _wrap("    e.g. ", example)]
     if precedents is None and entry.trajectory:
         lines += ["  instance:", *_wrap("    ", entry.trajectory)]
-    lines += [f"  {case.problem} => {case.answer}" for case in entry.precedents[:precedents]]
+    lines += [_case(case) for case in entry.precedents[:precedents]]
     if precedents is not None and len(entry.precedents) > precedents:
         lines.append(f"  ... and {len(entry.precedents) - precedents} more precedents")
     lines += [f"  from {_source(source)}" for source in entry.sources]
     return "\n".join(lines)
+
+
+def _case(case: Precedent) -> str:
+    return f"  {case.problem} => {case.answer}{f'  ({case.trace})' if case.trace else ''}"
 
 
 def _record(entry: Experience) -> str:
@@ -90,6 +96,7 @@ def _figure_rows(figures: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("task", figures["task"] or "none"),
         ("version", f"{figures['hash'][:12]}, made from {(figures['parent'] or 'nothing')[:12]}"),
         ("entries", f"{figures['entries']:,} ({zones}); {figures['pinned']} pinned, {figures['overlong']} overlong"),
+        ("waiting for approval", f"{figures['waiting']:,}"),
         ("rules", f"{figures['rules']:,}"),
         ("precedents", f"{figures['precedents']:,}"),
         ("tokens", f"{size['total']:,} in methods and rules"),

@@ -43,6 +43,8 @@ class LearningOptions:
     """Learn without reference answers: the verifier decides, and lessons are not verified."""
     lessons_from: Literal["all", "failures"] = default_of(LearningSettings, "lessons_from")
     """Rollouts to write lessons from. failures: what is solved at the first attempt is kept without a lesson."""
+    review: bool = False
+    """Let every lesson wait for approval (library review). No actor is shown it before."""
     rounds: Positive = default_of(LearningSettings, "max_rounds")
     """Rounds a rollout."""
     rollouts: Positive | None = None
