@@ -17,7 +17,7 @@ from flex_dspy.core.errors import ConfigurationError
 from flex_dspy.core.examples import value_text
 from flex_dspy.core.secrets import mask_secrets
 from flex_dspy.learning.rated_requests import scaled
-from flex_dspy.tracking.mlflow_store import brief, check_sqlite, connect, resolve_uri
+from flex_dspy.tracking.mlflow_store import brief, check_sqlite, resolve_uri
 
 if TYPE_CHECKING:
     from flex_dspy.evaluation.evaluation import Evaluation
@@ -133,7 +133,7 @@ def log_assessments(
     try:
         uri = resolve_uri(tracking_uri)
         check_sqlite(uri)
-        client = connect(uri)
+        client = _tracing_client(uri)
         for record in evaluation.records:
             trace = traces.get(record.example_id)
             if trace is not None and not record.error:
@@ -141,6 +141,13 @@ def log_assessments(
     except Exception as error:  # the numbers are printed and on record
         logger.warning("MLflow did not take all assessments. %s", brief(error, uri))
     return written
+
+
+def _tracing_client(uri: str) -> Any:
+    """MLflow's client of traces: its usual one reads assessments, and writes none."""
+    from mlflow.tracing.client import TracingClient
+
+    return TracingClient(uri)
 
 
 def _write(client: Any, trace_id: str, record: Any, version: str) -> bool:
