@@ -13,6 +13,7 @@ from flex_dspy.core.zones import Zone
 from flex_dspy.libraries.experience import Experience, Precedent
 from flex_dspy.libraries.hits import Hit
 from flex_dspy.libraries.library import ExperienceLibrary
+from flex_dspy.tracking.traces import trace_page
 
 WIDTH = 110
 PRECEDENTS = 3  # of an entry in a list; one entry alone shows all of them
@@ -29,12 +30,13 @@ def select(library: ExperienceLibrary, chosen: Selection) -> list[Experience]:
     ]
 
 
-def entry_text(entry: Experience, precedents: int | None = PRECEDENTS) -> str:
+def entry_text(entry: Experience, precedents: int | None = PRECEDENTS, server: str | None = None) -> str:
     """An entry on a screen.
 
     Args:
         entry: The entry.
         precedents: Most precedents to list; None for all of them, and for the trajectory too.
+        server: Address of the MLflow server that shows the traces; None names them only.
     """
     lines = [f"{entry.id}  {entry.zone}  {entry.category or 'no category'}{'  [pinned]' if entry.pinned else ''}"]
     lines += [f"  {_record(entry)}"]
@@ -45,15 +47,17 @@ def entry_text(entry: Experience, precedents: int | None = PRECEDENTS) -> str:
         lines += [line for example in rule.examples for line in _wrap("    e.g. ", example)]
     if precedents is None and entry.trajectory:
         lines += ["  instance:", *_wrap("    ", entry.trajectory)]
-    lines += [_case(case) for case in entry.precedents[:precedents]]
+    lines += [line for case in entry.precedents[:precedents] for line in _case(case, server)]
     if precedents is not None and len(entry.precedents) > precedents:
         lines.append(f"  ... and {len(entry.precedents) - precedents} more precedents")
     lines += [f"  from {_source(source)}" for source in entry.sources]
     return "\n".join(lines)
 
 
-def _case(case: Precedent) -> str:
-    return f"  {case.problem} => {case.answer}{f'  ({case.trace})' if case.trace else ''}"
+def _case(case: Precedent, server: str | None) -> Iterator[str]:
+    yield f"  {case.problem} => {case.answer}"
+    if case.trace:
+        yield f"    trace {(server and trace_page(case.trace, server)) or case.trace}"
 
 
 def _record(entry: Experience) -> str:
