@@ -90,7 +90,7 @@ def _case(precedent: Precedent, similarity: float | None, with_drawing: bool) ->
         line_html = Markup('{}<span class="fx-soft">{} ⇒ {}</span>').format(alike, *map(html.code, line))
         return line_html + html.drawings([drawing])
     problem = line[0] if " " in line[0] else html.code(line[0])
-    trace = html.soft(f" {html.short(precedent.trace, 200)}") if precedent.trace else Markup("")
+    trace = Markup(' <span class="fx-soft">{}</span>').format(precedent.trace) if precedent.trace else Markup("")
     return Markup("{}{} ⇒ {}{}").format(alike, problem, html.code(line[1]), trace)
 
 

@@ -42,7 +42,7 @@ def run(task_name: str | None, options: LearnOptions) -> None:
     lms = roles.models(options.models, options.teachers, task=task)
     roles.check_keys(lms)
     with dspy.context(lm=lms["actor"]):
-        folder, store = _open(options, task, requests)
+        folder, store = _open(options, task, requests, named=task_name)
         learner = _learner(options, task, lms, folder, store)
         before = learner.library
         print(f"{task.name}: learning from {requests.name} with {lms['critic'].model}")
@@ -88,14 +88,14 @@ def _signature_of(request: RatedRequest) -> type[dspy.Signature]:
     return cast(type[dspy.Signature], dspy.Signature(" -> ".join(sides)))
 
 
-def _open(options: LearnOptions, task: Task, requests: RatedRequests) -> tuple[RunFolder, LibraryStore]:
-    """Open the run's folder and its library, and write down the options."""
+def _open(options: LearnOptions, task: Task, requests: RatedRequests, *, named: str | None) -> tuple[RunFolder, LibraryStore]:
+    """Open the run's folder and its library, and write down the options, with the task if the user named one."""
     place = options.run
     start = read_library(place.start_from, options.tracking.tracking_uri) if place.start_from else None
     run_id = content_id("requests", task.name, requests.name, start.hash if start else "")
     folder = RunFolder(place.out or Path("exps") / f"{task.name}-{run_id}", place.library)
     store = folder.open(run_id, task=task.name, start_from=start, resume=place.resume, fresh=place.fresh)
-    folder.write_note(run_id, {"task": task.name, **flat(options)})
+    folder.write_note(run_id, {**({"task": named} if named else {}), **flat(options)})
     return folder, store
 
 
