@@ -88,7 +88,9 @@ def _signature_of(request: RatedRequest) -> type[dspy.Signature]:
     return cast(type[dspy.Signature], dspy.Signature(" -> ".join(sides)))
 
 
-def _open(options: LearnOptions, task: Task, requests: RatedRequests, *, named: str | None) -> tuple[RunFolder, LibraryStore]:
+def _open(
+    options: LearnOptions, task: Task, requests: RatedRequests, *, named: str | None
+) -> tuple[RunFolder, LibraryStore]:
     """Open the run's folder and its library, and write down the options, with the task if the user named one."""
     place = options.run
     start = read_library(place.start_from, options.tracking.tracking_uri) if place.start_from else None
