@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from flex_dspy.evaluation.settings import EvaluationSettings as EvaluationSettings
     from flex_dspy.learning.forward import ForwardLearning as ForwardLearning
     from flex_dspy.learning.online import OnlineLearner as OnlineLearner
+    from flex_dspy.learning.rated_files import RatedFile as RatedFile
     from flex_dspy.learning.settings import LearningSettings as LearningSettings
+    from flex_dspy.learning.trace_learner import TraceLearner as TraceLearner
     from flex_dspy.libraries.diffing import diff as diff
     from flex_dspy.libraries.experience import Experience as Experience
     from flex_dspy.libraries.experience import Precedent as Precedent
@@ -53,9 +55,11 @@ if TYPE_CHECKING:
     from flex_dspy.tasks.registry import get_task as get_task
     from flex_dspy.tasks.registry import register as register
     from flex_dspy.tasks.task import Task as Task
+    from flex_dspy.tracking.assessments import log_assessments as log_assessments
     from flex_dspy.tracking.followed import FollowedLibrary as FollowedLibrary
     from flex_dspy.tracking.registry import load_library as load_library
     from flex_dspy.tracking.registry import read_library as read_library
+    from flex_dspy.tracking.traces import traces as traces
     from flex_dspy.tracking.tracker import MLflowTracker as MLflowTracker
     from flex_dspy.tracking.version_table import versions as versions
 
@@ -66,7 +70,9 @@ _EXPORTS = {
     "evaluation.settings": ("EvaluationSettings",),
     "learning.forward": ("ForwardLearning",),
     "learning.online": ("OnlineLearner",),
+    "learning.rated_files": ("RatedFile",),
     "learning.settings": ("LearningSettings",),
+    "learning.trace_learner": ("TraceLearner",),
     "libraries.diffing": ("diff",),
     "libraries.experience": ("Experience", "Precedent", "Rule"),
     "libraries.library": ("ExperienceLibrary",),
@@ -85,8 +91,10 @@ _EXPORTS = {
     "studies": ("Snapshots", "ablation", "inheritance", "measure_scaling", "scaling"),
     "tasks.registry": ("get_task", "register"),
     "tasks.task": ("Task",),
+    "tracking.assessments": ("log_assessments",),
     "tracking.followed": ("FollowedLibrary",),
     "tracking.registry": ("load_library", "read_library"),
+    "tracking.traces": ("traces",),
     "tracking.tracker": ("MLflowTracker",),
     "tracking.version_table": ("versions",),
 }

@@ -15,7 +15,7 @@ import dspy
 
 from flex_dspy.core.running import call, select_inputs
 from flex_dspy.core.trajectory import Trajectory
-from flex_dspy.libraries.experience import Edit, Experience, Insert, Merge, Precedent
+from flex_dspy.libraries.experience import Edit, Experience, Insert, Merge, Precedent, Propose
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.models.spending import Ledger
 from flex_dspy.programs.critic import Critic
@@ -49,6 +49,7 @@ class LessonWriter:
         program: The program that makes the attempts: critic and updater are told what its task is.
         lessons_from: ``all`` rollouts, or only those with a failure in them. The others are then kept as precedents
             without a lesson, and cost no request.
+        review: Let every lesson wait for a person's approval, so that nothing changes that actors are shown.
     """
 
     def __init__(
@@ -58,12 +59,15 @@ class LessonWriter:
         ledger: Ledger,
         program: dspy.Module,
         lessons_from: LessonsFrom = "all",
+        *,
+        review: bool = False,
     ) -> None:
         self.critic = critic
         self.updater = updater
         self.ledger = ledger
         self.program = program
         self.lessons_from = lessons_from
+        self.review = review
         self.steps = [name for name, _ in program.named_predictors()]
 
     async def propose(
@@ -116,6 +120,8 @@ class LessonWriter:
         edits: list[Edit] = []
         for proposal in proposals:
             edit = await self._settle_one(proposal, fresh)
+            if self.review and isinstance(edit, Insert | Merge):
+                edit = Propose(edit.experience, edit.reason)
             edits.append(edit)
             if isinstance(edit, Insert):  # the next rollout of the same example may teach the same
                 fresh.append(edit.experience)

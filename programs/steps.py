@@ -37,18 +37,25 @@ def steps_of(program: dspy.Module, trace: Sequence[Call], answer: Mapping[str, A
         return ()
     # A copy of a program, of which rollouts and dspy.BestOfN make many, keeps this mark of each predictor.
     names = {predictor_mark(predictor): name for name, predictor in program.named_predictors()}
-    lines = [
-        f"{names.get(predictor_mark(predictor), 'a step')}: {_call(given, answer)}"
-        for predictor, given, answer in trace
-    ]
+    return shorten_steps(
+        [
+            step_line(names.get(predictor_mark(predictor), "a step"), given, dict(answer.items()))
+            for predictor, given, answer in trace
+        ]
+    )
+
+
+def shorten_steps(lines: Sequence[str]) -> tuple[str, ...]:
+    """The lines of steps; of more than twelve the first and the last six."""
     if len(lines) <= _MAX_STEPS:
         return tuple(lines)
     half = _MAX_STEPS // 2
     return (*lines[:half], f"({len(lines) - 2 * half} steps left out)", *lines[-half:])
 
 
-def _call(given: Mapping[str, Any], answer: dspy.Prediction) -> str:
-    return f"{'; '.join(_fields(given))} -> {'; '.join(_fields(dict(answer.items())))}"
+def step_line(name: str, given: Mapping[str, Any], answer: Mapping[str, Any]) -> str:
+    """A step as one line: its name, its inputs and its outputs, each cut to 300 characters."""
+    return f"{name}: {'; '.join(_fields(given))} -> {'; '.join(_fields(answer))}"
 
 
 def _fields(values: Mapping[str, Any]) -> Iterator[str]:

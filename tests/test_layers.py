@@ -31,6 +31,7 @@ RDKIT = "start-up cost: RDKit"
 COMMANDS = ["compare", "doctor", "evaluate", "learn", "rescore", "serve", "ui", "versions"]
 COMMANDS += [f"library.{name}" for name in ("diff", "edit", "export", "import_library", "log", "merge", "prune")]
 COMMANDS += [f"library.{name}" for name in ("search", "show", "stats", "value", "versions")]
+COMMANDS += [f"library.{name}" for name in ("add", "approve", "reject", "review")]
 COMMANDS += [f"runs.{name}" for name in ("delete", "list_runs", "show")]
 LATE_MODULES = {
     **{(f"commands.{name}", "commands.actions"): "start-up cost: the work of a command" for name in COMMANDS},

@@ -128,6 +128,21 @@ def read_price(text: str) -> tuple[str, list[float]]:
     return model, prices
 
 
+def read_scale(text: str) -> tuple[float, float]:
+    """Read ``LOWEST,HIGHEST``, the ends of a scale of ratings.
+
+    Raises:
+        ValueError: If the text has another form.
+    """
+    try:
+        low, high = (float(number) for number in text.split(","))
+    except ValueError:
+        low = high = math.nan
+    if not -math.inf < low < high < math.inf:
+        raise ValueError(f"must be LOWEST,HIGHEST, such as 1,5, got {text!r}")
+    return low, high
+
+
 def read_address(text: str) -> tuple[str, int]:
     """Read ``[HOST:]PORT``; the host is 127.0.0.1 where none is named.
 
@@ -175,6 +190,7 @@ Prices = Annotated[tuple[str, ...], Parameter(validator=check(read_price))]
 Temperatures = Annotated[tuple[str, ...], Parameter(validator=check(lambda text: read_for_role(text, float)))]
 TokenCounts = Annotated[tuple[str, ...], Parameter(validator=check(lambda text: read_for_role(text, read_positive)))]
 Address = Annotated[str, Parameter(validator=check(read_address))]
+Scale = Annotated[str, Parameter(validator=check(read_scale))]
 Rules = Annotated[str, Parameter(validator=check(read_rules))]
 TaskName = Annotated[str, Parameter(validator=check(check_task_name), help=TASKS_HELP)]
 Library = Annotated[str, Parameter(help=LIBRARY_HELP[0].upper() + LIBRARY_HELP[1:] + ".")]

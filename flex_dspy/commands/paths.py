@@ -64,10 +64,19 @@ def check_run(folder: Path | None, library: Path | None) -> None:
     """
     check_folder(folder or Path("exps"))
     if library is not None:
-        _check_target(library)
+        check_target(library)
 
 
-def _check_target(library: Path) -> None:
+def check_target(library: Path) -> None:
+    """Refuse a library to learn into, or to add to, that cannot be written.
+
+    Args:
+        library: The library's file.
+
+    Raises:
+        ConfigurationError: If it cannot be made, or written to.
+        LibraryError: If it is a file of another kind.
+    """
     if library.is_dir():
         raise ConfigurationError(f"--library {library} is a folder: name a file, such as {library / 'library.json'}")
     if library.exists():

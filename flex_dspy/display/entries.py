@@ -90,15 +90,17 @@ def _case(precedent: Precedent, similarity: float | None, with_drawing: bool) ->
         line_html = Markup('{}<span class="fx-soft">{} ⇒ {}</span>').format(alike, *map(html.code, line))
         return line_html + html.drawings([drawing])
     problem = line[0] if " " in line[0] else html.code(line[0])
-    return Markup("{}{} ⇒ {}").format(alike, problem, html.code(line[1]))
+    trace = Markup(' <span class="fx-soft">{}</span>').format(precedent.trace) if precedent.trace else Markup("")
+    return Markup("{}{} ⇒ {}{}").format(alike, problem, html.code(line[1]), trace)
 
 
 def _footer(experience: Experience) -> Markup:
     made = f"made at example {experience.created_at:,}"
     changed = f"changed at {experience.updated_at:,}" if experience.updated_at != experience.created_at else ""
     merged = f"{html.count(experience.merged, 'lesson')} merged in" if experience.merged else ""
+    author = f"written by {experience.author}" if experience.author else ""
     sources = "from " + ", ".join(s.name or s.id for s in experience.sources[:5]) if experience.sources else ""
-    return html.soft(html.facts(f"priority {experience.priority} of 5", made, changed, merged, sources))
+    return html.soft(html.facts(f"priority {experience.priority} of 5", author, made, changed, merged, sources))
 
 
 # -- retrieval ---------------------------------------------------------------------------------------------

@@ -198,7 +198,9 @@ class ForwardRun:
 
     def _pipeline(self, source: TrainingSet) -> Pipeline:
         parts = self.parts
-        writer = LessonWriter(parts.critic, parts.updater, parts.ledger, self.actor, self.settings.lessons_from)
+        settings = self.settings
+        roles = parts.critic, parts.updater, parts.ledger, self.actor
+        writer = LessonWriter(*roles, settings.lessons_from, review=settings.review)
         names = (name for _, predictor in self.actor.named_predictors() for name in predictor.signature.output_fields)
         attempt = TrainingAttempt(self._sampling(), writer, frozenset(names), self.settings.study)
         executor = parts.executor or LocalExecutor(self.settings.concurrency)

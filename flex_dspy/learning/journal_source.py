@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -10,7 +9,7 @@ import dspy
 
 from flex_dspy.core.trajectory import Trajectory
 from flex_dspy.learning.attempts import AttemptResult
-from flex_dspy.learning.sources import Item, Segment
+from flex_dspy.learning.sources import Item, Segment, endless_segments
 from flex_dspy.learning.verdicts import judge, precedent_of, tally_of
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.observation import Observation
@@ -52,13 +51,7 @@ class JournalSource:
 
     def segments(self, done: int) -> Iterator[Segment]:
         """See ``ExampleSource``."""
-        if self.publish_every is None:
-            yield Segment(0, sys.maxsize)
-            return
-        start = done // self.publish_every * self.publish_every
-        while True:
-            yield Segment(start, start + self.publish_every)
-            start += self.publish_every
+        return endless_segments(done, self.publish_every)
 
     def read(self) -> Item | None:
         """See ``ExampleSource``."""

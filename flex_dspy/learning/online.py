@@ -120,7 +120,8 @@ class OnlineLearner:
         self._newest = NewestSnapshot(self._store, self.settings.follow)
         self.program = follow(program, self._newest, self.settings.exclude_self)
         roles = critic or Critic(), updater or Updater()
-        self._lessons = LessonWriter(*roles, self.ledger, self.program, self.settings.lessons_from)
+        given = self.settings.lessons_from
+        self._lessons = LessonWriter(*roles, self.ledger, self.program, given, review=self.settings.review)
         self._verifier = verifier or Verifier(self.settings.threshold)
         self._executor = executor or LocalExecutor(self.settings.concurrency)
         self._process = os.getpid()

@@ -48,6 +48,8 @@ def _later_parts(settings: LearningSettings, verifier: dspy.Module) -> Iterator[
         yield "threshold", threshold
     if settings.lessons_from != "all":
         yield "lessons_from", settings.lessons_from
+    if settings.review:
+        yield "review", True
     if not settings.reference:
         yield "reference", False
 

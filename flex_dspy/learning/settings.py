@@ -31,6 +31,8 @@ class LearningSettings(Settings):
     lessons_from: Literal["all", "failures"] = "all"
     """Rollouts to write lessons from. ``failures`` keeps an example that is solved at the first attempt as a precedent
     without a lesson. It costs no request of critic and updater; ``tally`` and ``demonstrations`` bring it back."""
+    review: bool = False
+    """Let every lesson wait for a person's approval. Nothing that actors are shown changes before it."""
     reference: bool = True
     """Use reference answers to learn. False hides them: the verifier alone decides, and lessons are marked as not
     verified. The metric then measures validation examples only."""
@@ -69,6 +71,8 @@ class OnlineSettings(Settings):
     """Observations from one version to the next; None publishes only when ``publish`` is called."""
     lessons_from: Literal["all", "failures"] = "all"
     """Observations to write lessons from. ``failures`` keeps an accepted answer as a precedent without a lesson."""
+    review: bool = False
+    """Let every lesson wait for a person's approval. Nothing that actors are shown changes before it."""
     follow: bool = True
     """The program reads each commit, of other processes too, within about a second. False reads the library of the last
     ``refresh``."""

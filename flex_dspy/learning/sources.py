@@ -1,8 +1,12 @@
-"""Where examples come from: a port, with training sets here; observations are in ``learning.journal_source``."""
+"""Where examples come from: a port, with training sets here.
+
+Observations are in ``learning.journal_source``, rated requests in ``learning.request_source``.
+"""
 
 from __future__ import annotations
 
 import random
+import sys
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -75,6 +79,22 @@ class ExampleSource(Protocol):
 
     def rest(self, step: int) -> None:
         """Take note that nothing is under way, and nothing after this step can be read."""
+
+
+def endless_segments(done: int, publish_every: int | None) -> Iterator[Segment]:
+    """The segments of a run whose end is not known.
+
+    Args:
+        done: The last step that the library holds.
+        publish_every: Examples from one version to the next; None publishes none.
+    """
+    if publish_every is None:
+        yield Segment(0, sys.maxsize)
+        return
+    start = done // publish_every * publish_every
+    while True:
+        yield Segment(start, start + publish_every)
+        start += publish_every
 
 
 class TrainingSet:

@@ -129,7 +129,7 @@ async def judge(seen: Observation, verifier: Verifier, task: str = "") -> Round:
         accepted = verifier.passes(Feedback(seen.score, seen.feedback, seen.failed, seen.accepted))
     feedback, redacted = redact(seen.feedback, seen.reference, attempt, verifier.normalize)
     outputs = {**seen.outputs, RELIED_ON: list(seen.relied)} if seen.relied else seen.outputs
-    return Round(outputs, seen.score, accepted, feedback, redacted)
+    return Round(outputs, seen.score, accepted, feedback, redacted, seen.steps)
 
 
 def precedent_of(seen: Observation, round_: Round) -> Precedent:
@@ -138,7 +138,7 @@ def precedent_of(seen: Observation, round_: Round) -> Precedent:
     if not answer and round_.accepted:
         answer = problem_text({name: text for name, text in seen.outputs.items() if name not in WORKINGS})
         answer = f"{answer} {UNVERIFIED}" if seen.score is None else answer
-    return Precedent(seen.example_id, seen.problem, answer)
+    return Precedent(seen.example_id, seen.problem, answer, seen.trace)
 
 
 def tally_of(seen: Observation, round_: Round) -> Tally:

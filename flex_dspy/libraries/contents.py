@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
 from flex_dspy.libraries.experience import Experience
@@ -39,6 +39,11 @@ class Contents(Protocol):
     @property
     def precedent_count(self) -> int:
         """Number of precedents behind all entries."""
+        ...
+
+    @property
+    def waiting(self) -> Sequence[Experience]:
+        """The lessons that wait for a person's approval."""
         ...
 
     def sizes(self) -> dict[str, int]:

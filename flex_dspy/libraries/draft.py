@@ -12,15 +12,18 @@ from flex_dspy.libraries.experience import (
     MAX_EXAMPLES,
     MAX_METHOD,
     MAX_RULES,
+    Approve,
     Discard,
     Edit,
     Experience,
     Insert,
     Merge,
-    PersonEdit,
     Pin,
     Precedent,
+    Propose,
+    Reject,
     Remove,
+    Revise,
     Rule,
     Tally,
 )
@@ -34,13 +37,20 @@ class Draft:
         entries: Entries of the last one, by id.
         sizes: Number of its entries by zone.
         precedents: Number of its precedents.
+        waiting: Lessons that wait for approval, by id.
     """
 
     def __init__(
-        self, now: int, entries: HashTrieMap[str, Experience], sizes: Mapping[str, int], precedents: int
+        self,
+        now: int,
+        entries: HashTrieMap[str, Experience],
+        sizes: Mapping[str, int],
+        precedents: int,
+        waiting: HashTrieMap[str, Experience],
     ) -> None:
         self.now = now
         self.entries = entries
+        self.waiting = waiting
         self.sizes = dict(sizes)
         self.precedents = precedents
         self.changes: list[Change] = []
@@ -54,10 +64,32 @@ class Draft:
                 return self._merge(edit)
             case Discard():
                 return edit
+            case Propose():
+                return self._propose(edit)
+            case Approve() | Reject():
+                return self._decide(edit)
             case _:
                 return self._by_person(edit)
 
-    def _by_person(self, edit: PersonEdit) -> Edit:
+    def _propose(self, edit: Propose) -> Edit:
+        lesson = edit.experience.within_caps()
+        known = next((each for each in self.waiting.values() if _says_the_same(each, lesson)), None)
+        if known is None:
+            self.waiting = self.waiting.insert(lesson.id, replace(lesson, created_at=self.now, updated_at=self.now))
+        else:
+            grown = known.precedents + _fresh_precedents(known, lesson)
+            joined = replace(known, precedents=grown, merged=known.merged + 1, updated_at=self.now)
+            self.waiting = self.waiting.insert(known.id, joined)
+        return edit
+
+    def _decide(self, edit: Approve | Reject) -> Edit:
+        lesson = self.waiting.get(edit.entry_id)
+        if lesson is None:
+            return Discard(edit.entry_id, "no such lesson waits for approval")
+        self.waiting = self.waiting.remove(edit.entry_id)
+        return self._insert(Insert(lesson, edit.reason)) if isinstance(edit, Approve) else edit
+
+    def _by_person(self, edit: Remove | Revise | Pin) -> Edit:
         entry = self.entries.get(edit.entry_id)
         if entry is None:
             return Discard(edit.entry_id, "there is no such entry")
@@ -98,8 +130,7 @@ class Draft:
         rules = None if target is None else target.rules if target.pinned else _merge_rules(target, edit)
         if target is None or rules is None:
             return self._insert(Insert(edit.experience, reason=edit.reason))
-        known = {(p.example_id, p.answer) for p in target.precedents}
-        fresh = tuple(p for p in edit.experience.precedents if (p.example_id, p.answer) not in known)
+        fresh = _fresh_precedents(target, edit.experience)
         merged = replace(
             target,
             method=edit.method[:MAX_METHOD] if edit.method and not target.pinned else target.method,
@@ -129,6 +160,16 @@ class Draft:
                     hurt=entry.hurt + (entry_id in tally.hurt),
                 )
                 self.entries = self.entries.insert(entry_id, counted)
+
+
+def _fresh_precedents(entry: Experience, lesson: Experience) -> tuple[Precedent, ...]:
+    """The precedents of a lesson that an entry lacks."""
+    known = {(p.example_id, p.answer) for p in entry.precedents}
+    return tuple(p for p in lesson.precedents if (p.example_id, p.answer) not in known)
+
+
+def _says_the_same(one: Experience, other: Experience) -> bool:
+    return (one.zone, one.step, one.method, one.rules) == (other.zone, other.step, other.method, other.rules)
 
 
 def _union(examples: tuple[str, ...], more: tuple[str, ...]) -> tuple[str, ...]:

@@ -7,12 +7,23 @@ no sense does nothing. A person wants to be told, so their edits are checked bef
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from flex_dspy.core.errors import ConfigurationError
 from flex_dspy.libraries.contents import Contents
-from flex_dspy.libraries.experience import Experience, PersonEdit, Remove, Revise
+from flex_dspy.libraries.experience import (
+    REVISABLE,
+    Approve,
+    Experience,
+    Insert,
+    PersonEdit,
+    Pin,
+    Propose,
+    Reject,
+    Remove,
+    Revise,
+)
 
 # The run that a person's commits belong to. It counts them; a learning run counts its examples under its own name.
 EDITS = "edit"
@@ -29,17 +40,33 @@ def find_entry(library: Contents, wanted: str) -> Experience:
         ConfigurationError: If there is none, or more than one; the message names near ones.
     """
     entry = library.get(wanted)
-    if entry is not None:
-        return entry
-    ids = [entry.id for entry in library]
-    near = [entry_id for entry_id in ids if wanted and entry_id.startswith(wanted)]
+    return entry if entry is not None else _find({each.id: each for each in library}, wanted, "entry", "entries")
+
+
+def find_waiting(library: Contents, wanted: str) -> Experience:
+    """The lesson that waits for approval with an id, or the only one whose id begins so.
+
+    Args:
+        library: The library.
+        wanted: An id, or its beginning.
+
+    Raises:
+        ConfigurationError: If there is none, or more than one; the message names near ones.
+    """
+    return _find({each.id: each for each in library.waiting}, wanted, "waiting lesson", "waiting lessons")
+
+
+def _find(lessons: Mapping[str, Experience], wanted: str, one: str, several: str) -> Experience:
+    if wanted in lessons:
+        return lessons[wanted]
+    near = [entry_id for entry_id in lessons if wanted and entry_id.startswith(wanted)]
     if len(near) == 1:
-        return library[near[0]]
+        return lessons[near[0]]
     if near:
-        raise ConfigurationError(f"{len(near)} entries begin with {wanted!r}: {_id_list(near)}")
-    close = difflib.get_close_matches(wanted, ids, n=3)
-    hint = f"did you mean {_id_list(close)}?" if close else f"the library has {len(ids)} others"
-    raise ConfigurationError(f"there is no entry {wanted!r}: {hint}")
+        raise ConfigurationError(f"{len(near)} {several} begin with {wanted!r}: {_id_list(near)}")
+    close = difflib.get_close_matches(wanted, lessons, n=3)
+    hint = f"did you mean {_id_list(close)}?" if close else f"the library has {len(lessons)} others"
+    raise ConfigurationError(f"there is no {one} {wanted!r}: {hint}")
 
 
 def _id_list(ids: Sequence[str]) -> str:
@@ -54,17 +81,40 @@ def check_edits(library: Contents, edits: Sequence[PersonEdit]) -> None:
         edits: In the order of their making; each is looked at on its own.
 
     Raises:
-        ConfigurationError: If an entry is not there, is pinned and to be removed, or would outgrow its caps.
+        ConfigurationError: If an entry is not there, is there already, is pinned and to be removed, or would outgrow
+            its caps.
     """
     for edit in edits:
-        if edit.entry_id not in library:
-            find_entry(library, edit.entry_id)
-            raise ConfigurationError(f"name the entry {edit.entry_id!r} by its whole id")
-        entry = library[edit.entry_id]
-        if isinstance(edit, Remove) and entry.pinned and not edit.force:
-            raise ConfigurationError(f"entry {entry.id} is pinned: unpin it first, or force its removal")
-        if isinstance(edit, Revise):
-            _check_revision(entry, edit)
+        if isinstance(edit, Insert | Propose):
+            _check_new(library, edit.experience)
+        elif isinstance(edit, Approve | Reject):
+            _check_whole(edit.entry_id, find_waiting(library, edit.entry_id))
+        else:
+            _check_change(library, edit)
+
+
+def _check_new(library: Contents, lesson: Experience) -> None:
+    if not lesson.teaches:
+        raise ConfigurationError("a lesson needs a method, a rule or a trajectory")
+    if lesson.id in library or any(lesson.id == each.id for each in library.waiting):
+        raise ConfigurationError(f"the library has this lesson already: {lesson.id}")
+    if too_long := [name for name in REVISABLE if getattr(lesson.within_caps(), name) != getattr(lesson, name)]:
+        raise ConfigurationError(f"the {too_long[0]} of the lesson is longer than an entry may hold")
+
+
+def _check_whole(wanted: str, found: Experience) -> None:
+    """Refuse the beginning of an id: a commit names an entry whole, so that it applies in any state of the library."""
+    if wanted != found.id:
+        raise ConfigurationError(f"name the entry {wanted!r} by its whole id")
+
+
+def _check_change(library: Contents, edit: Remove | Revise | Pin) -> None:
+    entry = find_entry(library, edit.entry_id)
+    _check_whole(edit.entry_id, entry)
+    if isinstance(edit, Remove) and entry.pinned and not edit.force:
+        raise ConfigurationError(f"entry {entry.id} is pinned: unpin it first, or force its removal")
+    if isinstance(edit, Revise):
+        _check_revision(entry, edit)
 
 
 def _check_revision(entry: Experience, edit: Revise) -> None:

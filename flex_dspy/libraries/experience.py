@@ -62,6 +62,7 @@ class Precedent:
         example_id: The example's id (see ``flex_dspy.core.examples.example_id``).
         problem: The problem's text, as the actor saw it.
         answer: The reference answer.
+        trace: The record that it was observed in: ``mlflow:EXPERIMENT/TRACE`` or ``file:NAME#ROW``; "" for none.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = _CLOSED
@@ -69,6 +70,7 @@ class Precedent:
     example_id: str
     problem: str
     answer: str
+    trace: Annotated[str, Field(exclude_if=operator.not_)] = ""  # left out of a file where there is none
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +124,7 @@ class Experience(Representable):
         origin: Fields of a foreign format, kept so that they can be written back.
         sources: In a merged library, the entries that it was made of.
         step: Name of the predictor that it is for, in a program of several; "" for all of them.
+        author: The person who wrote it; "" where the critic did.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = _CLOSED
@@ -145,6 +148,7 @@ class Experience(Representable):
     # Left out of a file where there are none, so that libraries that were never merged keep their bytes and hash.
     sources: Annotated[tuple[Source, ...], Field(exclude_if=operator.not_)] = ()
     step: Annotated[str, Field(exclude_if=operator.not_)] = ""
+    author: Annotated[str, Field(exclude_if=operator.not_)] = ""
 
     def __post_init__(self) -> None:
         if not 1 <= self.priority <= 5:
@@ -190,6 +194,42 @@ class Insert:
     experience: Experience
     reason: str = ""
     action: Literal["insert"] = "insert"
+
+
+@dataclass(frozen=True, slots=True)
+class Propose:
+    """Let a lesson wait for a person's approval. Until then nobody is shown it.
+
+    Where a lesson that waits says the same, word for word, the new one only adds its precedents.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = _CLOSED
+
+    experience: Experience
+    reason: str = ""
+    action: Literal["propose"] = "propose"
+
+
+@dataclass(frozen=True, slots=True)
+class Approve:
+    """Insert a lesson that waits. Where it does not wait, nothing happens."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _CLOSED
+
+    entry_id: str
+    reason: str = ""
+    action: Literal["approve"] = "approve"
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """Drop a lesson that waits. Where it does not wait, nothing happens."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _CLOSED
+
+    entry_id: str
+    reason: str = ""
+    action: Literal["reject"] = "reject"
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,8 +325,8 @@ class Pin:
     action: Literal["pin"] = "pin"
 
 
-Edit = Insert | Merge | Discard | Remove | Revise | Pin
-PersonEdit = Remove | Revise | Pin
+Edit = Insert | Merge | Discard | Propose | Approve | Reject | Remove | Revise | Pin
+PersonEdit = Insert | Propose | Approve | Reject | Remove | Revise | Pin
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from flex_dspy.libraries.diffing import LibraryDiff, diff
 from flex_dspy.libraries.draft import Draft
 from flex_dspy.libraries.editing import EDITS, check_edits
 from flex_dspy.libraries.experience import EXPERIENCES_JSON, Commit, Edit, Experience, PersonEdit
-from flex_dspy.libraries.library_json import entry_json, value_json
+from flex_dspy.libraries.library_json import entries_json, value_json
 from flex_dspy.libraries.statistics import statistics
 
 if TYPE_CHECKING:
@@ -58,6 +58,8 @@ class ExperienceLibrary(ByHand, representations.Representable):
         seen: Number of commits applied so far: the library's logical clock.
         runs: For each learning run, the last step that is in.
         origin: Fields of a foreign file format, kept so that they can be written back.
+        waiting: Lessons that wait for a person's approval. They are no entries: nothing that reads the library sees
+            them, and the content hash does not cover them.
 
     Raises:
         ValueError: If two experiences have one id.
@@ -72,6 +74,7 @@ class ExperienceLibrary(ByHand, representations.Representable):
         seen: int = 0,
         runs: Mapping[str, int] | None = None,
         origin: Mapping[str, Any] | None = None,
+        waiting: Sequence[Experience] = (),
     ) -> None:
         entries = {experience.id: experience for experience in experiences}
         if len(entries) != len(experiences):
@@ -79,10 +82,11 @@ class ExperienceLibrary(ByHand, representations.Representable):
         self.task = task
         self.parent = parent
         # The clock is never behind what it has stamped.
-        self.seen = max([seen, *(max(e.created_at, e.updated_at) for e in experiences)])
+        self.seen = max([seen, *(max(e.created_at, e.updated_at) for e in (*experiences, *waiting))])
         self.runs = dict(runs or {})
         self.origin = dict(origin or {})
         self._entries: HashTrieMap[str, Experience] = HashTrieMap(entries)
+        self._waiting: HashTrieMap[str, Experience] = HashTrieMap({lesson.id: lesson for lesson in waiting})
         self._sizes: dict[str, int] = {zone: sum(e.zone == zone for e in experiences) for zone in ZONES}
         self._precedents = sum(len(e.precedents) for e in experiences)
         self.log = ChangeLog([Change(e.id, e.precedents, e) for e in experiences])
@@ -112,6 +116,11 @@ class ExperienceLibrary(ByHand, representations.Representable):
         return dict(self._sizes)
 
     @property
+    def waiting(self) -> tuple[Experience, ...]:
+        """The lessons that wait for a person's approval, oldest first."""
+        return tuple(sorted(self._waiting.values(), key=lambda e: (e.created_at, e.id)))
+
+    @property
     def precedent_count(self) -> int:
         """Number of precedents behind all entries."""
         return self._precedents
@@ -130,7 +139,9 @@ class ExperienceLibrary(ByHand, representations.Representable):
     @property
     def checksum(self) -> str:
         """SHA-256 of a library file's other keys: its lineage, clock, runs and foreign fields."""
-        head = [self.hash, self.parent, self.seen, self.runs, self.origin]
+        head: list[Any] = [self.hash, self.parent, self.seen, self.runs, self.origin]
+        if self._waiting:
+            head.append(EXPERIENCES_JSON.dump_python(list(self.waiting), mode="json"))
         return hashlib.sha256(json.dumps(head, sort_keys=True).encode()).hexdigest()
 
     def __eq__(self, other: object) -> bool:
@@ -142,7 +153,8 @@ class ExperienceLibrary(ByHand, representations.Representable):
     def __repr__(self) -> str:
         zones = ", ".join(f"{count} {zone}" for zone, count in self._sizes.items() if count)
         task = self.task or "no task"
-        return f"ExperienceLibrary({task}: {zones or 'empty'}; {self._precedents} precedents)"
+        queue = f"; {len(self._waiting)} waiting for approval" if self._waiting else ""
+        return f"ExperienceLibrary({task}: {zones or 'empty'}; {self._precedents} precedents{queue})"
 
     # Optimizers deep-copy modules. A snapshot never changes, so a copy of it is itself.
     def __copy__(self) -> ExperienceLibrary:
@@ -162,7 +174,7 @@ class ExperienceLibrary(ByHand, representations.Representable):
 
     def apply_with_report(self, commit: Commit) -> tuple[ExperienceLibrary, list[Edit]]:
         """The library after one commit, and the edits as they really went (a merge may become an insert)."""
-        draft = Draft(self.seen + 1, self._entries, self._sizes, self._precedents)
+        draft = Draft(self.seen + 1, self._entries, self._sizes, self._precedents, self._waiting)
         done = [draft.edit(edit) for edit in commit.edits]
         draft.count(commit.tally)
         new = self._with(
@@ -173,6 +185,7 @@ class ExperienceLibrary(ByHand, representations.Representable):
             _entries=draft.entries,
             _sizes=draft.sizes,
             _precedents=draft.precedents,
+            _waiting=draft.waiting,
         )
         return new, done
 
@@ -194,6 +207,11 @@ class ExperienceLibrary(ByHand, representations.Representable):
     def as_version(self, parent: str | None) -> ExperienceLibrary:
         """The same snapshot as a version with the parent given."""
         return self._with(parent=parent, hash=self.hash)
+
+    def with_waiting(self, lessons: Sequence[Experience]) -> ExperienceLibrary:
+        """The same snapshot with these lessons waiting for approval, instead of those that do."""
+        latest = max([self.seen, *(max(lesson.created_at, lesson.updated_at) for lesson in lessons)])
+        return self._with(seen=latest, _waiting=HashTrieMap({lesson.id: lesson for lesson in lessons}))
 
     def for_task(self, task: str) -> ExperienceLibrary:
         """The same snapshot as a library of a task, where it is of none."""
@@ -223,9 +241,8 @@ class ExperienceLibrary(ByHand, representations.Representable):
             "origin": self.origin,
         }
         lines = [f'  "{key}": {value_json(value)},' for key, value in head.items()]
-        entries = ",\n".join(map(entry_json, self))
-        body = f'  "experiences": [\n{entries}\n  ]' if entries else '  "experiences": []'
-        return "\n".join(["{", *lines, body, "}", ""])
+        queue = [f"{entries_json('waiting', self.waiting)},"] if self._waiting else []
+        return "\n".join(["{", *lines, *queue, entries_json("experiences", self), "}", ""])
 
     @classmethod
     def from_json(cls, text: str | bytes, path: str | Path = "<text>") -> ExperienceLibrary:

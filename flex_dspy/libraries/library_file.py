@@ -51,6 +51,7 @@ class _Document:
     seen: NonNegativeInt = 0
     runs: dict[str, NonNegativeInt] | None = None
     origin: dict[str, Any] | None = None
+    waiting: list[Experience] | None = None
 
     def library(self) -> ExperienceLibrary:
         """The library that the keys describe."""
@@ -61,6 +62,7 @@ class _Document:
             seen=self.seen,
             runs=self.runs,
             origin=self.origin,
+            waiting=self.waiting or (),
         )
 
 

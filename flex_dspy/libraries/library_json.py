@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import asdict
 from json.encoder import encode_basestring as _text
 from typing import Any
 
 from flex_dspy.libraries.experience import Experience
 
+_TRACE = '"trace": '
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 
 
@@ -17,17 +19,25 @@ def value_json(value: Any) -> str:
     return str(value) if type(value) is int else _encode(value)  # the encoder is slow to start
 
 
+def entries_json(key: str, entries: Iterable[Experience]) -> str:
+    """A list of entries under a key of the document."""
+    body = ",\n".join(map(entry_json, entries))
+    return f'  "{key}": [\n{body}\n  ]' if body else f'  "{key}": []'
+
+
 def entry_json(entry: Experience) -> str:
     """One entry: a field a line, the items of a list a line each."""
     rules = [f'{{"text": {_text(r.text)}, "examples": [{", ".join(map(_text, r.examples))}]}}' for r in entry.rules]
     precedents = [
-        f'{{"example_id": {_text(p.example_id)}, "problem": {_text(p.problem)}, "answer": {_text(p.answer)}}}'
+        f'{{"example_id": {_text(p.example_id)}, "problem": {_text(p.problem)}, "answer": {_text(p.answer)}'
+        f"{f', {_TRACE}{_text(p.trace)}' if p.trace else ''}}}"
         for p in entry.precedents
     ]
     # Written out field by field: it is half of a checkpoint, and an encoder takes more than twice as long.
     sources = [value_json(asdict(source)) for source in entry.sources]
     more = f',\n      "sources": {_list_json(sources)}' if sources else ""
     more += f',\n      "step": {_text(entry.step)}' if entry.step else ""
+    more += f',\n      "author": {_text(entry.author)}' if entry.author else ""
     return f"""    {{
       "id": {_text(entry.id)},
       "zone": {_text(entry.zone)},

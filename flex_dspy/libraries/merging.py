@@ -71,10 +71,12 @@ def merge(*libraries: ExperienceLibrary, names: Sequence[str] = (), any_task: bo
     alike = [library.of_task(task) for library in libraries]
     named = list(zip(alike, names or [""] * len(libraries), strict=True))
     distinct = {library.hash: (library, name) for library, name in reversed(named) if len(library)}
+    queue = _join_queues(alike)
     if len(distinct) < 2:
-        library = next(iter(distinct.values()), named[0])[0]
+        library = next(iter(distinct.values()), named[0])[0].with_waiting(queue)
         return Merged(library, {}, conflicts(library), ())
-    return _merge(list(distinct.values()), task)
+    merged = _merge(list(distinct.values()), task)
+    return replace(merged, library=merged.library.with_waiting(queue))
 
 
 def _merge(named: Sequence[tuple[ExperienceLibrary, str]], task: str) -> Merged:
@@ -96,6 +98,15 @@ def _merge(named: Sequence[tuple[ExperienceLibrary, str]], task: str) -> Merged:
         if entry.is_overlong() and not any(member.is_overlong() for member in group)
     )
     return Merged(merged, duplicates, conflicts(merged), grown)
+
+
+def _join_queues(libraries: Iterable[ExperienceLibrary]) -> list[Experience]:
+    """The lessons that wait for approval in any of the libraries, each as it was changed last."""
+    latest: dict[str, Experience] = {}
+    for lesson in (lesson for library in libraries for lesson in library.waiting):
+        known = latest.get(lesson.id, lesson)
+        latest[lesson.id] = max(lesson, known, key=lambda e: (e.updated_at, len(e.precedents), repr(e.precedents)))
+    return list(latest.values())
 
 
 def _latest(runs: Iterable[Mapping[str, int]]) -> dict[str, int]:
@@ -260,7 +271,7 @@ def _join_precedents(group: Sequence[Experience]) -> tuple[Precedent, ...]:
     """The precedents as they are where all agree; else each once, in the order of the examples' ids."""
     if all(entry.precedents == group[0].precedents for entry in group):
         return group[0].precedents
-    cases = sorted({case for entry in group for case in entry.precedents}, key=attrgetter(*_CASE, "problem"))
+    cases = sorted({case for entry in group for case in entry.precedents}, key=attrgetter(*_CASE, "problem", "trace"))
     return tuple({(case.example_id, case.answer): case for case in cases}.values())
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import operator
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from flex_dspy.core.errors import LibraryFormatError
 
@@ -34,6 +35,8 @@ class Observation:
         accepted: The metric's own word on success; None leaves it to the threshold.
         shown: Ids of the entries in the prompt, as far as they are known.
         relied: Ids of those that the program says it relied on.
+        steps: Inputs and outputs of each step of a program of several steps, a line each.
+        trace: The record that it was observed in, as in a ``Precedent``.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -48,6 +51,8 @@ class Observation:
     accepted: bool | None = None
     shown: tuple[str, ...] = ()
     relied: tuple[str, ...] = ()
+    steps: Annotated[tuple[str, ...], Field(exclude_if=operator.not_)] = ()
+    trace: Annotated[str, Field(exclude_if=operator.not_)] = ""
 
 
 OBSERVATION_JSON: TypeAdapter[Observation] = TypeAdapter(Observation)

@@ -28,6 +28,7 @@ def statistics(library: Contents, most: int = 5) -> dict[str, Any]:
         "parent": library.parent,
         "entries": len(entries),
         "zones": library.sizes(),
+        "waiting": len(library.waiting),
         "pinned": sum(entry.pinned for entry in entries),
         "overlong": sum(entry.is_overlong() for entry in entries),
         "rules": sum(len(entry.rules) for entry in entries),

@@ -187,6 +187,12 @@ def open_experiment(client: Any, uri: str, name: str, description: str = "") -> 
     return number
 
 
+def server_address(tracking_uri: str | None) -> str | None:
+    """The address of the MLflow server, without a login; None where the store is none. Nothing heavy is imported."""
+    named = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or ""
+    return redact_url(named) if named.startswith(("http://", "https://")) else None
+
+
 def is_in_reach(tracking_uri: str | None) -> bool:
     """Whether a store is named, here or in the environment, or lies in this folder. Nothing heavy is imported."""
     return bool(tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")) or Path(DEFAULT_STORE).exists()

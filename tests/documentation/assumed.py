@@ -44,6 +44,8 @@ def write_files(folder: Path) -> None:
     """The files that a page's code may read."""
     (folder / "exps").symlink_to(ROOT / "exps")
     (folder / "reviews.csv").write_text("text,label\nIt works.,good\nIt broke.,bad\n", encoding="utf-8")
+    rated = "input,output,score,feedback\nWhat does the Mini cost?,100,0,The tax of 20% is missing.\n"
+    (folder / "ratings.csv").write_text(rated, encoding="utf-8")
     lesson = Experience("golden", "Add the tax.", rules=(Rule("Add 20%."),))
     ExperienceLibrary([lesson]).export(folder / "release.json")
     rows = [{"question": example.question, "answer": example.answer} for example in examples(PRICES)]

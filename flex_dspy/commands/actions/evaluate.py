@@ -29,10 +29,12 @@ from flex_dspy.programs import Actor
 from flex_dspy.programs.executors import Executor
 from flex_dspy.tasks.registry import get_task
 from flex_dspy.tasks.task import Task
+from flex_dspy.tracking.assessments import log_assessments
 from flex_dspy.tracking.datasets import DatasetInfo
 from flex_dspy.tracking.evaluations import log_evaluation
 from flex_dspy.tracking.mlflow_store import is_in_reach
 from flex_dspy.tracking.registry import read_library
+from flex_dspy.tracking.traces import traces
 
 logger = logging.getLogger(__name__)
 
@@ -79,6 +81,7 @@ def run(task_name: str, options: EvaluateOptions) -> None:
             write_records(setting.folder / name.replace(" ", "-").replace(",", ""), evaluation)
         _print(setting, results, str(model.model))
         _log(setting, results, str(model.model))
+        _log_assessments(setting, results)
         _keep_usage(setting, results)
     if options.output.json:
         print_json({name: evaluation.metrics(solved=task.threshold) for name, evaluation in results.items()})
@@ -194,6 +197,19 @@ def _log(setting: _Setting, results: dict[str, Evaluation], model: str) -> None:
     )
     if run_id:
         print(f"MLflow   experiment {experiment}, run {run_id}")
+
+
+def _log_assessments(setting: _Setting, results: dict[str, Evaluation]) -> None:
+    """Write the scores beside the traces of the same problems, where the user names their experiment."""
+    options, name = setting.options, setting.options.data.library
+    if options.measuring.traces is None or WITH_LIBRARY not in results:
+        return
+    uri = options.tracking.tracking_uri
+    found = traces(options.measuring.traces, tracking_uri=uri).by_example(tuple(setting.actor.signature.input_fields))
+    is_file = name is None or Path(name).exists()
+    version = f"{setting.task.name} {setting.library.hash[:12]}" if is_file else str(name)
+    written = log_assessments(results[WITH_LIBRARY], found, version=version, tracking_uri=uri)
+    print(f"traces   {written} of {options.measuring.traces} are assessed as {version!r}")
 
 
 def _keep_usage(setting: _Setting, results: dict[str, Evaluation]) -> None:

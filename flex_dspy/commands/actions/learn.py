@@ -83,6 +83,7 @@ def _optimizer(options: LearnOptions, task: Task, lms: Mapping[str, dspy.LM]) ->
         checkpoint_every=given.checkpoint_every,
         study=given.study,
         lessons_from=given.lessons_from,
+        review=given.review,
         reference=not given.without_reference,
         retry_failed=given.retry_failed,
         seed=options.actor.seed,

@@ -10,9 +10,10 @@ from flex_dspy.commands.actions.tables import print_table
 from flex_dspy.commands.options.library import Selection
 from flex_dspy.core.tables import build_table
 from flex_dspy.core.zones import Zone
-from flex_dspy.libraries.experience import Experience
+from flex_dspy.libraries.experience import Experience, Precedent
 from flex_dspy.libraries.hits import Hit
 from flex_dspy.libraries.library import ExperienceLibrary
+from flex_dspy.tracking.traces import trace_page
 
 WIDTH = 110
 PRECEDENTS = 3  # of an entry in a list; one entry alone shows all of them
@@ -29,25 +30,34 @@ def select(library: ExperienceLibrary, chosen: Selection) -> list[Experience]:
     ]
 
 
-def entry_text(entry: Experience, precedents: int | None = PRECEDENTS) -> str:
+def entry_text(entry: Experience, precedents: int | None = PRECEDENTS, server: str | None = None) -> str:
     """An entry on a screen.
 
     Args:
         entry: The entry.
         precedents: Most precedents to list; None for all of them, and for the trajectory too.
+        server: Address of the MLflow server that shows the traces; None names them only.
     """
     lines = [f"{entry.id}  {entry.zone}  {entry.category or 'no category'}{'  [pinned]' if entry.pinned else ''}"]
-    lines += [f"  {_record(entry)}", *_wrap("", entry.method)]
+    lines += [f"  {_record(entry)}"]
+    lines += [f"  written by {entry.author}"] if entry.author else []
+    lines += _wrap("", entry.method)
     for rule in entry.rules:
         lines += _wrap("- ", rule.text)
         lines += [line for example in rule.examples for line in _wrap("    e.g. ", example)]
     if precedents is None and entry.trajectory:
         lines += ["  instance:", *_wrap("    ", entry.trajectory)]
-    lines += [f"  {case.problem} => {case.answer}" for case in entry.precedents[:precedents]]
+    lines += [line for case in entry.precedents[:precedents] for line in _case(case, server)]
     if precedents is not None and len(entry.precedents) > precedents:
         lines.append(f"  ... and {len(entry.precedents) - precedents} more precedents")
     lines += [f"  from {_source(source)}" for source in entry.sources]
     return "\n".join(lines)
+
+
+def _case(case: Precedent, server: str | None) -> Iterator[str]:
+    yield f"  {case.problem} => {case.answer}"
+    if case.trace:
+        yield f"    trace {(server and trace_page(case.trace, server)) or case.trace}"
 
 
 def _record(entry: Experience) -> str:
@@ -90,6 +100,7 @@ def _figure_rows(figures: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("task", figures["task"] or "none"),
         ("version", f"{figures['hash'][:12]}, made from {(figures['parent'] or 'nothing')[:12]}"),
         ("entries", f"{figures['entries']:,} ({zones}); {figures['pinned']} pinned, {figures['overlong']} overlong"),
+        ("waiting for approval", f"{figures['waiting']:,}"),
         ("rules", f"{figures['rules']:,}"),
         ("precedents", f"{figures['precedents']:,}"),
         ("tokens", f"{size['total']:,} in methods and rules"),

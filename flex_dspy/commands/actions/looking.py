@@ -20,6 +20,7 @@ from flex_dspy.libraries.editing import find_entry
 from flex_dspy.libraries.experience import EXPERIENCES_JSON
 from flex_dspy.search.retrieval import ExperienceRetriever
 from flex_dspy.tracking import registry
+from flex_dspy.tracking.mlflow_store import server_address
 from flex_dspy.tracking.registry import read_library
 
 
@@ -34,7 +35,8 @@ def show(name: str, chosen: Selection, *, as_json: bool, tracking_uri: str | Non
         print_json(EXPERIENCES_JSON.dump_python(page, mode="json"))
         return
     for entry in page:
-        print(listing.entry_text(entry, None if len(entries) == 1 else listing.PRECEDENTS), end="\n\n")
+        most = None if len(entries) == 1 else listing.PRECEDENTS
+        print(listing.entry_text(entry, most, server_address(tracking_uri)), end="\n\n")
     until = chosen.skip + len(page)
     more = f"; --skip {until} for more" if until < len(entries) else ""
     print(f"{len(page)} of {len(entries)} entries, of {len(library)} in the library{more}")

@@ -41,6 +41,8 @@ class MeasuringOptions:
     """Measure the actor without a library too."""
     equal_compute: bool = False
     """Measure the actor without a library too, with as many samples as the library's tokens pay for."""
+    traces: str | None = None
+    """Write the library's scores beside the traces of the same problems in this MLflow experiment."""
 
 
 @Parameter(name="*", group=OUTPUT)

@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from flex_dspy.commands.arguments import EXCLUSIVE, Overlap, Positive, default_of
-from flex_dspy.commands.options.shared import DATA, LEARNING, RUN, TRACKING, ActorRun, TeacherOptions
+from flex_dspy.commands.arguments import EXCLUSIVE, Overlap, Positive, Scale, default_of
+from flex_dspy.commands.options.shared import DATA, LEARNING, REQUESTS, RUN, TRACKING, ActorRun, TeacherOptions
 from flex_dspy.learning.settings import LearningSettings
 
 Promote = Literal["best", "never", "significant"]  # as in flex_dspy.tracking.promotion, without its imports
@@ -32,6 +32,32 @@ class LearningData:
     """Measured examples that were learned from: leave them out, stop, or keep them."""
 
 
+@Parameter(name="*", group=REQUESTS)
+@dataclass(frozen=True)
+class RequestOptions:
+    """Rated requests to learn from, instead of examples."""
+
+    traces: str | None = None
+    """Learn from the rated traces of this MLflow experiment."""
+    requests: Path | None = None
+    """Learn from the rows of this file (csv, jsonl): input, output, score or feedback."""
+    filter: str = ""
+    """MLflow's filter of traces, such as "tags.team = 'refunds'"."""
+    assessment: str | None = None
+    """Only the feedback of this name counts."""
+    scale: Scale | None = None
+    """LOWEST,HIGHEST: the ends of the scale of ratings (default: 0,1)."""
+    follow: bool = False
+    """Go on with new requests until Ctrl-C."""
+    poll_seconds: Positive = 30
+    """Seconds between two looks for new requests."""
+
+    @property
+    def are_given(self) -> bool:
+        """Whether to learn from requests."""
+        return self.traces is not None or self.requests is not None
+
+
 @Parameter(name="*", group=LEARNING)
 @dataclass(frozen=True)
 class LearningOptions:
@@ -43,6 +69,8 @@ class LearningOptions:
     """Learn without reference answers: the verifier decides, and lessons are not verified."""
     lessons_from: Literal["all", "failures"] = default_of(LearningSettings, "lessons_from")
     """Rollouts to write lessons from. failures: what is solved at the first attempt is kept without a lesson."""
+    review: bool = False
+    """Let every lesson wait for approval (library review). No actor is shown it before."""
     rounds: Positive = default_of(LearningSettings, "max_rounds")
     """Rounds a rollout."""
     rollouts: Positive | None = None
@@ -91,6 +119,7 @@ class LearnOptions(ActorRun):
     """All options of ``learn``."""
 
     data: LearningData = LearningData()
+    requests: RequestOptions = RequestOptions()
     learning: LearningOptions = LearningOptions()
     run: RunOptions = RunOptions()
     teachers: TeacherOptions = TeacherOptions()

@@ -26,6 +26,7 @@ from flex_dspy.commands.options.shared import DATA, MEASURING, OUTPUT, PRUNING, 
 from flex_dspy.evaluation.settings import LEAST_BUDGET, PruningSettings, ValuationSettings
 
 EDIT = Group("Edit")
+LESSON = Group("Lesson")
 Flag = Annotated[bool, Parameter(group=(EDIT, EXCLUSIVE))]
 Calls = Annotated[int, Parameter(validator=Number(gte=LEAST_BUDGET))]
 
@@ -60,6 +61,33 @@ class Edit:
     """Keep the entry from pruning, and from rewording by merges."""
     unpin: Flag = False
     """Allow pruning and rewording again."""
+
+
+@Parameter(name="*", group=LESSON)
+@dataclass(frozen=True)
+class Lesson:
+    """A lesson that a person adds."""
+
+    method: str
+    """The strategy, one paragraph."""
+    rule: tuple[str, ...] = ()
+    """When to do exactly what. May be repeated."""
+    zone: Zone = "golden"
+    """golden: advice; warning: what goes wrong; mixed: a way out of it."""
+    category: str = ""
+    """The problem family."""
+    priority: Annotated[int, Parameter(validator=Number(gte=1, lte=5))] = 3
+    """1 (minor) to 5 (decisive)."""
+    trajectory: str = ""
+    """A worked instance."""
+    step: str = ""
+    """Name of the predictor that it is for, in a program of several."""
+    author: str = "a person"
+    """Who wrote it; the entry says so."""
+    unpinned: bool = False
+    """Allow merges to reword it, and pruning to remove it."""
+    review: bool = False
+    """Let it wait for approval. No actor is shown it before."""
 
 
 @Parameter(name="*")

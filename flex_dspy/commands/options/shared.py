@@ -25,6 +25,7 @@ from flex_dspy.models.settings import Backend, ModelSettings
 
 # The help shows the groups in the order in which they are made.
 DATA = Group.create_ordered("Data")
+REQUESTS = Group.create_ordered("Requests")
 LEARNING = Group.create_ordered("Learning")
 MEASURING = Group.create_ordered("Measuring")
 PRUNING = Group.create_ordered("Pruning")

@@ -375,6 +375,7 @@ def test_all_fields_are_covered_by_the_sums(library: ExperienceLibrary) -> None:
         "updated_at": 0,
         "pinned": False,
         "step": "answer",
+        "author": "Ann",
         "origin": {"a": 1},
         "sources": (Source("other"),),
         "id": "other",
