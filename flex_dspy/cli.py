@@ -63,6 +63,7 @@ _EPILOGUE = (
     f"An environment variable sets each option, too: {PREFIX}LEARN_WINDOW=64 for one command, "
     f"{PREFIX}LM=openai/gpt-4o for all."
 )
+_PATH_OPTIONS = ("--out", "--library", "--start-from")  # an empty text would be the current folder
 _UNLIMITED = 100_000  # columns of a pipe: nothing is wrapped
 _CODES = {BudgetError: 3, TrackingError: 4}
 
@@ -133,14 +134,15 @@ def parse(argv: Sequence[str]) -> Callable[[], Any]:
         The command, ready to be called.
 
     Raises:
-        ConfigurationError: If an argument is empty.
+        ConfigurationError: If the path of a file is empty.
         CycloptsError: If the arguments are wrong.
     """
     console = Console(file=unsafe_stdout())  # the help is our own text, with our own colours
     if not console.is_terminal:
         console.width = _UNLIMITED
-    if "" in argv:
-        raise ConfigurationError("an argument is empty: is a shell variable not set?")
+    for option, value in itertools.pairwise(argv):
+        if option in _PATH_OPTIONS and not value:
+            raise ConfigurationError(f"{option} is empty: is a shell variable not set?")
     app = make_app("default" if console.is_terminal else "plain")
     _load_commands(app, argv)
     command, bound, _ = app.parse_args(list(argv), console=console, print_error=False, exit_on_error=False)

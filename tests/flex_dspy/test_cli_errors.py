@@ -148,7 +148,8 @@ def test_a_reader_that_is_gone_is_no_error(closed: str, unbuffered: str) -> None
     [
         (["runs", "list", "nowhere"], "there is no folder nowhere"),
         (["ui", "--tracking-uri", "bogus://x"], "bogus://x is no tracking store: MLflow knows sqlite"),
-        (["learn", "uspto50k", "--out", ""], "an argument is empty"),
+        (["learn"], "name a task, or rated requests to learn from with --traces or --requests"),
+        (["learn", "uspto50k", "--out", ""], "--out is empty"),
     ],
 )
 def test_what_cannot_be_is_said_at_once(argv, said, capsys, monkeypatch, tmp_path) -> None:

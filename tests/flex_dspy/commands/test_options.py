@@ -122,7 +122,7 @@ def test_a_file_that_cannot_be_read_is_said(
         (["xyz"], "doctor, ... (see flex-dspy --help)"),
         (["learn", "aime", "--window", "3.7"], '--window: unable to convert "3.7" into int'),
         (["library", "serch", "x"], 'Did you mean "search"?'),
-        (["learn"], "requires an argument"),
+        (["eval"], "requires an argument"),
         (["learn", "aime", "--rounds", "0"], "--rounds: must be >= 1, got 0"),
         (["learn", "aime", "--actor", "cott"], 'Did you mean "cot"?'),
         (["learn", "aime", "--fresh", "--resume"], "--resume and --fresh exclude each other"),
