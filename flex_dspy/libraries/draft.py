@@ -14,10 +14,10 @@ from flex_dspy.libraries.experience import (
     MAX_RULES,
     Discard,
     Edit,
+    EntryEdit,
     Experience,
     Insert,
     Merge,
-    PersonEdit,
     Pin,
     Precedent,
     Remove,
@@ -57,7 +57,7 @@ class Draft:
             case _:
                 return self._by_person(edit)
 
-    def _by_person(self, edit: PersonEdit) -> Edit:
+    def _by_person(self, edit: EntryEdit) -> Edit:
         entry = self.entries.get(edit.entry_id)
         if entry is None:
             return Discard(edit.entry_id, "there is no such entry")

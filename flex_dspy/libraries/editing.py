@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from flex_dspy.core.errors import ConfigurationError
 from flex_dspy.libraries.contents import Contents
-from flex_dspy.libraries.experience import Experience, PersonEdit, Remove, Revise
+from flex_dspy.libraries.experience import Experience, Insert, PersonEdit, Remove, Revise
 
 # The run that a person's commits belong to. It counts them; a learning run counts its examples under its own name.
 EDITS = "edit"
@@ -54,9 +54,13 @@ def check_edits(library: Contents, edits: Sequence[PersonEdit]) -> None:
         edits: In the order of their making; each is looked at on its own.
 
     Raises:
-        ConfigurationError: If an entry is not there, is pinned and to be removed, or would outgrow its caps.
+        ConfigurationError: If an entry is not there, is there already and to be inserted, is pinned and to be removed,
+            or would outgrow its caps.
     """
     for edit in edits:
+        if isinstance(edit, Insert):
+            _check_insertion(library, edit.experience)
+            continue
         if edit.entry_id not in library:
             find_entry(library, edit.entry_id)
             raise ConfigurationError(f"name the entry {edit.entry_id!r} by its whole id")
@@ -65,6 +69,13 @@ def check_edits(library: Contents, edits: Sequence[PersonEdit]) -> None:
             raise ConfigurationError(f"entry {entry.id} is pinned: unpin it first, or force its removal")
         if isinstance(edit, Revise):
             _check_revision(entry, edit)
+
+
+def _check_insertion(library: Contents, entry: Experience) -> None:
+    if entry.id in library:
+        raise ConfigurationError(f"the library has the entry {entry.id} already")
+    if entry.is_overlong():
+        raise ConfigurationError(f"the new entry {entry.method[:60]!r} is longer than an entry may be")
 
 
 def _check_revision(entry: Experience, edit: Revise) -> None:

@@ -286,7 +286,8 @@ class Pin:
 
 
 Edit = Insert | Merge | Discard | Remove | Revise | Pin
-PersonEdit = Remove | Revise | Pin
+EntryEdit = Remove | Revise | Pin  # of an entry that is there
+PersonEdit = Insert | EntryEdit
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ def merge_libraries(
     """Merge libraries, write the result, and print what was merged and which entries contradict each other."""
     libraries = [read_library(name, tracking_uri) for name in names]
     merged = merge(*libraries, names=[_origin(name) for name in names], any_task=any_task)
-    _write(out, merged.library)
+    write_library(out, merged.library)
     if as_json:
         print_json(_merge_dict(merged))
         return
@@ -67,7 +67,7 @@ def import_library(source: str, out: Path, *, task: str, tracking_uri: str | Non
     library = read_library(source, tracking_uri).for_task(task)
     if task not in ("", library.task):
         raise ConfigurationError(f"{source} was learned on {library.task!r}, not on {task!r}")
-    _write(out, library)
+    write_library(out, library)
     print(f"{library}\nlibrary  {out}")
 
 
@@ -75,7 +75,7 @@ def export(name: str, out: Path, form: str, tracking_uri: str | None) -> None:
     """Write a library in the format of the FLEX release, or in that of this project (``json``)."""
     library = read_library(name, tracking_uri)
     if form == "json":
-        _write(out, library)
+        write_library(out, library)
     else:
         _make_folder(out)
         library.export(out)
@@ -94,7 +94,12 @@ def check_free(out: Path, *, overwrite: bool) -> None:
         raise ConfigurationError(f"{out} is there already: choose another file, or say --overwrite")
 
 
-def _write(path: Path, library: ExperienceLibrary) -> None:
+def write_library(path: Path, library: ExperienceLibrary) -> None:
+    """Write a library file, and the folders that it needs.
+
+    Raises:
+        LibraryError: If it cannot be written.
+    """
     _make_folder(path)
     library.save(path)
 
