@@ -98,10 +98,15 @@ class Address:
         Raises:
             RemoteError: If they cannot be written.
         """
-        with self.report_errors("write"):
-            for name, data in files.items():
-                system, path = fsspec.url_to_fs(self.file(name), **self._options())
-                system.pipe_file(path, data)
+        try:
+            with self.report_errors("write"):
+                for name, data in files.items():
+                    system, path = fsspec.url_to_fs(self.file(name), **self._options())
+                    system.pipe_file(path, data)
+        except FileNotFoundError as error:  # object stores make folders, and no buckets
+            raise RemoteError(
+                str(self), "the address", "is not there", "Make the bucket or the folder first"
+            ) from error
 
     def _how_to_read(self) -> dict[str, Any]:
         streaming = {"block_size": 0} if self.protocol in _STREAMED else {}

@@ -108,8 +108,12 @@ def _problems(library: ExperienceLibrary) -> set[str]:
 
 
 def _of_entry(entry: Experience, tests: ProblemIndex | None, shared: set[str]) -> Iterator[Finding]:
-    for place, text in texts(entry):
+    own = list(texts(entry))
+    may_hold_secrets = _holds_secret("\n".join(text for _, text in own))  # looking once saves most of the time
+    for place, text in own:
         yield from _of_text(entry.id, place, text)
+        if may_hold_secrets and _holds_secret(text):
+            yield Finding(entry.id, place, "secret", "a key, a password or a login", _excerpt(text, 0))
         if tests is None:
             continue
         reasons = ["a test problem, written so or otherwise"] if text in shared else tests.find(text)
@@ -127,8 +131,10 @@ def _of_text(entry_id: str, place: str, text: str) -> Iterator[Finding]:
         yield finding(pattern.kind, pattern.reason, shown, start)
     for decoded, start in encoded_texts(shown):
         yield finding("hidden", f"an encoded text: {_excerpt(decoded, 0)}", shown, start)
-    if mask_secrets(text) != text:
-        yield finding("secret", "a key, a password or a login", text, 0)
+
+
+def _holds_secret(text: str) -> bool:
+    return mask_secrets(text) != text
 
 
 def _excerpt(text: str, start: int) -> str:

@@ -15,8 +15,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
-# Control characters and invisible formats, halves of surrogate pairs, and every line end but "\n".
-_UNSEEN = frozenset({"Cc", "Cf", "Co", "Cs", "Zl", "Zp"})
+# Control characters, invisible formats, and every line end but "\n".
+_UNSEEN = frozenset({"Cc", "Cf", "Co", "Zl", "Zp"})
 _REFERENCE = re.compile(r"&#x([0-9a-f]{1,6});")
 _AMBIGUOUS = re.compile(r"&(?=#x[0-9a-f]{1,6};)")
 _TAG = re.compile(r"<(?=[A-Za-z/!?])")
@@ -54,4 +54,4 @@ def _reference(letter: str) -> str:
 
 def _letter(found: re.Match[str]) -> str:
     code = int(found[1], 16)
-    return chr(code) if code <= 0x10FFFF else found[0]
+    return found[0] if code > 0x10FFFF or 0xD800 <= code < 0xE000 else chr(code)

@@ -92,8 +92,9 @@ def plain(text: str) -> str:
     Hidden characters go. In words of two scripts, each letter that looks like a Latin one becomes that. Letters with a
     space between them become words.
     """
-    if not (text.isascii() and _is_visible(text)):
+    if not _is_visible(text):
         text = "".join(letter for position, letter in enumerate(text) if not _is_hidden(text, position))
+    if not text.isascii():
         text = unicodedata.normalize("NFKC", text)
         text = _WORD.sub(lambda word: word[0].translate(_LOOKALIKES) if _is_mixed(word[0]) else word[0], text)
     return _SPACED.sub(lambda letters: letters[0].replace(" ", ""), text)

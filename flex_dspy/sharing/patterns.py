@@ -95,8 +95,8 @@ _INSTRUCTIONS = (
     _of(
         "instruction",
         "asks to use a tool",
-        r"\b(?:call|invoke|use|run|open)\s+(?:the|this|your|an?)\s+(?!right|best|proper|appropriate)(?:\w+\s+)?(?:tool|plugin"
-        r"|mcp server|shell|terminal|browser|command line)\b(?! [a-z-]*(?:form|represent|group|atom|position))",
+        r"\b(?:call|invoke|use|run|open)\s+(?:the|this|your|an?)\s+(?!right|best|proper|appropriate)(?:\w+\s+)?"
+        r"(?:tool|plugin|mcp server|shell|terminal|browser|command line)\b(?! (?:of\b|[a-z-]*(?:form|represent|group|atom|position)))",
     ),
     _of(
         "instruction",
