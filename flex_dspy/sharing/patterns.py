@@ -96,7 +96,8 @@ _INSTRUCTIONS = (
         "instruction",
         "asks to use a tool",
         r"\b(?:call|invoke|use|run|open)\s+(?:the|this|your|an?)\s+(?!right|best|proper|appropriate)(?:\w+\s+)?"
-        r"(?:tool|plugin|mcp server|shell|terminal|browser|command line)\b(?! (?:of\b|[a-z-]*(?:form|represent|group|atom|position)))",
+        r"(?:tool|plugin|mcp server|shell|terminal|browser|command line)\b"
+        r"(?! (?:of\b|[a-z-]*(?:form|represent|group|atom|position)))",
     ),
     _of(
         "instruction",
@@ -128,7 +129,7 @@ _CODE = (
         "a shell command",
         r"\bsudo\s+\w|\brm\s+-[a-z]*[rf]|\bchmod\s+[+0-7]|\b(?:ba|z)sh\s+-c\b|\b(?:node|perl|python3?|ruby|php)\s+-\w*[ec]\b|\bpowershell\b|\bcmd\.exe\b",
     ),
-    _of("code", "a download", r"\b(?:curl|wget)\s+[-\w/.:]"),
+    _of("code", "a download", r"\b(?:curl|wget)\s+(?:-\w|\S*\w[/.]\w)"),
     _of(
         "code",
         "an installation",
