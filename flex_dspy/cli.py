@@ -21,7 +21,7 @@ from cyclopts import App, CycloptsError, Parameter, ValidationError
 from rich.console import Console
 
 from flex_dspy.commands.configuration import ENVIRONMENT, PREFIX, read_file
-from flex_dspy.core.errors import BudgetError, ConfigurationError, FlexError, TrackingError
+from flex_dspy.core.errors import BudgetError, ConfigurationError, FindingsError, FlexError, TrackingError
 from flex_dspy.core.terminal import ReaderGoneError, safe_streams, unsafe_stdout
 
 # Where each command is. Its module is imported when it is named, or listed.
@@ -52,6 +52,9 @@ _LIBRARY_COMMANDS = {
     "log": "library.log:log",
     "value": "library.value:value",
     "prune": "library.prune:prune",
+    "audit": "library.audit:audit",
+    "push": "library.push:push",
+    "pull": "library.pull:pull",
 }
 _RUN_COMMANDS = {"list": "runs.list_runs:list_runs", "show": "runs.show:show", "delete": "runs.delete:delete"}
 _GROUPS = {"library": _LIBRARY_COMMANDS, "runs": _RUN_COMMANDS}
@@ -65,7 +68,7 @@ _EPILOGUE = (
 )
 _PATH_OPTIONS = ("--out", "--library", "--start-from")  # an empty text would be the current folder
 _UNLIMITED = 100_000  # columns of a pipe: nothing is wrapped
-_CODES = {BudgetError: 3, TrackingError: 4}
+_CODES = {BudgetError: 3, TrackingError: 4, FindingsError: 5}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -76,7 +79,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
         0 if it was done, 1 if it could not be (the reason is on stderr), 3 if it stopped because its budget is spent,
-        4 if a run has learned but MLflow lacks versions of it, 130 if it was interrupted.
+        4 if a run has learned but MLflow lacks versions of it, 5 if a check found something for a person to decide, 130
+        if it was interrupted.
 
     Raises:
         SystemExit: With code 2, if the arguments are wrong.

@@ -6,8 +6,10 @@
     │   └── OverlapError        validation examples that are also training examples
     ├── LibraryError            a library file that cannot be used as it is
     │   ├── LibraryFormatError  damaged, truncated or wrongly typed
-    │   └── LibraryVersionError written by a newer flex-dspy
+    │   ├── LibraryVersionError written by a newer flex-dspy
+    │   └── RemoteError         at an address that cannot be reached, or refuses
     ├── RunError                a run that cannot be resumed as asked
+    ├── FindingsError           a check that found something for a person to decide
     ├── BudgetError             the tokens or the money allowed are spent
     ├── TrackingError           a run that has learned, and whose tracking store lacks versions
     ├── LimitError              a client that asks a server for more than it may
@@ -67,12 +69,20 @@ class LibraryVersionError(LibraryError):
     """A library file written by a newer flex-dspy."""
 
 
+class RemoteError(LibraryError):
+    """An address of a shared library that cannot be reached, or refuses, or holds too much."""
+
+
 class RunError(FlexError):
     """A run that cannot be resumed, or would overwrite another."""
 
 
 class BudgetError(FlexError):
     """The tokens or the money that a run may take are spent; what was learned is kept."""
+
+
+class FindingsError(FlexError):
+    """A check was done, and found something that a person must decide."""
 
 
 class TrackingError(FlexError):

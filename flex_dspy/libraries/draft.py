@@ -15,6 +15,7 @@ from flex_dspy.libraries.experience import (
     Approve,
     Discard,
     Edit,
+    EntryEdit,
     Experience,
     Insert,
     Merge,
@@ -23,7 +24,6 @@ from flex_dspy.libraries.experience import (
     Propose,
     Reject,
     Remove,
-    Revise,
     Rule,
     Tally,
 )
@@ -89,7 +89,7 @@ class Draft:
         self.waiting = self.waiting.remove(edit.entry_id)
         return self._insert(Insert(lesson, edit.reason)) if isinstance(edit, Approve) else edit
 
-    def _by_person(self, edit: Remove | Revise | Pin) -> Edit:
+    def _by_person(self, edit: EntryEdit) -> Edit:
         entry = self.entries.get(edit.entry_id)
         if entry is None:
             return Discard(edit.entry_id, "there is no such entry")

@@ -15,10 +15,10 @@ from flex_dspy.libraries.contents import Contents
 from flex_dspy.libraries.experience import (
     REVISABLE,
     Approve,
+    EntryEdit,
     Experience,
     Insert,
     PersonEdit,
-    Pin,
     Propose,
     Reject,
     Remove,
@@ -99,7 +99,9 @@ def _check_new(library: Contents, lesson: Experience) -> None:
     if lesson.id in library or any(lesson.id == each.id for each in library.waiting):
         raise ConfigurationError(f"the library has this lesson already: {lesson.id}")
     if too_long := [name for name in REVISABLE if getattr(lesson.within_caps(), name) != getattr(lesson, name)]:
-        raise ConfigurationError(f"the {too_long[0]} of the lesson is longer than an entry may hold")
+        raise ConfigurationError(
+            f"the new entry {lesson.method[:60]!r}: its {too_long[0]} is longer than an entry may hold"
+        )
 
 
 def _check_whole(wanted: str, found: Experience) -> None:
@@ -108,7 +110,7 @@ def _check_whole(wanted: str, found: Experience) -> None:
         raise ConfigurationError(f"name the entry {wanted!r} by its whole id")
 
 
-def _check_change(library: Contents, edit: Remove | Revise | Pin) -> None:
+def _check_change(library: Contents, edit: EntryEdit) -> None:
     entry = find_entry(library, edit.entry_id)
     _check_whole(edit.entry_id, entry)
     if isinstance(edit, Remove) and entry.pinned and not edit.force:

@@ -326,7 +326,8 @@ class Pin:
 
 
 Edit = Insert | Merge | Discard | Propose | Approve | Reject | Remove | Revise | Pin
-PersonEdit = Insert | Propose | Approve | Reject | Remove | Revise | Pin
+EntryEdit = Remove | Revise | Pin  # of an entry that is there
+PersonEdit = Insert | Propose | Approve | Reject | EntryEdit
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,6 +79,17 @@ def merge(*libraries: ExperienceLibrary, names: Sequence[str] = (), any_task: bo
     return replace(merged, library=merged.library.with_waiting(queue))
 
 
+def new_conflicts(merged: Merged, libraries: Iterable[ExperienceLibrary]) -> tuple[Conflict, ...]:
+    """The conflicts of a merged library that none of its parts has: the parts contradict each other there.
+
+    Args:
+        merged: The result.
+        libraries: The libraries that were merged.
+    """
+    known = {(conflict.kind, conflict.about) for library in libraries for conflict in conflicts(library)}
+    return tuple(conflict for conflict in merged.conflicts if (conflict.kind, conflict.about) not in known)
+
+
 def _merge(named: Sequence[tuple[ExperienceLibrary, str]], task: str) -> Merged:
     groups = _groups([_with_sources(entry, library, name) for library, name in named for entry in library])
     entries = [_join(group) for group in groups]

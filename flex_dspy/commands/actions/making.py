@@ -8,22 +8,26 @@ from pathlib import Path
 from flex_dspy.commands.actions.tables import print_json, print_table
 from flex_dspy.core.errors import ConfigurationError, LibraryError
 from flex_dspy.core.tables import build_table
+from flex_dspy.libraries.conflicts import Conflict
 from flex_dspy.libraries.library import ExperienceLibrary
-from flex_dspy.libraries.merging import Merged, merge
+from flex_dspy.libraries.merging import Merged, merge, new_conflicts
 from flex_dspy.libraries.paths import journal_of
 from flex_dspy.tracking.registry import read_library
 
 
-def merge_libraries(
-    names: Sequence[str], out: Path, *, any_task: bool, as_json: bool, tracking_uri: str | None
-) -> None:
-    """Merge libraries, write the result, and print what was merged and which entries contradict each other."""
+def merge_libraries(names: Sequence[str], out: Path, *, any_task: bool, as_json: bool, tracking_uri: str | None) -> int:
+    """Merge libraries, write the result, and print what was merged and which entries contradict each other.
+
+    Returns:
+        How many contradictions no library had before.
+    """
     libraries = [read_library(name, tracking_uri) for name in names]
     merged = merge(*libraries, names=[_origin(name) for name in names], any_task=any_task)
-    _write(out, merged.library)
+    write_library(out, merged.library)
+    new = new_conflicts(merged, libraries)
     if as_json:
-        print_json(_merge_dict(merged))
-        return
+        print_json(_merge_dict(merged, new))
+        return len(new)
     rows = [(name, len(each), each.precedent_count) for name, each in zip(names, libraries, strict=True)]
     together = f"together, {len(merged.duplicates)} made of several"
     rows.append((together, len(merged.library), merged.library.precedent_count))
@@ -31,14 +35,25 @@ def merge_libraries(
     if merged.overlong:
         print(f"{len(merged.overlong)} entries have outgrown the caps by merging: {', '.join(merged.overlong[:5])}")
     if merged.conflicts:
-        print(f"{len(merged.conflicts)} contradictions, for you to decide (--json lists all):")
-        print(*(f"  {conflict.text()}" for conflict in merged.conflicts[:10]), sep="\n")
+        between = f"{len(new)} of them between the libraries"
+        print(f"{len(merged.conflicts)} contradictions, {between}, for you to decide (--json lists all):")
+        print(
+            *(f"  {conflict.text()}" for conflict in [*new, *(c for c in merged.conflicts if c not in new)][:10]),
+            sep="\n",
+        )
     print(f"library  {out}")
+    return len(new)
 
 
-def _merge_dict(merged: Merged) -> dict[str, object]:
+def _merge_dict(merged: Merged, new: Sequence[Conflict]) -> dict[str, object]:
     conflicts = [
-        {"kind": each.kind, "about": each.about, "entries": each.entries, "against": each.against}
+        {
+            "kind": each.kind,
+            "about": each.about,
+            "entries": each.entries,
+            "against": each.against,
+            "is_new": each in new,
+        }
         for each in merged.conflicts
     ]
     return {
@@ -67,7 +82,7 @@ def import_library(source: str, out: Path, *, task: str, tracking_uri: str | Non
     library = read_library(source, tracking_uri).for_task(task)
     if task not in ("", library.task):
         raise ConfigurationError(f"{source} was learned on {library.task!r}, not on {task!r}")
-    _write(out, library)
+    write_library(out, library)
     print(f"{library}\nlibrary  {out}")
 
 
@@ -75,7 +90,7 @@ def export(name: str, out: Path, form: str, tracking_uri: str | None) -> None:
     """Write a library in the format of the FLEX release, or in that of this project (``json``)."""
     library = read_library(name, tracking_uri)
     if form == "json":
-        _write(out, library)
+        write_library(out, library)
     else:
         _make_folder(out)
         library.export(out)
@@ -94,7 +109,12 @@ def check_free(out: Path, *, overwrite: bool) -> None:
         raise ConfigurationError(f"{out} is there already: choose another file, or say --overwrite")
 
 
-def _write(path: Path, library: ExperienceLibrary) -> None:
+def write_library(path: Path, library: ExperienceLibrary) -> None:
+    """Write a library file, and the folders that it needs.
+
+    Raises:
+        LibraryError: If it cannot be written.
+    """
     _make_folder(path)
     library.save(path)
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from flex_dspy.commands.actions.asking import ask
 from flex_dspy.commands.actions.tables import print_json, print_table
 from flex_dspy.core.errors import ConfigurationError, RunError
 from flex_dspy.core.tables import build_table
@@ -71,14 +72,6 @@ def delete(paths: Sequence[Path], *, is_confirmed: bool) -> None:
         raise ConfigurationError("name the folders of the runs to delete; flex-dspy runs list shows them")
     folders = [RunFolder.of_run(path) for path in paths]
     for folder in folders:
-        if is_confirmed or _ask(folder):
+        if is_confirmed or ask(f"delete {folder.path} with all its files", "delete"):
             folder.delete()
             print(f"deleted  {folder.path}")
-
-
-def _ask(folder: RunFolder) -> bool:
-    try:
-        answer = input(f"delete {folder.path} with all its files? [y/N] ")
-    except EOFError as error:
-        raise ConfigurationError("there is nobody to ask: say --yes to delete without a question") from error
-    return answer.strip().lower() in ("y", "yes")

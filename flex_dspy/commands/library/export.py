@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from flex_dspy.commands.arguments import Library, OutputFile, Overwrite, TrackingUri
+from flex_dspy.commands.arguments import Library, OutputFile, Overwrite, PrintJson, TrackingUri
+from flex_dspy.commands.options.sharing import InstructionOptions
 
 
 def export(
@@ -16,10 +17,17 @@ def export(
     format: Annotated[
         Literal["release", "json"], Parameter(help="The FLEX release's format 2.0, or this project's.")
     ] = "release",
+    instructions: InstructionOptions = InstructionOptions(),
     overwrite: Overwrite = False,
+    json: PrintJson = False,
     tracking_uri: TrackingUri = None,
 ) -> None:
-    """Write a library for other programs."""
+    """Write a library for other programs, or with --as as instructions for agents."""
+    if instructions.form is not None:
+        from flex_dspy.commands.actions import instructing
+
+        instructing.export(library, out, instructions, as_json=json, tracking_uri=tracking_uri)
+        return
     from flex_dspy.commands.actions import making
 
     making.check_free(out, overwrite=overwrite)

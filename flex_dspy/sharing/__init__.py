@@ -1,0 +1,1 @@
+"""Libraries for readers and teams elsewhere: as instructions for agents, at an address, and an audit of what came."""

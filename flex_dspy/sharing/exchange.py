@@ -1,0 +1,172 @@
+"""Pushes a library to an address, and pulls one from there. A pulled library is untrusted until a person has looked.
+
+Example:
+    >>> from flex_dspy.libraries.experience import Experience
+    >>> from flex_dspy.libraries.library import ExperienceLibrary
+    >>> library = ExperienceLibrary([Experience("golden", "Count the complement.")], task="dice")
+    >>> _ = push(library, "memory://dice")
+    >>> pull("memory://dice", library.hash).library == library
+    True
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+
+from flex_dspy.core.errors import ConfigurationError, LibraryFormatError, RemoteError
+from flex_dspy.libraries.library import ExperienceLibrary
+from flex_dspy.libraries.library_file import parse
+from flex_dspy.libraries.locations import LIBRARY_FILE
+from flex_dspy.sharing import manifest as manifests
+from flex_dspy.sharing.addresses import Address
+from flex_dspy.sharing.audit import audit
+from flex_dspy.sharing.card import CARD, card_text
+from flex_dspy.sharing.hub import commit_files
+from flex_dspy.sharing.manifest import MANIFEST, Manifest, read_manifest
+from flex_dspy.sharing.provenance import Provenance
+
+MAX_BYTES = 64 << 20  # of a library that is pulled; reading one takes several times its size in memory
+_SHORTEST_HASH = 16  # hexadecimal digits of a hash that is given by hand
+
+_TAMPERED = "Do not use it. Ask the sender for the hash, and to push the library again"
+
+
+@dataclass(frozen=True, slots=True)
+class Pulled:
+    """A library that was pulled.
+
+    Attributes:
+        library: The library.
+        manifest: What its sender stated; None for a file without one.
+        is_expected: Whether its hash is the one that the caller gave.
+        size: Size of its file in bytes.
+    """
+
+    library: ExperienceLibrary
+    manifest: Manifest | None
+    is_expected: bool
+    size: int
+
+    def checks(self) -> str:
+        """One line: which checks it passed."""
+        if self.is_expected:
+            return "the hash is the one that you gave"
+        if self.manifest is not None:
+            return "the hash is the one in the sender's manifest; only --hash shows that it is the sender's"
+        return "there is no manifest and no --hash was given: nothing shows that it is whole"
+
+
+def push(
+    library: ExperienceLibrary,
+    address: str,
+    provenance: Provenance | None = None,
+    *,
+    licence: str = "",
+    is_public: bool = False,
+    overwrite: bool = False,
+    with_secrets: bool = False,
+) -> Manifest:
+    """Write a library, its card and its manifest to an address.
+
+    Args:
+        library: The library.
+        address: A folder, such as ``hf://owner/name`` or ``s3://bucket/chemist``.
+        provenance: How it was learned and measured; for the card.
+        licence: Identifier of its licence, such as ``mit``.
+        is_public: Whether everybody may read a repository that is made on the hub.
+        overwrite: Replace another library that lies there.
+        with_secrets: Push though the audit finds what looks like a secret.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        ConfigurationError: If the address is none, another library lies there, or the library holds a secret.
+        RemoteError: If the place cannot be reached, or refuses.
+    """
+    place = Address.parse(address)
+    if place.is_file:
+        raise ConfigurationError(
+            f"{place} names a file: name a folder, which gets a library.json, a card and a manifest"
+        )
+    report = audit(library)
+    if (secrets := report.counts().get("secret", 0)) and not with_secrets:
+        raise ConfigurationError(
+            f"{secrets} places look like secrets: flex-dspy library audit shows them. Nothing was pushed"
+        )
+    _check_free(place, library, overwrite=overwrite)
+    data = library.to_json().encode()
+    stated = Manifest.of(library, data)
+    card = card_text(library, stated, provenance or Provenance(), report, address=str(place), licence=licence)
+    # The manifest is last: a reader between two of them finds another hash, and reads nothing.
+    files = {LIBRARY_FILE: data, CARD: card.encode(), MANIFEST: stated.to_json()}
+    if place.protocol == "hf":
+        commit_files(place, files, f"Library {library.hash[:12]}", is_public=is_public)
+    else:
+        place.write(files)
+    return stated
+
+
+def _check_free(place: Address, library: ExperienceLibrary, *, overwrite: bool) -> None:
+    if overwrite:
+        return
+    known = _stated(place)
+    if known is not None and known.hash != library.hash:
+        raise ConfigurationError(
+            f"another library lies at {place} ({known.hash[:12]}): pull and merge it, or --overwrite"
+        )
+
+
+def pull(address: str, expected: str = "", *, max_bytes: int = MAX_BYTES) -> Pulled:
+    """Read a library from an address, with every check. Nothing is written.
+
+    Args:
+        address: A folder that ``push`` wrote to, or a library file.
+        expected: Its content hash as the sender told it, or at least its first sixteen digits; "" if it is not known.
+        max_bytes: Most bytes of its file.
+
+    Raises:
+        ConfigurationError: If the address or the hash is none.
+        LibraryFormatError: If the library is not the one that its manifest or ``expected`` states, or is damaged.
+        RemoteError: If it is not there, is too large, or cannot be read.
+    """
+    place = Address.parse(address)
+    if expected and not re.fullmatch(rf"[0-9a-f]{{{_SHORTEST_HASH},64}}", expected.lower()):
+        raise ConfigurationError(f"a hash has {_SHORTEST_HASH} to 64 hexadecimal digits, got {expected!r}")
+    stated = _stated(place)
+    if stated is not None and stated.size > max_bytes:
+        problem = f"is {stated.size:,} bytes, and {max_bytes:,} are allowed"
+        raise RemoteError(str(place), LIBRARY_FILE, problem, "Allow more with --max-bytes, if you trust it")
+    data = _read_library(place, max_bytes)
+    if stated is not None:
+        _check(str(place), "SHA-256 of the file", stated.sha256, hashlib.sha256(data).hexdigest())
+    library = parse(data, str(place), split=stated is None)
+    if stated is not None:
+        _check(str(place), "content hash", stated.hash, library.hash)
+    _check(str(place), "content hash", expected.lower(), library.hash[: len(expected)])
+    return Pulled(library, stated, bool(expected), len(data))
+
+
+def _stated(place: Address) -> Manifest | None:
+    """The manifest at an address; None where there is none."""
+    try:
+        return read_manifest(place.read(place.file(MANIFEST), manifests.MAX_BYTES), f"{place}/{MANIFEST}")
+    except FileNotFoundError:
+        return None
+
+
+def _read_library(place: Address, max_bytes: int) -> bytes:
+    try:
+        return place.read(place.url if place.is_file else place.file(LIBRARY_FILE), max_bytes)
+    except FileNotFoundError as error:
+        raise RemoteError(
+            str(place), LIBRARY_FILE, "is not there", "Check the address, and your login for it"
+        ) from error
+
+
+def _check(place: str, what: str, stated: str, actual: str) -> None:
+    if stated and stated != actual:
+        problem = f"is {actual[:16]}..., where {stated[:16]}... was stated: the library is not the one that was sent"
+        raise LibraryFormatError(place, what, problem, _TAMPERED)

@@ -1,0 +1,71 @@
+"""The manifest of a shared library: what a reader checks before anything else is read."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import ConfigDict, Field, NonNegativeInt, TypeAdapter, ValidationError
+
+from flex_dspy.core.errors import LibraryFormatError
+from flex_dspy.libraries.library import ExperienceLibrary
+
+MANIFEST = "flex-dspy.json"
+MAX_BYTES = 64 << 10  # of a manifest
+
+Sum = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """The facts of a shared library that are checked when it is pulled.
+
+    Attributes:
+        hash: Content hash of the library.
+        sha256: SHA-256 of its file.
+        size: Size of its file in bytes.
+        entries: How many entries it has.
+        task: Name of its task.
+        format: Form of the manifest.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="ignore")
+
+    hash: Sum
+    sha256: Sum
+    size: NonNegativeInt
+    entries: NonNegativeInt = 0
+    task: str = ""
+    format: Literal["flex-dspy-share/1"] = "flex-dspy-share/1"
+
+    @classmethod
+    def of(cls, library: ExperienceLibrary, data: bytes) -> Manifest:
+        """The manifest of a library and its file's content."""
+        return cls(library.hash, hashlib.sha256(data).hexdigest(), len(data), len(library), library.task)
+
+    def to_json(self) -> bytes:
+        """The manifest's file."""
+        return _JSON.dump_json(self, indent=2) + b"\n"
+
+
+_JSON: TypeAdapter[Manifest] = TypeAdapter(Manifest)
+
+
+def read_manifest(data: bytes, place: str) -> Manifest:
+    """Read a manifest.
+
+    Args:
+        data: The file's content.
+        place: What errors should call it.
+
+    Raises:
+        LibraryFormatError: If it is none.
+    """
+    try:
+        return _JSON.validate_json(data)
+    except ValidationError as error:
+        fault = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, fault["loc"])) or "the file"
+        problem, remedy = f"is no manifest: {fault['msg']}", "Ask the sender to push the library again"
+        raise LibraryFormatError(place, where, problem, remedy) from error

@@ -1,0 +1,44 @@
+"""The texts of a library, each with its place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from flex_dspy.libraries.experience import Experience
+
+
+def texts(entry: Experience) -> Iterator[tuple[str, str]]:
+    """Every text of an entry, empty ones left out.
+
+    Args:
+        entry: Any entry.
+
+    Yields:
+        Its place, such as ``rules[2].examples[0]``, and the text.
+    """
+    fields = [("category", entry.category), ("method", entry.method), *_rule_texts(entry)]
+    fields += [("trajectory", entry.trajectory), ("step", entry.step)]
+    for number, case in enumerate(entry.precedents):
+        fields += [(f"precedents[{number}].problem", case.problem), (f"precedents[{number}].answer", case.answer)]
+    fields += [(f"sources[{number}].name", source.name) for number, source in enumerate(entry.sources)]
+    fields += list(_foreign(entry.origin, "origin"))
+    return ((place, text) for place, text in fields if text)
+
+
+def _rule_texts(entry: Experience) -> Iterator[tuple[str, str]]:
+    for number, rule in enumerate(entry.rules):
+        yield f"rules[{number}]", rule.text
+        yield from ((f"rules[{number}].examples[{n}]", example) for n, example in enumerate(rule.examples))
+
+
+def _foreign(value: object, place: str) -> Iterator[tuple[str, str]]:
+    """The texts in the fields of a foreign format, keys too."""
+    if isinstance(value, str):
+        yield place, value
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            yield f"{place}: a key", str(key)
+            yield from _foreign(inner, f"{place}.{key}")
+    elif isinstance(value, list | tuple):
+        for number, inner in enumerate(value):
+            yield from _foreign(inner, f"{place}[{number}]")

@@ -1,0 +1,76 @@
+"""A section of a text file that this program owns: between two markers. All else in the file stays as it is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from flex_dspy.core.errors import LibraryFormatError
+
+_BEGIN = re.compile(r"<!-- flex-dspy begin ([\w.-]{1,64})((?: [\w.:-]+)*) -->")
+_END = "<!-- flex-dspy end -->"
+_LISTED = re.compile(r"([0-9A-Za-z._-]{1,80}):([0-9a-f]{8})")
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """The section of one library in a file.
+
+    Attributes:
+        name: Its name: a file may hold sections of several libraries.
+        exported: The entries that were exported: the beginning of each id, and the digest of the lesson.
+        body: The text between the markers.
+    """
+
+    name: str
+    exported: Mapping[str, str]
+    body: str
+
+    def text(self) -> str:
+        """The section with its markers, without a line end at its end."""
+        listed = "".join(f" {entry}:{digest}" for entry, digest in self.exported.items())
+        return f"<!-- flex-dspy begin {self.name}{listed} -->\n{self.body.strip()}\n{_END}"
+
+
+def find_section(text: str, path: Path, name: str | None = None) -> tuple[Section, int, int] | None:
+    """The section of a file, and where it begins and ends.
+
+    Args:
+        text: The file's text.
+        path: What errors should call it.
+        name: The section's name; None for the only one.
+
+    Raises:
+        LibraryFormatError: If a section is there twice or has no end, or there are several and none is named.
+    """
+    begins = [match for match in _BEGIN.finditer(text) if name is None or match[1] == name]
+    if not begins:
+        return None
+    if len(begins) > 1:
+        names = ", ".join(sorted({match[1] for match in begins}))
+        problem, remedy = f"has {len(begins)} sections ({names})", "Name one with --name, and let each be there once"
+        raise LibraryFormatError(path, "the markers", problem, remedy)
+    (begin,) = begins
+    end = text.find(_END, begin.end())
+    following = _BEGIN.search(text, begin.end())
+    if end < 0 or (following and following.start() < end):
+        problem = f"of the section {begin[1]} is missing"
+        raise LibraryFormatError(path, "the end marker", problem, f"Put {_END} on the line after the section")
+    exported = {match[1]: match[2] for word in begin[2].split() if (match := _LISTED.fullmatch(word))}
+    return Section(begin[1], exported, text[begin.end() : end].strip()), begin.start(), end + len(_END)
+
+
+def put_section(text: str, section: Section, path: Path) -> str:
+    """The file's text with the section replaced, or at its end where there was none of that name.
+
+    Raises:
+        LibraryFormatError: If the section that is there is damaged.
+    """
+    found = find_section(text, path, section.name)
+    if found is not None:
+        _, start, end = found
+        return text[:start] + section.text() + text[end:]
+    gap = "" if not text else "\n" if text.endswith("\n") else "\n\n"
+    return f"{text}{gap}{section.text()}\n"
