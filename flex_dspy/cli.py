@@ -52,6 +52,7 @@ _LIBRARY_COMMANDS = {
     "log": "library.log:log",
     "value": "library.value:value",
     "prune": "library.prune:prune",
+    "fit": "library.fit:fit",
 }
 _RUN_COMMANDS = {"list": "runs.list_runs:list_runs", "show": "runs.show:show", "delete": "runs.delete:delete"}
 _GROUPS = {"library": _LIBRARY_COMMANDS, "runs": _RUN_COMMANDS}

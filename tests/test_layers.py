@@ -29,7 +29,7 @@ LATE_LIBRARIES = {
 # Modules of the project that may import others of it inside functions: importer, imported, reason.
 RDKIT = "start-up cost: RDKit"
 COMMANDS = ["compare", "doctor", "evaluate", "learn", "rescore", "serve", "ui", "versions"]
-COMMANDS += [f"library.{name}" for name in ("diff", "edit", "export", "import_library", "log", "merge", "prune")]
+COMMANDS += [f"library.{name}" for name in ("diff", "edit", "export", "fit", "import_library", "log", "merge", "prune")]
 COMMANDS += [f"library.{name}" for name in ("search", "show", "stats", "value", "versions")]
 COMMANDS += [f"library.{name}" for name in ("add", "approve", "reject", "review")]
 COMMANDS += [f"runs.{name}" for name in ("delete", "list_runs", "show")]
@@ -43,6 +43,7 @@ LATE_MODULES = {
     ("commands.actions.serve", "serving.tokens"): "an optional dependency: mcp",
     ("offline.disconnections", "offline.reactions"): RDKIT,
     ("offline.disconnections", "offline.worker_process"): RDKIT,
+    ("offline.engine", "offline.ranking"): RDKIT,
 }
 
 # Attributes and settings of DSPy that its documentation does not name.
