@@ -59,6 +59,18 @@ def library() -> ExperienceLibrary:
     return ExperienceLibrary(task="uspto50k").apply(Commit("run", 1, tuple(map(Insert, entries))))
 
 
+def question() -> tuple[str, list[ReactionAdvice]]:
+    """A product, with lessons that propose several ways to make it."""
+    (product, _), *others = AMIDES
+    solved = [(product, "CCN.CC(=O)Cl"), *others]
+    templates = [extract_template(*pair) for pair in solved]
+    return product, [
+        ReactionAdvice(str(n), (template.smarts,), (), (Case(*pair, similarity=0.5),))
+        for n, (pair, template) in enumerate(zip(solved, templates, strict=True))
+        if template is not None
+    ]
+
+
 def test_a_fit_finds_the_group_that_reacts_first():
     fitted = fit_ranking(choices(150))
     assert fitted.is_better
@@ -98,12 +110,7 @@ def test_environments_stand_where_the_changes_have_them():
 
 
 def test_an_unfitted_ranking_ranks_as_the_general_coefficients():
-    (product, reactants), *others = AMIDES
-    lessons = [
-        ReactionAdvice(str(n), (template.smarts,), (), (Case(*pair, similarity=0.5),))
-        for n, pair in enumerate([(product, "CCN.CC(=O)Cl"), *others])
-        if (template := extract_template(*pair)) is not None
-    ]
+    product, lessons = question()
     general, unfitted = rank_candidates(product, lessons), rank_candidates(product, lessons, ranking=UNFITTED)
     assert [found.reactants for found in general] == [found.reactants for found in unfitted]
     assert [found.score for found in general] == pytest.approx([found.score for found in unfitted], rel=1e-4)
@@ -111,12 +118,7 @@ def test_an_unfitted_ranking_ranks_as_the_general_coefficients():
 
 
 def test_numbers_of_environments_change_the_order():
-    (product, reactants), *others = AMIDES
-    lessons = [
-        ReactionAdvice(str(n), (template.smarts,), (), (Case(*pair, similarity=0.5),))
-        for n, pair in enumerate([(product, "CCN.CC(=O)Cl"), *others])
-        if (template := extract_template(*pair)) is not None
-    ]
+    product, lessons = question()
     best, second, *_ = rank_candidates(product, lessons)
     against = replace(UNFITTED, gained=tuple(-9.0 * bit for bit in _gained(product, best.reactants)))
     assert rank_candidates(product, lessons, ranking=against)[0].reactants == second.reactants
