@@ -111,7 +111,8 @@ def weigh(cases: Cases, proposals: Proposals, *, further: bool = False) -> Evide
     )
     losses, gains = (size(proposals.changes[:, side]) for side in (LOST, GAINED))
     # The share of a proposal's place that a product has too, whatever was done there.
-    place = count_common(cases.changes[:, PRODUCT], proposals.changes[:, LOST]) / np.maximum(losses, 1)
+    shared = count_common(cases.changes[:, PRODUCT], proposals.changes[:, LOST])
+    place = np.asarray(shared / np.maximum(losses, 1), np.float32)
     support, alike = near**3 * reactants**4 * cases.taught, lost * gained
     # The small constants are the prior.
     terms = np.stack(

@@ -31,7 +31,8 @@ def run(library_name: str, out: Path, options: FitOptions) -> None:
     if options.json:
         print_json(about)
     else:
-        print_table(build_table(["ranking", "held-out products", "right one first (95% interval)"], _rows(fitted)))
+        head = ["ranking", "held-out products", "right one first (95% interval)", "won", "lost"]
+        print_table(build_table(head, _rows(fitted)))
     if not fitted.is_better:
         raise ConfigurationError("the fit is no better than the general ranking: nothing was written")
     replace(fitted.ranking, fitted_on=about).write(out)
@@ -59,12 +60,9 @@ def _about(library: ExperienceLibrary, options: FitOptions, fitted: Fit) -> dict
     }
 
 
-def _rows(fitted: Fit) -> list[tuple[str, str, str]]:
-    return [(name, str(score.products), _share(score)) for name, score in _named(fitted)]
-
-
-def _named(fitted: Fit) -> list[tuple[str, Score]]:
-    return [("general", fitted.general), ("fitted", fitted.score)]
+def _rows(fitted: Fit) -> list[tuple[str, ...]]:
+    scores = {"general": fitted.general, "fitted": fitted.score}
+    return [(name, *map(str, (s.products, _share(s), s.gained, s.lost))) for name, s in scores.items()]
 
 
 def _share(score: Score) -> str:
