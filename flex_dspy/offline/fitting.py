@@ -12,6 +12,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -89,7 +90,8 @@ def read_choices(library: ExperienceLibrary, precedents: Iterable[Precedent]) ->
         library: What proposes.
         precedents: The products, with their right reactants.
     """
-    retriever = ExperienceRetriever(library, views=("structural",), exclude_self=True, **BREADTH)
+    settings: dict[str, Any] = {"views": ("structural",), "exclude_self": True, **BREADTH}
+    retriever = ExperienceRetriever(library, **settings)
     return [_read_choice(retriever, precedent) for precedent in precedents]
 
 
