@@ -52,6 +52,7 @@ _LIBRARY_COMMANDS = {
     "log": "library.log:log",
     "value": "library.value:value",
     "prune": "library.prune:prune",
+    "fit": "library.fit:fit",
     "audit": "library.audit:audit",
     "push": "library.push:push",
     "pull": "library.pull:pull",

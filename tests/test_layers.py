@@ -30,7 +30,7 @@ LATE_LIBRARIES = {
 RDKIT = "start-up cost: RDKit"
 COMMANDS = ["compare", "doctor", "evaluate", "learn", "rescore", "serve", "ui", "versions"]
 COMMANDS += [
-    f"library.{name}" for name in ("audit", "diff", "edit", "export", "import_library", "log", "merge", "prune")
+    f"library.{name}" for name in ("audit", "diff", "edit", "export", "fit", "import_library", "log", "merge", "prune")
 ]
 COMMANDS += [f"library.{name}" for name in ("pull", "push")]
 COMMANDS += [f"library.{name}" for name in ("search", "show", "stats", "value", "versions")]
@@ -46,6 +46,7 @@ LATE_MODULES = {
     ("commands.actions.serve", "serving.tokens"): "an optional dependency: mcp",
     ("offline.disconnections", "offline.reactions"): RDKIT,
     ("offline.disconnections", "offline.worker_process"): RDKIT,
+    ("offline.engine", "offline.ranking"): RDKIT,
 }
 
 # Attributes and settings of DSPy that its documentation does not name.

@@ -29,8 +29,8 @@ Numbers = npt.NDArray[np.float32]
 
 LOST, GAINED, PRODUCT, REACTANTS = range(4)
 
-_BITS = 1024
-_MORGAN = rdFingerprintGenerator.GetMorganGenerator(radius=3, fpSize=_BITS, includeRedundantEnvironments=True)
+ENVIRONMENTS = 1024
+_MORGAN = rdFingerprintGenerator.GetMorganGenerator(radius=3, fpSize=ENVIRONMENTS, includeRedundantEnvironments=True)
 _AS_WRITTEN = Chem.SmilesParserParams()
 _AS_WRITTEN.sanitize = _AS_WRITTEN.removeHs = False  # type: ignore[assignment, unused-ignore]
 
@@ -58,7 +58,7 @@ def changes(product: str, outcomes: Sequence[str]) -> Bits:
     """
     # Not kept, unlike solved cases: no product is asked for again, and they would drive those out.
     found = [_change(product, outcome) for outcome in outcomes]
-    return np.array([np.zeros((4, _BITS // 64), np.uint64) if one is None else one for one in found])
+    return np.array([np.zeros((4, ENVIRONMENTS // 64), np.uint64) if one is None else one for one in found])
 
 
 def size(sets: Bits) -> Numbers:

@@ -14,6 +14,8 @@ from dataclasses import asdict
 from typing import Any
 
 from flex_dspy.metrics.molecules import canonical_smiles
+from flex_dspy.offline.experts import RANKING_FILE
+from flex_dspy.offline.ranking import Ranking, read_ranking
 from flex_dspy.offline.reactions import AnswerCandidate, Case, ReactionAdvice, extract_template, rank_candidates
 from flex_dspy.search import rendering
 
@@ -49,7 +51,7 @@ def is_quick(outputs: Sequence[str]) -> bool:
 def act(inputs: Mapping[str, str]) -> dict[str, Any]:
     """Apply the retrieved templates to the product; answer the best supported proposal not yet rejected."""
     tried = {canonical_smiles(text) for text in _TRIED.findall(inputs.get("earlier_attempts", ""))}
-    ranked = candidates(inputs["product"], inputs.get("experiences", ""))
+    ranked = candidates(inputs["product"], inputs.get("experiences", ""), inputs.get(RANKING_FILE, ""))
     fresh = [candidate for candidate in ranked if candidate.reactants not in tried]
     if not fresh:
         return {
@@ -73,16 +75,25 @@ def propose(inputs: Mapping[str, str]) -> dict[str, Any]:
     return {"candidates": [asdict(found) for found in candidates(inputs["product"], inputs["experiences"])]}
 
 
-@functools.lru_cache(maxsize=64)  # the rounds of a rollout ask about the same product with the same lessons
-def candidates(product: str, experiences: str) -> tuple[AnswerCandidate, ...]:
+def candidates(product: str, experiences: str, ranking: str = "") -> tuple[AnswerCandidate, ...]:
     """Reactants that the lessons in a prompt propose for a product, the best supported first.
 
     Args:
         product: SMILES of the product.
         experiences: The block of experiences in the prompt.
+        ranking: A file of coefficients fitted to the library; none for the general ones.
     """
-    lessons = [_lesson(entry) for entry in rendering.parse(experiences)]
-    return tuple(rank_candidates(product, lessons, limit=50))
+    return _candidates(product, experiences, read_ranking(ranking) if ranking else None)
+
+
+@functools.lru_cache(maxsize=64)  # the rounds of a rollout ask about the same product with the same lessons
+def _candidates(product: str, experiences: str, ranking: Ranking | None) -> tuple[AnswerCandidate, ...]:
+    return tuple(rank_candidates(product, read_lessons(experiences), 50, ranking))
+
+
+def read_lessons(experiences: str) -> list[ReactionAdvice]:
+    """The lessons of a block of experiences."""
+    return [_lesson(entry) for entry in rendering.parse(experiences)]
 
 
 def _lesson(entry: rendering.Rendered) -> ReactionAdvice:

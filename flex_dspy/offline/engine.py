@@ -12,7 +12,7 @@ from typing import Any
 from dspy import lm15
 
 from flex_dspy.core.errors import ConfigurationError
-from flex_dspy.offline.experts import EXPERTS, expert_named
+from flex_dspy.offline.experts import EXPERTS, RANKING_FILE, Expert, expert_named
 from flex_dspy.offline.worker_process import Worker, process_worker
 
 _FIELD = re.compile(r"\n\[\[ ## (\w+) ## \]\](?=\n)")  # a leading newline is found faster than a ^
@@ -23,15 +23,17 @@ def make_engines(expert: str | None) -> tuple[OfflineEngine, AsyncOfflineEngine]
     """The engines of an offline expert, for calls that wait and for those of an event loop.
 
     Args:
-        expert: Name of the expert; None for a task that has none.
+        expert: Name of the expert; None for a task that has none. The chemist's may be followed by a colon and the
+            file of a fitted ranking.
 
     Raises:
-        ConfigurationError: If there is no such expert.
+        ConfigurationError: If there is no such expert, or no such ranking.
     """
-    if expert not in EXPERTS:
-        missing = f"no offline expert {expert!r}" if expert else "no offline expert for this task yet"
+    name, _, ranking = (expert or "").partition(":")
+    if name not in EXPERTS:
+        missing = f"no offline expert {name!r}" if expert else "no offline expert for this task yet"
         raise ConfigurationError(f"there is {missing}: name a language model with --lm, e.g. --lm openai/gpt-4o")
-    return OfflineEngine(expert), AsyncOfflineEngine(expert=expert)
+    return OfflineEngine(name, ranking), AsyncOfflineEngine(expert=name, ranking=ranking)
 
 
 class OfflineEngine:
@@ -39,19 +41,21 @@ class OfflineEngine:
 
     Args:
         expert: Name of the expert, one of ``flex_dspy.offline.experts.EXPERTS``.
+        ranking: The file of a ranking that was fitted to the library; empty for none.
 
     Raises:
-        ConfigurationError: If there is no such expert.
+        ConfigurationError: If there is no such expert, or no such ranking.
         lm15.InvalidRequestError: From ``complete``, for a prompt that is none of the expert's roles, or takes too long.
     """
 
-    def __init__(self, expert: str = "chemist") -> None:
+    def __init__(self, expert: str = "chemist", ranking: str = "") -> None:
         self.expert = expert
-        self._expert = expert_named(expert)
+        self.ranking = ranking
+        self._expert = _prepare(expert, ranking)
 
     def complete(self, request: lm15.Request) -> lm15.Response:
         """Answer one prompt."""
-        inputs, outputs, as_json = _read(request)
+        inputs, outputs, as_json = _read(request, self.ranking)
         try:
             if self._expert.is_quick(outputs):
                 answer = self._expert.answer(inputs, outputs)
@@ -62,12 +66,12 @@ class OfflineEngine:
         return _response(request, answer, outputs, as_json)
 
     def dump_state(self) -> dict[str, Any]:
-        """The expert's name: all that it knows is in its prompt."""
-        return {"expert": self.expert}
+        """The expert's name, and its ranking: all else that it knows is in its prompt."""
+        return {"expert": self.expert, **_state(self.ranking)}
 
     @classmethod
     def load_state(cls, state: dict[str, Any]) -> OfflineEngine:
-        """A new engine with the same expert."""
+        """A new engine with the same expert and ranking."""
         return cls(**state)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> OfflineEngine:
@@ -82,21 +86,23 @@ class AsyncOfflineEngine:
     Args:
         workers: How many processes; None for one a core.
         expert: Name of the expert, one of ``flex_dspy.offline.experts.EXPERTS``.
+        ranking: The file of a ranking that was fitted to the library; empty for none.
 
     Raises:
-        ConfigurationError: If there is no such expert.
+        ConfigurationError: If there is no such expert, or no such ranking.
         lm15.InvalidRequestError: From ``complete``, for a prompt that is none of the expert's roles, or takes too long.
     """
 
-    def __init__(self, workers: int | None = None, expert: str = "chemist") -> None:
+    def __init__(self, workers: int | None = None, expert: str = "chemist", ranking: str = "") -> None:
         self.workers = workers or _cores()
         self.expert = expert
-        self._expert = expert_named(expert)
+        self.ranking = ranking
+        self._expert = _prepare(expert, ranking)
         self._pool: list[Worker] = []
 
     async def complete(self, request: lm15.Request) -> lm15.Response:
         """Answer one prompt."""
-        inputs, outputs, as_json = _read(request)
+        inputs, outputs, as_json = _read(request, self.ranking)
         try:
             if self._expert.is_quick(outputs):
                 answer = self._expert.answer(inputs, outputs)
@@ -119,12 +125,12 @@ class AsyncOfflineEngine:
         self._pool = []
 
     def dump_state(self) -> dict[str, Any]:
-        """The number of workers, and the expert's name."""
-        return {"workers": self.workers, "expert": self.expert}
+        """The number of workers, the expert's name, and its ranking."""
+        return {"workers": self.workers, "expert": self.expert, **_state(self.ranking)}
 
     @classmethod
     def load_state(cls, state: dict[str, Any]) -> AsyncOfflineEngine:
-        """A new engine with as many workers and the same expert."""
+        """A new engine with as many workers, the same expert and the same ranking."""
         return cls(**state)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> AsyncOfflineEngine:
@@ -136,12 +142,29 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 2
 
 
-def _read(request: lm15.Request) -> tuple[dict[str, str], list[str], bool]:
+def _prepare(expert: str, ranking: str) -> Expert:
+    """The expert, once its ranking is known to be sound."""
+    if ranking and expert != "chemist":
+        raise ConfigurationError(f"only the chemist takes a ranking, not the {expert}: leave out :{ranking}")
+    if ranking:
+        from flex_dspy.offline.ranking import read_ranking
+
+        read_ranking(ranking)
+    return expert_named(expert)
+
+
+def _state(ranking: str) -> dict[str, str]:
+    return {"ranking": ranking} if ranking else {}
+
+
+def _read(request: lm15.Request, ranking: str = "") -> tuple[dict[str, str], list[str], bool]:
     """The input fields of the last message, the names of the output fields, and whether JSON is asked for."""
     text = request.messages[-1].text or ""
     body, _, respond = text.rpartition(_RESPOND)
     pieces = _FIELD.split(f"\n{body}\n")
-    inputs = {name: value.strip() for name, value in zip(pieces[1::2], pieces[2::2], strict=True)}
+    fields = zip(pieces[1::2], pieces[2::2], strict=True)
+    inputs = {name: value.strip() for name, value in fields if name != RANKING_FILE}
+    inputs |= {RANKING_FILE: ranking} if ranking else {}
     as_json = "JSON object" in respond
     names = re.findall(r"`(\w+)`" if as_json else r"`\[\[ ## (\w+) ## \]\]`", respond)
     return inputs, [name for name in names if name != "completed"], as_json

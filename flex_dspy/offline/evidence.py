@@ -5,6 +5,8 @@ like surroundings? Eight terms of that speak for or against a proposal; its weig
 with its coefficient: a conditional logit (McFadden, in: Frontiers in Econometrics, 1974). The coefficients alone are
 fitted, by maximum likelihood on 3,000 reactions of the USPTO-50k training split, each with its own case left out
 (``tests/benchmarks/fit_evidence.py``); another 3,000 gave the same within 0.3.
+
+Further terms count only where they were fitted to a library (see ``flex_dspy.offline.ranking``).
 """
 
 from __future__ import annotations
@@ -28,6 +30,22 @@ COEFFICIENTS = {
     "only a general form gives it": -1.1,
 }
 _MOST_ALIKE = 5
+_SAME_KIND = 0.5  # changes as alike as this are of one kind
+# Terms that a fit to a library may use, in the order in which `_further_terms` makes them.
+FURTHER_TERMS = (
+    "the most alike change",
+    "the twenty most alike changes",
+    "number of solved cases of its template",
+    "solved cases of its template, by likeness of product",
+    "solved cases of its template, by likeness of change",
+    "like losses in like products",
+    "like gains in like products",
+    "like changes in like products",
+    "places like this one that reacted so",
+    "number of environments lost",
+    "number of environments gained",
+    "a single reactant",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +87,7 @@ class Evidence:
     Attributes:
         support: What each case gives to each proposal of its own lesson, shape (n, m).
         alike: How alike the changes are, with the surroundings on both sides, 0 to 1, shape (n, m).
-        terms: What speaks for or against each proposal, shape (8, m).
+        terms: What speaks for or against each proposal, shape (8, m), or (20, m) with the further terms.
         weight: The logarithm of each proposal's weight, shape (m,).
     """
 
@@ -79,12 +97,13 @@ class Evidence:
     weight: Numbers
 
 
-def weigh(cases: Cases, proposals: Proposals) -> Evidence:
+def weigh(cases: Cases, proposals: Proposals, *, further: bool = False) -> Evidence:
     """Compare every case with every proposal.
 
     Args:
         cases: The known cases; there may be none.
         proposals: The proposals to judge, at least one.
+        further: Also make the terms of ``FURTHER_TERMS``, which have no weight here.
     """
     near = cases.similarity[:, None]
     lost, gained, reactants = (
@@ -92,7 +111,8 @@ def weigh(cases: Cases, proposals: Proposals) -> Evidence:
     )
     losses, gains = (size(proposals.changes[:, side]) for side in (LOST, GAINED))
     # The share of a proposal's place that a product has too, whatever was done there.
-    place = count_common(cases.changes[:, PRODUCT], proposals.changes[:, LOST]) / np.maximum(losses, 1)
+    shared = count_common(cases.changes[:, PRODUCT], proposals.changes[:, LOST])
+    place = np.asarray(shared / np.maximum(losses, 1), np.float32)
     support, alike = near**3 * reactants**4 * cases.taught, lost * gained
     # The small constants are the prior.
     terms = np.stack(
@@ -107,4 +127,29 @@ def weigh(cases: Cases, proposals: Proposals) -> Evidence:
             proposals.general,
         ]
     )
-    return Evidence(support, alike, terms, np.asarray(list(COEFFICIENTS.values()), np.float32) @ terms)
+    weight = np.asarray(list(COEFFICIENTS.values()), np.float32) @ terms
+    if further:
+        terms = np.concatenate([terms, _further_terms(cases, proposals, lost, gained, place)])
+    return Evidence(support, alike, terms, weight)
+
+
+def _further_terms(cases: Cases, proposals: Proposals, lost: Numbers, gained: Numbers, place: Numbers) -> Numbers:
+    """The terms of ``FURTHER_TERMS``, shape (12, m); the likenesses have the shape (n, m)."""
+    near, alike = cases.similarity[:, None], lost * gained
+    ranked = np.sort(alike, axis=0)
+    near_twice, near_thrice = near**2, near**3
+    sums = [
+        (ranked[-20:].sum(axis=0) / 20, 1e-2),
+        (cases.taught.sum(axis=0), 1.0),
+        ((near_thrice * cases.taught).sum(axis=0), 1e-4),
+        ((near * alike**2 * cases.taught).sum(axis=0), 1e-3),
+        ((near_twice * lost**3).sum(axis=0), 1e-2),
+        ((near_twice * gained**3).sum(axis=0), 1e-2),
+        ((near_thrice * alike**2).sum(axis=0), 1e-3),
+        ((near_thrice * place**4 * (alike > _SAME_KIND)).sum(axis=0), 1e-2),
+        (size(proposals.changes[:, LOST]), 1.0),
+        (size(proposals.changes[:, GAINED]), 1.0),
+    ]
+    nearest = ranked[-1] if len(ranked) else np.zeros(len(proposals.molecules), np.float32)
+    logarithms = [np.log(found + prior) for found, prior in sums]
+    return np.stack([nearest, *logarithms, proposals.molecules == 1]).astype(np.float32)

@@ -10,6 +10,7 @@ from typing import Any, Protocol, cast
 from flex_dspy.core.errors import ConfigurationError
 
 EXPERTS = ("chemist", "mathematician", "biologist")
+RANKING_FILE = "ranking_file"  # an input that the engine sets; a prompt cannot
 # Settings of a retriever for an expert, which weighs hundreds of precedents at no cost.
 BREADTH: Mapping[str, int] = MappingProxyType({"k": 400, "depth": 400, "token_budget": 300_000})
 

@@ -16,7 +16,10 @@ import heapq
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 from rdkit import Chem
 
 from flex_dspy.metrics.molecules import read_molecule
@@ -32,6 +35,24 @@ _LARGEST_RADIUS = 10
 _ADHESIONS = (1.0, 4.0, 100.0, 0.25)
 # A substitution costs 2 (one bond made, one broken): no need to look for a cheaper explanation than that.
 _CHEAP = 2.1
+
+
+_Pair = tuple[float, int, int]
+"""Minus the radius to which two atoms agree, the product's atom, the reactants' atom: the best pair sorts first."""
+
+
+class _Agreement(NamedTuple):
+    """How far the surroundings of a product atom and a reactant atom are the same.
+
+    Attributes:
+        radii: The radius for each product atom and reactant atom; -1 for different elements.
+        starts: The pairs where growing may start.
+        pairs: All pairs of the same element.
+    """
+
+    radii: list[list[int]]
+    starts: list[_Pair]
+    pairs: list[_Pair]
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,24 +171,27 @@ def _stiffness(graph: MolGraph, i: int, neighbour: int) -> float:
     return 0.1 if 1.5 in orders else -0.1 if 2.0 in orders else 0.0
 
 
-def _agreement(product: MolGraph, reactants: MolGraph) -> dict[tuple[int, int], int]:
-    """The largest radius to which the surroundings of a product atom and a reactant atom are the same.
+def _agreement(product: MolGraph, reactants: MolGraph) -> _Agreement:
+    """To which radius the surroundings of each product atom and each reactant atom are the same.
 
     Surroundings are compared by their Weisfeiler-Lehman (Morgan) identifiers, refined one bond further each round.
-    Pairs of different elements are left out.
     """
     ours, theirs = list(product.elements), list(reactants.elements)
-    agreement: dict[tuple[int, int], int] = {}
+    radii = np.full((len(ours), len(theirs)), -1, np.int64)
     for radius in range(_LARGEST_RADIUS + 1):
-        places = defaultdict(list)
-        for j, identifier in enumerate(theirs):
-            places[identifier].append(j)
-        shared = [(i, j) for i, identifier in enumerate(ours) for j in places.get(identifier, ())]
-        if not shared:
+        equal = np.array(ours)[:, None] == np.array(theirs)
+        if not equal.any():
             break
-        agreement.update(dict.fromkeys(shared, radius))
+        radii[equal] = radius
         ours, theirs = _refine(product, ours), _refine(reactants, theirs)
-    return agreement
+    # Growing may start where a pair agrees as far as either of its two atoms agrees with any.
+    best = np.minimum(radii.max(axis=1, keepdims=True), radii.max(axis=0, keepdims=True))
+    return _Agreement(radii.tolist(), _pairs(radii, (radii >= 0) & (radii >= best)), _pairs(radii, radii >= 0))
+
+
+def _pairs(radii: npt.NDArray[np.int64], chosen: npt.NDArray[np.bool_]) -> list[_Pair]:
+    rows, columns = np.nonzero(chosen)
+    return list(zip((-radii[chosen].astype(float)).tolist(), rows.tolist(), columns.tolist(), strict=True))
 
 
 def _refine(graph: MolGraph, identifiers: list[int]) -> list[int]:
@@ -178,13 +202,7 @@ def _refine(graph: MolGraph, identifiers: list[int]) -> list[int]:
     ]
 
 
-def _grow(
-    product: MolGraph,
-    reactants: MolGraph,
-    agreement: dict[tuple[int, int], int],
-    adhesion: float,
-    sign: int,
-) -> AtomMap:
+def _grow(product: MolGraph, reactants: MolGraph, agreement: _Agreement, adhesion: float, sign: int) -> AtomMap:
     """Pair atoms greedily, best agreement first, where paired neighbours pull their neighbours along.
 
     Args:
@@ -196,14 +214,16 @@ def _grow(
     """
     atom_map: AtomMap = {}
     taken: set[int] = set()
+    radii = agreement.radii
     support: dict[tuple[int, int], float] = defaultdict(float)
-    heap = [(-float(radius), sign * i, sign * j) for (i, j), radius in _best_pairs(agreement).items()]
-    rest = sorted((-float(radius), sign * i, sign * j) for (i, j), radius in agreement.items())
+    heap = [(rank, sign * i, sign * j) for rank, i, j in agreement.starts]
     heapq.heapify(heap)
-    while heap or rest:
+    complete = False
+    while heap or not complete:
         if not heap:
             # What neither stood out nor touched a paired atom comes last.
-            heap, rest = rest, []
+            heap, complete = _rest(agreement, sign, atom_map, taken), True
+            continue
         _, i, j = heapq.heappop(heap)
         i, j = sign * i, sign * j
         if i in atom_map or j in taken:
@@ -211,20 +231,16 @@ def _grow(
         atom_map[i] = j
         taken.add(j)
         for pair, same_order in _neighbour_pairs(product, reactants, i, j):
-            if pair in agreement and pair[0] not in atom_map and pair[1] not in taken:
+            a, b = pair
+            if radii[a][b] >= 0 and a not in atom_map and b not in taken:
                 support[pair] += adhesion if same_order else adhesion / 2
-                heapq.heappush(heap, (-agreement[pair] - support[pair], sign * pair[0], sign * pair[1]))
+                heapq.heappush(heap, (-radii[a][b] - support[pair], sign * a, sign * b))
     return atom_map
 
 
-def _best_pairs(agreement: dict[tuple[int, int], int]) -> dict[tuple[int, int], int]:
-    """Pairs that agree as far as either of the two atoms agrees with any: where growing may start."""
-    best: dict[int, int] = {}
-    best_image: dict[int, int] = {}
-    for (i, j), radius in agreement.items():
-        best[i] = max(radius, best.get(i, 0))
-        best_image[j] = max(radius, best_image.get(j, 0))
-    return {(i, j): radius for (i, j), radius in agreement.items() if radius >= min(best[i], best_image[j])}
+def _rest(agreement: _Agreement, sign: int, atom_map: AtomMap, taken: set[int]) -> list[_Pair]:
+    """The pairs of atoms that are still free, the best agreement first."""
+    return sorted((rank, sign * i, sign * j) for rank, i, j in agreement.pairs if i not in atom_map and j not in taken)
 
 
 def _neighbour_pairs(product: MolGraph, reactants: MolGraph, i: int, j: int) -> Iterator[tuple[tuple[int, int], bool]]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from flex_dspy.offline.application import Site, apply_template, disconnections
 from flex_dspy.offline.changes import Bits, Numbers, change, changes
 from flex_dspy.offline.evidence import Cases, Evidence, Proposals, weigh
 from flex_dspy.offline.general import generalize
+from flex_dspy.offline.ranking import UNFITTED, Choice, Ranking
 from flex_dspy.offline.templates import Template, extract_template
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "apply_template",
     "extract_template",
     "rank_candidates",
+    "terms_of",
 ]
 
 # How many lessons, the nearest first, are also tried in their templates' general form.
@@ -110,13 +112,16 @@ class _Known:
     change: Bits
 
 
-def rank_candidates(product: str, lessons: Sequence[ReactionAdvice], limit: int = 50) -> list[AnswerCandidate]:
+def rank_candidates(
+    product: str, lessons: Sequence[ReactionAdvice], limit: int = 50, ranking: Ranking | None = None
+) -> list[AnswerCandidate]:
     """Reactant sets for a product, the best supported first.
 
     Args:
         product: SMILES of the product.
         lessons: The experiences retrieved for it.
         limit: How many candidates to return at most.
+        ranking: Coefficients fitted to the library of the lessons; None for the general ones.
 
     Returns:
         The candidates; empty for a bad SMILES or where no template fits.
@@ -126,7 +131,7 @@ def rank_candidates(product: str, lessons: Sequence[ReactionAdvice], limit: int 
     if target is None or not proposed:
         return []
     known = _read_cases(lessons)
-    evidence = _evidence(target, proposed, known)
+    evidence = _evidence(target, proposed, known, ranking)
     share = _shares(evidence.weight) * _doubts(proposed, lessons)
     strength = np.zeros((len(lessons), len(share)), np.float32)
     np.add.at(strength, [k.lesson for k in known], evidence.support)
@@ -178,7 +183,9 @@ def _read_cases(lessons: Sequence[ReactionAdvice]) -> list[_Known]:
     return [_Known(n, case, environments) for n, case, environments in read if environments is not None]
 
 
-def _evidence(target: str, proposed: Mapping[str, _Origin], known: Sequence[_Known]) -> Evidence:
+def _evidence(
+    target: str, proposed: Mapping[str, _Origin], known: Sequence[_Known], ranking: Ranking | None = None
+) -> Evidence:
     molecules = [outcome.split(".") for outcome in proposed]
     seen = {molecule for k in known for molecule in (k.case.product, *k.case.reactants.split("."))}
     proposals = Proposals(
@@ -197,7 +204,10 @@ def _evidence(target: str, proposed: Mapping[str, _Origin], known: Sequence[_Kno
         np.array([k.case.similarity for k in known], np.float32),
         taught[lessons],
     )
-    return weigh(cases, proposals)
+    evidence = weigh(cases, proposals, further=ranking is not None)
+    if ranking is None:
+        return evidence
+    return replace(evidence, weight=ranking.weight(evidence.terms, proposals.changes))
 
 
 def _shares(weight: Numbers) -> Numbers:
@@ -218,3 +228,22 @@ def _doubts(proposed: Mapping[str, _Origin], lessons: Sequence[ReactionAdvice]) 
             warned[template] = warned.get(template, 1.0) * (1.0 - _DOUBT * closeness)
     factors = [[warned.get(template, 1.0) for template in source.templates] for source in proposed.values()]
     return np.array([np.prod(own) for own in factors], np.float32)
+
+
+def terms_of(product: str, lessons: Sequence[ReactionAdvice], reference: str) -> Choice | None:
+    """The terms of all proposals for a product, to fit a ranking to them.
+
+    Args:
+        product: SMILES of the product.
+        lessons: The experiences retrieved for it, without its own precedent.
+        reference: Canonical SMILES of the right reactants.
+
+    Returns:
+        None where the right reactants are not among the proposals.
+    """
+    target = canonical_smiles(product)
+    proposed = {} if target is None else _propose(target, lessons)
+    if target is None or reference not in proposed:
+        return None
+    evidence = _evidence(target, proposed, _read_cases(lessons), UNFITTED)
+    return Choice(evidence.terms.T, changes(target, list(proposed)), list(proposed).index(reference))

@@ -49,7 +49,7 @@ def main() -> None:
     examples = [example for example in examples if TASK.key(example.product) not in known]
     print(_head("solved cases"))
     for size in [*arguments.sizes, library.precedent_count]:
-        places, fragments, speed = _measured(_cut(library, size), examples)
+        places, fragments, speed = _measured(_cut(library, size), examples, arguments.ranking)
         print(_row(f"{size:,}", places, fragments), f"{speed:.1f} a second", flush=True)
     print("\n" + _head("class"))
     classes = [example.reaction_class or "?" for example in examples]
@@ -67,6 +67,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--library", type=Path, required=True, help="a learned library")
     parser.add_argument("--val", required=True, help="reactions to measure on")
+    parser.add_argument("--ranking", default="", help="a file of library fit")
     parser.add_argument("--sizes", type=int, nargs="*", default=[])
     parser.add_argument("--examples", type=int, help="a random choice of so many")
     parser.add_argument("--errors", type=int, default=0, help="classify so many errors")
@@ -74,9 +75,11 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _measured(library: ExperienceLibrary, examples: list[dspy.Example]) -> tuple[list[int], list[bool], float]:
+def _measured(
+    library: ExperienceLibrary, examples: list[dspy.Example], ranking: str
+) -> tuple[list[int], list[bool], float]:
     """The place of the reference among the answers (0 for none), MaxFrag, and answers a second."""
-    lm = language_model("offline", expert="chemist")
+    lm = language_model(f"offline/chemist:{ranking}" if ranking else "offline/chemist")
     with dspy.context(lm=lm):
         start = time.perf_counter()
         result = evaluate(TASK.actor(library), examples, TASK.metric, progress=False, allow_overlap=True)
@@ -112,7 +115,7 @@ def _ablation(library: ExperienceLibrary, examples: list[dspy.Example]) -> None:
                 stack.enter_context(patch.dict(evidence.COEFFICIENTS, {term: 0.0}))
             for constant, value in constants.items():
                 stack.enter_context(patch.object(reactions, constant, value))
-            chemist.candidates.cache_clear()
+            chemist._candidates.cache_clear()
             ranked = [
                 [found.reactants for found in chemist.candidates(e.product, retriever(e.product).experiences)[:10]]
                 for e in examples

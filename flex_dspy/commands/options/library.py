@@ -140,3 +140,17 @@ class PruneOptions(ActorRun):
     """The task: accuracy is measured before and after."""
     data: ExampleOptions = ExampleOptions()
     json: Annotated[PrintJson, Parameter(group=OUTPUT)] = False
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class FitOptions:
+    """All options of ``library fit``."""
+
+    examples: Annotated[Positive, Parameter(group=DATA)] = 3000
+    """Most precedents to fit on."""
+    seed: Annotated[int, Parameter(group=DATA)] = 0
+    """Of the choice of precedents."""
+    out: Annotated[Path | None, Parameter(name=("--out", "-o"), group=OUTPUT)] = None
+    """The file to write (default: LIBRARY.ranking.json)."""
+    json: Annotated[PrintJson, Parameter(group=OUTPUT)] = False

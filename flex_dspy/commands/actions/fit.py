@@ -1,0 +1,70 @@
+"""``flex-dspy library fit``: fit the offline chemist's ranking to a library."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from flex_dspy.commands.actions.tables import print_json, print_table, stdout_for
+from flex_dspy.commands.options.library import FitOptions
+from flex_dspy.core.errors import ConfigurationError
+from flex_dspy.core.tables import build_table
+from flex_dspy.evaluation.intervals import wilson
+from flex_dspy.libraries.library import ExperienceLibrary
+from flex_dspy.offline.fitting import Fit, Score, choose_precedents, fit_ranking, read_choices
+from flex_dspy.tracking.registry import read_library
+
+
+def run(library_name: str, out: Path, options: FitOptions) -> None:
+    """Fit, print the scores on held-out products, and write the ranking if it is better.
+
+    Raises:
+        ConfigurationError: If the library has too few precedents, or the fit does not help.
+    """
+    library = read_library(library_name)
+    with stdout_for(options.json):
+        fitted = _fit(library, options)
+    about = _about(library, options, fitted)
+    if options.json:
+        print_json(about)
+    else:
+        head = ["ranking", "held-out products", "right one first (95% interval)", "won", "lost"]
+        print_table(build_table(head, _rows(fitted)))
+    if not fitted.is_better:
+        raise ConfigurationError("the fit is no better than the general ranking: nothing was written")
+    replace(fitted.ranking, fitted_on=about).write(out)
+    if not options.json:
+        print(f"\nranking  {out}\nuse it   --lm offline/chemist:{out}")
+
+
+def _fit(library: ExperienceLibrary, options: FitOptions) -> Fit:
+    precedents = choose_precedents(library, options.examples, options.seed)
+    try:
+        return fit_ranking(read_choices(library, tqdm(precedents, unit="product")))
+    except ValueError as error:
+        raise ConfigurationError(f"the ranking cannot be fitted: {error}; learn from more reactions") from error
+
+
+def _about(library: ExperienceLibrary, options: FitOptions, fitted: Fit) -> dict[str, Any]:
+    return {
+        "library": library.hash,
+        "precedents": library.precedent_count,
+        "examples": options.examples,
+        "seed": options.seed,
+        "penalty": fitted.penalty,
+        "general": asdict(fitted.general),
+        "fitted": asdict(fitted.score),
+    }
+
+
+def _rows(fitted: Fit) -> list[tuple[str, ...]]:
+    scores = {"general": fitted.general, "fitted": fitted.score}
+    return [(name, *map(str, (s.products, _share(s), s.gained, s.lost))) for name, s in scores.items()]
+
+
+def _share(score: Score) -> str:
+    low, high = wilson(score.first, score.products)
+    return f"{score.first / score.products:.1%} ({low:.1%} to {high:.1%})"
