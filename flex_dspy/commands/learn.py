@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from cyclopts import CycloptsError
+
 from flex_dspy.commands import paths
 from flex_dspy.commands.arguments import TaskName
 from flex_dspy.commands.options.learn import LearnOptions
-from flex_dspy.core.errors import ConfigurationError
 
 
 def learn(task: TaskName | None = None, *, options: LearnOptions = LearnOptions()) -> None:
@@ -17,7 +18,8 @@ def learn(task: TaskName | None = None, *, options: LearnOptions = LearnOptions(
     Without a task, the names of inputs and outputs are those of the first request.
     """
     if task is None and not options.requests.are_given:
-        raise ConfigurationError("name a task, or rated requests to learn from with --traces or --requests")
+        said = "TASK requires an argument, unless --traces or --requests names rated requests to learn from"
+        raise CycloptsError(msg=said, command_chain=("learn",))
     if not options.run.dry_run:
         paths.check_run(options.run.out, options.run.library)
     if options.run.start_from is not None:

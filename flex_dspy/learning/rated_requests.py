@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import dspy
@@ -42,7 +42,7 @@ class RatedRequest:
     feedback: str = ""
     reference: Any = None
     steps: tuple[str, ...] = ()
-    shown: tuple[str, ...] = field(default=())
+    shown: tuple[str, ...] = ()
 
     def observation(self, inputs: Sequence[str] = (), outputs: Sequence[str] = ()) -> Observation:
         """The request as the learner reads it, without keys and passwords.

@@ -14,6 +14,7 @@ same order give the same library, at any concurrency. What is known of users goe
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -117,6 +118,7 @@ class TraceLearner:
         self._own_listeners = listeners
         self.versions = Versions(())
         self.failures: list[Failure] = []
+        self._logs: dict[str, RequestLog] = {}  # those that no file holds
 
     @property
     def library(self) -> ExperienceLibrary:
@@ -138,7 +140,7 @@ class TraceLearner:
                 was learned is kept: the same call goes on where it stood.
         """
         self.failures = []
-        log = RequestLog(self._store.path, requests.name, self._store.library)
+        log = self._open_log(requests)
         try:
             with lean():
                 run_sync(self._learn(requests, log, poll_seconds))
@@ -146,30 +148,43 @@ class TraceLearner:
             log.close()
         return self._store.library
 
+    def _open_log(self, requests: RatedRequests) -> RequestLog:
+        """The order of the requests; one in memory lives as long as the learner."""
+        if self._store.path is not None:
+            return RequestLog(self._store.path, requests.name, self._store.library)
+        if requests.name not in self._logs:
+            self._logs[requests.name] = RequestLog(None, requests.name, self._store.library)
+        return self._logs[requests.name]
+
     async def _learn(self, requests: RatedRequests, log: RequestLog, poll_seconds: float | None) -> None:
-        done = self._store.library.runs.get(log.run, 0)
-        every = self.settings.publish_every
+        done, every = self._store.library.runs.get(log.run, 0), self.settings.publish_every
         versions = OnlineVersions(self._store, log.run, every or _SHARE_OF, self.ledger)
-        self.versions = versions.records
         versions.listeners = listeners = self._listeners(versions)
+        self.versions = versions.records
         source = RequestSource(requests, log, done, self._fields, every, poll_seconds)
-        attempt = ObservationAttempt(self._verifier, self._lessons, self.program)
-        failures = HeldFailures(FailureLog(None, log.run), Streak(has_worked=done > 0, is_endless=True))
-        ports = Ports(source, self._executor, self._store, listeners)
-        pipeline = Pipeline(ports, attempt, self._lessons, versions, failures, self.settings.window)
+        pipeline = self._pipeline(source, versions, has_worked=done > 0)
         before = self._store.library
         listeners.tell(RunStarted(log.run, self._parameters(requests), done=done))
         try:
             await pipeline.run()
-            if self._store.library.seen > before.seen:
-                self._publish(versions, source.settled, before)
+            self._publish(versions, source.settled, before)
         except BaseException as error:
+            if poll_seconds is not None and isinstance(error, asyncio.CancelledError):
+                self._publish(versions, source.settled, before)  # Ctrl-C is the usual end of following
             listeners.tell(RunEnded(log.run, self._store.library, listeners.reason, type(error).__name__))
             raise
         listeners.tell(RunEnded(log.run, self._store.library, listeners.reason))
 
+    def _pipeline(self, source: RequestSource, versions: OnlineVersions, *, has_worked: bool) -> Pipeline:
+        attempt = ObservationAttempt(self._verifier, self._lessons, self.program)
+        failures = HeldFailures(FailureLog(None, source.run), Streak(has_worked, is_endless=True))
+        ports = Ports(source, self._executor, self._store, versions.listeners)
+        return Pipeline(ports, attempt, self._lessons, versions, failures, self.settings.window)
+
     def _publish(self, versions: OnlineVersions, step: int, before: ExperienceLibrary) -> None:
         """Publish what no version holds yet; lessons that only wait make no version."""
+        if self._store.library.seen == before.seen:
+            return
         if self._store.library.hash in (before.hash, versions.newest_hash):
             versions.checkpoint()
         else:

@@ -9,6 +9,7 @@ crash cut short is dropped: that request was not begun. Any other damage is an e
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -59,7 +60,7 @@ class RequestLog:
             self._open(path, self._path, place)
 
     def _open(self, library: Path, path: Path, place: str) -> None:
-        with _refusals(path):
+        with _report_errors(path):
             make_folder(path.parent)
             self._lock = NamedLock(path.with_suffix(".lock"), PRIVATE)
             try:
@@ -99,7 +100,7 @@ class RequestLog:
         """
         first = len(self._order) + 1
         if self._path is not None and traces:
-            with _refusals(self._path):
+            with _report_errors(self._path):
                 _append(self._path, [{"step": first + n, "trace": trace} for n, trace in enumerate(traces)])
         self._order += traces
         self.known.update(traces)
@@ -167,16 +168,11 @@ def _append(path: Path, lines: Sequence[dict[str, Any]]) -> None:
         os.close(file)
 
 
-class _refusals:
+@contextlib.contextmanager
+def _report_errors(path: Path) -> Iterator[None]:
     """Re-raises OS errors as ``LibraryError`` with the path."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, OSError) and not isinstance(error, LibraryError):
-            problem = f"cannot be used: {error.strerror or error}"
-            raise LibraryError(self.path, "the file", problem, "Make room or give leave, and go on") from error
+    try:
+        yield
+    except OSError as error:
+        problem = f"cannot be used: {error.strerror or error}"
+        raise LibraryError(path, "the file", problem, "Make room or give leave, and go on") from error

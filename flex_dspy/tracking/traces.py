@@ -162,7 +162,7 @@ class TraceRequests:
         return self._client
 
     def _errors(self) -> Any:
-        return report_errors("read traces in", self._uri, "Check the filter, or try again.")
+        return report_errors("read traces in", self._uri or self.tracking_uri or "", "Check the filter, or try again.")
 
     # -- one trace -----------------------------------------------------------------------------------------
 

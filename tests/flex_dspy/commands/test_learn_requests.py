@@ -60,7 +60,6 @@ def test_with_review_the_lessons_wait(ratings: Path, capsys: pytest.CaptureFixtu
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
-        ([], "name a task, or rated requests"),
         (["--requests", "a.csv", "--traces", "bot"], "exclude each other"),
         (["--requests", "a.csv", "--study"], "--study belongs to learning from examples"),
         (["--requests", "none.csv"], "cannot be read"),

@@ -136,7 +136,7 @@ def test_the_commands_add_list_approve_and_reject(tmp_path, capsys):
 
     path = tmp_path / "support.json"
     call(["library", "add", str(path), "--method", SAID, "--rule", "a", "--rule", "b", "--author", "Ann", "--review"])
-    call(["library", "add", str(path), "--method", "Never.", "--review", "--task", ""])
+    call(["library", "add", str(path), "--method", "Never.", "--review"])
     [first, _] = ExperienceLibrary.load(path).waiting
     capsys.readouterr()
     call(["library", "review", str(path)])
