@@ -35,7 +35,7 @@ _CACHE = tempfile.mkdtemp(prefix="flex-dspy-tests-")
 os.environ["DSPY_CACHEDIR"] = _CACHE
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
 
-_SETTINGS = ("API_KEY", "BASE_URL", "OPENAI_API_KEY", "OPENAI_API_BASE", "OPENAI_BASE_URL")
+_SETTINGS = ("API_KEY", "BASE_URL", "DASK_SCHEDULER_ADDRESS", "OPENAI_API_KEY", "OPENAI_API_BASE", "OPENAI_BASE_URL")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
