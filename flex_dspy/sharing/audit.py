@@ -21,7 +21,7 @@ from flex_dspy.libraries.experience import Experience
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.sharing.hidden_characters import hidden_characters, mixed_words, plain
 from flex_dspy.sharing.patterns import Kind, encoded_texts, suspicious
-from flex_dspy.sharing.places import texts
+from flex_dspy.sharing.places import texts, texts_of_library
 from flex_dspy.sharing.problem_index import ProblemIndex
 
 _BEFORE, _AFTER = 30, 60  # letters of an excerpt around a finding
@@ -99,7 +99,8 @@ def audit(library: ExperienceLibrary, tests: ProblemIndex | None = None) -> Audi
         At most one finding of each reason and place.
     """
     shared = tests.common(_problems(library)) if tests else set()
-    found = [*_of_text("", "task", library.task), *(f for e in library for f in _of_entry(e, tests, shared))]
+    found = [finding for place, text in texts_of_library(library) for finding in _of_text("", place, text)]
+    found += [finding for entry in library for finding in _of_entry(entry, tests, shared)]
     return Audit(library.hash, len(library), tuple(found))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from flex_dspy.core.tokens import tokens
 from flex_dspy.evaluation.entry_values import EntryValue
 from flex_dspy.libraries.experience import Experience
 
-Reason = Literal["measured to do harm", "no room", "teaches nothing"]
+Reason = Literal["measured to do harm", "no room", "teaches nothing", "its id has other marks than letters and digits"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +75,16 @@ def choose(
 def _reason(entry: Experience, value: EntryValue | None, room: int) -> Reason | None:
     if not entry.teaches:
         return "teaches nothing"
+    if not has_plain_id(entry):
+        return "its id has other marks than letters and digits"
     if value is not None and value.high is not None and value.high < 0 and not entry.pinned:
         return "measured to do harm"
     return "no room" if room < 0 else None
+
+
+def has_plain_id(entry: Experience) -> bool:
+    """Whether an entry's id can stand in a comment: one in a file of strangers may be any text."""
+    return re.fullmatch(r"[0-9A-Za-z._]{1,80}", entry.id) is not None
 
 
 def _rank(entry: Experience, value: EntryValue | None) -> tuple[object, ...]:

@@ -20,7 +20,7 @@ from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.library_file import parse
 from flex_dspy.libraries.locations import LIBRARY_FILE
 from flex_dspy.sharing import manifest as manifests
-from flex_dspy.sharing.addresses import Address
+from flex_dspy.sharing.addresses import Address, Repository
 from flex_dspy.sharing.audit import audit
 from flex_dspy.sharing.card import CARD, card_text
 from flex_dspy.sharing.hub import commit_files
@@ -41,13 +41,11 @@ class Pulled:
         library: The library.
         manifest: What its sender stated; None for a file without one.
         is_expected: Whether its hash is the one that the caller gave.
-        size: Size of its file in bytes.
     """
 
     library: ExperienceLibrary
     manifest: Manifest | None
     is_expected: bool
-    size: int
 
     def checks(self) -> str:
         """One line: which checks it passed."""
@@ -86,7 +84,7 @@ def push(
         ConfigurationError: If the address is none, another library lies there, or the library holds a secret.
         RemoteError: If the place cannot be reached, or refuses.
     """
-    place = Address.parse(address)
+    place = _place(address)
     if place.is_file:
         raise ConfigurationError(
             f"{place} names a file: name a folder, which gets a library.json, a card and a manifest"
@@ -107,6 +105,13 @@ def push(
     else:
         place.write(files)
     return stated
+
+
+def _place(address: str) -> Address:
+    place = Address.parse(address)
+    if place.protocol == "hf":
+        Repository.of(place)  # its error says what is wrong with the address
+    return place
 
 
 def _check_free(place: Address, library: ExperienceLibrary, *, overwrite: bool) -> None:
@@ -132,7 +137,7 @@ def pull(address: str, expected: str = "", *, max_bytes: int = MAX_BYTES) -> Pul
         LibraryFormatError: If the library is not the one that its manifest or ``expected`` states, or is damaged.
         RemoteError: If it is not there, is too large, or cannot be read.
     """
-    place = Address.parse(address)
+    place = _place(address)
     if expected and not re.fullmatch(rf"[0-9a-f]{{{_SHORTEST_HASH},64}}", expected.lower()):
         raise ConfigurationError(f"a hash has {_SHORTEST_HASH} to 64 hexadecimal digits, got {expected!r}")
     stated = _stated(place)
@@ -146,7 +151,7 @@ def pull(address: str, expected: str = "", *, max_bytes: int = MAX_BYTES) -> Pul
     if stated is not None:
         _check(str(place), "content hash", stated.hash, library.hash)
     _check(str(place), "content hash", expected.lower(), library.hash[: len(expected)])
-    return Pulled(library, stated, bool(expected), len(data))
+    return Pulled(library, stated, bool(expected))
 
 
 def _stated(place: Address) -> Manifest | None:

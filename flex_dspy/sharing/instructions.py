@@ -26,7 +26,7 @@ from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.library_file import make_folder, write_atomically
 from flex_dspy.sharing.choosing import Choice, choose
 from flex_dspy.sharing.lessons import Lesson, lesson_text
-from flex_dspy.sharing.sections import Section, put_section
+from flex_dspy.sharing.sections import SECTION_NAME, Section, put_section
 
 SKILL = "SKILL.md"
 _NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
@@ -75,8 +75,10 @@ def export_instructions(
         name: Name of the section; by default the task's.
 
     Raises:
-        ConfigurationError: If there is no room for one entry.
+        ConfigurationError: If there is no room for one entry, or the name cannot be one.
     """
+    if name and not SECTION_NAME.fullmatch(name):
+        raise ConfigurationError(f"a section's name has letters, digits, hyphens, dots and underscores, got {name!r}")
     ids = short_ids(library)
     name = name or slug(library.task) or "experience"
     empty = _instructions(library, name, Choice((), (), 0, 0), ids)

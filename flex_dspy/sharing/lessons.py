@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -24,6 +25,7 @@ from flex_dspy.libraries.experience import Experience, Rule
 from flex_dspy.sharing.escaping import escape, escape_line, unescape
 
 _HEADING = re.compile(rf"### +(?:({'|'.join(ZONES)})(?: *: *| *$))?(.*)", re.IGNORECASE)
+_HIGHER = re.compile(r"##? ")  # a lesson's own texts never begin a line so
 _ENTRY = re.compile(r"<!-- flex-dspy entry ([0-9A-Za-z._-]{1,80}) -->")
 _EXAMPLE = re.compile(r"(?:  |\t)[ \t]*[-*+](?: (.*)|[ \t]*)")
 _RULE = re.compile(r"[-*+](?: (.*)|[ \t]*)")
@@ -116,7 +118,9 @@ def _item(mark: str, text: str) -> Iterator[str]:
 
 
 def read_lessons(text: str) -> list[Block]:
-    """The lessons of a text, in order. Anything before the first heading is passed over.
+    """The lessons of a text, in order.
+
+    Anything before the first lesson, and under a person's own headings of a higher level, is passed over.
 
     Args:
         text: Markdown, as ``lesson_text`` writes it and people edit it.
@@ -124,8 +128,9 @@ def read_lessons(text: str) -> list[Block]:
     lines = text.replace("\r\n", "\n").split("\n")
     found = ((number, _HEADING.fullmatch(line.rstrip())) for number, line in enumerate(lines))
     headings = [(number, heading) for number, heading in found if heading]
-    ends = [number for number, _ in headings[1:]] + [len(lines)]
-    return [_block(h, lines[start:end], start + 1) for (start, h), end in zip(headings, ends, strict=True)]
+    ends = [number for number, line in enumerate(lines) if _HEADING.fullmatch(line.rstrip()) or _HIGHER.match(line)]
+    ends.append(len(lines))
+    return [_block(heading, lines[start : ends[bisect_right(ends, start)]], start + 1) for start, heading in headings]
 
 
 def _block(heading: re.Match[str], lines: list[str], number: int) -> Block:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from flex_dspy.libraries.experience import Experience
+from flex_dspy.libraries.library import ExperienceLibrary
 
 
 def texts(entry: Experience) -> Iterator[tuple[str, str]]:
@@ -16,12 +17,20 @@ def texts(entry: Experience) -> Iterator[tuple[str, str]]:
     Yields:
         Its place, such as ``rules[2].examples[0]``, and the text.
     """
-    fields = [("category", entry.category), ("method", entry.method), *_rule_texts(entry)]
+    fields = [("id", entry.id), ("category", entry.category), ("method", entry.method), *_rule_texts(entry)]
     fields += [("trajectory", entry.trajectory), ("step", entry.step)]
     for number, case in enumerate(entry.precedents):
-        fields += [(f"precedents[{number}].problem", case.problem), (f"precedents[{number}].answer", case.answer)]
-    fields += [(f"sources[{number}].name", source.name) for number, source in enumerate(entry.sources)]
+        names = ("example_id", "problem", "answer")
+        fields += [(f"precedents[{number}].{name}", getattr(case, name)) for name in names]
+    for number, source in enumerate(entry.sources):
+        fields += [(f"sources[{number}]", text) for text in (source.id, source.name, *source.runs, *source.lessons)]
     fields += list(_foreign(entry.origin, "origin"))
+    return ((place, text) for place, text in fields if text)
+
+
+def texts_of_library(library: ExperienceLibrary) -> Iterator[tuple[str, str]]:
+    """Every text of a library's own fields: its task, its runs, and the fields of a foreign format."""
+    fields = [("task", library.task), *(("runs", run) for run in library.runs), *_foreign(library.origin, "origin")]
     return ((place, text) for place, text in fields if text)
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from flex_dspy.core.errors import LibraryFormatError
 
-_BEGIN = re.compile(r"<!-- flex-dspy begin ([\w.-]{1,64})((?: [\w.:-]+)*) -->")
+SECTION_NAME = re.compile(r"[\w.-]{1,64}")
+_BEGIN = re.compile(rf"<!-- flex-dspy begin ({SECTION_NAME.pattern})((?: [\w.:-]+)*) -->")
 _END = "<!-- flex-dspy end -->"
 _LISTED = re.compile(r"([0-9A-Za-z._-]{1,80}):([0-9a-f]{8})")
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from flex_dspy.libraries.experience import Experience, Precedent, Rule
+from flex_dspy.libraries.experience import Experience, Precedent, Rule, Source
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.locations import read_path
 from flex_dspy.sharing.audit import audit
@@ -44,13 +44,17 @@ def test_every_place_is_looked_at() -> None:
         (Rule("fine"), Rule(bad, ("fine", bad))),
         trajectory=bad,
         category=bad,
-        precedents=(Precedent("1", bad, bad),),
+        precedents=(Precedent(bad, bad, bad),),
         origin={"a": [{"b": bad}], bad: 1},
+        sources=(Source("1", bad),),
+        id=bad,
+        step=bad,
     )
-    report = audit(ExperienceLibrary([entry], task=bad))
+    report = audit(ExperienceLibrary([entry], task=bad, runs={bad: 1}, origin={"c": bad}))
     assert {finding.place for finding in report.findings} == {
         "task", "category", "method", "rules[1]", "rules[1].examples[1]", "trajectory", "precedents[0].problem",
-        "precedents[0].answer", "origin.a[0].b", "origin: a key",
+        "precedents[0].answer", "precedents[0].example_id", "origin.a[0].b", "origin: a key", "id", "step",
+        "sources[0]", "runs", "origin.c",
     }  # fmt: skip
     assert report.suspects() == ("", entry.id)
 

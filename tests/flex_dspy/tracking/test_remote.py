@@ -2,7 +2,7 @@
 
 The server stands between: neither the learner nor the one who loads sees its database or its files. It runs on SQLite
 and a folder; on PostgreSQL, where Debian's package and ``psycopg`` are installed; and on an S3-compatible store, where
-``moto_server`` and ``boto3`` are installed.
+``moto_server`` and ``boto3`` are installed and ``FLEX_DSPY_TEST_S3`` is set: it takes most of a minute.
 """
 
 from __future__ import annotations
@@ -113,6 +113,8 @@ def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     kind = request.param
     if kind == "postgresql" and postgres_tools() is None:
         pytest.skip("no PostgreSQL here, or no psycopg")
+    if kind == "s3" and "FLEX_DSPY_TEST_S3" not in os.environ:
+        pytest.skip("FLEX_DSPY_TEST_S3 is not set")
     if kind == "s3" and (moto_server() is None or importlib.util.find_spec("boto3") is None):
         pytest.skip("no moto_server here, or no boto3")
     with contextlib.ExitStack() as stack:
