@@ -1,0 +1,151 @@
+"""Utility: the measured effect of entries, as a factor of their rank.
+
+Two things are measured. Trials say how much an entry changes the score of an example (``flex_dspy.evaluation.value``).
+Usage says how often an entry was shown, and how often those who relied on it succeeded or failed. A showing counts +1
+where it helped, -1 where it hurt, else 0; an entry's mean is its effect. Trials are paired, so they count alone where
+there are any.
+
+Each effect is shrunk towards the mean of the entries that were found for the same problem: an entry that was shown
+twice keeps close to it, one that was shown 200 times stands for itself. How much entries really differ is estimated
+from the same entries, by the method of moments. The mean of the neighbours is the prior, and not that of the whole
+library, because difficult problems would otherwise count against their own lessons; it also costs the same in a library
+of any size.
+
+Source: DerSimonian and Laird, Control. Clin. Trials 1986, 7, 177; Efron and Morris, J. Am. Stat. Assoc. 1975, 70, 311.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import ndtri
+
+from flex_dspy.libraries.experience import Experience
+from flex_dspy.libraries.hits import Utility
+
+Floats = npt.NDArray[np.float64]
+Effect = tuple[float, float]  # and its standard error
+
+UNKNOWN: Effect = (0.0, np.inf)
+
+
+class MeasuredEffect(Protocol):
+    """The result of trials of one entry, such as an ``EntryValue``.
+
+    Attributes:
+        effect: Mean score with it less mean score without it; None where it is not known.
+        error: Standard error of the effect; None where it is not known.
+    """
+
+    @property
+    def effect(self) -> float | None: ...  # noqa: D102 (the class says it)
+    @property
+    def error(self) -> float | None: ...  # noqa: D102
+
+
+@dataclass(frozen=True, slots=True)
+class UtilityRanking:
+    """Turns what is measured about entries into factors of their scores.
+
+    Attributes:
+        strength: How much utility counts: the factor is ``exp(strength * lift)``.
+        seed: Seed of exploration; None ranks by the expected lift.
+        effects: Results of trials, by entry id; see ``known_effects``.
+    """
+
+    strength: float
+    seed: int | None
+    effects: Mapping[str, Effect]
+
+    def utilities(self, query: str, entries: Sequence[Experience]) -> dict[str, Utility]:
+        """The utility of each entry that was found for a query.
+
+        Args:
+            query: The problem. Exploration draws anew for each.
+            entries: All entries that were found.
+        """
+        lifts, errors = self._lifts(entries)
+        drawn = lifts
+        if self.seed is not None:
+            drawn = lifts + errors * ndtri([_uniform(self.seed, query, entry.id) for entry in entries])
+        factors = np.exp(self.strength * drawn)
+        reasons = (self._reason(entry) for entry in entries)
+        rows = zip(entries, lifts.tolist(), factors.tolist(), reasons, strict=True)
+        return {entry.id: Utility(lift, factor, reason) for entry, lift, factor, reason in rows}
+
+    def _lifts(self, entries: Sequence[Experience]) -> tuple[Floats, Floats]:
+        """Lift and its standard error, of each entry: from its trials, else from its usage."""
+        lifts, errors = shrink(*usage_effects(entries))
+        if self.effects:
+            trials = np.array([self.effects.get(entry.id, UNKNOWN) for entry in entries]).T
+            is_tried = np.isfinite(trials[1])
+            lifts, errors = np.where(is_tried, shrink(*trials), (lifts, errors))
+        return lifts, errors
+
+    def _reason(self, entry: Experience) -> str:
+        if trial := self.effects.get(entry.id):
+            return f"effect {trial[0]:+.2f} in trials"
+        return f"helped {entry.helped}, hurt {entry.hurt} of {entry.shown} shown"
+
+
+def known_effects(results: Mapping[str, MeasuredEffect]) -> dict[str, Effect]:
+    """The effects that are known, each with its standard error, by entry id.
+
+    Args:
+        results: Results of trials.
+    """
+    return {
+        entry_id: (float(found.effect), float(found.error))
+        for entry_id, found in results.items()
+        if found.effect is not None and found.error is not None
+    }
+
+
+def usage_effects(entries: Sequence[Experience]) -> tuple[Floats, Floats]:
+    """The mean effect of each entry's showings, and its standard error; infinite for one that was never shown.
+
+    Args:
+        entries: The entries. The spread of a single showing is estimated from all of them.
+    """
+    counts = np.array([(entry.shown, entry.helped, entry.hurt) for entry in entries], dtype=np.float64).reshape(-1, 3)
+    shown, helped, hurt = counts.T
+    if not shown.any():
+        return np.zeros(len(shown)), np.full(len(shown), np.inf)
+    mean = float((helped - hurt).sum() / shown.sum())
+    # With half a showing more of each kind, a few that agree do not look certain.
+    spread = np.sqrt(float((helped + hurt).sum() + 1) / float(shown.sum() + 1.5) - mean**2)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(shown > 0, (helped - hurt) / shown, 0.0), spread / np.sqrt(shown)
+
+
+def shrink(effects: Floats, errors: Floats) -> tuple[Floats, Floats]:
+    """Effects over their common mean, shrunk towards zero as far as they are uncertain.
+
+    Args:
+        effects: Measured effects.
+        errors: Their standard errors; infinite where nothing is known.
+
+    Returns:
+        Lifts, and their standard errors. All are zero where the effects differ no more than by chance.
+    """
+    weights = 1 / np.maximum(errors, 1e-6) ** 2
+    total = float(weights.sum())
+    known = int((weights > 0).sum())
+    if known < 2:
+        return np.zeros(len(effects)), np.zeros(len(effects))
+    mean = float(weights @ effects) / total
+    excess = float(weights @ (effects - mean) ** 2) - (known - 1)
+    variance = max(excess, 0.0) / (total - float(weights @ weights) / total)
+    kept = variance * weights / (1 + variance * weights)
+    return kept * (effects - mean), np.sqrt(variance * (1 - kept))
+
+
+def _uniform(seed: int, query: str, entry_id: str) -> float:
+    """A number in (0, 1) that depends on nothing else: the same in every process."""
+    digest = hashlib.sha256(f"{seed}\x1f{query}\x1f{entry_id}".encode()).digest()
+    return (int.from_bytes(digest[:6]) + 0.5) / 2**48
