@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from flex_dspy.models.batch_endpoint import Answer, BatchStatus, read_answers
 from tests.llm_faults import Fault, Reply
 
 
@@ -93,11 +94,12 @@ class BatchDesk:
         mark = content.partition(b"\r\n")[0]
         parts = (part.partition(b"\r\n\r\n") for part in content.split(mark))
         body = next(body for head, _, body in parts if re.search(rb'filename="', head))
-        file_id = self._keep(body.removesuffix(b"\r\n"))
+        file_id = self.keep(body.removesuffix(b"\r\n"))
         facts = {"object": "file", "bytes": len(body), "created_at": 0, "purpose": "batch", "status": "processed"}
         return _json({"id": file_id, "filename": "requests.jsonl", **facts})
 
-    def _keep(self, content: bytes) -> str:
+    def keep(self, content: bytes) -> str:
+        """Keep a file; returns its id."""
         file_id = f"file-{len(self._files)}"
         self._files[file_id] = content
         return file_id
@@ -134,8 +136,8 @@ class BatchDesk:
         has_ended = fate.looks is not None and batch.looks >= fate.looks
         files = {"output_file_id": None, "error_file_id": None}
         if has_ended and fate.status != "failed":
-            files["output_file_id"] = self._keep(_jsonl(batch.answers)) if batch.answers else None
-            files["error_file_id"] = self._keep(_jsonl(batch.errors)) if batch.errors else None
+            files["output_file_id"] = self.keep(_jsonl(batch.answers)) if batch.answers else None
+            files["error_file_id"] = self.keep(_jsonl(batch.errors)) if batch.errors else None
         fault = {"code": "invalid", "message": "The file is not valid.", "line": 1, "param": None}
         return {
             "id": batch.id,
@@ -157,3 +159,55 @@ def _json(value: Any) -> Reply:
 
 def _jsonl(entries: list[dict[str, Any]]) -> bytes:
     return b"".join(json.dumps(entry).encode() + b"\n" for entry in entries)
+
+
+class RefusedError(Exception):
+    """What a client raises where the server says no."""
+
+    def __init__(self, reply: Reply) -> None:
+        super().__init__(reply.body.decode())
+        self.status_code = reply.status
+
+
+class DeskEndpoint:
+    """The batch endpoint of a desk without HTTP, so that a test need not import litellm."""
+
+    def __init__(self, desk: BatchDesk) -> None:
+        self._desk = desk
+
+    async def submit(self, requests: Mapping[str, Mapping[str, Any]], label: str) -> str:
+        """Begin a batch."""
+        lines = ({"custom_id": own_id, "body": body} for own_id, body in requests.items())
+        file_id = self._desk.keep(_jsonl(list(lines)))
+        body = {"input_file_id": file_id, "metadata": {"flex_dspy": label}}
+        return str(self._ask("POST", "/v1/batches", json.dumps(body).encode())["id"])
+
+    async def find(self, label: str) -> str | None:
+        """The id of the batch with a label."""
+        batches = self._ask("GET", "/v1/batches")["data"]
+        return next((batch["id"] for batch in batches if batch["metadata"].get("flex_dspy") == label), None)
+
+    async def status(self, batch_id: str) -> BatchStatus:
+        """Where a batch stands."""
+        state = self._ask("GET", f"/v1/batches/{batch_id}")
+        files = tuple(filter(None, (state["output_file_id"], state["error_file_id"])))
+        states = {"in_progress": "running", "completed": "ended", "expired": "ended"}
+        message = state["errors"]["data"][0]["message"] if state["errors"] else ""
+        return BatchStatus(states.get(state["status"], state["status"]), files, message)  # type: ignore[arg-type]
+
+    async def answers(self, status: BatchStatus) -> dict[str, Answer]:
+        """The answers of a batch that has ended."""
+        found: dict[str, Answer] = {}
+        for file_id in status.files:
+            content = self._desk.reply("GET", f"/v1/files/{file_id}/content", b"").body
+            found |= read_answers(content.splitlines())
+        return found
+
+    def _ask(self, method: str, path: str, content: bytes = b"") -> dict[str, Any]:
+        reply = self._desk.reply(method, path, content)
+        if not reply.status:
+            raise ConnectionResetError("the server closed the connection")
+        if reply.status != 200:
+            raise RefusedError(reply)
+        found: dict[str, Any] = json.loads(reply.body)
+        return found

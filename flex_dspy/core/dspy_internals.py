@@ -48,6 +48,7 @@ __all__ = [
     "own_settings",
     "own_settings_within",
     "parse_value",
+    "passed_on",
     "predictor_mark",
     "read_retry_after",
     "resolve_model",
@@ -299,6 +300,14 @@ def chat_client(send: Callable[[bytes], Awaitable[tuple[int, bytes]]]) -> dspy.l
         send: Takes the body of a request; returns status and body of the answer.
     """
     return dspy.lm15.AsyncOpenAIChatLM(api_key="sent elsewhere", transport=_Transport(send))
+
+
+def passed_on(lm: dspy.LM, messages: Any) -> AbstractContextManager[None]:
+    """Within this block a model may be asked with the messages of one of DSPy's adapters, and DSPy warns of nothing."""
+    from dspy.clients._deprecation import adapter_message_call
+
+    context: AbstractContextManager[None] = adapter_message_call(lm, messages)
+    return context
 
 
 class _Transport:

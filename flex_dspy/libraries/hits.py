@@ -13,7 +13,8 @@ class Utility:
     """What the measured effect of an entry did to its score.
 
     Attributes:
-        lift: Its expected effect on the score of an example, over that of the other entries found for the same problem.
+        lift: Its expected effect over the mean of the entries that were found for the same problem, in standard
+            deviations between them.
         factor: The factor of its fused score.
         reason: What was measured.
     """
@@ -23,8 +24,8 @@ class Utility:
     reason: str
 
     def __str__(self) -> str:
-        """``utility x 0.74 (-0.30: helped 2, hurt 9 of 40 shown)``."""
-        return f"utility x {self.factor:.2f} ({self.lift:+.2f}: {self.reason})"
+        """``utility x 0.74 (-1.0 sd: helped 2 of 40 shown)``."""
+        return f"utility x {self.factor:.2f} ({self.lift:+.1f} sd: {self.reason})"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import dspy
 from dspy import lm15
 
 from flex_dspy.core.ambient import Ambient
-from flex_dspy.core.dspy_internals import UsageListener, chat_client, is_streamed, usage_tracker
+from flex_dspy.core.dspy_internals import UsageListener, chat_client, is_streamed, passed_on, usage_tracker
 from flex_dspy.core.errors import FlexError
 from flex_dspy.models.batches import Batches
 from flex_dspy.models.spending import AT_BATCH_PRICE
@@ -65,7 +65,7 @@ async def ask_in_batch(call: BatchCall, prompt: Any, messages: Any, settings: Ma
     )
     lm.history = own.history
     try:
-        with AT_BATCH_PRICE.within(True):
+        with AT_BATCH_PRICE.within(True), passed_on(lm, messages):
             return await lm.acall(prompt, messages=messages, **settings)
     except dspy.LMError:
         if call.fault is not None:  # DSPy reports it as an error of the model

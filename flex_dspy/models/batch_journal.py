@@ -65,11 +65,11 @@ class BatchJournal:
     def _read(self, path: Path) -> None:
         with path.open("rb") as file:
             for number, line in read_lines(file, path):
+                self._is_cut = not line.endswith(b"\n")
                 try:
                     self._take_in(_JSON.validate_json(line))
                 except ValidationError as error:
-                    self._is_cut = not line.endswith(b"\n")  # the process was killed
-                    if not self._is_cut:
+                    if line.rstrip().endswith(b"}"):  # otherwise a process was killed while it wrote the line
                         problem = f"{path}: line {number} is no record of a batch: remove it to go on"
                         raise RunError(problem) from error
 

@@ -71,8 +71,8 @@ class RetrievalSettings(Settings):
     """How much likeness to the entries chosen already counts against an entry, from 0 to 1."""
     utility: Number = 0
     """How much the measured effect of an entry counts beside its fit: its score is multiplied by e to the power of this
-    number times the entry's lift (see ``flex_dspy.search.utility``). 0 ranks by fit alone; 1 is moderate, 4 is
-    strong."""
+    number times the entry's lift (see ``flex_dspy.search.utility``). 0 ranks by fit alone. With 0.1, an entry one
+    standard deviation better than its neighbours gains about six ranks; with 1, utility decides."""
     exploration: int | None = None
     """Seed of exploration, for ``utility``: each lift is drawn from what is known about it (Thompson sampling), so that
     entries of which little is known are tried. One seed, problem and entry give one draw, in every process. None ranks

@@ -1,17 +1,20 @@
-"""Utility: the measured effect of entries, as a factor of their rank.
+"""Utility: the measured effect of entries, as a factor of their scores.
 
-Two things are measured. Trials say how much an entry changes the score of an example (``flex_dspy.evaluation.value``).
-Usage says how often an entry was shown, and how often those who relied on it succeeded or failed. A showing counts +1
-where it helped, -1 where it hurt, else 0; an entry's mean is its effect. Trials are paired, so they count alone where
-there are any.
+Two things are measured. Usage says how often an entry was shown, and how often a showing helped: the actor relied on
+it, and was right. Trials say how much an entry changes the score of an example (``flex_dspy.evaluation.value``). Trials
+are paired with their counterparts, and usage is not: where there are trials, they count alone.
 
 Each effect is shrunk towards the mean of the entries that were found for the same problem: an entry that was shown
 twice keeps close to it, one that was shown 200 times stands for itself. How much entries really differ is estimated
-from the same entries, by the method of moments. The mean of the neighbours is the prior, and not that of the whole
-library, because difficult problems would otherwise count against their own lessons; it also costs the same in a library
-of any size.
+from the same entries, by the method of moments; for usage this gives the mean of a beta posterior. The neighbours are
+the prior, and not the whole library, because rare and difficult problems would otherwise count against their own
+lessons. It also costs the same in a library of any size.
 
-Source: DerSimonian and Laird, Control. Clin. Trials 1986, 7, 177; Efron and Morris, J. Am. Stat. Assoc. 1975, 70, 311.
+``hurt`` does not count. Measured: of the entries found for a difficult problem, those that the actor relied on and
+failed with are the relevant ones more often than not (see ``docs/results.md``).
+
+Source: DerSimonian and Laird, Control. Clin. Trials 1986, 7, 177; Efron and Morris, J. Am. Stat. Assoc. 1975, 70, 311;
+Thompson, Biometrika 1933, 25, 285.
 """
 
 from __future__ import annotations
@@ -53,7 +56,8 @@ class UtilityRanking:
     """Turns what is measured about entries into factors of their scores.
 
     Attributes:
-        strength: How much utility counts: the factor is ``exp(strength * lift)``.
+        strength: How much utility counts: the factor is ``exp(strength * lift)``, so that it is the logarithm of the
+            factor of an entry that is one standard deviation better than the mean.
         seed: Seed of exploration; None ranks by the expected lift.
         effects: Results of trials, by entry id; see ``known_effects``.
     """
@@ -90,7 +94,7 @@ class UtilityRanking:
     def _reason(self, entry: Experience) -> str:
         if trial := self.effects.get(entry.id):
             return f"effect {trial[0]:+.2f} in trials"
-        return f"helped {entry.helped}, hurt {entry.hurt} of {entry.shown} shown"
+        return f"helped {entry.helped} of {entry.shown} shown"
 
 
 def known_effects(results: Mapping[str, MeasuredEffect]) -> dict[str, Effect]:
@@ -107,42 +111,41 @@ def known_effects(results: Mapping[str, MeasuredEffect]) -> dict[str, Effect]:
 
 
 def usage_effects(entries: Sequence[Experience]) -> tuple[Floats, Floats]:
-    """The mean effect of each entry's showings, and its standard error; infinite for one that was never shown.
+    """The share of each entry's showings that helped, and its standard error; infinite for one that was never shown.
 
     Args:
-        entries: The entries. The spread of a single showing is estimated from all of them.
+        entries: The entries. The spread of a single showing is that of all of them together.
     """
-    counts = np.array([(entry.shown, entry.helped, entry.hurt) for entry in entries], dtype=np.float64).reshape(-1, 3)
-    shown, helped, hurt = counts.T
-    if not shown.any():
-        return np.zeros(len(shown)), np.full(len(shown), np.inf)
-    mean = float((helped - hurt).sum() / shown.sum())
-    # With half a showing more of each kind, a few that agree do not look certain.
-    spread = np.sqrt(float((helped + hurt).sum() + 1) / float(shown.sum() + 1.5) - mean**2)
+    counts = np.array([(entry.shown, entry.helped) for entry in entries], dtype=np.float64).reshape(-1, 2)
+    shown, helped = counts.T
+    mean = (helped.sum() + 0.5) / (shown.sum() + 1)  # neither 0 nor 1, as that would be certain
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(shown > 0, (helped - hurt) / shown, 0.0), spread / np.sqrt(shown)
+        return np.where(shown > 0, helped / shown, 0.0), np.sqrt(mean * (1 - mean) / shown)
 
 
 def shrink(effects: Floats, errors: Floats) -> tuple[Floats, Floats]:
-    """Effects over their common mean, shrunk towards zero as far as they are uncertain.
+    """Effects over their common mean, in standard deviations between entries, shrunk as far as they are uncertain.
 
     Args:
         effects: Measured effects.
         errors: Their standard errors; infinite where nothing is known.
 
     Returns:
-        Lifts, and their standard errors. All are zero where the effects differ no more than by chance.
+        Lifts, and their standard errors: 0 and 1 where nothing is known of an entry. All are 0 where the effects differ
+        no more than by chance.
     """
     weights = 1 / np.maximum(errors, 1e-6) ** 2
-    total = float(weights.sum())
-    known = int((weights > 0).sum())
+    total, known = float(weights.sum()), int((weights > 0).sum())
+    none = np.zeros(len(effects))
     if known < 2:
-        return np.zeros(len(effects)), np.zeros(len(effects))
+        return none, none
     mean = float(weights @ effects) / total
     excess = float(weights @ (effects - mean) ** 2) - (known - 1)
-    variance = max(excess, 0.0) / (total - float(weights @ weights) / total)
+    if excess <= 0:
+        return none, none
+    variance = excess / (total - float(weights @ weights) / total)
     kept = variance * weights / (1 + variance * weights)
-    return kept * (effects - mean), np.sqrt(variance * (1 - kept))
+    return kept * (effects - mean) / np.sqrt(variance), np.sqrt(1 - kept)
 
 
 def _uniform(seed: int, query: str, entry_id: str) -> float:

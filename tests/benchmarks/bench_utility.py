@@ -46,11 +46,12 @@ from flex_dspy.tasks.task import Task
 Examples = list[dspy.Example]
 RANKINGS: Mapping[str, Mapping[str, float]] = {
     "fit": {"utility": 0},
-    "utility 1": {"utility": 1},
-    "utility 4": {"utility": 4},
-    "utility 1, explored": {"utility": 1, "exploration": 0},
-    "utility 1, trials": {"utility": 1},
-    "utility 4, trials": {"utility": 4},
+    "usage, 0.1": {"utility": 0.1},
+    "usage, 0.3": {"utility": 0.3},
+    "usage, 1": {"utility": 1},
+    "usage, 0.3, explored": {"utility": 0.3, "exploration": 0},
+    "trials, 0.1": {"utility": 0.1},
+    "trials, 0.3": {"utility": 0.3},
 }
 
 
@@ -63,14 +64,14 @@ class Parts:
     validation: Examples
 
 
-def reactions(task: Task, data: Path, size: int) -> Parts:
+def reactions(task: Task, data: Path, size: int, folder: Path) -> Parts:
     """Real reactions: training and validation files."""
     train = task.load(data / "uspto50k" / "train.csv.gz", limit=2 * size, seed=0).examples
     held_out = task.load(data / "uspto50k" / "valid.csv.gz", limit=size, seed=0).examples
     return Parts(train[:size], train[size:], held_out)
 
 
-def competition_problems(task: Task, data: Path, size: int) -> Parts:
+def competition_problems(task: Task, data: Path, size: int, folder: Path) -> Parts:
     """Problems of the shipped families with other numbers."""
     parts = []
     for seed in (1, 2, 3):
@@ -80,19 +81,17 @@ def competition_problems(task: Task, data: Path, size: int) -> Parts:
     return Parts(*parts)
 
 
-def assays(task: Task, data: Path, size: int) -> Parts:
+def assays(task: Task, data: Path, size: int, folder: Path) -> Parts:
     """Made-up assays of the shipped designs with other measurements."""
     parts = []
-    with tempfile.TemporaryDirectory() as folder:
-        for seed in (1, 2, 3):
-            rows = generate_assays.generate("train", generate_assays.SEED + seed)
-            path = Path(folder) / f"{seed}.csv"
-            path.write_text(generate_assays.as_csv(rows), encoding="utf-8")
-            parts.append(task.load(path).examples[:size])
+    for seed in (1, 2, 3):
+        path = folder / f"{seed}.csv"  # an example reads its assay when it is asked
+        path.write_text(generate_assays.as_csv(generate_assays.generate("train", generate_assays.SEED + seed)))
+        parts.append(task.load(path).examples[:size])
     return Parts(*parts)
 
 
-SOURCES: Mapping[str, tuple[Callable[[Task, Path, int], Parts], int]] = {
+SOURCES: Mapping[str, tuple[Callable[[Task, Path, int, Path], Parts], int]] = {
     "uspto50k": (reactions, 1_000),
     "aime": (competition_problems, 360),
     "proteingym": (assays, 100),
@@ -180,14 +179,14 @@ def _row(side: Side, found: object, harmful: frozenset[str], separation: float) 
     if found is None:
         return f"{own} | | | {share:.1%} | {separation:.2f}"
     gain = f"{found.gain:+.1%} ({found.low:+.1%} to {found.high:+.1%})"  # type: ignore[attr-defined]
-    return f"{own} | {gain} | {found.p_value:.3f} | {share:.1%} | {separation:.2f}"  # type: ignore[attr-defined]
+    return f"{own} | {gain} | {found.adjusted:.3f} | {share:.1%} | {separation:.2f}"  # type: ignore[attr-defined]
 
 
-def run(name: str, sizes: Sequence[int], arguments: argparse.Namespace) -> None:
+def run(name: str, sizes: Sequence[int], arguments: argparse.Namespace, folder: Path) -> None:
     """Print the rows of one task."""
     task = get_task(name)
     make, size = SOURCES[name]
-    parts = without_shared(make(task, arguments.data, int(size * arguments.scale)))
+    parts = without_shared(make(task, arguments.data, int(size * arguments.scale), folder))
     with dspy.context(lm=language_model("offline", expert=task.expert)):
         start = time.perf_counter()
         plain = studied(task, parts.learn)
@@ -208,10 +207,11 @@ def main() -> None:
     parser.add_argument("--scale", type=float, default=1.0, help="share of each part that is used")
     parser.add_argument("--data", type=Path, default=Path("/work/shared/data"))
     arguments = parser.parse_args()
-    print("| task | library, entries | k | n | ranking | accuracy | gain on fit | p | planted shown | AUC |")
+    print("| task | library, entries | k | n | ranking | accuracy | gain on fit | p (Holm) | planted shown | AUC |")
     print("|---|---|---|---|---|---|---|---|---|---|")
     for name in arguments.tasks:
-        run(name, arguments.k, arguments)
+        with tempfile.TemporaryDirectory() as folder:
+            run(name, arguments.k, arguments, Path(folder))
 
 
 if __name__ == "__main__":
