@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from flex_dspy.core.representations import Representable
@@ -13,8 +14,8 @@ class Utility:
     """What the measured effect of an entry did to its score.
 
     Attributes:
-        lift: Its expected effect over the mean of the entries that were found for the same problem, in standard
-            deviations between them.
+        lift: Its expected effect over that of the other entries found for the same problem, as a difference of log
+            odds of success.
         factor: The factor of its fused score.
         reason: What was measured.
     """
@@ -24,8 +25,8 @@ class Utility:
     reason: str
 
     def __str__(self) -> str:
-        """``utility x 0.74 (-1.0 sd: helped 2 of 40 shown)``."""
-        return f"utility x {self.factor:.2f} ({self.lift:+.1f} sd: {self.reason})"
+        """``utility x 0.74 (odds x 0.37: helped 2 of 40 shown)``."""
+        return f"utility x {self.factor:.2f} (odds x {math.exp(self.lift):.2f}: {self.reason})"
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import ndtri
+from scipy.special import logit, ndtri
 
 from flex_dspy.libraries.experience import Experience
 from flex_dspy.libraries.hits import Utility
@@ -35,6 +35,7 @@ Floats = npt.NDArray[np.float64]
 Effect = tuple[float, float]  # and its standard error
 
 UNKNOWN: Effect = (0.0, np.inf)
+EVEN = 0.25  # by how much the chance of success grows with its log odds, where it is even
 
 
 class MeasuredEffect(Protocol):
@@ -56,8 +57,7 @@ class UtilityRanking:
     """Turns what is measured about entries into factors of their scores.
 
     Attributes:
-        strength: How much utility counts: the factor is ``exp(strength * lift)``, so that it is the logarithm of the
-            factor of an entry that is one standard deviation better than the mean.
+        strength: How much utility counts: the factor is the entry's odds ratio to the power of this number.
         seed: Seed of exploration; None ranks by the expected lift.
         effects: Results of trials, by entry id; see ``known_effects``.
     """
@@ -84,11 +84,12 @@ class UtilityRanking:
 
     def _lifts(self, entries: Sequence[Experience]) -> tuple[Floats, Floats]:
         """Lift and its standard error, of each entry: from its trials, else from its usage."""
-        lifts, errors = shrink(*usage_effects(entries))
+        lifts, errors = usage_lifts(entries)
         if self.effects:
             trials = np.array([self.effects.get(entry.id, UNKNOWN) for entry in entries]).T
-            is_tried = np.isfinite(trials[1])
-            lifts, errors = np.where(is_tried, shrink(*trials), (lifts, errors))
+            _, deviations, spread = shrink(*trials)
+            tried = np.stack((deviations, spread)) / EVEN
+            lifts, errors = np.where(np.isfinite(trials[1]), tried, (lifts, errors))
         return lifts, errors
 
     def _reason(self, entry: Experience) -> str:
@@ -110,42 +111,43 @@ def known_effects(results: Mapping[str, MeasuredEffect]) -> dict[str, Effect]:
     }
 
 
-def usage_effects(entries: Sequence[Experience]) -> tuple[Floats, Floats]:
-    """The share of each entry's showings that helped, and its standard error; infinite for one that was never shown.
+def usage_lifts(entries: Sequence[Experience]) -> tuple[Floats, Floats]:
+    """The log odds that a showing of each entry helps, less those of a showing of any; and their standard errors.
 
     Args:
-        entries: The entries. The spread of a single showing is that of all of them together.
+        entries: The entries.
     """
     counts = np.array([(entry.shown, entry.helped) for entry in entries], dtype=np.float64).reshape(-1, 2)
     shown, helped = counts.T
-    mean = (helped.sum() + 0.5) / (shown.sum() + 1)  # neither 0 nor 1, as that would be certain
+    pooled = (helped.sum() + 0.5) / (shown.sum() + 1)  # neither 0 nor 1, as that would be certain
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(shown > 0, helped / shown, 0.0), np.sqrt(mean * (1 - mean) / shown)
+        shares, errors = np.where(shown > 0, helped / shown, 0.0), np.sqrt(pooled * (1 - pooled) / shown)
+    mean, deviations, spread = shrink(shares, errors)
+    if not spread.any():
+        return deviations, spread
+    return logit(mean + deviations) - logit(mean), spread / (mean * (1 - mean))
 
 
-def shrink(effects: Floats, errors: Floats) -> tuple[Floats, Floats]:
-    """Effects over their common mean, in standard deviations between entries, shrunk as far as they are uncertain.
+def shrink(effects: Floats, errors: Floats) -> tuple[float, Floats, Floats]:
+    """Effects over their common mean, shrunk towards zero as far as they are uncertain.
 
     Args:
         effects: Measured effects.
         errors: Their standard errors; infinite where nothing is known.
 
     Returns:
-        Lifts, and their standard errors: 0 and 1 where nothing is known of an entry. All are 0 where the effects differ
-        no more than by chance.
+        The mean, the deviations from it and their standard errors. All of these are zero where effects differ no more
+        than by chance.
     """
     weights = 1 / np.maximum(errors, 1e-6) ** 2
     total, known = float(weights.sum()), int((weights > 0).sum())
-    none = np.zeros(len(effects))
-    if known < 2:
-        return none, none
-    mean = float(weights @ effects) / total
+    mean = float(weights @ effects) / total if known else 0.0
     excess = float(weights @ (effects - mean) ** 2) - (known - 1)
-    if excess <= 0:
-        return none, none
+    if known < 2 or excess <= 0:
+        return mean, np.zeros(len(effects)), np.zeros(len(effects))
     variance = excess / (total - float(weights @ weights) / total)
     kept = variance * weights / (1 + variance * weights)
-    return kept * (effects - mean) / np.sqrt(variance), np.sqrt(1 - kept)
+    return mean, kept * (effects - mean), np.sqrt(variance * (1 - kept))
 
 
 def _uniform(seed: int, query: str, entry_id: str) -> float:

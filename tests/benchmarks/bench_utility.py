@@ -1,10 +1,11 @@
 """Ranking by utility against ranking by fit alone: ``python -m tests.benchmarks.bench_utility [--tasks aime ...]``.
 
-Offline experts on three tasks. Three parts of the data, of which no two share a problem:
+Offline experts on three tasks, asked directly: prompts around them would change nothing but the time. Three parts of
+the data, of which no two share a problem:
 
-- a library is learned by study, which shows nothing and so measures nothing;
-- on the usage part the actor works with ``--k`` lessons ranked by fit; each entry's shown, helped and hurt are counted,
-  and half as many pairs of trials as there are examples measure values;
+- a library is learned by study, which shows nothing and so measures nothing (of aime, the shipped one is taken);
+- on the usage part the expert works with ``--k`` lessons ranked by fit; each entry's shown and helped are counted, and
+  half as many pairs of trials as there are examples measure values;
 - on the validation part all rankings are compared on the same examples.
 
 In the arm ``planted`` the library holds harmful entries too: for ``--share`` of the entries a copy that is found for
@@ -23,11 +24,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import dspy
 import numpy as np
 
-from flex_dspy.core.examples import problem_of
+from flex_dspy.core.examples import problem_of, problem_text
 from flex_dspy.data import generate_assays, generate_problems
 from flex_dspy.evaluation.comparison import Comparison
 from flex_dspy.evaluation.differences import Side
@@ -38,19 +40,21 @@ from flex_dspy.learning.forward import ForwardLearning
 from flex_dspy.libraries.experience import Experience
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.models.lm import language_model
+from flex_dspy.offline.experts import expert_named
 from flex_dspy.programs import Critic, Updater
+from flex_dspy.search.retrieval import ExperienceRetriever
 from flex_dspy.search.utility import UtilityRanking
 from flex_dspy.tasks.registry import get_task
 from flex_dspy.tasks.task import Task
 
 Examples = list[dspy.Example]
+ROOT = Path(__file__).parents[2]
 RANKINGS: Mapping[str, Mapping[str, float]] = {
     "fit": {"utility": 0},
     "usage, 0.1": {"utility": 0.1},
     "usage, 0.3": {"utility": 0.3},
     "usage, 1": {"utility": 1},
     "usage, 0.3, explored": {"utility": 0.3, "exploration": 0},
-    "trials, 0.1": {"utility": 0.1},
     "trials, 0.3": {"utility": 0.3},
 }
 
@@ -73,8 +77,8 @@ def reactions(task: Task, data: Path, size: int, folder: Path) -> Parts:
 
 def competition_problems(task: Task, data: Path, size: int, folder: Path) -> Parts:
     """Problems of the shipped families with other numbers."""
-    parts = []
-    for seed in (1, 2, 3):
+    parts = [task.load("train").examples]
+    for seed in (1, 2):
         drawn = generate_problems.generate(generate_problems.SEED + seed)
         rows = [{"problem": each.question, "answer": each.answer} for split in drawn.values() for each in split]
         parts.append([dspy.Example(**row).with_inputs("problem") for row in rows][:size])
@@ -108,8 +112,27 @@ def without_shared(parts: Parts) -> Parts:
     return Parts(*clean)
 
 
+class Direct(dspy.Module):
+    """An expert with experience, without prompts and processes between."""
+
+    def __init__(self, task: Task, library: ExperienceLibrary, effects: Any = None, **settings: Any) -> None:
+        super().__init__()
+        given = {"depth": 50, "token_budget": 8_000, **settings}
+        self.retriever = ExperienceRetriever(library, views=task.views, effects=effects, **given)
+        self.outputs = [*task.signature.output_fields, "experiences_used"]  # type: ignore[union-attr]
+        self.expert = expert_named(str(task.expert))
+
+    async def aforward(self, **inputs: Any) -> dspy.Prediction:
+        """Answer."""
+        block = self.retriever(problem_text(inputs)).experiences
+        return dspy.Prediction(**self.expert.answer({**inputs, "experiences": block}, self.outputs))
+
+
 def studied(task: Task, examples: Examples) -> ExperienceLibrary:
     """A library learned from reference answers alone."""
+    if task.name == "aime":  # an hour of search for procedures is in it
+        shipped = ExperienceLibrary.load(ROOT / "exps" / "aime.json")
+        return ExperienceLibrary([_counted(entry, None) for entry in shipped], task=task.name)
     optimizer = ForwardLearning(task.metric, study=True, progress=False, critic=Critic(), updater=Updater())
     learned = optimizer.compile(task.actor(), trainset=examples)
     library: ExperienceLibrary = learned.retriever.library
@@ -156,8 +179,7 @@ def auc(library: ExperienceLibrary, harmful: frozenset[str]) -> float:
 
 def measure(task: Task, parts: Parts, library: ExperienceLibrary, harmful: frozenset[str], k: int) -> list[str]:
     """Rows of the table: one a ranking."""
-    settings = {"k": k, "depth": 50, "token_budget": 8_000}
-    actor = task.actor(library, **settings)
+    actor = Direct(task, library, k=k)
     found = evaluate(actor, parts.usage, task.metric, library=library, progress=False)
     scores = [record.score for record in found.records]
     solved = 1.0 if set(scores) <= {0.0, 1.0} else float(np.median(scores))
@@ -165,7 +187,7 @@ def measure(task: Task, parts: Parts, library: ExperienceLibrary, harmful: froze
     effects = value(actor, parts.usage, task.metric, library, budget=len(parts.usage), begun=found, progress=False)
     sides = []
     for name, ranking in RANKINGS.items():
-        program = task.actor(counted, **settings, **ranking, effects=effects if "trials" in name else None)
+        program = Direct(task, counted, effects if "trials" in name else None, k=k, **ranking)
         sides.append(Side(name, evaluate(program, parts.validation, task.metric, library=counted, progress=False)))
     differences = {each.second: each for each in Comparison(tuple(sides)).differences()}
     return [_row(side, differences.get(side.name), harmful, auc(counted, harmful)) for side in sides]
