@@ -21,6 +21,7 @@ from flex_dspy.learning.attempts import TrainingAttempt
 from flex_dspy.learning.events import Listener, RunEnded, RunStarted, StopRule
 from flex_dspy.learning.executors import Executor, LocalExecutor
 from flex_dspy.learning.held_failures import HeldFailures
+from flex_dspy.learning.kept_batches import keep_batches
 from flex_dspy.learning.listeners import Broadcast
 from flex_dspy.learning.pipeline import Pipeline
 from flex_dspy.learning.ports import Ports
@@ -39,9 +40,7 @@ from flex_dspy.libraries.failures import FailureLog
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.locking import learning_into
 from flex_dspy.libraries.memory_store import open_store
-from flex_dspy.libraries.paths import beside
 from flex_dspy.libraries.store import Store
-from flex_dspy.models.batches import Batches
 from flex_dspy.models.lm import is_offline
 from flex_dspy.models.spending import Ledger
 from flex_dspy.programs.critic import Critic
@@ -111,7 +110,7 @@ class ForwardRun:
         examples = trainset if settings.reference else [without_labels(example) for example in trainset]
         self.order = shuffle_epochs(examples, settings.epochs, settings.seed)
         self.log = VersionLog(self.store.path, self.id)
-        self._keep_batches()
+        keep_batches((student, actor, parts.critic, parts.updater, parts.verifier), self.store.path)
         self.failures = self._failures()
         self.listeners = Broadcast(self._listeners(), parts.stop)
         self.versions = MeasuredVersions(self.store, self.log, self.listeners, self._measurement())
@@ -128,15 +127,6 @@ class ForwardRun:
         if self.parts.ledger.path is None:
             self.parts.ledger = library.ledger(self.parts.ledger)
         return store
-
-    def _keep_batches(self) -> None:
-        """Note batches beside the library, so that a run that was killed takes them up again."""
-        parts, path = self.parts, self.store.path
-        roles = (self.student, self.actor, parts.critic, parts.updater, parts.verifier)
-        for model in (model for role in roles for model in models_of(role)):
-            batches = getattr(model, "batches", None)
-            if path is not None and isinstance(batches, Batches):
-                batches.keep_in(beside(path, "batches.jsonl"))
 
     def _failures(self) -> HeldFailures:
         """The failures of earlier calls, as far as the library does not contradict them."""

@@ -121,10 +121,6 @@ class Batches:
         """Itself: copies of a model share their batches."""
         return self
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        """New batches in another process: the journal has one writer."""
-        return _make, (self.poll_seconds, self.quiet_seconds, self.make_endpoint)
-
     def keep_in(self, path: Path) -> None:
         """Note batches in this file from now on, unless a file was chosen at the beginning.
 
@@ -288,10 +284,6 @@ class Batches:
                 if failures >= MOST_FAILURES:
                     raise lm15.TransportError(text) from error
             await asyncio.sleep(self.poll_seconds)
-
-
-def _make(poll_seconds: float, quiet_seconds: float, endpoint: Callable[..., BatchEndpoint]) -> Batches:
-    return Batches(poll_seconds=poll_seconds, quiet_seconds=quiet_seconds, endpoint=endpoint)
 
 
 def _refusal(error: Exception) -> Answer | None:

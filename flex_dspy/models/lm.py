@@ -202,7 +202,7 @@ class LanguageModel(dspy.LM):
     # looked up again where it is loaded.
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = super().__getstate__()
-        return {**state, "kwargs": _without_secrets(state["kwargs"])}
+        return {**state, "kwargs": _without_secrets(state["kwargs"]), "batches": None}  # they have one journal
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
@@ -215,7 +215,8 @@ class LanguageModel(dspy.LM):
     def __deepcopy__(self, memo: dict[int, Any]) -> LanguageModel:
         new = object.__new__(type(self))
         memo[id(self)] = new
-        new.__setstate__(copy.deepcopy({**self.__getstate__(), "kwargs": self.kwargs}, memo))
+        own = {"kwargs": self.kwargs, "batches": self.batches}
+        new.__setstate__(copy.deepcopy({**self.__getstate__(), **own}, memo))
         return new
 
     def _estimate(self, prompt: Any, messages: Any, kwargs: dict[str, Any]) -> tuple[int, int | None]:

@@ -12,14 +12,14 @@ In the arm ``planted`` the library holds harmful entries too: for ``--share`` of
 the same problems and teaches what another entry teaches. ``planted shown`` is their share of all entries shown, and
 ``AUC`` the chance that a planted entry that was shown ten times or more has a lower lift than another such entry.
 
-uspto50k reads the real reactions in ``--data``; the other two are generated from seeds that no shipped file has.
+uspto50k reads the real reactions in ``--data``; aime's problems are generated from seeds that no shipped file has;
+proteingym's assays are the shipped ones for training and validation.
 """
 
 from __future__ import annotations
 
 import argparse
 import random
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -30,7 +30,7 @@ import dspy
 import numpy as np
 
 from flex_dspy.core.examples import problem_of, problem_text
-from flex_dspy.data import generate_assays, generate_problems
+from flex_dspy.data import generate_problems
 from flex_dspy.evaluation.comparison import Comparison
 from flex_dspy.evaluation.differences import Side
 from flex_dspy.evaluation.evaluate import Evaluation, evaluate
@@ -68,14 +68,14 @@ class Parts:
     validation: Examples
 
 
-def reactions(task: Task, data: Path, size: int, folder: Path) -> Parts:
+def reactions(task: Task, data: Path, size: int) -> Parts:
     """Real reactions: training and validation files."""
     train = task.load(data / "uspto50k" / "train.csv.gz", limit=2 * size, seed=0).examples
     held_out = task.load(data / "uspto50k" / "valid.csv.gz", limit=size, seed=0).examples
     return Parts(train[:size], train[size:], held_out)
 
 
-def competition_problems(task: Task, data: Path, size: int, folder: Path) -> Parts:
+def competition_problems(task: Task, data: Path, size: int) -> Parts:
     """Problems of the shipped families with other numbers."""
     parts = [task.load("train").examples]
     for seed in (1, 2):
@@ -85,17 +85,14 @@ def competition_problems(task: Task, data: Path, size: int, folder: Path) -> Par
     return Parts(*parts)
 
 
-def assays(task: Task, data: Path, size: int, folder: Path) -> Parts:
-    """Made-up assays of the shipped designs with other measurements."""
-    parts = []
-    for seed in (1, 2, 3):
-        path = folder / f"{seed}.csv"  # an example reads its assay when it is asked
-        path.write_text(generate_assays.as_csv(generate_assays.generate("train", generate_assays.SEED + seed)))
-        parts.append(task.load(path).examples[:size])
-    return Parts(*parts)
+def assays(task: Task, data: Path, size: int) -> Parts:
+    """The shipped assays, a third a part."""
+    train = task.load("train").examples[:size]
+    third = len(train) // 3
+    return Parts(train[:third], train[third : 2 * third], [*train[2 * third :], *task.load("val").examples])
 
 
-SOURCES: Mapping[str, tuple[Callable[[Task, Path, int, Path], Parts], int]] = {
+SOURCES: Mapping[str, tuple[Callable[[Task, Path, int], Parts], int]] = {
     "uspto50k": (reactions, 1_000),
     "aime": (competition_problems, 360),
     "proteingym": (assays, 100),
@@ -204,11 +201,11 @@ def _row(side: Side, found: object, harmful: frozenset[str], separation: float) 
     return f"{own} | {gain} | {found.adjusted:.3f} | {share:.1%} | {separation:.2f}"  # type: ignore[attr-defined]
 
 
-def run(name: str, sizes: Sequence[int], arguments: argparse.Namespace, folder: Path) -> None:
+def run(name: str, sizes: Sequence[int], arguments: argparse.Namespace) -> None:
     """Print the rows of one task."""
     task = get_task(name)
     make, size = SOURCES[name]
-    parts = without_shared(make(task, arguments.data, int(size * arguments.scale), folder))
+    parts = without_shared(make(task, arguments.data, int(size * arguments.scale)))
     with dspy.context(lm=language_model("offline", expert=task.expert)):
         start = time.perf_counter()
         plain = studied(task, parts.learn)
@@ -232,8 +229,7 @@ def main() -> None:
     print("| task | library, entries | k | n | ranking | accuracy | gain on fit | p (Holm) | planted shown | AUC |")
     print("|---|---|---|---|---|---|---|---|---|---|")
     for name in arguments.tasks:
-        with tempfile.TemporaryDirectory() as folder:
-            run(name, arguments.k, arguments, Path(folder))
+        run(name, arguments.k, arguments)
 
 
 if __name__ == "__main__":
