@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from flex_dspy.libraries.library import ExperienceLibrary as ExperienceLibrary
     from flex_dspy.libraries.merging import merge as merge
     from flex_dspy.libraries.store import LibraryStore as LibraryStore
+    from flex_dspy.models.batches import Batches as Batches
     from flex_dspy.models.limits import Limits as Limits
     from flex_dspy.models.lm import language_model as language_model
     from flex_dspy.models.settings import ModelSettings as ModelSettings
@@ -78,6 +79,7 @@ _EXPORTS = {
     "libraries.library": ("ExperienceLibrary",),
     "libraries.merging": ("merge",),
     "libraries.store": ("LibraryStore",),
+    "models.batches": ("Batches",),
     "models.limits": ("Limits",),
     "models.lm": ("language_model",),
     "models.settings": ("ModelSettings",),

@@ -17,6 +17,7 @@ from flex_dspy.core.running import call, select_inputs
 from flex_dspy.core.trajectory import Trajectory
 from flex_dspy.libraries.experience import Edit, Experience, Insert, Merge, Precedent, Propose
 from flex_dspy.libraries.library import ExperienceLibrary
+from flex_dspy.models.batch_calls import at_once
 from flex_dspy.models.spending import Ledger
 from flex_dspy.programs.critic import Critic
 from flex_dspy.programs.task_description import describe_task
@@ -136,7 +137,8 @@ class LessonWriter:
             return proposal.edit
         if says_all(rivals[0], proposal.lesson):  # commits wait for each other, so each question here costs all
             return Merge(rivals[0].id, proposal.lesson, reason="the entry says the same, word for word")
-        return await self._decide(proposal.lesson, rivals[:NEAREST])
+        with at_once():
+            return await self._decide(proposal.lesson, rivals[:NEAREST])
 
 
 def _entries_since(newest: ExperienceLibrary, seen: ExperienceLibrary) -> list[Experience]:

@@ -22,6 +22,7 @@ from http import HTTPStatus
 from types import TracebackType
 from typing import Any
 
+from tests.llm_batches import BatchDesk
 from tests.llm_faults import HARMLESS, KINDS, UNCOUNTED, Fault, Faults, Reply, whole
 
 __all__ = ["Fault", "LLMServer", "Received", "Script", "Usage", "formatted", "read_prompt"]
@@ -102,6 +103,7 @@ class LLMServer:
     Attributes:
         requests: What was received, in order of arrival.
         most_in_flight: Most requests under way at once.
+        batches: The batch endpoints. A line of a batch is among the requests, and counts as written when it is made.
     """
 
     def __init__(
@@ -116,6 +118,7 @@ class LLMServer:
         self.latency = latency
         self.requests: list[Received] = []
         self.most_in_flight = 0
+        self.batches = BatchDesk(self._answer_in_batch)
         self._in_flight = 0
         self._times: Counter[str] = Counter()
         self._writers: set[asyncio.StreamWriter] = set()
@@ -186,7 +189,9 @@ class LLMServer:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:] if line)}
         content = await reader.readexactly(int(headers.get("content-length", 0)))
-        path = head[0].split()[1]
+        method, path = head[0].split()[:2]
+        if path.startswith(("/v1/files", "/v1/batches")):
+            return await _write(writer, self.batches.reply(method, path, content))
         if path != "/v1/chat/completions":
             return await _write(writer, Fault(404, f"no such path: {path}").reply())
         self._in_flight += 1
@@ -217,6 +222,12 @@ class LLMServer:
         reply = self._reply(request)
         request.status = reply.status
         return request, reply
+
+    def _answer_in_batch(self, content: bytes) -> Reply:
+        """Answer one line of a batch."""
+        request, reply = self._answer(content, {})
+        request.written = True
+        return reply
 
     def _reply(self, request: Received) -> Reply:
         try:

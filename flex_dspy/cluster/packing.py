@@ -98,6 +98,7 @@ class _Packer(cloudpickle.Pickler):
             return AsyncOfflineEngine, (1, obj.expert)
         if isinstance(obj, dspy.LM):
             refuse_key(obj)
+            refuse_batches(obj)
             self.models[id(obj)] = obj
         return super().reducer_override(obj)
 
@@ -146,6 +147,18 @@ def refuse_key(model: dspy.LM) -> None:
             f"{model.model} holds a secret ({', '.join(found)}), and keys are not sent to workers: set the key in the "
             "environment of the workers (API_KEY, or the provider's own variable) and leave it out here, or make the "
             "model by flex_dspy.language_model"
+        )
+
+
+def refuse_batches(model: dspy.LM) -> None:
+    """Refuse a model that is asked in batches: each worker would send batches of its own, and no run could resume them.
+
+    Raises:
+        ConfigurationError: If it is.
+    """
+    if getattr(model, "batches", None) is not None:
+        raise ConfigurationError(
+            f"{model.model} is asked in batches, which one process sends: leave out batch (--batch), or the cluster"
         )
 
 

@@ -87,6 +87,18 @@ def read_for_role(text: str, number: Callable[[str], Result]) -> tuple[str | Non
         raise ValueError(f"must be a number, or ROLE=NUMBER, got {text!r}") from error
 
 
+def read_roles(text: str) -> tuple[Role, ...]:
+    """Read names of roles, separated by commas; none of an empty text.
+
+    Raises:
+        ValueError: If there is no such role.
+    """
+    named = dict.fromkeys(filter(None, text.split(",")))
+    if unknown := named.keys() - set(ROLES):
+        raise ValueError(f"roles are {', '.join(ROLES)}, got {', '.join(sorted(unknown))}")
+    return tuple(role for role in ROLES if role in named)
+
+
 def read_positive(text: str) -> int:
     """Read a whole number from 1 on.
 
@@ -183,6 +195,7 @@ EXCLUSIVE = Group("exclusive", show=False, validator=check_exclusive)  # a comma
 Whole = Annotated[int, Parameter(converter=read_whole)]
 Positive = Annotated[int, Parameter(converter=read_whole, validator=Number(gte=1))]
 NotNegative = Annotated[int, Parameter(converter=read_whole, validator=Number(gte=0))]
+Weight = Annotated[float, Parameter(validator=Number(gte=0))]
 Share = Annotated[float, Parameter(validator=Number(gt=0, lt=1))]
 Port = Annotated[int, Parameter(converter=read_whole, validator=Number(gte=1, lte=65_535))]
 Pairs = Annotated[tuple[str, ...], Parameter(validator=check(read_pair))]

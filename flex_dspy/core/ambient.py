@@ -1,7 +1,7 @@
 """Values that must pass through DSPy's code: set around a call, and read by code that DSPy calls.
 
 DSPy calls predictors, tools and language models with the arguments of the program or of the model, and nothing else. So
-five values of this project cannot be parameters:
+seven values of this project cannot be parameters:
 
     value               set by                                  read by
     ledgers             ``models.spending.Ledger.role``         ``LanguageModel``, before it asks
@@ -9,6 +9,8 @@ five values of this project cannot be parameters:
     reading             ``search.reading.pinned``               retrievers, wherever they stand in a program
     problem             ``search.recall.recalling``             the tool ``recall``
     exploration         ``search.levels.exploring``             the tools for levels
+    at once             ``models.batch_calls.at_once``          ``LanguageModel``, before it puts a call into a batch
+    batch price         ``models.batch_calls.ask_in_batch``     ``Ledger.charge``
 
 They lie together under one key of DSPy's settings, because DSPy hands its settings on to tasks and to the threads of
 ``dspy.Parallel``. Anything else is a parameter.

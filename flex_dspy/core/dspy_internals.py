@@ -7,9 +7,10 @@ breaks here when DSPy changes, and another test refuses such names elsewhere. Na
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import fields
 from types import SimpleNamespace
@@ -33,6 +34,7 @@ __all__ = [
     "address_of_provider",
     "annotation_allows_none",
     "async_engine_of",
+    "chat_client",
     "field_descriptions",
     "forget_answer",
     "is_cached",
@@ -46,6 +48,7 @@ __all__ = [
     "own_settings",
     "own_settings_within",
     "parse_value",
+    "passed_on",
     "predictor_mark",
     "read_retry_after",
     "resolve_model",
@@ -288,6 +291,40 @@ def litellm_prefixes() -> frozenset[str]:
     from dspy._vendor.lm15.router import LITELLM_PROVIDER_PREFIXES
 
     return frozenset(LITELLM_PROVIDER_PREFIXES)
+
+
+def chat_client(send: Callable[[bytes], Awaitable[tuple[int, bytes]]]) -> dspy.lm15.AsyncOpenAIChatLM:
+    """DSPy's client of chat completions, whose requests a function sends.
+
+    Args:
+        send: Takes the body of a request; returns status and body of the answer.
+    """
+    return dspy.lm15.AsyncOpenAIChatLM(api_key="sent elsewhere", transport=_Transport(send))
+
+
+def passed_on(lm: dspy.LM, messages: Any) -> AbstractContextManager[None]:
+    """Within this block a model may be asked with the messages of one of DSPy's adapters, and DSPy warns of nothing."""
+    from dspy.clients._deprecation import adapter_message_call
+
+    context: AbstractContextManager[None] = adapter_message_call(lm, messages)
+    return context
+
+
+class _Transport:
+    """Hands a request of lm15's clients to a function."""
+
+    def __init__(self, send: Callable[[bytes], Awaitable[tuple[int, bytes]]]) -> None:
+        self._send = send
+
+    @contextlib.asynccontextmanager
+    async def stream(self, request: Any) -> AsyncIterator[SimpleNamespace]:
+        """Send one request; its answer is read whole."""
+        status, body = await self._send(request.body)
+
+        async def read() -> bytes:
+            return body
+
+        yield SimpleNamespace(status=status, reason="", headers=[], http_version="HTTP/1.1", read=read)
 
 
 # -- adapters and predictors -------------------------------------------------------------------------------

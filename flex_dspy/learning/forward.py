@@ -42,6 +42,7 @@ from flex_dspy.programs.executors import Executor
 from flex_dspy.programs.updater import Updater
 from flex_dspy.programs.verifier import Verifier
 from flex_dspy.search.retrieval import retrievers
+from flex_dspy.search.settings import RetrievalSettings
 
 
 class ForwardLearning(Teleprompter):
@@ -63,6 +64,7 @@ class ForwardLearning(Teleprompter):
         listeners: Called with every event; see ``flex_dspy.learning.events``.
         stop: Rules that end the run early; see ``flex_dspy.learning.stop_rules``.
         executor: Where attempts run, and versions are measured; None does both in this process.
+        retrieval: Settings of the retriever that a student without experience is given; None compares words alone.
         **options: Fields of ``LearningSettings`` by name.
 
     After ``compile``, ``versions`` holds the published versions, with their accuracies, ``failures`` the examples that
@@ -102,6 +104,7 @@ class ForwardLearning(Teleprompter):
         listeners: Sequence[Listener] = (),
         stop: Sequence[StopRule] = (),
         executor: Executor | None = None,
+        retrieval: RetrievalSettings | None = None,
         **options: Any,
     ) -> None:
         super().__init__()
@@ -121,6 +124,7 @@ class ForwardLearning(Teleprompter):
         self.listeners = _functions(listeners, "listeners")
         self.stop = _functions(stop, "stop")
         self.executor = executor
+        self.retrieval = retrieval
         self.versions = Versions()
         self.failures: list[Failure] = []
         self.stopped = ""
@@ -166,8 +170,8 @@ class ForwardLearning(Teleprompter):
         _check_kinds([] if teacher is None else [teacher], dspy.Module, "the teacher")
         _check_kinds(trainset, dspy.Example, "a training example")
         _check_kinds(valset or [], dspy.Example, "a validation example")
-        student = with_experience(student)
-        actor = student if teacher is None else with_experience(teacher)
+        student = with_experience(student, self.retrieval)
+        actor = student if teacher is None else with_experience(teacher, self.retrieval)
         parts = self._parts()
         run = ForwardRun(parts, student, actor, trainset, valset or [])
         self.ledger = parts.ledger
@@ -216,6 +220,6 @@ def _check_kinds(values: Iterable[object], kind: type, name: str) -> None:
             raise ConfigurationError(f"{name} must be a dspy.{kind.__name__}, got {type(each).__name__}")
 
 
-def with_experience(program: dspy.Module) -> dspy.Module:
-    """The program itself if it has experience, else a copy that is given it."""
-    return program if retrievers(program) else equip(program)
+def with_experience(program: dspy.Module, settings: RetrievalSettings | None = None) -> dspy.Module:
+    """The program itself if it has experience, else a copy that is given it, with these settings of its retriever."""
+    return program if retrievers(program) else equip(program, settings=settings)

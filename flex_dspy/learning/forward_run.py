@@ -21,6 +21,7 @@ from flex_dspy.learning.attempts import TrainingAttempt
 from flex_dspy.learning.events import Listener, RunEnded, RunStarted, StopRule
 from flex_dspy.learning.executors import Executor, LocalExecutor
 from flex_dspy.learning.held_failures import HeldFailures
+from flex_dspy.learning.kept_batches import keep_batches
 from flex_dspy.learning.listeners import Broadcast
 from flex_dspy.learning.pipeline import Pipeline
 from flex_dspy.learning.ports import Ports
@@ -109,6 +110,7 @@ class ForwardRun:
         examples = trainset if settings.reference else [without_labels(example) for example in trainset]
         self.order = shuffle_epochs(examples, settings.epochs, settings.seed)
         self.log = VersionLog(self.store.path, self.id)
+        keep_batches((student, actor, parts.critic, parts.updater, parts.verifier), self.store.path)
         self.failures = self._failures()
         self.listeners = Broadcast(self._listeners(), parts.stop)
         self.versions = MeasuredVersions(self.store, self.log, self.listeners, self._measurement())

@@ -28,6 +28,7 @@ from flex_dspy.learning.executors import Executor, LocalExecutor
 from flex_dspy.learning.following import NewestSnapshot, follow
 from flex_dspy.learning.held_failures import HeldFailures
 from flex_dspy.learning.journal_source import ObservationAttempt
+from flex_dspy.learning.kept_batches import keep_batches
 from flex_dspy.learning.listeners import Broadcast
 from flex_dspy.learning.online_versions import OnlineVersions
 from flex_dspy.learning.pipeline import Pipeline
@@ -113,6 +114,7 @@ class TraceLearner:
         given = self.settings.lessons_from
         self._lessons = LessonWriter(*roles, self.ledger, self.program, given, review=self.settings.review)
         self._verifier = verifier or Verifier(self.settings.threshold)
+        keep_batches((*roles, self._verifier), self._store.path)
         self._executor = executor or LocalExecutor(self.settings.concurrency)
         self._tracker, self._stop = tracker, stop
         self._own_listeners = listeners

@@ -107,7 +107,7 @@ class LibraryFiles:
 
     def content(self) -> list[Path]:
         """Every file of the library: snapshot, journal, observations and records of its versions."""
-        kinds = ("versions.jsonl", "failures.jsonl", "outcomes.jsonl", "value.json")
+        kinds = ("versions.jsonl", "failures.jsonl", "outcomes.jsonl", "value.json", "batches.jsonl")
         patterns = ("outcomes.*.jsonl", "observed*.jsonl", "version-*.kept")
         stem = glob.escape(self.snapshot.name.removesuffix(".json"))
         found = (self.snapshot.parent.glob(f"{stem}.{pattern}") for pattern in patterns)

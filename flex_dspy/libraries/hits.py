@@ -2,10 +2,31 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from flex_dspy.core.representations import Representable
 from flex_dspy.libraries.experience import Experience, Precedent
+
+
+@dataclass(frozen=True, slots=True)
+class Utility:
+    """What the measured effect of an entry did to its score.
+
+    Attributes:
+        lift: Its expected effect over that of the other entries found for the same problem, as a difference of log
+            odds of success.
+        factor: The factor of its fused score.
+        reason: What was measured.
+    """
+
+    lift: float
+    factor: float
+    reason: str
+
+    def __str__(self) -> str:
+        """``utility x 0.74 (odds x 0.37: helped 2 of 40 shown)``."""
+        return f"utility x {self.factor:.2f} (odds x {math.exp(self.lift):.2f}: {self.reason})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +41,7 @@ class Hit(Representable):
         own: The query's own example is among the entry's precedents: what shows its solution is left out.
         scores: The score that each of these views gave it: a similarity (structural), a cosine (dense), or BM25.
         weight: The factor of its zone in the fused score.
+        utility: What its measured effect did to the fused score; None where the ranking does not use it.
     """
 
     experience: Experience
@@ -29,16 +51,18 @@ class Hit(Representable):
     own: bool = False
     scores: dict[str, float] = field(default_factory=dict)
     weight: float = 1.0
+    utility: Utility | None = None
 
     def why(self) -> str:
-        """Why it was retrieved, on one line: its rank and score in each view, its zone's weight, its fused score."""
+        """Why it was retrieved, on one line: rank and score in each view, the zone's weight, utility, fused score."""
         views = [
             f"{view} rank {rank}" + (f" ({self.scores[view]:.3f})" if view in self.scores else "")
             for view, rank in self.ranks.items()
         ]
         found = ", ".join(views) or "by no view"
         own = "; its case of this very problem is left out" if self.own else ""
-        return f"{found}; {self.experience.zone} x {self.weight:g}; score {self.score:.4f}{own}"
+        used = f"; {self.utility}" if self.utility else ""
+        return f"{found}; {self.experience.zone} x {self.weight:g}{used}; score {self.score:.4f}{own}"
 
 
 class Hits(Representable, list[Hit]):

@@ -33,6 +33,8 @@ from flex_dspy.core.errors import ConfigurationError
 from flex_dspy.core.secrets import redact_error, redact_url, url_secrets
 from flex_dspy.core.settings import accepts
 from flex_dspy.core.tokens import tokens
+from flex_dspy.models.batch_calls import BatchCall, ask_in_batch, client_of, is_batch_allowed
+from flex_dspy.models.batches import Batches
 from flex_dspy.models.failures import BACKOFF, is_transient, reclassify, retry_after
 from flex_dspy.models.limits import Limits, Turn
 from flex_dspy.models.providers import address_of, check_name, is_native, key_variables
@@ -53,6 +55,7 @@ def language_model(
     *,
     expert: str | None = None,
     limits: Limits | None = None,
+    batches: Batches | None = None,
     settings: ModelSettings | None = None,
     **options: Any,
 ) -> dspy.LM:
@@ -66,6 +69,8 @@ def language_model(
         expert: The task's offline expert, if it has one.
         limits: Limits that the models of one endpoint share; by default the model has limits of its own, those of the
             settings.
+        batches: Collects the calls of the models that share it, which are asked through their provider's batch
+            endpoint. None stands for new ones where the settings say ``batch``, and else for none.
         settings: The settings to start from.
         **options: Fields of ``ModelSettings``, by name.
 
@@ -83,7 +88,11 @@ def language_model(
             "the provider's own"
         )
     chosen = ModelSettings.resolve(settings, options if name is None else {"name": name, **options})
+    if batches is None and chosen.batch:
+        batches = Batches()
     if chosen.name == OFFLINE or chosen.name.startswith(OFFLINE + "/"):
+        if batches is not None:
+            raise ConfigurationError("an offline expert cannot be asked in batches: leave out batch (--batch)")
         return _offline(chosen.name.partition("/")[2] or expert)
     if not chosen.api_base and (base := os.environ.get("BASE_URL")):
         chosen = chosen.with_options(api_base=base)
@@ -91,10 +100,10 @@ def language_model(
     if chosen.backend == "native" and not is_native(chosen.name):
         raise ConfigurationError(f"DSPy has no client of its own for {chosen.name}: leave the backend to auto")
     own = Limits(chosen.requests_per_minute, chosen.tokens_per_minute, chosen.max_concurrency)
-    return _online(chosen, own if limits is None else limits)
+    return _online(chosen, own if limits is None else limits, batches)
 
 
-def _online(chosen: ModelSettings, limits: Limits) -> LanguageModel:
+def _online(chosen: ModelSettings, limits: Limits, batches: Batches | None) -> LanguageModel:
     name = chosen.name
     settings: dict[str, Any] = {field: getattr(chosen, field) for field in ("temperature", "max_tokens", "timeout")}
     if chosen.api_base:
@@ -103,7 +112,8 @@ def _online(chosen: ModelSettings, limits: Limits) -> LanguageModel:
         settings["api_key"] = key
     engine = _ENGINES[chosen.backend]
     try:
-        return LanguageModel(name, limits=limits, retries=chosen.retries, engine=engine, cache=chosen.cache, **settings)
+        own: dict[str, Any] = {"limits": limits, "retries": chosen.retries, "batches": batches}
+        return LanguageModel(name, engine=engine, cache=chosen.cache, **own, **settings)
     except ValueError as error:
         raise ConfigurationError(f"{name!r} is no model string: {error}") from error
     except dspy.LMConfigurationError as error:
@@ -117,13 +127,29 @@ class LanguageModel(dspy.LM):
         model: The model string.
         limits: The limits that it waits for; by default only Retry-After.
         retries: How often a call is repeated that failed for a passing reason. Every attempt waits its turn.
+        batches: Collects asynchronous calls, which go through the provider's batch endpoint; limits do not hold there.
+            None asks each at once, as synchronous and streamed calls always are.
         **settings: Those of ``dspy.LM``.
+
+    Raises:
+        ConfigurationError: If there are to be batches, and the provider has no batch endpoint that can be used.
     """
 
-    def __init__(self, model: str, *, limits: Limits | None = None, retries: int = 6, **settings: Any) -> None:
+    def __init__(
+        self,
+        model: str,
+        *,
+        limits: Limits | None = None,
+        retries: int = 6,
+        batches: Batches | None = None,
+        **settings: Any,
+    ) -> None:
         super().__init__(model, num_retries=0, **settings)
         self.limits = Limits() if limits is None else limits
         self.retries = retries
+        self.batches = batches
+        if batches is not None:
+            batches.make_endpoint(model, client_of(self))  # says at once whether there can be any
 
     def __call__(self, prompt: Any = None, *, messages: Any = None, **kwargs: Any) -> Any:
         """Ask; see ``dspy.LM``.
@@ -137,14 +163,16 @@ class LanguageModel(dspy.LM):
             return ask()
 
         def attempt() -> Any:
-            with self.limits.turn(*self._estimate(prompt, messages, kwargs)) as turn, _attempt(self, turn):
+            with self.limits.turn(*self._estimate(prompt, messages, kwargs)) as turn, _attempt(self, _Metering(turn)):
                 return ask()
 
         return Retrying(**self._policy())(attempt)
 
     async def acall(self, prompt: Any = None, *, messages: Any = None, **kwargs: Any) -> Any:
-        """Asynchronous version of ``__call__``."""
+        """Asynchronous version of ``__call__``; it waits for its batch where there are batches."""
         check_budget()
+        if self.batches is not None and is_batch_allowed():
+            return await self._acall_in_batch(self.batches, prompt, messages, kwargs)
         ask = functools.partial(super().acall, prompt, messages=messages, **kwargs)
         known = functools.partial(is_cached, self, prompt, messages, kwargs, asynchronous=True)
         if self.limits.active and await asyncio.to_thread(known):
@@ -152,8 +180,16 @@ class LanguageModel(dspy.LM):
 
         async def attempt() -> Any:
             async with self.limits.aturn(*self._estimate(prompt, messages, kwargs)) as turn:
-                with _attempt(self, turn):
+                with _attempt(self, _Metering(turn)):
                     return await ask()
+
+        return await AsyncRetrying(**self._policy())(attempt)
+
+    async def _acall_in_batch(self, batches: Batches, prompt: Any, messages: Any, kwargs: Mapping[str, Any]) -> Any:
+        async def attempt() -> Any:
+            call = BatchCall(self, batches)
+            with _attempt(self, call):
+                return await ask_in_batch(call, prompt, messages, kwargs)
 
         return await AsyncRetrying(**self._policy())(attempt)
 
@@ -166,7 +202,7 @@ class LanguageModel(dspy.LM):
     # looked up again where it is loaded.
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = super().__getstate__()
-        return {**state, "kwargs": _without_secrets(state["kwargs"])}
+        return {**state, "kwargs": _without_secrets(state["kwargs"]), "batches": None}  # they have one journal
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
@@ -179,7 +215,8 @@ class LanguageModel(dspy.LM):
     def __deepcopy__(self, memo: dict[int, Any]) -> LanguageModel:
         new = object.__new__(type(self))
         memo[id(self)] = new
-        new.__setstate__(copy.deepcopy({**self.__getstate__(), "kwargs": self.kwargs}, memo))
+        own = {"kwargs": self.kwargs, "batches": self.batches}
+        new.__setstate__(copy.deepcopy({**self.__getstate__(), **own}, memo))
         return new
 
     def _estimate(self, prompt: Any, messages: Any, kwargs: dict[str, Any]) -> tuple[int, int | None]:
@@ -244,10 +281,10 @@ class _Metering(UsageListener):
 
 
 @contextlib.contextmanager
-def _attempt(lm: dspy.LM, turn: Turn) -> Iterator[None]:
-    """One attempt, at its turn."""
+def _attempt(lm: dspy.LM, listener: UsageListener) -> Iterator[None]:
+    """One attempt; the listener is told what it took."""
     check_budget()  # which may have been spent meanwhile
-    with usage_reported_to(_Metering(turn)):
+    with usage_reported_to(listener):
         try:
             yield
         except dspy.LMError as error:

@@ -18,21 +18,23 @@ class Price:
         prompt: USD a prompt token.
         completion: USD a completion token, reasoning included.
         cached: USD a prompt token that the provider had in its cache.
+        batch: The share of it that a call in a batch costs.
     """
 
     prompt: float
     completion: float
     cached: float
+    batch: float = 1.0
 
     @classmethod
-    def per_million(cls, prompt: float, completion: float, cached: float | None = None) -> Price:
+    def per_million(cls, prompt: float, completion: float, cached: float | None = None, *, batch: float = 1.0) -> Price:
         """A price as providers list it, in USD a million tokens.
 
         Example:
             >>> Price.per_million(3, 15).cost({"prompt_tokens": 1_000, "completion_tokens": 200})
             0.006
         """
-        return cls(prompt / 1e6, completion / 1e6, (prompt if cached is None else cached) / 1e6)
+        return cls(prompt / 1e6, completion / 1e6, (prompt if cached is None else cached) / 1e6, batch)
 
     def cost(self, usage: Mapping[str, Any]) -> float:
         """USD for one call.
@@ -64,4 +66,12 @@ def list_price(model: str) -> Price | None:
     if prompt is None or completion is None:
         return None
     cached = token_rate(facts, "cache_read_input_token_cost")
-    return Price(prompt, completion, prompt if cached is None else cached)
+    return Price(prompt, completion, prompt if cached is None else cached, _batch_share(facts, prompt, completion))
+
+
+def _batch_share(facts: Any, prompt: float, completion: float) -> float:
+    """The share of its price that a model costs in a batch, by the dearer of its two rates; 1 where none is listed."""
+    rates = (("input_cost_per_token_batches", prompt), ("output_cost_per_token_batches", completion))
+    listed = ((token_rate(facts, name), full) for name, full in rates)
+    shares = [1.0 if rate is None else rate / full for rate, full in listed if full]
+    return min(1.0, max(shares, default=1.0))

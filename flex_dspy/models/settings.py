@@ -43,6 +43,9 @@ class ModelSettings(Settings):
     """Seconds to wait for a server that sends nothing."""
     retries: int = Field(6, ge=0)
     """How often a call is repeated that failed for a passing reason."""
+    batch: bool = False
+    """Ask through the provider's batch endpoint: for half the price, and within a day. Calls of programs that run
+    synchronously are not asked so."""
     requests_per_minute: float | None = Field(None, gt=0)
     """Most requests a minute. Calls wait for their turn."""
     tokens_per_minute: float | None = Field(None, gt=0)

@@ -225,7 +225,7 @@ class Ledger:
         price = self.price(model)
         asked, written = usage.get("prompt_tokens") or 0, usage.get("completion_tokens") or 0
         unreported = asked + written == 0 and price != FREE
-        cost = price.cost(usage) if price else 0.0
+        cost = price.cost(usage) * (price.batch if AT_BATCH_PRICE.get() else 1.0) if price else 0.0
         counted = Usage(1, asked, written, cost, int(price is None or unreported), int(unreported))
         with self._lock:
             self.by_role[role] = self.by_role.get(role, Usage()) + counted
@@ -259,6 +259,9 @@ class Ledger:
 
 _COUNTS = tuple(count.name for count in fields(Usage))
 
+
+# Whether answers come from a provider's batch endpoint; see ``flex_dspy.models.batch_calls``.
+AT_BATCH_PRICE: Ambient[bool] = Ambient("batch price", False)
 
 _LEDGERS: Ambient[tuple[Ledger, ...]] = Ambient("ledgers", ())
 

@@ -8,6 +8,7 @@ from functools import lru_cache
 
 from flex_dspy.core.zones import Zone
 from flex_dspy.libraries.experience import Experience
+from flex_dspy.libraries.hits import Utility
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.search.indexes import Match
 from flex_dspy.search.settings import ZONE_WEIGHTS
@@ -17,6 +18,9 @@ from flex_dspy.search.words import words_of
 RRF = 60
 # Candidates that diversity chooses from, for each entry wanted.
 POOL = 4
+
+# From the entries that were found to the utility of each, by id; see ``flex_dspy.search.utility``.
+Utilities = Callable[[Sequence[Experience]], Mapping[str, Utility]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,7 @@ class Candidate:
         ranks: Its rank in each view that found it, from 1.
         scores: The best score that each of these views gave it.
         weight: The factor of its zone.
+        utility: What its measured effect did to the score; None where the ranking does not use it.
     """
 
     entry_id: str
@@ -36,10 +41,14 @@ class Candidate:
     ranks: dict[str, int] = field(default_factory=dict)
     scores: dict[str, float] = field(default_factory=dict)
     weight: float = 1.0
+    utility: Utility | None = None
 
 
 def fuse(
-    library: ExperienceLibrary, rankings: Mapping[str, Sequence[Match]], weights: Mapping[Zone, float]
+    library: ExperienceLibrary,
+    rankings: Mapping[str, Sequence[Match]],
+    weights: Mapping[Zone, float],
+    utilities: Utilities | None = None,
 ) -> Iterator[Candidate]:
     """One ranking of many, by reciprocal rank: the sum over views of the zone's weight / (60 + rank).
 
@@ -47,6 +56,7 @@ def fuse(
         library: Where the entries are.
         rankings: For each view its matches, best first; an entry's first match gives its rank.
         weights: Factor of each zone.
+        utilities: Further factors, from what was measured about the entries; None for none.
 
     Returns:
         The entries, best first; ties by id. Each is made when it is asked for: most rank too low to be.
@@ -66,11 +76,14 @@ def fuse(
                 weight[entry_id] = weights[library[entry_id].zone]
                 score[entry_id] = 0.0
             score[entry_id] += weight[entry_id] / (RRF + len(place))
+    used = utilities([library[entry_id] for entry_id in score]) if utilities is not None and score else {}
+    for entry_id, utility in used.items():
+        score[entry_id] *= utility.factor
     for _, entry_id in sorted((-total, entry_id) for entry_id, total in score.items()):
         found = {view: place[entry_id] for view, place in places.items() if entry_id in place}
         ranks = {view: rank for view, (rank, _) in found.items()}
         scores = {view: own for view, (_, own) in found.items()}
-        yield Candidate(entry_id, score[entry_id], ranks, scores, weight[entry_id])
+        yield Candidate(entry_id, score[entry_id], ranks, scores, weight[entry_id], used.get(entry_id))
 
 
 def until_enough(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import functools
 import json
 import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -24,16 +25,17 @@ from flex_dspy.search.fingerprint_index import FingerprintIndex
 from flex_dspy.search.indexes import Match, index_of
 from flex_dspy.search.lexical_index import LexicalIndex
 from flex_dspy.search.precedent_index import PrecedentIndex
-from flex_dspy.search.ranking import choose, fuse, until_enough
+from flex_dspy.search.ranking import Utilities, choose, fuse, until_enough
 from flex_dspy.search.reading import Reading, current_reading, record
 from flex_dspy.search.rendering import NONE, Level, arrange, block, render
 from flex_dspy.search.settings import ALWAYS_SAVED, ZONE_WEIGHTS, RetrievalSettings
 from flex_dspy.search.tally import tally_answers
+from flex_dspy.search.utility import Effect, MeasuredEffect, UtilityRanking, known_effects
 from flex_dspy.search.views import TEXT_VIEWS, fingerprint_of
 
 logger = logging.getLogger(__name__)
 
-_NO_SETTINGS = ("library", "library_hash", "embedder")  # of what is saved
+_NO_SETTINGS = ("library", "library_hash", "embedder", "effects")  # of what is saved
 
 
 @runtime_checkable
@@ -62,6 +64,8 @@ class ExperienceRetriever(dspy.Retrieve):
             newest snapshot at each retrieval. A copy of the retriever follows too; saved state holds, or names by its
             hash, the snapshot of that moment.
         embedder: For the dense view: an embedder, or its ``Vectors`` where they are kept. Saved state names it.
+        effects: For ``utility``: results of trials by entry id, such as those of ``flex_dspy.value``. They count in
+            place of an entry's usage.
         settings: Settings; None starts from the defaults.
         **options: Fields of ``RetrievalSettings`` by name.
 
@@ -78,6 +82,7 @@ class ExperienceRetriever(dspy.Retrieve):
         library: ExperienceLibrary | Followed | None = None,
         *,
         embedder: dspy.Embedder | Vectors | None = None,
+        effects: Mapping[str, MeasuredEffect] | None = None,
         settings: RetrievalSettings | None = None,
         **options: Any,
     ) -> None:
@@ -88,6 +93,7 @@ class ExperienceRetriever(dspy.Retrieve):
         self.vectors: Vectors | None = (
             embedder if embedder is None or isinstance(embedder, Vectors) else Vectors.of(embedder)
         )
+        self.effects: dict[str, Effect] = known_effects(effects or {})
         self.settings = settings
 
     @property
@@ -213,7 +219,7 @@ class ExperienceRetriever(dspy.Retrieve):
         similar = _precedents_by_entry(match for matches in rankings.values() for match in matches)
         usable = (
             candidate
-            for candidate in fuse(library, rankings, self.zone_weights)
+            for candidate in fuse(library, rankings, self.zone_weights, self._utilities(query))
             if (candidate.entry_id not in own or _rests_on_others(library[candidate.entry_id], own_problems))
             and (library[candidate.entry_id].teaches or candidate.entry_id in similar)
         )
@@ -226,6 +232,7 @@ class ExperienceRetriever(dspy.Retrieve):
                 found.entry_id in own,
                 found.scores,
                 found.weight,
+                found.utility,
             )
             for found in choose(library, usable, k, quotas=self.quotas, diversity=self.diversity)
             if found.entry_id not in reading.hidden
@@ -246,6 +253,12 @@ class ExperienceRetriever(dspy.Retrieve):
             return fits and entry.zone in zones and entry.step not in elsewhere and entry_id not in hidden
 
         return keep
+
+    def _utilities(self, query: str) -> Utilities | None:
+        """The factors of entries by their measured effect; None where the ranking does not use it."""
+        if not self.utility:
+            return None
+        return functools.partial(UtilityRanking(self.utility, self.exploration, self.effects).utilities, query)
 
     def _matches(
         self,
@@ -286,7 +299,7 @@ class ExperienceRetriever(dspy.Retrieve):
     # -- as a DSPy parameter -------------------------------------------------------------------------------
 
     def dump_state(self, json_mode: bool = True) -> dict[str, Any]:
-        """Settings, the library by hash or whole (``embed``), the embedder by name.
+        """Settings, the library by hash or whole (``embed``), the embedder by name, effects of trials.
 
         Settings that a state of version 0.1 does not know are in it where they are not at their defaults.
         """
@@ -296,6 +309,8 @@ class ExperienceRetriever(dspy.Retrieve):
                 state[name] = copy.copy(getattr(self, name))
         if self.vectors is not None:
             state["embedder"] = self.vectors.name
+        if self.effects:
+            state["effects"] = {entry_id: list(effect) for entry_id, effect in sorted(self.effects.items())}
         library = self._own_library()
         if self.embed:
             state["library"] = json.loads(library.to_json())
@@ -321,6 +336,7 @@ class ExperienceRetriever(dspy.Retrieve):
             raise ConfigurationError(f"a retriever has no settings {', '.join(unknown)}")
         always = {name: getattr(self, name) for name in ALWAYS_SAVED}  # a state that lacks one leaves it as it is
         self.settings = RetrievalSettings(**{**always, **saved})
+        self.effects |= {entry_id: tuple(effect) for entry_id, effect in state.get("effects", {}).items()}
         self.source = source
 
     def _restore(self, state: Mapping[str, Any]) -> ExperienceLibrary | Followed:

@@ -69,6 +69,14 @@ class RetrievalSettings(Settings):
     """The only categories to search, whole and in any case of letters."""
     diversity: int | float = Field(default=0.0, ge=0, le=1)
     """How much likeness to the entries chosen already counts against an entry, from 0 to 1."""
+    utility: Number = 0
+    """How much the measured effect of an entry counts beside its fit: its score is multiplied by the ratio of its odds
+    of success to those of its neighbours, to the power of this number (see ``flex_dspy.search.utility``). 0 ranks by
+    fit alone. With 0.1, an entry of twice the odds gains about four ranks; with 1, utility decides."""
+    exploration: int | None = None
+    """Seed of exploration, for ``utility``: each lift is drawn from what is known about it (Thompson sampling), so that
+    entries of which little is known are tried. One seed, problem and entry give one draw, in every process. None ranks
+    by the expected lift."""
     levels: Levels = LEVELS
     """The levels that are written: ``method``, ``rules``, ``precedents``, ``trajectory``."""
     tally: int = Field(default=0, ge=0)

@@ -107,7 +107,9 @@ def _prepare(options: EvaluateOptions, task: Task, library: ExperienceLibrary, m
     shots = sources.load_shots(options.actor, task, model, given.train)
     learned = precedent_problems(library) | {problem_of(example) for example in shots}
     examples = sources.measurable(given.overlap, task, data, learned)
-    return _Setting(options, task, library, roles.actor(options, task, model, shots), data, examples, ledger)
+    effects = roles.effects_of(given.library, library) if options.retrieval.utility and given.library else None
+    actor = roles.actor(options, task, model, shots, effects)
+    return _Setting(options, task, library, actor, data, examples, ledger)
 
 
 def _measure(setting: _Setting) -> dict[str, Evaluation]:

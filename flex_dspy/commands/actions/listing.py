@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from typing import Any
 
 from flex_dspy.commands.actions.tables import print_table
@@ -131,6 +132,7 @@ def hit_dict(hit: Hit, weights: Mapping[Zone, float]) -> dict[str, Any]:
         "score": hit.score,
         "zone_weight": weights[entry.zone],
         "ranks": dict(hit.ranks),
+        "utility": asdict(hit.utility) if hit.utility else None,
         "similar": [{"problem": case.problem, "answer": case.answer, "similarity": s} for case, s in hit.precedents],
         "method": entry.method,
         "rules": [rule.text for rule in entry.rules],
@@ -141,9 +143,10 @@ def hit_text(hit: Hit, number: int, weights: Mapping[Zone, float]) -> str:
     """A hit for a terminal: the entry, and the reasons why it was found."""
     entry = hit.experience
     ranks = ", ".join(f"{view} rank {rank}" for view, rank in hit.ranks.items())
+    used = f"; {hit.utility}" if hit.utility else ""
     lines = [
         f"{number}. {entry.id}  {entry.zone}  {entry.category or 'no category'}",
-        f"  why: score {hit.score:.4f} = {ranks}; zone weight {weights[entry.zone]:g}",
+        f"  why: score {hit.score:.4f} = {ranks}; zone weight {weights[entry.zone]:g}{used}",
     ]
     lines += [f"  similar {s:.3f}: {case.problem} => {case.answer}" for case, s in hit.precedents[:PRECEDENTS]]
     lines += _wrap("", entry.method)

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from flex_dspy.commands.actions import listing
+from flex_dspy.commands.actions import listing, roles
 from flex_dspy.commands.actions.tables import print_json, print_table
 from flex_dspy.commands.options.library import Selection
 from flex_dspy.core.errors import LibraryError
@@ -98,10 +98,12 @@ def show_diff(names: tuple[str, str], limit: int | None, *, as_json: bool, track
     (print_styled if colour else print)(difference.text(colour=colour, limit=limit))
 
 
-def search(name: str, query: str, k: int, *, as_json: bool, tracking_uri: str | None) -> None:
+def search(name: str, query: str, k: int, utility: float, *, as_json: bool, tracking_uri: str | None) -> None:
     """Print the entries that fit a problem best, with the reasons."""
     library = read_library(name, tracking_uri)
-    retriever = ExperienceRetriever(library, exclude_self=False)  # a person may ask about a known problem
+    effects = roles.effects_of(name, library) if utility else None
+    # A person may ask about a known problem.
+    retriever = ExperienceRetriever(library, effects=effects, utility=utility, exclude_self=False)
     hits = retriever.hits(query, k)
     weights = retriever.ZONE_WEIGHT
     if as_json:

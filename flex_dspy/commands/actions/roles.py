@@ -10,10 +10,21 @@ from typing import Any, TypeVar
 
 import dspy
 
-from flex_dspy.commands.arguments import ROLES, default_of, read_for_role, read_pair, read_positive, read_price
+from flex_dspy.commands.arguments import (
+    ROLES,
+    default_of,
+    read_for_role,
+    read_pair,
+    read_positive,
+    read_price,
+    read_roles,
+)
 from flex_dspy.commands.options.shared import ActorRun, BudgetOptions, ModelOptions, TeacherOptions
 from flex_dspy.core.errors import ConfigurationError
+from flex_dspy.evaluation.entry_values import EntryValue, read_valuation, value_file
 from flex_dspy.learning.settings import LearningSettings
+from flex_dspy.libraries.library import ExperienceLibrary
+from flex_dspy.models.batches import Batches
 from flex_dspy.models.limits import Limits
 from flex_dspy.models.lm import is_offline, language_model
 from flex_dspy.models.prices import Price
@@ -39,13 +50,15 @@ def models(
         task: Says which offline expert is meant by ``offline``.
     """
     limits: dict[str, Limits] = {}
+    in_batches = read_roles(options.batch)
+    batches = Batches() if in_batches else None
     shared: dict[tuple[Any, ...], dspy.LM] = {}
     roles: dict[str, dspy.LM] = {}
     for role in ROLES:
         name = getattr(teachers if role != "actor" else options, f"{role}_lm", None) or options.lm
         temperature = _choose(options.temperature, role, float)
         most_tokens = _choose(options.max_tokens, role, read_positive)
-        key = (name, temperature, most_tokens)
+        key = (name, temperature, most_tokens, role in in_batches)
         if key not in shared:
             shared[key] = language_model(
                 name,
@@ -56,6 +69,7 @@ def models(
                 timeout=options.timeout,
                 retries=options.retries,
                 limits=limits.setdefault(name, Limits(options.rpm, options.tpm)),
+                batches=batches if role in in_batches else None,
                 backend=options.backend,
                 cache=options.cache,
             )
@@ -95,19 +109,46 @@ def check_keys(lms: Mapping[str, dspy.LM]) -> None:
             raise ConfigurationError(f"there is no key for {lm.model}: {remedy}")
 
 
-def actor(options: ActorRun, task: Task, model: dspy.LM, examples: Sequence[dspy.Example] = ()) -> Actor:
-    """The task's actor as the options describe it; ``examples`` are for the ``icl`` strategy."""
+def actor(
+    options: ActorRun,
+    task: Task,
+    model: dspy.LM,
+    examples: Sequence[dspy.Example] = (),
+    effects: Mapping[str, EntryValue] | None = None,
+) -> Actor:
+    """The task's actor as the options describe it.
+
+    Args:
+        options: The options.
+        task: The task.
+        model: The actor's model.
+        examples: Worked examples for the ``icl`` strategy.
+        effects: Measured values of entries, for a ranking by utility.
+    """
     shown = options.retrieval
     given: dict[str, Any] = {"k": shown.k, "depth": shown.depth, "token_budget": shown.token_budget}
+    given |= {"utility": shown.utility, "exploration": shown.explore}
     program = task.actor(
         lm=model,
         strategy=options.actor.actor,
         experience=options.actor.experience if shown.retrieve else "none",
         examples=examples,
+        effects=effects,
         **{name: value for name, value in given.items() if value is not None},
     )
     _instruct(options.actor.instructions, {"actor": program})
     return program
+
+
+def effects_of(name: str, library: ExperienceLibrary) -> dict[str, EntryValue]:
+    """The measured values of a library's entries, from the file that ``library value`` writes beside it; often none.
+
+    Args:
+        name: The library as it was named on the command line.
+        library: The library: values of entries that have changed since are left out.
+    """
+    path = value_file(name)
+    return read_valuation(path).still_true(library) if path.is_file() else {}
 
 
 def teachers(options: ActorRun, task: Task, lms: Mapping[str, dspy.LM]) -> dict[str, dspy.Module]:

@@ -17,11 +17,16 @@ from flex_dspy.commands.arguments import (
     Strategy,
     Temperatures,
     TokenCounts,
+    Weight,
     Whole,
+    check,
     default_of,
+    read_roles,
+    read_whole,
 )
 from flex_dspy.evaluation.settings import MeasuringSettings
 from flex_dspy.models.settings import Backend, ModelSettings
+from flex_dspy.search.settings import RetrievalSettings
 
 # The help shows the groups in the order in which they are made.
 DATA = Group.create_ordered("Data")
@@ -64,6 +69,8 @@ class ModelOptions:
     """Most tokens of one answer: a number, or ROLE=NUMBER. May be repeated."""
     cache: Annotated[bool, Parameter(negative="--no-cache")] = True
     """Take answers from DSPy's cache."""
+    batch: Annotated[str, Parameter(validator=check(read_roles))] = ""
+    """Roles, such as critic,updater, that are asked through the provider's batch endpoint: half the price, slowly."""
     rpm: Positive | None = None
     """Most requests a minute. Calls wait for their turn."""
     tpm: Positive | None = None
@@ -119,6 +126,10 @@ class RetrievalOptions:
     """Precedents or entries that a view ranks."""
     token_budget: Positive | None = None
     """Most tokens of experience."""
+    utility: Weight = default_of(RetrievalSettings, "utility")
+    """How much the measured effect of an entry counts beside its fit (0: not at all)."""
+    explore: Annotated[int | None, Parameter(converter=read_whole)] = None
+    """Seed: rank by a draw from what is known about each entry's effect, so that new entries are tried."""
 
 
 @Parameter(name="*", group=BUDGET)

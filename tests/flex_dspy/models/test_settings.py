@@ -68,7 +68,7 @@ def test_the_login_is_used_and_never_written():
 
 def test_every_setting_is_shown_and_explained():
     shown = inspect.signature(language_model).parameters
-    assert {"name", "expert", "limits", "settings", *ModelSettings.model_fields} == set(shown)
+    assert {"name", "expert", "limits", "batches", "settings", *ModelSettings.model_fields} == set(shown)
     assert all(field.description for field in ModelSettings.model_fields.values())
 
 

@@ -1,0 +1,177 @@
+"""A provider's batch endpoint, as litellm reaches it.
+
+litellm is imported at the first batch, as that takes seconds.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from flex_dspy.core.errors import ConfigurationError
+
+# Providers of litellm whose batches are files of OpenAI's chat completions, and need nothing but key and address.
+PROVIDERS = ("azure", "hosted_vllm", "litellm_proxy", "mistral", "openai", "xai")
+PATH = "/v1/chat/completions"
+
+State = Literal["running", "ended", "failed", "cancelled"]
+_STATES: Mapping[str, State] = {
+    **dict.fromkeys(("completed", "expired"), "ended"),
+    **dict.fromkeys(("cancelled", "cancelling"), "cancelled"),
+    "failed": "failed",
+}
+_LABEL = "flex_dspy"  # the key of our label in a batch's metadata
+_MOST_LISTED = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The answer to one request of a batch, as it would have come over HTTP.
+
+    Attributes:
+        status: The HTTP status.
+        body: The body.
+    """
+
+    status: int
+    body: bytes
+
+    @classmethod
+    def error(cls, status: int, message: str) -> Answer:
+        """An error in OpenAI's form."""
+        return cls(status, json.dumps({"error": {"message": message, "type": "batch", "code": None}}).encode())
+
+
+@dataclass(frozen=True, slots=True)
+class BatchStatus:
+    """Where a batch stands.
+
+    Attributes:
+        state: ``running``; ``ended``, also where it expired and only some requests are answered; ``failed``, where the
+            provider refused it as a whole; ``cancelled``.
+        files: Ids of the files of its answers and of its errors.
+        message: What the provider says about a failure.
+    """
+
+    state: State
+    files: tuple[str, ...] = ()
+    message: str = ""
+
+
+class BatchEndpoint(Protocol):
+    """Takes batches of one model."""
+
+    async def submit(self, requests: Mapping[str, Mapping[str, Any]], label: str) -> str:
+        """Begin a batch.
+
+        Args:
+            requests: Bodies of chat completions, by an id of our own.
+            label: A name by which ``find`` finds it.
+
+        Returns:
+            The provider's id of the batch.
+        """
+
+    async def find(self, label: str) -> str | None:
+        """The id of the batch with a label; None where there is none among the newest."""
+
+    async def status(self, batch_id: str) -> BatchStatus:
+        """Where a batch stands."""
+
+    async def answers(self, status: BatchStatus) -> dict[str, Answer]:
+        """The answers of a batch that has ended, by our ids; a request that was not reached has none."""
+
+
+@dataclass(frozen=True)
+class LiteLLMEndpoint:
+    """The batch endpoint of a model's provider.
+
+    Attributes:
+        model: The model string.
+        client: ``api_base`` and ``api_key``, as far as they are given.
+    """
+
+    model: str
+    client: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        provider, slash, _ = self.model.partition("/")
+        if not slash or provider not in PROVIDERS:
+            raise ConfigurationError(
+                f"{self.model} cannot be asked in batches: that goes with models of {', '.join(PROVIDERS)}"
+            )
+
+    @property
+    def _options(self) -> dict[str, Any]:
+        return {"custom_llm_provider": self.model.partition("/")[0], **self.client}
+
+    async def submit(self, requests: Mapping[str, Mapping[str, Any]], label: str) -> str:
+        """See ``BatchEndpoint``."""
+        lines = (
+            json.dumps({"custom_id": own_id, "method": "POST", "url": PATH, "body": body})
+            for own_id, body in requests.items()
+        )
+        content = "\n".join(lines).encode()
+        file = await _litellm().acreate_file(file=(f"{label}.jsonl", content), purpose="batch", **self._options)
+        batch = await _litellm().acreate_batch(
+            completion_window="24h",
+            endpoint=PATH,
+            input_file_id=file.id,
+            metadata={_LABEL: label},
+            **self._options,
+        )
+        return str(batch.id)
+
+    async def find(self, label: str) -> str | None:
+        """See ``BatchEndpoint``."""
+        page = await _litellm().alist_batches(limit=_MOST_LISTED, **self._options)
+        found = (batch.id for batch in page.data if (batch.metadata or {}).get(_LABEL) == label)
+        return next(found, None)
+
+    async def status(self, batch_id: str) -> BatchStatus:
+        """See ``BatchEndpoint``."""
+        batch = await _litellm().aretrieve_batch(batch_id, **self._options)
+        errors = getattr(batch.errors, "data", None) or []
+        files = (batch.output_file_id, batch.error_file_id)
+        message = "; ".join(str(error.message) for error in errors)
+        return BatchStatus(_STATES.get(batch.status, "running"), tuple(filter(None, files)), message)
+
+    async def answers(self, status: BatchStatus) -> dict[str, Answer]:
+        """See ``BatchEndpoint``."""
+        found: dict[str, Answer] = {}
+        for file_id in status.files:
+            content = await _litellm().afile_content(file_id, **self._options)
+            found |= read_answers(content.content.splitlines())
+        return found
+
+
+def _litellm() -> Any:
+    """The library, silent: it prints advice on models that it does not know."""
+    import litellm
+
+    litellm.suppress_debug_info = True
+    return litellm
+
+
+def read_answers(lines: Iterable[bytes]) -> dict[str, Answer]:
+    """The answers in a file of a batch, by our ids.
+
+    A line that cannot be read answers nothing: its request counts as not reached.
+
+    Args:
+        lines: The lines.
+    """
+    found: dict[str, Answer] = {}
+    for line in lines:
+        try:
+            entry = json.loads(line)
+            own_id, response, error = entry["custom_id"], entry.get("response"), entry.get("error")
+            if response and response.get("body") is not None:
+                found[own_id] = Answer(int(response["status_code"]), json.dumps(response["body"]).encode())
+            elif error and error.get("code") != "batch_expired":
+                found[own_id] = Answer.error(500, str(error.get("message") or error))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            continue
+    return found
