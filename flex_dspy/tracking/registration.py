@@ -9,6 +9,7 @@ from typing import Any
 from flex_dspy.core.scoring import ACCURACY
 from flex_dspy.evaluation.answer_errors import MAX_ERRORS, error_share
 from flex_dspy.learning.version import Version
+from flex_dspy.tracking.guide import registry_note
 from flex_dspy.tracking.mlflow_store import pages
 from flex_dspy.tracking.promotion import Promote, Scores, is_better
 from flex_dspy.tracking.unlogged import RunNotes
@@ -48,7 +49,7 @@ def _make_registered_model(client: Any, name: str) -> None:
     from mlflow.exceptions import MlflowException
 
     try:
-        client.create_registered_model(name, tags={"flex_dspy.type": MODEL_TYPE})
+        client.create_registered_model(name, {"flex_dspy.type": MODEL_TYPE}, registry_note(name))
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise

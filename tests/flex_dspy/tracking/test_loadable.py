@@ -89,6 +89,21 @@ def test_the_loader_reads_json_alone(name: str, mlflow: Any, tmp_path: Path) -> 
         _load_pyfunc(str(folder))
 
 
+def test_mlflow_s_dspy_flavour_is_not_claimed_and_the_pages_say_what_to_call(
+    name: str, mlflow: Any, mlflow_uri: str
+) -> None:
+    """In the installed MLflow it reads pickles alone: ``dspy.load`` does, too."""
+    with pytest.raises(mlflow.MlflowException, match='does not have the "dspy" flavor'):
+        mlflow.dspy.load_model(f"models:/{name}@best")
+    client = mlflow.MlflowClient(mlflow_uri)
+    for text in (
+        client.get_registered_model(name).description,
+        client.get_experiment_by_name("loadable").tags["mlflow.note.content"],
+    ):
+        assert "mlflow.pyfunc.load_model" in text
+        assert "get_raw_model()" in text
+
+
 def test_the_six_lines_of_a_plain_user(name: str, mlflow: Any, tmp_path: Path) -> None:
     NAME = name
     # [six lines]
