@@ -56,7 +56,7 @@ def _make_registered_model(client: Any, name: str) -> None:
 
 
 def _tags(version: Version) -> dict[str, str]:
-    """Tags that decide on ``best``, and identify the version. MLflow shows them in this order."""
+    """Tags that decide on ``best``, and identify the version. MLflow shows them in this order: hashes come last."""
     tags = {}
     if "accuracy" in version.metrics:
         tags["accuracy"] = f"{float(version.metrics['accuracy']):.6g}"
@@ -65,8 +65,10 @@ def _tags(version: Version) -> dict[str, str]:
             tags["error_share"] = f"{error_share(version.metrics):.4f}"
     if version.score != ACCURACY:
         tags["score"] = version.score
+    named = identity(version)
+    tags["step"] = named.pop("step")
     measured = {"dataset": version.dataset, "dataset_digest": version.dataset_digest}
-    return tags | identity(version) | {name: value for name, value in measured.items() if value}
+    return tags | {name: value for name, value in measured.items() if value} | named
 
 
 def update(client: Any, registered: Any, version: Version) -> Any:
