@@ -48,6 +48,16 @@ def name_of_score(metric: Metric) -> str:
     return str(getattr(metric, _NAME, ACCURACY))
 
 
+def measure_name(name: str, score: str) -> str:
+    """The name of a measurement with the score's own name in it.
+
+    Example:
+        >>> measure_name("accuracy_low", "|Spearman|"), measure_name("errors", "|Spearman|")
+        ('|Spearman|_low', 'errors')
+    """
+    return re.sub(rf"\b{ACCURACY}(?=$|_)|(?<=baseline_){ACCURACY}$", lambda _: score, name)
+
+
 def score(metric: Metric, example: dspy.Example, prediction: dspy.Prediction) -> Feedback:
     """The metric's verdict.
 

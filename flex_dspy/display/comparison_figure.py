@@ -6,10 +6,11 @@ import io
 from pathlib import Path
 from typing import Any
 
+from flex_dspy.core.scoring import ACCURACY
 from flex_dspy.display.html import short
 from flex_dspy.evaluation.comparison import Comparison
 from flex_dspy.evaluation.differences import Difference, Side
-from flex_dspy.evaluation.intervals import score_text
+from flex_dspy.evaluation.intervals import named_score_text
 
 # Okabe and Ito's blue, vermilion and a grey, as in the learning curves.
 _WON, _LOST, _MUTED = "#0072B2", "#D55E00", "#595959"
@@ -59,16 +60,18 @@ def _draw_accuracies(axes: Any, comparison: Comparison) -> None:
             marker="o", markersize=7, capsize=4, linewidth=2, clip_on=False,
         )  # fmt: skip
         axes.annotate(
-            score_text(mean, low, high), (mean, row), xytext=(0, 8), textcoords="offset points", ha="center",
-            fontsize=10, fontweight="bold", color=_WON if row else _MUTED,
+            named_score_text(comparison.score, mean, low, high), (mean, row), xytext=(0, 8),
+            textcoords="offset points", ha="center", fontsize=10, fontweight="bold", color=_WON if row else _MUTED,
         )  # fmt: skip
     axes.set_yticks(range(len(comparison.sides)), [_label(side) for side in comparison.sides], fontsize=10)
     axes.set_ylim(len(comparison.sides) - 0.5, -0.6)
-    what = "accuracy" if comparison.are_shares else "mean score"
+    is_accuracy = comparison.score == ACCURACY
+    what = "mean score" if is_accuracy and not comparison.are_shares else comparison.score
     axes.set_title(f"{what} with 95% interval, n = {comparison.before.n:,}", loc="left", fontsize=10.5, color=_MUTED)
     if comparison.are_shares:
         axes.set_xlim(0, min(1.02, max(0.05, 1.15 * max(side.evaluation.interval[1] for side in comparison.sides))))
-        axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=None))
+        if is_accuracy:
+            axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=None))
     axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
 
 

@@ -13,7 +13,7 @@ from flex_dspy.display.libraries import with_interval
 from flex_dspy.display.molecules import molecule
 from flex_dspy.evaluation.comparison import Comparison
 from flex_dspy.evaluation.differences import Difference, ExampleChange, Samples, Side, answer_of, seconds
-from flex_dspy.evaluation.intervals import score_text
+from flex_dspy.evaluation.intervals import named_score_text
 from flex_dspy.evaluation.records import by_example
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def _comparison(comparison: Comparison, limit: int) -> list[Markup]:
 
 def _sides(comparison: Comparison) -> Markup:
     """A row each; columns that no one has anything in are left out."""
-    rows = [_side(side) for side in comparison.sides]
+    rows = [_side(side, comparison.score) for side in comparison.sides]
     names = dict.fromkeys(name for row in rows for name in row)
     head = [name for name in names if any(row.get(name) for row in rows)]
     return html.table([_TITLES.get(name, name) for name in head], [[row.get(name) for name in head] for row in rows])
@@ -77,7 +77,7 @@ def _sides(comparison: Comparison) -> Markup:
 _TITLES = {"name": "", "bar": ""}
 
 
-def _side(side: Side) -> dict[str, Any]:
+def _side(side: Side, score: str) -> dict[str, Any]:
     evaluation = side.evaluation
     numbers = evaluation.metrics()
     measured = dict.fromkeys(name for record in evaluation.records for name in record.measures)
@@ -85,9 +85,9 @@ def _side(side: Side) -> dict[str, Any]:
     return {
         "name": Markup("<b>{}</b>{}").format(_LINE.format(side.name), version),
         "entries": side.size if side.library else None,
-        "accuracy (95% interval)": _LINE.format(with_interval(evaluation.accuracy, *evaluation.interval)),
+        f"{score} (95% interval)": _LINE.format(with_interval(evaluation.accuracy, *evaluation.interval, score=score)),
         "bar": Markup('<div style="width:7rem">{}</div>').format(html.bar([("good", evaluation.accuracy)])),
-        **{name: _LINE.format(score_text(numbers[name])) for name in measured},
+        **{name: _LINE.format(named_score_text(score, numbers[name])) for name in measured},
         "tokens": evaluation.tokens,
         "USD": evaluation.usd,
         "s a sample": seconds(evaluation),
@@ -126,7 +126,7 @@ def _matrix(comparison: Comparison) -> list[Markup]:
         (_LINE.format(row), *(_cell(comparison, found.get((row, column))) for column in names[:-1]))
         for row in names[1:]
     ]
-    told = f"The row's accuracy less the column's; p by Holm's correction for {len(found)}"
+    told = f"The row's {comparison.score} less the column's; p by Holm's correction for {len(found)}"
     return [html.heading("Each beside each"), html.soft(told), html.table(["", *names[:-1]], rows)]
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from flex_dspy.core.scoring import measure_name
 from flex_dspy.core.zones import ZONES
 from flex_dspy.evaluation.evaluate import Evaluation
 from flex_dspy.evaluation.records import Record
@@ -78,7 +79,10 @@ def _difference(change: EntryChange) -> dict[str, Any]:
 
 
 def versions_frame(records: Sequence[VersionRecord]) -> pd.DataFrame:
-    """One row a version, in order: its numbers, its sizes by zone, and what was measured of it by name."""
+    """One row a version, in order: its numbers, its sizes by zone, and what was measured of it by name.
+
+    A graded score has its own name: ``|Spearman|``, ``|Spearman|_low``.
+    """
     import pandas as pd
 
     columns = ["run", "step", "hash", "parent", "entries", *ZONES, "precedents"]
@@ -89,7 +93,8 @@ def versions_frame(records: Sequence[VersionRecord]) -> pd.DataFrame:
 def _version(record: VersionRecord) -> dict[str, Any]:
     row = asdict(record)
     metrics, sizes, precedents = row.pop("metrics"), row.pop("sizes"), row.pop("precedents")
-    return row | {"entries": record.entries} | sizes | {"precedents": precedents} | metrics
+    named = {measure_name(name, record.score): value for name, value in metrics.items()}
+    return row | {"entries": record.entries} | sizes | {"precedents": precedents} | named
 
 
 def evaluation_frame(evaluation: Evaluation) -> pd.DataFrame:

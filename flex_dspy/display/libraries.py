@@ -10,11 +10,12 @@ from typing import Any, TypeVar
 
 from markupsafe import Markup
 
+from flex_dspy.core.scoring import ACCURACY
 from flex_dspy.display import html
 from flex_dspy.display.entries import DRAWN, entry
 from flex_dspy.display.molecules import drawings_in
 from flex_dspy.evaluation.answer_errors import errors_text
-from flex_dspy.evaluation.intervals import score_text
+from flex_dspy.evaluation.intervals import named_score_text
 from flex_dspy.learning.version import VersionRecord
 from flex_dspy.libraries.diffing import EntryChange, LibraryDiff, Removed
 from flex_dspy.libraries.experience import Experience
@@ -174,23 +175,38 @@ def word_changes(old: str, new: str) -> Markup:
 
 def versions_cell(records: Sequence[VersionRecord]) -> str:
     """Versions as the history of a library, a row each."""
-    head = ["version", "parent", "examples", "entries", "zones", "solved cases", "accuracy (95% interval)", ""]
+    head = [
+        "version",
+        "parent",
+        "examples",
+        "entries",
+        "zones",
+        "solved cases",
+        f"{_score(records)} (95% interval)",
+        "",
+    ]
     return html.fragment(html.title(html.count(len(records), "version")), html.table(head, map(_version, records)))
+
+
+def _score(records: Sequence[VersionRecord]) -> str:
+    return records[-1].score if records else ACCURACY
 
 
 def _version(record: VersionRecord) -> tuple[Any, ...]:
     zones = ", ".join(f"{count:,} {zone}" for zone, count in record.sizes.items() if count)
     parent = html.code(record.parent[:12]) if record.parent else None
     sizes = record.step, record.entries, zones or "empty", record.precedents
-    return html.code(record.hash[:12]), parent, *sizes, *_accuracy(record.metrics)
+    return html.code(record.hash[:12]), parent, *sizes, *_accuracy(record.metrics, record.score)
 
 
-def _accuracy(metrics: Mapping[str, float]) -> tuple[Markup | None, Markup | None]:
+def _accuracy(metrics: Mapping[str, float], score: str) -> tuple[Markup | None, Markup | None]:
     """A version's accuracy in words, and as a bar."""
     if "accuracy" not in metrics:
         return None, None
     bounds = [metrics[name] for name in ("accuracy_low", "accuracy_high") if name in metrics]
-    text = with_interval(metrics["accuracy"], *bounds) + (f" on {metrics['n']:,.0f}" if "n" in metrics else "")
+    text = with_interval(metrics["accuracy"], *bounds, score=score) + (
+        f" on {metrics['n']:,.0f}" if "n" in metrics else ""
+    )
     text += errors_text(metrics)
     bar = html.bar([("good", metrics["accuracy"])])
     return Markup('<span class="fx-line">{}</span>').format(text), Markup('<div style="width:7rem">{}</div>').format(
@@ -198,7 +214,7 @@ def _accuracy(metrics: Mapping[str, float]) -> tuple[Markup | None, Markup | Non
     )
 
 
-def with_interval(mean: float, *bounds: float) -> str:
-    """A mean score with its 95% interval, if that is known."""
-    low_to_high = " to ".join(score_text(bound, mean, *bounds) for bound in bounds)
-    return score_text(mean, *bounds) + (f" ({low_to_high})" if bounds else "")
+def with_interval(mean: float, *bounds: float, score: str = ACCURACY) -> str:
+    """A mean score with its 95% interval, if that is known, in the unit of the score that has this name."""
+    low_to_high = " to ".join(named_score_text(score, bound, mean, *bounds) for bound in bounds)
+    return named_score_text(score, mean, *bounds) + (f" ({low_to_high})" if bounds else "")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
+from flex_dspy.core.scoring import ACCURACY
 from flex_dspy.display import html
 from flex_dspy.display.libraries import with_interval
 from flex_dspy.display.molecules import molecule
@@ -73,9 +74,9 @@ def evaluation_cell(evaluation: Evaluation, limit: int = IN_A_CELL) -> str:
     """
     if not evaluation.records:
         return html.fragment(html.title("Evaluation of nothing"))
-    head = (
-        f"Accuracy {with_interval(evaluation.accuracy, *evaluation.interval)} on {html.count(evaluation.n, 'example')}"
-    )
+    name = "Accuracy" if evaluation.score == ACCURACY else evaluation.score
+    score = with_interval(evaluation.accuracy, *evaluation.interval, score=evaluation.score)
+    head = f"{name} {score} on {html.count(evaluation.n, 'example')}"
     samples = f"{evaluation.samples} samples each" if evaluation.samples > 1 else ""
     errors = sum(bool(record.error) for record in evaluation.records)
     numbers = html.facts(

@@ -26,7 +26,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from flex_dspy.core import representations
 from flex_dspy.core.errors import DataError
-from flex_dspy.core.scoring import Metric
+from flex_dspy.core.scoring import ACCURACY, Metric
 from flex_dspy.evaluation.differences import (
     Difference,
     ExampleChange,
@@ -95,7 +95,7 @@ class Comparison(representations.Representable):
             if len({group[key][0].reference for group in groups if group[key][0].reference}) > 1:
                 raise DataError(f"example {key[0]} was judged against different references: these are different data")
         kept = [
-            replace(side, evaluation=Evaluation(tuple(record for key in common for record in group[key])))
+            replace(side, evaluation=replace(side.evaluation, records=tuple(r for key in common for r in group[key])))
             for side, group in zip(sides, groups, strict=True)
         ]
         return cls(tuple(kept), left_out=len(set().union(*groups)) - len(common), **details)
@@ -157,15 +157,26 @@ class Comparison(representations.Representable):
         return f"{self.about['task']}: {told}" if "task" in self.about else told
 
     @property
+    def score(self) -> str:
+        """Name of the mean score. An evaluation that does not know it, as one of older records, takes the others'."""
+        names = (side.evaluation.score for side in self.sides)
+        return next((name for name in names if name != ACCURACY), ACCURACY)
+
+    @property
     def are_shares(self) -> bool:
         """Whether all scores are from 0 to 1, so that their means are shares."""
         return all(0 <= record.score <= 1 for side in self.sides for record in side.evaluation.records)
 
     def gain_text(self, found: Difference) -> str:
-        """A gain with its interval, for a reader: in percentage points where scores are shares."""
+        """A gain with its interval, for a reader: in percentage points where scores are accuracies from 0 to 1."""
         known = [number for number in (found.gain, found.low, found.high) if number is not None]
-        gain, *bounds = (f"{100 * number:+.1f}" if self.are_shares else f"{number:+.4g}" for number in known)
-        return gain + (" points" if self.are_shares else "") + (f" ({' to '.join(bounds)})" if bounds else "")
+        is_accuracy = self.score == ACCURACY
+        if is_accuracy and self.are_shares:
+            gain, *bounds = (f"{100 * number:+.1f}" for number in known)
+            gain += " points"
+        else:
+            gain, *bounds = (f"{number:+.4g}" if is_accuracy else f"{number:+.3f}" for number in known)
+        return gain + (f" ({' to '.join(bounds)})" if bounds else "")
 
     def __repr__(self) -> str:
         return self.text()
@@ -199,7 +210,7 @@ class Comparison(representations.Representable):
             for place, each in enumerate(self.differences(), start=1)
             for won, lost in [self.changes(place)]
         ]
-        found = {"about": dict(self.about), "accuracies": accuracies, "differences": beside}
+        found = {"about": dict(self.about), "score": self.score, "accuracies": accuracies, "differences": beside}
         matrix = [asdict(each) | {"ties": each.ties} for each in self.matrix()]
         return found | ({"matrix": matrix} if len(self.sides) > 2 else {})
 

@@ -31,6 +31,7 @@ class Side:
         library: Content hash of the library; empty where there is none, or it is not known.
         size: Number of its entries.
         entries: A few words on each entry that was shown, by its id, as far as the library was at hand.
+        task: The library's task.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Side:
     library: str = ""
     size: int = 0
     entries: Mapping[str, str] = field(default_factory=dict)
+    task: str = ""
 
     @classmethod
     def of(cls, name: str, evaluation: Evaluation, library: ExperienceLibrary | None = None) -> Self:
@@ -47,7 +49,7 @@ class Side:
         shown = dict.fromkeys(entry_id for record in evaluation.records for entry_id in record.shown)
         known = (library[entry_id] for entry_id in shown if entry_id in library)
         entries = {entry.id: f"{entry.zone}: {entry.category or entry.method[:80]}" for entry in known}
-        return cls(name, evaluation, library.hash, len(library), entries)
+        return cls(name, evaluation, library.hash, len(library), entries, library.task)
 
 
 @dataclass(frozen=True, slots=True)

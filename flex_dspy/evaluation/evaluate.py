@@ -12,7 +12,7 @@ from tqdm.auto import tqdm
 
 from flex_dspy.core.examples import example_id
 from flex_dspy.core.running import synchronous
-from flex_dspy.core.scoring import Metric, Normalize
+from flex_dspy.core.scoring import Metric, Normalize, name_of_score
 from flex_dspy.core.settings import accepts
 from flex_dspy.evaluation.concurrent_calls import gather_calls
 from flex_dspy.evaluation.evaluation import Evaluation
@@ -89,10 +89,11 @@ async def aevaluate(
     calls = [SampleCall(sampler, variant(program, number) if number else program, number) for number in numbers]
     samples = [(call, example) for call in calls for example in examples]
     executor = executor or LocalExecutor(settings.concurrency)
-    records = await _make_samples(samples, library, executor, settings, sampler.ledger)
-    later = [records[place :: len(examples)] for place in range(len(examples))]
+    made = await _make_samples(samples, library, executor, settings, sampler)
+    later = [made[place :: len(examples)] for place in range(len(examples))]
     rows = zip(earlier, later, strict=True)
-    return Evaluation(tuple(record for old, new in rows for record in [*old[: settings.samples], *new]))
+    records = tuple(record for old, new in rows for record in [*old[: settings.samples], *new])
+    return Evaluation(records, name_of_score(metric))
 
 
 evaluate = synchronous(aevaluate)
@@ -113,12 +114,12 @@ async def _make_samples(
     library: ExperienceLibrary,
     executor: Executor,
     settings: EvaluationSettings,
-    ledger: Ledger,
+    sampler: Sampler,
 ) -> list[Record]:
     """Make samples, begun in this order. All examples get their first sample before one gets its second."""
     hide = None if settings.progress is None else not settings.progress
     with lean(), tqdm(total=len(samples), desc=settings.label, unit="ex", disable=hide, leave=False) as bar:
-        progress = RunningAccuracy(bar, ledger, settings.max_failures)
+        progress = RunningAccuracy(bar, sampler.ledger, settings.max_failures, name_of_score(sampler.metric))
 
         async def make(call: SampleCall, example: dspy.Example) -> Record:
             try:

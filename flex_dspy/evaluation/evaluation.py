@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from flex_dspy.core import representations
+from flex_dspy.core.scoring import ACCURACY
 from flex_dspy.evaluation.answer_errors import errors_text
-from flex_dspy.evaluation.intervals import cluster_interval, score_text, student
+from flex_dspy.evaluation.intervals import cluster_interval, named_score_text, student
 from flex_dspy.evaluation.records import Record, by_example
 from flex_dspy.evaluation.settings import SOLVED
 from flex_dspy.metrics.pass_at_k import majority_score, pass_at_k, sizes
@@ -24,11 +25,16 @@ if TYPE_CHECKING:
 class Evaluation(representations.Representable):
     """A program's records on a set of examples, in the order of the examples; all samples of one together.
 
+    Attributes:
+        records: The records.
+        score: Name of the mean score that ``accuracy`` holds; see ``flex_dspy.core.scoring.named_score``.
+
     Raises:
         ValueError: If the samples are not numbered 0, 1, 2, ..., or one example has more than another.
     """
 
     records: tuple[Record, ...]
+    score: str = ACCURACY
 
     def __post_init__(self) -> None:
         by_example(self.records)
@@ -91,11 +97,11 @@ class Evaluation(representations.Representable):
 
     def __str__(self) -> str:
         """One line, such as ``accuracy 76.7% (59.1% to 88.2%), n = 30, 2 errors``."""
-        low, high = self.interval
-        if self.is_graded:
-            name, numbers = "mean score", [f"{number:.4g}" for number in (self.accuracy, low, high)]
+        score = [self.accuracy, *self.interval]
+        if self.score == ACCURACY and self.is_graded:
+            name, numbers = "mean score", [f"{number:.4g}" for number in score]
         else:
-            name, numbers = "accuracy", [score_text(number) for number in (self.accuracy, low, high)]
+            name, numbers = self.score, [named_score_text(self.score, number) for number in score]
         samples = f" x {self.samples} samples" if self.samples > 1 else ""
         errors = errors_text(self.metrics()) or ", no errors"
         return f"{name} {numbers[0]} ({numbers[1]} to {numbers[2]}), n = {self.n:,}{samples}{errors}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Self
 
 import dspy
@@ -57,6 +57,13 @@ class Record:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     usd: float = 0.0
+
+    def without_content(self) -> Self:
+        """The same record without problem, reference, answers and feedback: what was measured, and not of what."""
+        error = "withheld" if self.error else ""
+        return replace(
+            self, problem="", reference="", outputs={}, feedback="", error=error, inputs={}, labels={}, vote=""
+        )
 
     @property
     def tokens(self) -> int:

@@ -10,7 +10,7 @@ import dspy
 
 from flex_dspy.core.errors import DataError
 from flex_dspy.core.examples import example_id
-from flex_dspy.core.scoring import Metric, Normalize, score
+from flex_dspy.core.scoring import Metric, Normalize, name_of_score, score
 from flex_dspy.evaluation.evaluate import Evaluation, Measure
 from flex_dspy.evaluation.record_files import read_records, records_file, write_rescored
 from flex_dspy.evaluation.records import Record, vote_of
@@ -96,7 +96,7 @@ def rescore(
             judged.append(_judge(record, example, metric, measures or {}, normalize))
         except (AttributeError, KeyError, TypeError, ValueError, DataError) as error:
             raise DataError(f"{place}: the metric cannot judge this record: {error}") from error
-    return Rescoring(path, Evaluation(records), Evaluation(tuple(judged)))
+    return Rescoring(path, Evaluation(records), Evaluation(tuple(judged), name_of_score(metric)))
 
 
 def _example(record: Record, known: Mapping[str, dspy.Example], place: str) -> dspy.Example:

@@ -14,10 +14,10 @@ from tqdm.auto import tqdm
 from flex_dspy.core.errors import BudgetError, ConfigurationError, ModelError
 from flex_dspy.core.examples import example_id, problem_of
 from flex_dspy.core.running import call, raise_if_systemic
-from flex_dspy.core.scoring import Metric, Normalize, ascore, failure_feedback, lacks_reference
+from flex_dspy.core.scoring import ACCURACY, Metric, Normalize, ascore, failure_feedback, lacks_reference
 from flex_dspy.core.secrets import error_text
 from flex_dspy.core.trajectory import Feedback
-from flex_dspy.evaluation.intervals import score_text
+from flex_dspy.evaluation.intervals import named_score_text
 from flex_dspy.evaluation.records import Record, vote_of
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.models.spending import Account, Ledger, Usage
@@ -151,12 +151,14 @@ class RunningAccuracy:
         bar: The progress bar.
         ledger: Its total is shown.
         max_failures: Number of failures from the start, without one success, to give up after.
+        score: Name of the mean score.
     """
 
-    def __init__(self, bar: tqdm[Any], ledger: Ledger, max_failures: int) -> None:
+    def __init__(self, bar: tqdm[Any], ledger: Ledger, max_failures: int, score: str = ACCURACY) -> None:
         self.bar = bar
         self.ledger = ledger
         self.max_failures = max_failures
+        self.score = score
         self.count = 0
         self.total = 0.0
         self.failures_from_start = 0
@@ -182,5 +184,6 @@ class RunningAccuracy:
     def _show(self) -> None:
         spent = self.ledger.total
         cost = f", {spent}" if spent.tokens else ""
-        self.bar.set_postfix_str(f"accuracy {score_text(self.total / self.count)}{cost}", refresh=False)
+        mean = named_score_text(self.score, self.total / self.count)
+        self.bar.set_postfix_str(f"{self.score} {mean}{cost}", refresh=False)
         self.bar.update()

@@ -63,6 +63,13 @@ class VersionRecord:
         """Number of validation answers that are errors."""
         return round(self.metrics.get("errors", 0))
 
+    def score_text(self) -> str:
+        """Its accuracy in percent, or its mean score with its name: ``|Spearman| 0.674``; "" if it was not measured."""
+        if "accuracy" not in self.metrics:
+            return ""
+        text = named_score_text(self.score, self.metrics["accuracy"])
+        return text if self.score == ACCURACY else f"{self.score} {text}"
+
     def curve_point(self) -> CurvePoint:
         """The version as a point of a learning curve.
 

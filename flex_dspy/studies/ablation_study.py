@@ -47,6 +47,11 @@ class Ablation(representations.Representable):
     conditions: dict[str, Condition]
     evaluations: Mapping[str, Evaluation] = field(default_factory=dict, compare=False, repr=False)
 
+    @property
+    def score(self) -> str:
+        """Name of the mean score."""
+        return next(iter(self.conditions.values())).score
+
     def figure(self, path: str | Path, *, title: str = "What the library's parts are good for") -> Path:
         """Draw the conditions with their intervals as a PNG. See ``flex_dspy.studies.figures.ablation_figure``."""
         return representations.figure(self, path, title=title)
@@ -55,7 +60,7 @@ class Ablation(representations.Representable):
         return str(self.to_pandas())
 
     def to_pandas(self) -> pd.DataFrame:
-        """One row a condition: accuracy and its difference to the whole library's, as in ``Inheritance``."""
+        """One row a condition: its score, and its difference to the whole library's, as in ``Inheritance``."""
         return representations.frame(self)
 
     def to_json(self) -> str:

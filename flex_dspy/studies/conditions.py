@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from flex_dspy.core.scoring import ACCURACY
 from flex_dspy.evaluation.differences import Difference, Side, correct_p_values, difference
 from flex_dspy.evaluation.evaluate import Evaluation
 
@@ -22,6 +23,7 @@ class Condition:
         n: Number of examples.
         compared: Difference to the reference condition, example by example, its p-value adjusted for all comparisons
             of the study; None for the reference itself.
+        score: Name of the mean score.
     """
 
     accuracy: float
@@ -29,6 +31,7 @@ class Condition:
     high: float
     n: int
     compared: Difference | None = None
+    score: str = ACCURACY
 
 
 def compare_with_first(groups: Sequence[Mapping[str, Evaluation]]) -> list[dict[str, Condition]]:
@@ -46,18 +49,23 @@ def compare_with_first(groups: Sequence[Mapping[str, Evaluation]]) -> list[dict[
 
 
 def _condition(evaluation: Evaluation, against: Difference | None) -> Condition:
-    return Condition(evaluation.accuracy, *evaluation.interval, evaluation.n, against)
+    return Condition(evaluation.accuracy, *evaluation.interval, evaluation.n, against, evaluation.score)
 
 
-def points(share: float) -> str:
-    """A difference of accuracies in percentage points, with its sign."""
-    return f"{100 * share:+.1f}".replace("-", "−")
+def points(gain: float, score: str = ACCURACY) -> str:
+    """A difference with its sign: of accuracies in percentage points, of another score in its own unit."""
+    return (f"{100 * gain:+.1f}" if score == ACCURACY else f"{gain:+.3f}").replace("-", "−")
 
 
-def gain_text(found: Difference) -> str:
-    """A difference in points, with its 95% interval where there is one."""
-    known = found.low is not None and found.high is not None
-    return points(found.gain) + (f" ({points(found.low or 0.0)} to {points(found.high or 0.0)})" if known else "")
+def in_points(score: str) -> str:
+    """The unit of a difference, for a heading: " in points", or "" where it is the score's own."""
+    return " in points" if score == ACCURACY else ""
+
+
+def gain_text(found: Difference, score: str = ACCURACY) -> str:
+    """A difference with its 95% interval where there is one; see ``points``."""
+    bounds = [points(bound, score) for bound in (found.low, found.high) if bound is not None]
+    return points(found.gain, score) + (f" ({' to '.join(bounds)})" if len(bounds) == 2 else "")
 
 
 def p_text(p: float) -> str:

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from flex_dspy.evaluation.intervals import score_text
+from flex_dspy.core.scoring import ACCURACY
+from flex_dspy.evaluation.intervals import named_score_text
 from flex_dspy.learning.curve import BASELINE, CURVE, MUTED, new_axes, write_figure
 from flex_dspy.studies.ablation_study import NO_RETRIEVAL, WHOLE, Ablation
-from flex_dspy.studies.conditions import Condition, p_text, points
+from flex_dspy.studies.conditions import Condition, in_points, p_text, points
 from flex_dspy.studies.inheritance_matrix import NO_LIBRARY, Inheritance
 
 _FAINT = "#F0F0F0"
@@ -53,10 +54,10 @@ def inheritance_figure(study: Inheritance, path: Path, title: str) -> Path:
     axes.set_yticks(range(len(actors)), [fill(actor, _WIDE) for actor in actors], fontsize=10.5)
     axes.tick_params(length=0, pad=7)
     axes.xaxis.tick_top()
-    _colour_bar(figure, axes, scale, gains)
+    _colour_bar(figure, axes, scale, gains, study.score)
     axes.set_title(title, loc="left", fontsize=13, fontweight="bold", pad=34)
     axes.annotate(
-        f"accuracy with 95% interval, gain over no library in points, n = {cells[0][0].n:,}", (0, 1),
+        f"{study.score} with 95% interval, gain over no library{in_points(study.score)}, n = {cells[0][0].n:,}", (0, 1),
         xycoords="axes fraction", xytext=(0, 48), textcoords="offset points", color=MUTED, fontsize=10.5,
     )  # fmt: skip
     write_figure(figure, path)
@@ -87,10 +88,12 @@ def _write_cell(axes: Any, condition: Condition, place: tuple[int, int], *, dark
     found = condition.compared
     first = -0.24 if found else -0.1
     middle: dict[str, Any] = {"ha": "center", "va": "center", "color": colour}
-    axes.text(x, y + first, f"{condition.accuracy:.1%}", fontsize=12.5, weight="bold", **middle)
-    axes.text(x, y + first + 0.22, f"{condition.low:.1%} to {condition.high:.1%}", fontsize=8.5, **middle)
+    score = (condition.accuracy, condition.low, condition.high)
+    mean, low, high = (named_score_text(condition.score, number, *score) for number in score)
+    axes.text(x, y + first, mean, fontsize=12.5, weight="bold", **middle)
+    axes.text(x, y + first + 0.22, f"{low} to {high}", fontsize=8.5, **middle)
     if found:
-        said = f"{points(found.gain)}, {p_text(found.adjusted)}"
+        said = f"{points(found.gain, condition.score)}, {p_text(found.adjusted)}"
         axes.text(x, y + 0.28, said, fontsize=9.5, **middle)
 
 
@@ -102,7 +105,7 @@ def _separate(axes: Any, rows: int, columns: int) -> None:
         axes.axhline(y - 0.5, color="white", linewidth=3)
 
 
-def _colour_bar(figure: Any, axes: Any, scale: Any, gains: Any) -> None:
+def _colour_bar(figure: Any, axes: Any, scale: Any, gains: Any, score: str) -> None:
     """Only as long as there are gains and losses."""
     from matplotlib.cm import ScalarMappable
     from matplotlib.ticker import FuncFormatter, MaxNLocator
@@ -111,9 +114,11 @@ def _colour_bar(figure: Any, axes: Any, scale: Any, gains: Any) -> None:
     bar.ax.set_ylim(min(0.0, float(np.nanmin(gains))), max(0.0, float(np.nanmax(gains))) or scale.vmax)
     bar.outline.set_visible(False)
     bar.ax.yaxis.set_major_locator(MaxNLocator(5))
-    bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda gain, _: points(gain).removesuffix(".0") if gain else "0"))
+    bar.ax.yaxis.set_major_formatter(
+        FuncFormatter(lambda gain, _: points(gain, score).removesuffix(".0") if gain else "0")
+    )
     bar.ax.tick_params(labelsize=9, length=0)
-    bar.set_label("gain, points", fontsize=9.5, color=MUTED)
+    bar.set_label("gain, points" if score == ACCURACY else "gain", fontsize=9.5, color=MUTED)
 
 
 # -- ablation ------------------------------------------------------------------------------------------------
@@ -145,8 +150,11 @@ def ablation_figure(study: Ablation, path: Path, title: str) -> Path:
     axes.tick_params(axis="y", length=0)
     if all(0 <= each.low <= each.high <= 1 for each in study.conditions.values()):
         axes.set_xlim(0, min(1.0, 1.08 * max(each.high for each in study.conditions.values())))
-        percent(axes.xaxis)
-    caption = f"accuracy with 95% interval, difference to the whole library in points, n = {whole.n:,}"
+        if study.score == ACCURACY:
+            percent(axes.xaxis)
+    caption = (
+        f"{study.score} with 95% interval, difference to the whole library{in_points(study.score)}, n = {whole.n:,}"
+    )
     label_top(axes, title, caption)
     write_figure(figure, path)
     return path
@@ -158,9 +166,9 @@ def _draw_condition(axes: Any, name: str, condition: Condition, y: int) -> None:
     axes.errorbar([condition.accuracy], [y], xerr=ends, fmt="none", ecolor=colour, elinewidth=1.4, capsize=3)
     axes.plot([condition.accuracy], [y], "o", color=colour, markersize=6, clip_on=False, zorder=3)
     found = condition.compared
-    told = [(52, score_text(condition.accuracy, condition.low, condition.high))]
+    told = [(52, named_score_text(condition.score, condition.accuracy, condition.low, condition.high))]
     if found:
-        told += [(98, points(found.gain)), (158, p_text(found.adjusted))]
+        told += [(98, points(found.gain, condition.score)), (158, p_text(found.adjusted))]
     for right, text in told:
         axes.annotate(
             text, (1, y), xycoords=axes.get_yaxis_transform(), xytext=(right, 0), textcoords="offset points",

@@ -48,6 +48,11 @@ class Inheritance(representations.Representable):
     entries: Mapping[str, int]
     evaluations: Mapping[str, Mapping[str, Evaluation]] = field(default_factory=dict, compare=False, repr=False)
 
+    @property
+    def score(self) -> str:
+        """Name of the mean score."""
+        return next(iter(next(iter(self.cells.values())).values())).score
+
     def figure(self, path: str | Path, *, title: str = "Who gains from whose library") -> Path:
         """Draw the matrix as a heat map, as a PNG. See ``flex_dspy.studies.figures.inheritance_figure``."""
         return representations.figure(self, path, title=title)
@@ -56,7 +61,10 @@ class Inheritance(representations.Representable):
         return str(self.to_pandas())
 
     def to_pandas(self) -> pd.DataFrame:
-        """One row a cell: accuracy with its interval; gain over no library likewise, wins, losses, p-values."""
+        """One row a cell: accuracy with its interval; gain over no library likewise, wins, losses, p-values.
+
+        A graded score has its own name, such as ``|Spearman|``.
+        """
         return representations.frame(self)
 
     def to_json(self) -> str:

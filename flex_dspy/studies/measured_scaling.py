@@ -73,7 +73,7 @@ def _curve(
     settings: ScalingSettings,
 ) -> Curve:
     points = {
-        step: CurvePoint(step, each.accuracy, *each.interval, len(libraries[step]), each.n)
+        step: CurvePoint(step, each.accuracy, *each.interval, len(libraries[step]), each.n, score=each.score)
         for step, each in evaluations.items()
     }
     curve = Curve(name, tuple(points.values()), settings.against, settings.epoch, settings.form)

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from flex_dspy.evaluation.intervals import score_text
+from flex_dspy.core.scoring import ACCURACY
+from flex_dspy.evaluation.intervals import named_score_text
 from flex_dspy.learning.curve import BASELINE, CURVE, MUTED, TICK_GAP, CurvePoint, new_axes, sample_text, write_figure
 from flex_dspy.studies.conditions import points
 from flex_dspy.studies.curve_fitting import Fit, Parameter
@@ -48,9 +49,10 @@ def scaling_figure(study: Scaling, path: Path) -> Path:
     _label_x(axes, curves[0][0])
     shares = all(0 <= point.low <= point.high <= 1 for point in learned)
     if shares:
-        percent(axes.yaxis)
+        if learned[0].score == ACCURACY:
+            percent(axes.yaxis)
         axes.set_ylim(0, min(1.02, max(0.05, max(point.high for point in learned) * 1.12)))
-    measure = "accuracy" if shares else "mean score"
+    measure = learned[0].score if shares or learned[0].score != ACCURACY else "mean score"
     label_top(axes, study.title, f"{measure} with 95% interval, fitted curve with 95% band", more=len(curves))
     _label_laws(axes, curves)
     _label_ends(axes, curves)
@@ -83,8 +85,9 @@ def _label_ends(axes: Any, curves: Sequence[tuple[Curve, str]]) -> None:
     for end, x, colour in sorted(ends, key=lambda each: each[0].accuracy):
         lowest = max(end.accuracy, lowest + gap)
         axes.annotate(
-            score_text(end.accuracy, end.low, end.high), (x, lowest), xytext=(12, 0), textcoords="offset points",
-            color=colour, fontsize=11, fontweight="bold", va="center", annotation_clip=False,
+            named_score_text(end.score, end.accuracy, end.low, end.high), (x, lowest), xytext=(12, 0),
+            textcoords="offset points", color=colour, fontsize=11, fontweight="bold", va="center",
+            annotation_clip=False,
         )  # fmt: skip
 
 
@@ -92,7 +95,7 @@ def _draw_baseline(axes: Any, baselines: Sequence[CurvePoint]) -> None:
     levels = sorted({point.accuracy for point in baselines})
     for level in levels:
         axes.axhline(level, color=BASELINE, linewidth=1.5, linestyle=(0, (5, 3)))
-    texts = " and ".join(dict.fromkeys(score_text(level) if 0 <= level <= 1 else f"{level:.4g}" for level in levels))
+    texts = " and ".join(dict.fromkeys(named_score_text(baselines[0].score, level) for level in levels))
     axes.annotate(
         f"no library: {texts}", (1, levels[-1]), xycoords=axes.get_yaxis_transform(), xytext=(0, 5),
         textcoords="offset points", color=BASELINE, fontsize=10, ha="right", va="bottom",
@@ -157,6 +160,6 @@ def _slope(curve: Curve, fit: Fit) -> str:
     times, name = (10, "ten times") if max(places) >= 10 * min(places) else (2, "twice")
     b = fit.parameters["b"]
     value, low, high = (math.log10(times) * each for each in (b.value, b.low, b.high))
-    if fit.bounded:
+    if fit.bounded and curve.score == ACCURACY:
         return f"{points(value)} points ({points(low)} to {points(high)}) for {name} the {curve.against}"
     return f"{Parameter(value, low, high)} for {name} the {curve.against}"

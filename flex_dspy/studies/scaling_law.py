@@ -22,6 +22,7 @@ import numpy as np
 
 from flex_dspy.core import representations
 from flex_dspy.core.errors import ConfigurationError
+from flex_dspy.core.scoring import ACCURACY
 from flex_dspy.core.settings import accepts
 from flex_dspy.evaluation.intervals import Z
 from flex_dspy.learning.curve import CurvePoint
@@ -65,6 +66,11 @@ class Curve:
     def learned(self) -> list[CurvePoint]:
         """The points that have a place on a logarithmic axis."""
         return [point for point in self.points if self.at(point) > 0]
+
+    @property
+    def score(self) -> str:
+        """Name of the mean score."""
+        return self.points[0].score if self.points else ACCURACY
 
     @property
     def baseline(self) -> CurvePoint | None:

@@ -9,11 +9,13 @@ from typing import Any
 
 from flex_dspy.core.errors import LibraryError
 from flex_dspy.learning.curve import CurvePoint
-from flex_dspy.learning.version import Version, Versions, point
+from flex_dspy.learning.version import Version, Versions
 from flex_dspy.learning.versions import VersionLog
 from flex_dspy.libraries.library import ExperienceLibrary
-from flex_dspy.tracking import registry
+from flex_dspy.tracking import registry, version_table
 from flex_dspy.tracking.mlflow_store import connect, report_errors, resolve_uri
+from flex_dspy.tracking.version_rows import VersionRow
+from flex_dspy.tracking.version_table import find_experiments
 
 SUFFIX = ".versions.jsonl"
 
@@ -77,8 +79,8 @@ def registry_libraries(name: str, tracking_uri: str | None = None) -> dict[int, 
         ConfigurationError: If there is no such store or name.
     """
     name = registry.name_of(name)
-    found = _versions_by_step(name, tracking_uri)
-    return {step: registry.load_library(f"{name}/{number}", tracking_uri) for step, (number, _) in found.items()}
+    rows = _newest_run(name, tracking_uri)
+    return {row.examples: registry.load_library(row.reference, tracking_uri) for row in rows}
 
 
 def registry_points(name: str, tracking_uri: str | None = None) -> list[CurvePoint]:
@@ -87,36 +89,16 @@ def registry_points(name: str, tracking_uri: str | None = None) -> list[CurvePoi
     Raises:
         ConfigurationError: If there is no such store or name.
     """
-    found = _versions_by_step(registry.name_of(name), tracking_uri)
-    return [measured for step, (_, metrics) in found.items() if (measured := point(step, metrics)) is not None]
+    rows = _newest_run(registry.name_of(name), tracking_uri)
+    return [measured for row in rows if (measured := row.curve_point()) is not None]
 
 
-def _versions_by_step(name: str, tracking_uri: str | None) -> dict[int, tuple[int, dict[str, float]]]:
-    """The registered number and the metrics of each version of the newest run, by step.
-
-    The empty library is registered once for all runs of a task and model; each run has its own metrics of it.
-    """
-    versions = registry.list_versions(name, tracking_uri)
+def _newest_run(name: str, tracking_uri: str | None) -> list[VersionRow]:
+    """The versions of a registered name that its newest run published or began with, by the examples learned from."""
+    registry.list_versions(name, tracking_uri)  # an error says which names there are
     uri = resolve_uri(tracking_uri)
     with report_errors(f"read {name} in", uri):
         client = connect(uri)
-        newest = client.get_logged_model(versions[-1].tags["model_id"]).source_run_id
-        outputs = client.get_run(newest).outputs
-        own = {output.model_id for output in outputs.model_outputs} if outputs else set()
-        found: dict[int, tuple[int, dict[str, float]]] = {}
-        for each in versions:
-            model = client.get_logged_model(each.tags["model_id"]) if "model_id" in each.tags else None
-            if model is not None and (model.source_run_id == newest or model.model_id in own):
-                step = int(each.tags["step"])
-                found[step] = (each.number, _metrics_in(client, newest, model, step))
-    return dict(sorted(found.items()))
-
-
-def _metrics_in(client: Any, run_id: str, model: Any, step: int) -> dict[str, float]:
-    """The metrics of a logged model in a run: its own, or those that the run has of it."""
-    metrics = {metric.key: metric.value for metric in model.metrics or ()}
-    if model.source_run_id == run_id:
-        return metrics
-    histories = {key: client.get_metric_history(run_id, key) for key in metrics}
-    at_step = {key: [metric.value for metric in history if metric.step == step] for key, history in histories.items()}
-    return {key: values[-1] for key, values in at_step.items() if values}
+        rows = [row for row in version_table.read_versions(client, find_experiments(client)) if row.name == name]
+    newest = max(rows, key=lambda row: row.number or 0).run_id
+    return sorted((row for row in rows if row.run_id == newest), key=lambda row: row.examples)

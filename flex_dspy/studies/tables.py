@@ -8,18 +8,21 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
+from flex_dspy.core.scoring import ACCURACY
 from flex_dspy.display import html
 from flex_dspy.display.libraries import with_interval
+from flex_dspy.learning.curve import CurvePoint
 from flex_dspy.studies.ablation_study import Ablation
-from flex_dspy.studies.conditions import SIGNIFICANT, Condition, gain_text, p_text
+from flex_dspy.studies.conditions import SIGNIFICANT, Condition, gain_text, in_points, p_text
 from flex_dspy.studies.inheritance_matrix import Inheritance
 from flex_dspy.studies.scaling_law import Curve, Scaling
 
 if TYPE_CHECKING:
     import pandas as pd
 
+_FITTED = ("fitted", "fitted_low", "fitted_high")
 _COMPARED = ("gain", "gain_low", "gain_high", "wins", "losses", "p", "p_adjusted")
-_MEASURED = ("accuracy", "low", "high", "n", *_COMPARED)
+_MEASURED = ("low", "high", "n", *_COMPARED)
 
 
 # -- scaling -------------------------------------------------------------------------------------------------
@@ -34,11 +37,16 @@ def scaling_frame(study: Scaling) -> pd.DataFrame:
 
 def _curve_rows(curve: Curve) -> Iterable[dict[str, Any]]:
     for point in curve.points:
-        row = {"measured on": curve.name, **asdict(point)}
+        row = {"measured on": curve.name, **_point_cells(point)}
         at = curve.at(point)
         if curve.fit is not None and at > 0:
-            row |= zip(("fitted", "fitted_low", "fitted_high"), (float(each) for each in curve.fit.at(at)), strict=True)
+            row |= zip(_FITTED, (float(each) for each in curve.fit.at(at)), strict=True)
         yield row
+
+
+def _point_cells(point: CurvePoint) -> dict[str, Any]:
+    """A point by the names of its fields; the mean score has its own name."""
+    return {point.score if name == ACCURACY else name: value for name, value in asdict(point).items()}
 
 
 def scaling_cell(study: Scaling) -> str:
@@ -46,16 +54,22 @@ def scaling_cell(study: Scaling) -> str:
     parts = [html.title(study.title)]
     for curve in study.curves:
         rows = [_point_row(row, curve) for row in _curve_rows(curve)]
-        head = [curve.against if curve.against == "epochs" else "examples", "entries", "accuracy (95% interval)", "n"]
+        head = [
+            curve.against if curve.against == "epochs" else "examples",
+            "entries",
+            f"{curve.score} (95% interval)",
+            "n",
+        ]
         parts += [html.heading(curve.name), html.soft(curve.text()), html.table([*head, "curve (95% band)"], rows)]
     return html.fragment(*parts)
 
 
 def _point_row(row: dict[str, Any], curve: Curve) -> list[Any]:
-    fitted = with_interval(row["fitted"], row["fitted_low"], row["fitted_high"]) if "fitted" in row else ""
+    fitted = with_interval(*(row[name] for name in _FITTED), score=curve.score) if "fitted" in row else ""
     epochs = curve.against == "epochs" and curve.epoch
     first = row["examples"] / curve.epoch if epochs and curve.epoch else row["examples"]
-    return [first, row["entries"], with_interval(row["accuracy"], row["low"], row["high"]), row["n"], fitted]
+    measured = with_interval(row[curve.score], row["low"], row["high"], score=curve.score)
+    return [first, row["entries"], measured, row["n"], fitted]
 
 
 # -- conditions ----------------------------------------------------------------------------------------------
@@ -63,7 +77,7 @@ def _point_row(row: dict[str, Any], curve: Curve) -> list[Any]:
 
 def condition_row(condition: Condition) -> dict[str, Any]:
     """A condition as a row; the reference lacks the comparison."""
-    row = {"accuracy": condition.accuracy, "low": condition.low, "high": condition.high, "n": condition.n}
+    row = {condition.score: condition.accuracy, "low": condition.low, "high": condition.high, "n": condition.n}
     found = condition.compared
     if found is None:
         return row
@@ -71,10 +85,10 @@ def condition_row(condition: Condition) -> dict[str, Any]:
     return row | dict(zip(_COMPARED, numbers, strict=True))
 
 
-def _frame(rows: Iterable[dict[str, Any]], *names: str) -> pd.DataFrame:
+def _frame(rows: Iterable[dict[str, Any]], score: str, *names: str) -> pd.DataFrame:
     import pandas as pd
 
-    return pd.DataFrame(rows, columns=[*names, *_MEASURED]).astype({"wins": "Int64", "losses": "Int64"})
+    return pd.DataFrame(rows, columns=[*names, score, *_MEASURED]).astype({"wins": "Int64", "losses": "Int64"})
 
 
 def inheritance_frame(study: Inheritance) -> pd.DataFrame:
@@ -85,14 +99,14 @@ def inheritance_frame(study: Inheritance) -> pd.DataFrame:
             for actor, row in study.cells.items()
             for library, condition in row.items()
         ),
-        "actor", "library", "entries",
+        study.score, "actor", "library", "entries",
     )  # fmt: skip
 
 
 def ablation_frame(study: Ablation) -> pd.DataFrame:
     """One row a condition."""
     rows = ({"condition": name, **condition_row(condition)} for name, condition in study.conditions.items())
-    return _frame(rows, "condition")
+    return _frame(rows, study.score, "condition")
 
 
 def inheritance_cell(study: Inheritance) -> str:
@@ -104,13 +118,15 @@ def inheritance_cell(study: Inheritance) -> str:
     ]
     rows = [[actor, *(_condition_cell(row[name]) for name in names)] for actor, row in study.cells.items()]
     conditions = [condition for row in study.cells.values() for condition in row.values()]
-    return html.fragment(html.title("Inheritance"), html.table(["actor", *head], rows), _note(conditions, "no library"))
+    title = "Inheritance" if study.score == ACCURACY else f"Inheritance, {study.score}"
+    return html.fragment(html.title(title), html.table(["actor", *head], rows), _note(conditions, "no library"))
 
 
 def ablation_cell(study: Ablation) -> str:
     """The conditions, one below the other."""
     rows = [[name, _accuracy(each), *_comparison(each)] for name, each in study.conditions.items()]
-    head = ["condition", "accuracy (95% interval)", "difference in points (95% interval)", "wins, losses", "p"]
+    score = f"{study.score} (95% interval)"
+    head = ["condition", score, f"difference{in_points(study.score)} (95% interval)", "wins, losses", "p"]
     note = _note(list(study.conditions.values()), "the whole library")
     return html.fragment(html.title("Ablation"), html.table(head, rows), note)
 
@@ -118,21 +134,22 @@ def ablation_cell(study: Ablation) -> str:
 def _note(conditions: Sequence[Condition], reference: str) -> Markup:
     found = [each.compared for each in conditions if each.compared]
     tests = " and ".join(dict.fromkeys(each.test for each in found))
+    unit = in_points(conditions[0].score)
     return html.soft(
-        f"{html.count(conditions[0].n, 'example')}, compared with {reference} one by one, differences in points; "
+        f"{html.count(conditions[0].n, 'example')}, compared with {reference} one by one, differences{unit}; "
         f"p by {tests}, with Holm's correction for {html.count(len(found), 'comparison')}."
     )
 
 
 def _accuracy(condition: Condition) -> str:
-    return with_interval(condition.accuracy, condition.low, condition.high)
+    return with_interval(condition.accuracy, condition.low, condition.high, score=condition.score)
 
 
 def _comparison(condition: Condition) -> list[Any]:
     found = condition.compared
     if found is None:
         return ["", "", ""]
-    difference = gain_text(found)
+    difference = gain_text(found, condition.score)
     kind = "fx-soft" if found.adjusted >= SIGNIFICANT else "fx-good" if found.gain > 0 else "fx-bad"
     marked = Markup('<span class="{}">{}</span>').format(kind, difference)
     return [marked, f"{found.wins}, {found.losses}", p_text(found.adjusted).removeprefix("p ").removeprefix("= ")]

@@ -7,6 +7,7 @@ import logging
 import re
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from flex_dspy.core.errors import ConfigurationError
@@ -17,7 +18,7 @@ from flex_dspy.tracking.mlflow_store import brief, check_sqlite, connect, open_e
 from flex_dspy.tracking.model_page import MOST_ROWS, rows_of
 from flex_dspy.tracking.parameters import mlflow_name, printable_params
 from flex_dspy.tracking.registry import is_reference, model_id_of
-from flex_dspy.tracking.version import code_version, rounded
+from flex_dspy.tracking.version import code_version, metric_name, rounded
 
 if TYPE_CHECKING:
     from flex_dspy.evaluation.evaluation import Evaluation
@@ -34,6 +35,7 @@ def log_evaluation(
     reference: str = "",
     params: Mapping[str, Any] | None = None,
     tracking_uri: str | None = None,
+    log_examples: bool = True,
 ) -> str | None:
     """Log evaluations of the same examples as one run. A store that fails is said in a warning, and no error.
 
@@ -48,11 +50,14 @@ def log_evaluation(
         reference: How the user named it; one such as ``NAME@best`` says which version it is.
         params: The settings of the measurement; whatever looks like a key is left out.
         tracking_uri: The tracking store; None for MLflow's own choice.
+        log_examples: Whether its tables hold problems, references and answers, or ids and scores alone.
 
     Returns:
         The run's id, or None where the store did not take it.
     """
     uri = ""
+    if not log_examples:
+        results = {name: _without_content(each) for name, each in results.items()}
     try:
         uri = resolve_uri(tracking_uri)
         check_sqlite(uri)
@@ -70,6 +75,10 @@ def log_evaluation(
         logger.warning("MLflow did not take the evaluation. %s", brief(error, uri))
         return None
     return str(run.info.run_id)
+
+
+def _without_content(evaluation: Evaluation) -> Evaluation:
+    return replace(evaluation, records=tuple(record.without_content() for record in evaluation.records))
 
 
 def _what(library: ExperienceLibrary | None, reference: str) -> dict[str, Any]:
@@ -99,6 +108,8 @@ def _fill(
 
     printable = [Param(name, value) for name, value in printable_params(params).items()]
     client.log_batch(run_id, params=printable[:100])
+    if model is not None and model.params.get("dataset_digest") == dataset.digest:  # columns of its validation set
+        dataset = replace(dataset, name=model.params["dataset"])
     given = dataset.input("evaluation")
     client.log_inputs(run_id, [given], [LoggedModelInput(model.model_id)] if model else None)
     tables = []
@@ -118,10 +129,8 @@ def _log_numbers(client: Any, run_id: str, evaluation: Evaluation, prefix: str, 
     numbers, now = evaluation.metrics(), int(time.time() * 1000)
     if evaluation.tokens:
         numbers |= {"spend_tokens": float(evaluation.tokens), "spend_usd": evaluation.usd}
-    client.log_batch(
-        run_id,
-        metrics=[Metric(f"{prefix}{mlflow_name(key)}", rounded(value), now, 0, *on) for key, value in numbers.items()],
-    )
+    named = {mlflow_name(metric_name(key, evaluation.score)): rounded(value) for key, value in numbers.items()}
+    client.log_batch(run_id, metrics=[Metric(f"{prefix}{name}", value, now, 0, *on) for name, value in named.items()])
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -12,9 +12,22 @@ GUIDE = """\
   `eval ...` and `compare ...` measure versions.
 - *Model registry*: [`{name}`](#/models/{name}). `@best` is the best version, `@newest` the last one. Tick two versions
   to compare them.
-- In Python: `mlflow.pyfunc.load_model("models:/{name}@best")`; the library is
+- In Python: `mlflow.pyfunc.load_model("models:/{name}@best")` answers; its `get_raw_model()` is the DSPy program.
+  (`mlflow.dspy.load_model` reads pickles alone, and no version has one.) The library is
   `models:/{name}@best/library.json`.
 """
+
+
+def registry_note(name: str) -> str:
+    """The description of a registered library: how it is loaded.
+
+    Args:
+        name: The registered name.
+    """
+    return (
+        f"Versions of an experience library. `mlflow.pyfunc.load_model('models:/{name}@best')` answers problems; its "
+        "`get_raw_model()` is the DSPy program. `mlflow.dspy.load_model` reads pickles alone, and no version has one."
+    )
 
 
 def guide(name: str) -> str:

@@ -48,8 +48,8 @@ class Logged:
         ))  # fmt: skip
         # The empty library may have been logged by an earlier run: this one is linked to it.
         models += [client.get_logged_model(other) for other in outputs - {model.model_id for model in models}]
-        own = pages(client.search_runs, [experiment_id], f"tags.`mlflow.parentRunId` = '{run_id}'")
-        runs = {each.data.tags["flex_dspy.model_id"]: each.info.run_id for each in own}
+        below = pages(client.search_runs, [experiment_id], f"tags.`mlflow.parentRunId` = '{run_id}'")
+        runs = {each.data.tags["flex_dspy.model_id"]: each.info.run_id for each in below}
         versions = pages(client.search_model_versions, f"name = '{name}'")
         ids = {model.model_id for model in models}
         registered = {v.tags["model_id"]: v for v in versions if v.tags.get("model_id") in ids}
@@ -61,8 +61,11 @@ class Logged:
             inputs={(each.dataset.name, each.dataset.digest) for each in run.inputs.dataset_inputs},
         )
         for model in models:
-            metrics = sorted(model.metrics or (), key=lambda metric: metric.timestamp)  # the newest counts
-            logged.note(int(model.params["step"]), {metric.key: metric.value for metric in metrics})
+            own = [metric for metric in model.metrics or () if metric.run_id in (None, "", run_id)]
+            numbers = {
+                each.key: each.value for each in sorted(own, key=lambda each: each.timestamp)
+            }  # the newest counts
+            logged.note(int(model.params["step"]), numbers)
         return logged
 
     def curve(self, version: Version) -> list[CurvePoint]:

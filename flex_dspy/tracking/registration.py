@@ -9,6 +9,7 @@ from typing import Any
 from flex_dspy.core.scoring import ACCURACY
 from flex_dspy.evaluation.answer_errors import MAX_ERRORS, error_share
 from flex_dspy.learning.version import Version
+from flex_dspy.tracking.guide import registry_note
 from flex_dspy.tracking.mlflow_store import pages
 from flex_dspy.tracking.promotion import Promote, Scores, is_better
 from flex_dspy.tracking.unlogged import RunNotes
@@ -48,14 +49,14 @@ def _make_registered_model(client: Any, name: str) -> None:
     from mlflow.exceptions import MlflowException
 
     try:
-        client.create_registered_model(name, tags={"flex_dspy.type": MODEL_TYPE})
+        client.create_registered_model(name, {"flex_dspy.type": MODEL_TYPE}, registry_note(name))
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
 
 
 def _tags(version: Version) -> dict[str, str]:
-    """Tags that decide on ``best``, and identify the version. MLflow shows them in this order."""
+    """Tags that decide on ``best``, and identify the version. MLflow shows them in this order: hashes come last."""
     tags = {}
     if "accuracy" in version.metrics:
         tags["accuracy"] = f"{float(version.metrics['accuracy']):.6g}"
@@ -64,8 +65,10 @@ def _tags(version: Version) -> dict[str, str]:
             tags["error_share"] = f"{error_share(version.metrics):.4f}"
     if version.score != ACCURACY:
         tags["score"] = version.score
+    named = identity(version)
+    tags["step"] = named.pop("step")
     measured = {"dataset": version.dataset, "dataset_digest": version.dataset_digest}
-    return tags | identity(version) | {name: value for name, value in measured.items() if value}
+    return tags | {name: value for name, value in measured.items() if value} | named
 
 
 def update(client: Any, registered: Any, version: Version) -> Any:

@@ -71,12 +71,15 @@ class MLflowTracker:
         registered_name: Name of the registered model whose versions are this library's.
         run_file: Where the run's id is kept, so that a killed run is continued. None for a new run each time.
         data: What the run learns from and is measured on, as ``training`` and ``validation``, to be named in
-            MLflow. Names, digests and sizes only: no example is logged here.
+            MLflow. Names, digests and sizes only; see also ``log_examples``.
         unlogged: A folder that keeps the versions that the store has not taken, until it has. None keeps them in
             memory, for as long as the tracker lives.
         max_errors: Share of validation answers that are errors from which on a version cannot be ``best``.
         promote: When ``best`` moves; see ``flex_dspy.tracking.promotion``.
         run_name: Name of the run; by default it says task, model, way, examples, seed and run id.
+        log_examples: Whether MLflow gets problems, references and answers of validation examples: in each version's
+            ``examples.csv``, as an evaluation data set, and as the model's input example. Without them it gets ids and
+            scores. The library itself is logged in any case, and it holds training examples as precedents.
 
     Raises:
         ConfigurationError: If ``registered_name`` cannot be part of a reference such as ``NAME@best``.
@@ -94,6 +97,7 @@ class MLflowTracker:
         max_errors: float = MAX_ERRORS,
         promote: Promote = "best",
         run_name: str = "",
+        log_examples: bool = True,
     ) -> None:
         if not _REGISTERED_NAME.fullmatch(registered_name):
             raise ConfigurationError(
@@ -108,6 +112,7 @@ class MLflowTracker:
         self.max_errors = max_errors
         self.promote = promote
         self.run_name = run_name
+        self.log_examples = log_examples
         self.run_id = ""
         self._client: Any = None
         self._experiment_id = ""
@@ -232,6 +237,8 @@ class MLflowTracker:
         validation = self.data.get("validation")
         if validation is not None and version.dataset_digest:
             version = replace(version, dataset=validation.name)
+        if not self.log_examples:
+            version = replace(version, records=[record.without_content() for record in version.records])
         self._pending = [kept for kept in self._pending if kept.key != version.key]
         self._pending.append(version)
         self._flush()

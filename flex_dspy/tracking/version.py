@@ -10,7 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from flex_dspy.core.scoring import ACCURACY
+from flex_dspy.core.scoring import ACCURACY, measure_name
 from flex_dspy.evaluation.answer_errors import errors_text
 from flex_dspy.evaluation.intervals import named_score_text
 from flex_dspy.learning.version import Version
@@ -18,6 +18,7 @@ from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.tracking.parameters import printable_params
 
 SCORE = ("accuracy", "accuracy_low", "accuracy_high")
+EMPTY = "empty"  # the size of the empty library, in words
 ROLES = ("actor", "verifier", "critic", "updater")
 
 
@@ -45,6 +46,7 @@ def columns(version: Version, run: Mapping[str, Any], parent: str | None = None)
         "parent": _parent(version.library, parent),
         "size": _size(version.library),
         f"{version.score} with interval": accuracy_text(version.metrics, version.score) or "not measured",
+        **({} if version.score == ACCURACY else {"score": version.score}),
         "cost": f"${version.metrics['spend_usd']:,.4f}" if "spend_usd" in version.metrics else "none",
         **{f"lm {role}": run[role] for role in ROLES if run.get(role)},
         **{name: run[name] for name in ("reference",) if name in run},
@@ -87,8 +89,7 @@ def short_score(version: Version) -> str:
 
 def metric_name(name: str, score: str) -> str:
     """A measurement's name in MLflow: the mean score under its own name, such as ``Spearman_low``."""
-    plain = re.sub(r"\W", "", score)
-    return re.sub(rf"\b{ACCURACY}(?=$|_)|(?<=baseline_){ACCURACY}$", plain, name)
+    return measure_name(name, re.sub(r"\W", "", score))
 
 
 def rounded(number: float) -> float:
@@ -107,7 +108,7 @@ def _parent(library: ExperienceLibrary, number: str | None) -> str:
 
 
 def _size(library: ExperienceLibrary) -> str:
-    return ", ".join(f"{count:,} {zone}" for zone, count in library.sizes().items() if count) or "empty"
+    return ", ".join(f"{count:,} {zone}" for zone, count in library.sizes().items() if count) or EMPTY
 
 
 def accuracy_text(metrics: Mapping[str, float], name: str = ACCURACY) -> str:

@@ -45,10 +45,17 @@ def add_differences(rows: Sequence[VersionRow], uri: str) -> list[VersionRow]:
 
 
 def _contest(rows: Sequence[VersionRow], places: Sequence[int], uri: str) -> dict[int, Difference]:
-    """Differences to the best of some versions, by their places."""
+    """Differences to the best of some versions, by their places. The runs that share a version share its difference."""
     best = next((place for place in places if rows[place].is_comparable), None)
     if best is None:
         return {}
+    first_rows = {rows[place].model_id: place for place in reversed(places)}
+    found = _compare(rows, best, [place for place in places if first_rows[rows[place].model_id] == place], uri)
+    return {place: found[first] for place in places if (first := first_rows[rows[place].model_id]) in found}
+
+
+def _compare(rows: Sequence[VersionRow], best: int, places: Sequence[int], uri: str) -> dict[int, Difference]:
+    """Differences of versions, each of them once, to the best one."""
     sides = {place: side for place in places if (side := _side(rows[place], uri))}
     first = sides.pop(best, None)
     raw = {place: each for place, side in sides.items() if first and (each := _difference(first, side))}

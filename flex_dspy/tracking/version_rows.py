@@ -116,7 +116,7 @@ class VersionRow:
 
     def curve_point(self) -> CurvePoint | None:
         """The version as a point of a learning curve, if it was measured."""
-        return point(self.examples, self.numbers)
+        return point(self.examples, self.numbers, self.metric)
 
 
 class VersionTable(representations.Representable, list[VersionRow]):

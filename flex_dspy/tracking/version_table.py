@@ -16,6 +16,7 @@ from typing import Any
 from flex_dspy.core.errors import ConfigurationError
 from flex_dspy.core.secrets import redact_url
 from flex_dspy.tracking.mlflow_store import check_sqlite, connect, pages, report_errors, resolve_uri
+from flex_dspy.tracking.version import EMPTY, metric_name
 from flex_dspy.tracking.version_differences import add_differences
 from flex_dspy.tracking.version_rows import ACCURACY, VersionRow, VersionTable, sort_versions
 
@@ -67,6 +68,8 @@ def find_experiments(client: Any, names: Sequence[str] = ()) -> dict[str, str]:
 def read_versions(client: Any, experiments: Mapping[str, str]) -> list[VersionRow]:
     """The versions in experiments, as the store lists them.
 
+    The empty library is registered once for a task and a model. It has a row for each run that began with it.
+
     Args:
         client: The store's client.
         experiments: Names of the experiments by their ids.
@@ -75,24 +78,35 @@ def read_versions(client: Any, experiments: Mapping[str, str]) -> list[VersionRo
         return []
     models = [each for each in pages(client.search_logged_models, list(experiments)) if "hash" in each.params]
     registered = _registered(client) if models else {}
-    runs: dict[str, Any] = {}
+    runs: dict[str | None, Any] = {}
     rows = []
     for model in models:
-        if model.source_run_id not in runs:
-            runs[model.source_run_id] = _find_run(client, model.source_run_id)
-        row = _row(model, runs[model.source_run_id], experiments[str(model.experiment_id)])
-        rows.append(replace(row, **registered.get(model.model_id, {})))
+        for run_id in _learning_runs(model):
+            if run_id not in runs:
+                runs[run_id] = _find_run(client, run_id)
+            row = _row(model, run_id, runs[run_id], experiments[str(model.experiment_id)])
+            rows.append(replace(row, **registered.get(model.model_id, {})))
     return rows
 
 
-def _row(model: Any, run: Any | None, experiment: str) -> VersionRow:
+def _learning_runs(model: Any) -> list[str | None]:
+    """The run that logged a model, and of the empty library also the later runs that began with it."""
+    found = [model.source_run_id]
+    if model.params.get("size") == EMPTY:
+        key = _metric_key(_score_name(model.params))
+        later = sorted((metric.timestamp, metric.run_id) for metric in model.metrics or () if metric.key == key)
+        found += [run_id for _, run_id in later if run_id]
+    return list(dict.fromkeys(found))
+
+
+def _row(model: Any, run_id: str | None, run: Any | None, experiment: str) -> VersionRow:
     """A logged model as a row. Models of earlier versions of this package lack some parameters."""
     params = {**(run.data.params if run else {}), **model.params}
-    own = [metric for metric in model.metrics or () if metric.run_id in (None, "", model.source_run_id)]
+    of_run = (run_id,) if run_id != model.source_run_id else (run_id, None, "")
+    own = [metric for metric in model.metrics or () if metric.run_id in of_run]
     newest = {metric.key: float(metric.value) for metric in sorted(own, key=lambda metric: metric.timestamp)}
     metric = _score_name(model.params)
-    # MLflow has a graded score under its own name, as far as it allows that name's characters.
-    key = re.sub(r"\W", "", metric)
+    key = _metric_key(metric)
     numbers = {re.sub(rf"^{re.escape(key)}(?=$|_(low|high)$)", "accuracy", name): each for name, each in newest.items()}
     measured = next((each for each in own if each.key == key), None)
     return VersionRow(
@@ -103,20 +117,27 @@ def _row(model: Any, run: Any | None, experiment: str) -> VersionRow:
         model=_told(params, "lm actor") or _told(params, "actor"),
         metric=metric,
         numbers=numbers,
-        run_id=model.source_run_id or "",
+        run_id=run_id or "",
         run_name=str(run.info.run_name) if run else "",
         experiment=experiment,
-        dataset=_told(params, "dataset") or (measured.dataset_name if measured else "") or "",
-        dataset_digest=_told(params, "dataset_digest") or (measured.dataset_digest if measured else "") or "",
+        dataset=(measured.dataset_name if measured else "") or _told(params, "dataset"),
+        dataset_digest=(measured.dataset_digest if measured else "") or _told(params, "dataset_digest"),
         model_id=model.model_id,
         files=model.artifact_location,
     )
 
 
 def _score_name(params: Mapping[str, str]) -> str:
-    """The name of the mean score, from the parameter that tells it with its interval."""
-    ends = (name.removesuffix(_WITH_INTERVAL) for name in params if name.endswith(_WITH_INTERVAL))
+    """The name of the mean score: a graded one is named by a parameter, which older models lack."""
+    if "score" in params:
+        return params["score"]
+    ends = (name.removesuffix(_WITH_INTERVAL).strip("_") for name in params if name.endswith(_WITH_INTERVAL))
     return next(ends, ACCURACY)
+
+
+def _metric_key(score: str) -> str:
+    """The name of a mean score among MLflow's metrics, which allow fewer characters."""
+    return metric_name(ACCURACY, score)
 
 
 def _told(params: Mapping[str, str], name: str) -> str:

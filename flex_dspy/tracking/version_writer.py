@@ -117,7 +117,7 @@ class VersionWriter:
         from mlflow.entities import LoggedModelOutput, Metric
 
         dataset = self._log_dataset(version, logged)
-        on = (None, *dataset, self.run_id)
+        on = (model.model_id, *dataset, self.run_id)  # its page shows the measurements of each run
         now = int(time.time() * 1000)
         metrics = [Metric(key, value, now, version.step, *on) for key, value in _numbers(version).items()]
         self.client.log_batch(self.run_id, metrics=metrics)

@@ -10,10 +10,11 @@ from flex_dspy import language_model
 from flex_dspy.models.lm import close
 from tests.documentation import assumed
 from tests.documentation.pages import PAGES, blocks, name_of
+from tests.flex_dspy.tracking.test_loadable import SIX_LINES
 from tests.test_how_to import SCRIPTS, marked
 
 SLOW = ("README.md", "docs/quickstart.md", "docs/how-to/cluster.md")  # an offline expert learns, workers start
-SHOWN = {marked(script) for script in SCRIPTS}  # these have a test of their own
+SHOWN = {SIX_LINES, *(marked(script) for script in SCRIPTS)}  # these have a test of their own
 WITH_CODE = [path for path in PAGES if {block.text for block in blocks(path, "python")} - SHOWN]
 
 

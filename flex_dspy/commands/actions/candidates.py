@@ -6,15 +6,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from flex_dspy.core.errors import ConfigurationError
-from flex_dspy.evaluation.evaluate import Evaluation
-from flex_dspy.evaluation.record_files import RECORDS, read_records
+from flex_dspy.evaluation.differences import Side
+from flex_dspy.evaluation.record_files import RECORDS
+from flex_dspy.evaluation.saved_sides import read_side
 from flex_dspy.libraries.library import ExperienceLibrary
+from flex_dspy.tasks.names import task_names
 from flex_dspy.tasks.registry import get_task
 from flex_dspy.tasks.task import Task
 from flex_dspy.tracking.registry import read_library
 
 NONE = "none"
-Candidate = ExperienceLibrary | Evaluation
+Candidate = ExperienceLibrary | Side  # a saved evaluation is a side that has no name yet
 
 
 def read_candidate(source: str, tracking_uri: str | None) -> Candidate:
@@ -32,7 +34,7 @@ def read_candidate(source: str, tracking_uri: str | None) -> Candidate:
     if source == NONE:
         return ExperienceLibrary()
     records = _records(Path(source))
-    return Evaluation(read_records(records)) if records else read_library(source, tracking_uri)
+    return read_side(records) if records else read_library(source, tracking_uri)
 
 
 def _records(path: Path) -> Path | None:
@@ -85,7 +87,11 @@ def _parts(source: str) -> list[str]:
 
 
 def find_task(name: str | None, given: Sequence[Candidate]) -> Task | None:
-    """The task of this name, or else the task of the first library that has one."""
-    of_libraries = [each.task for each in given if isinstance(each, ExperienceLibrary) and each.task]
-    found = name or next(iter(of_libraries), None)
+    """The task of this name, or else of the first library or saved evaluation that has one.
+
+    A saved evaluation may be of a task that is not known here: it is compared all the same.
+    """
+    libraries = [each.task for each in given if isinstance(each, ExperienceLibrary) and each.task]
+    saved = [each.task for each in given if isinstance(each, Side) and each.task in task_names()]
+    found = name or next(iter([*libraries, *saved]), None)
     return get_task(found) if found else None

@@ -16,16 +16,17 @@ from flex_dspy.commands.actions.tables import evaluation_table, print_json, prin
 from flex_dspy.commands.options.compare import CompareOptions
 from flex_dspy.core.errors import ConfigurationError, DataError
 from flex_dspy.core.examples import example_id, problem_of
+from flex_dspy.core.scoring import ACCURACY
 from flex_dspy.data.loading import LoadedData, content_id, digest, sample
 from flex_dspy.display.comparison_figure import draw
 from flex_dspy.display.comparisons import comparison_html
 from flex_dspy.display.html import count
 from flex_dspy.evaluation.comparison import Comparison
 from flex_dspy.evaluation.differences import Side
-from flex_dspy.evaluation.evaluate import Evaluation, evaluate
+from flex_dspy.evaluation.evaluate import evaluate
 from flex_dspy.evaluation.overlap import precedent_problems
-from flex_dspy.evaluation.record_files import write_records
 from flex_dspy.evaluation.records import by_example
+from flex_dspy.evaluation.saved_sides import write_side
 from flex_dspy.evaluation.settings import SOLVED
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.library_file import write_atomically
@@ -36,7 +37,7 @@ from flex_dspy.tracking.comparisons import link_versions
 from flex_dspy.tracking.mlflow_store import brief, connect, is_in_reach, resolve_uri
 from flex_dspy.tracking.parameters import mlflow_name
 from flex_dspy.tracking.tracker import MLflowTracker
-from flex_dspy.tracking.version import rounded
+from flex_dspy.tracking.version import metric_name, rounded
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +61,7 @@ def _compare(given: Sequence[str], options: CompareOptions) -> Comparison:
     read = [read_candidate(source, options.tracking.tracking_uri) for source in given]
     candidates = dict(zip(choose_names(given, options.output.name), read, strict=True))
     task = find_task(options.data.task, read)
-    if all(isinstance(each, Evaluation) for each in read):
+    if all(isinstance(each, Side) for each in read):
         comparison, folder = _match_saved(options, task, candidates)
     elif task is None:
         raise ConfigurationError("say with --task what the libraries are for: none of them says it itself")
@@ -116,12 +117,12 @@ def _prepare(options: CompareOptions, task: Task, model: dspy.LM, candidates: Ca
 def _data(options: CompareOptions, task: Task, model: dspy.LM, candidates: Candidates) -> LoadedData:
     """The examples of the options, or else those of the first saved evaluation."""
     given, seed = options.data, options.actor.seed
-    saved = [(name, each) for name, each in candidates.items() if isinstance(each, Evaluation)]
+    saved = [(name, each) for name, each in candidates.items() if isinstance(each, Side)]
     if given.data or not saved:
         return sources.examples(task, model, "val", given.data, given.samples, seed)
-    name, evaluation = saved[0]
+    name, side = saved[0]
     try:
-        examples = [samples[0].example() for samples in by_example(evaluation.records)]
+        examples = [samples[0].example() for samples in by_example(side.evaluation.records)]
     except ValueError as error:
         raise DataError(f"{name}: {error}: name the examples with --data") from error
     chosen = sample(examples, given.samples, seed) if given.samples else examples
@@ -130,8 +131,8 @@ def _data(options: CompareOptions, task: Task, model: dspy.LM, candidates: Candi
 
 def _in_all(examples: Sequence[dspy.Example], candidates: Candidates) -> list[dspy.Example]:
     """The examples that the saved evaluations have too; only those can be compared."""
-    saved = [each for each in candidates.values() if isinstance(each, Evaluation)]
-    known = [{record.example_id for record in evaluation.records} for evaluation in saved]
+    saved = [each for each in candidates.values() if isinstance(each, Side)]
+    known = [{record.example_id for record in side.evaluation.records} for side in saved]
     kept = [example for example in examples if all(example_id(example) in ids for ids in known)]
     if not kept:
         raise DataError("the saved evaluations have no example in common with these: choose others with --data")
@@ -140,8 +141,8 @@ def _in_all(examples: Sequence[dspy.Example], candidates: Candidates) -> list[ds
 
 def _side(setting: _Setting, name: str, candidate: Candidate) -> Side:
     """Measure a library, and write its records at once; a saved evaluation is taken as it is."""
-    if isinstance(candidate, Evaluation):
-        return Side(name, candidate)
+    if isinstance(candidate, Side):
+        return replace(candidate, name=name)
     options = setting.options
     evaluation = evaluate(
         setting.actor,
@@ -158,15 +159,16 @@ def _side(setting: _Setting, name: str, candidate: Candidate) -> Side:
         progress=None if options.output.json else not options.quiet,
         allow_overlap=True,  # decided before
     )
-    write_records(setting.folder / _plain(name), evaluation)
-    return Side.of(name, evaluation, candidate)
+    side = Side.of(name, evaluation, candidate)
+    write_side(setting.folder / _plain(name), side)
+    return side
 
 
 def _match_saved(options: CompareOptions, task: Task | None, candidates: Candidates) -> tuple[Comparison, Path]:
     """Bring saved evaluations together; no model is asked."""
     if options.data.data or options.data.samples:
         raise ConfigurationError("--data and --samples are for libraries: a saved evaluation has its examples")
-    sides = [Side(name, each) for name, each in candidates.items() if isinstance(each, Evaluation)]
+    sides = [replace(each, name=name) for name, each in candidates.items() if isinstance(each, Side)]
     about = {"task": task.name} if task else {}
     comparison = Comparison.on_common_examples(sides, solved=task.threshold if task else SOLVED, about=about)
     ids = content_id(*(record.example_id for record in comparison.before.records))
@@ -222,7 +224,7 @@ def _log(options: CompareOptions, comparison: Comparison, files: Sequence[Path])
         for name, value in metrics_of(comparison).items():
             client.log_metric(tracker.run_id, mlflow_name(name), rounded(value))
         link_versions(client, client.get_run(tracker.run_id).info.experiment_id, tracker.run_id, comparison.sides)
-        tracker.finish(files)
+        tracker.finish(files if options.tracking.log_examples else [file for file in files if file.suffix == ".png"])
     except Exception as error:  # everything is written down: a store that fails is no reason to say that it is not
         logger.warning("MLflow did not take the comparison. %s", brief(error, resolve_uri(uri)))
         return
@@ -231,7 +233,8 @@ def _log(options: CompareOptions, comparison: Comparison, files: Sequence[Path])
 
 def metrics_of(comparison: Comparison) -> dict[str, float]:
     """Numbers of a comparison for MLflow: each accuracy; and beside the first, each gain and p-value, by name."""
-    numbers = {f"accuracy_{side.name}": side.evaluation.accuracy for side in comparison.sides}
+    score = metric_name(ACCURACY, comparison.score)
+    numbers = {f"{score}_{side.name}": side.evaluation.accuracy for side in comparison.sides}
     for found in comparison.differences():
         ending = f"_{found.second}" if len(comparison.sides) > 2 else ""
         numbers |= {f"gain{ending}": found.gain, f"p_value{ending}": found.adjusted}

@@ -14,13 +14,13 @@ from flex_dspy.commands.actions.tables import evaluation_table, print_json, prin
 from flex_dspy.commands.options.evaluate import EvaluateOptions
 from flex_dspy.core.errors import LibraryError, ModelError
 from flex_dspy.core.examples import problem_of
-from flex_dspy.core.scoring import name_of_score
 from flex_dspy.data.loading import LoadedData, digest
+from flex_dspy.evaluation.differences import Side
 from flex_dspy.evaluation.equal_compute import equal_compute
 from flex_dspy.evaluation.evaluate import Evaluation
 from flex_dspy.evaluation.evaluate import evaluate as measure
 from flex_dspy.evaluation.overlap import precedent_problems
-from flex_dspy.evaluation.record_files import write_records
+from flex_dspy.evaluation.saved_sides import write_side
 from flex_dspy.evaluation.usage_log import UsageLog
 from flex_dspy.evaluation.usage_records import UsageRecord, usage_of_evaluation
 from flex_dspy.libraries.library import ExperienceLibrary
@@ -78,7 +78,8 @@ def run(task_name: str, options: EvaluateOptions) -> None:
             setting = replace(_prepare(options, task, library, model), executor=executor)
             results = _measure(setting)
         for name, evaluation in results.items():
-            write_records(setting.folder / name.replace(" ", "-").replace(",", ""), evaluation)
+            side = Side.of(name, evaluation, library if name == WITH_LIBRARY else None)
+            write_side(setting.folder / name.replace(" ", "-").replace(",", ""), side)
         _print(setting, results, str(model.model))
         _log(setting, results, str(model.model))
         _log_assessments(setting, results)
@@ -169,7 +170,7 @@ def _learning_tokens(library: str) -> int:
 def _print(setting: _Setting, results: dict[str, Evaluation], model: str) -> None:
     library = setting.library
     print(f"{setting.task.name}: {setting.data.source}, {model}, library {library.hash[:12]} ({len(library)} entries)")
-    print_table(evaluation_table(results, solved=setting.task.threshold, score=name_of_score(setting.task.metric)))
+    print_table(evaluation_table(results, solved=setting.task.threshold))
     roles.print_costs(setting.ledger)
     print(f"\nrecords  {setting.folder}")
 
@@ -196,6 +197,7 @@ def _log(setting: _Setting, results: dict[str, Evaluation], model: str) -> None:
             "seed": options.actor.seed,
         },
         tracking_uri=options.tracking.tracking_uri,
+        log_examples=options.tracking.log_examples,
     )
     if run_id:
         print(f"MLflow   experiment {experiment}, run {run_id}")

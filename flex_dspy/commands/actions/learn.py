@@ -152,11 +152,12 @@ def flat(options: object) -> dict[str, Any]:
 
 
 def _datasets(setting: _Setting) -> dict[str, DatasetInfo]:
-    return {
+    found = {
         use: DatasetInfo.of(each.source, each.digest[:16], len(each.examples), task=setting.task.name)
         for use, each in (("training", setting.train), ("validation", setting.val))
         if each.examples
     }
+    return {use: info.as_validation() if use == "validation" else info for use, info in found.items()}
 
 
 def _tracker(setting: _Setting, folder: RunFolder) -> MLflowTracker:
@@ -169,6 +170,7 @@ def _tracker(setting: _Setting, folder: RunFolder) -> MLflowTracker:
         data=_datasets(setting),
         unlogged=folder.unlogged,
         promote=setting.options.promotion.promote,
+        log_examples=tracking.log_examples,
     )
 
 

@@ -13,12 +13,13 @@ from flex_dspy.core.errors import RunError, TrackingError
 from flex_dspy.learning.run_folder import RunFolder
 from flex_dspy.learning.version import Version, VersionRecord
 from flex_dspy.tracking.datasets import DatasetInfo
+from flex_dspy.tracking.promotion import Promote
 from flex_dspy.tracking.registry import read_library
 from flex_dspy.tracking.tracker import MLflowTracker
 from flex_dspy.tracking.unlogged import RunNotes, Unlogged
 
 
-def run(path: Path, experiment: str | None, tracking_uri: str | None) -> None:
+def run(path: Path, experiment: str | None, tracking_uri: str | None, promote: Promote = "best") -> None:
     """Log what MLflow lacks; versions that are there already stay as they are.
 
     Raises:
@@ -37,6 +38,7 @@ def run(path: Path, experiment: str | None, tracking_uri: str | None) -> None:
         run_file=folder.tracking_run,
         data=notes.data,
         unlogged=folder.unlogged,
+        promote=promote,
     )
     tracker.start(notes.params)
     before = _steps_in_store(tracker, records)
@@ -54,7 +56,7 @@ def _log(tracker: MLflowTracker, folder: RunFolder, newest: VersionRecord, notes
     if library.hash == newest.hash and not is_known:
         measured = notes.data.get("validation")
         named = (measured.name, measured.digest) if measured and "accuracy" in newest.metrics else ("", "")
-        tracker.log_version(Version(library, newest.step, newest.metrics, *named))
+        tracker.log_version(Version(library, newest.step, newest.metrics, *named, score=newest.score))
     tracker.finish([folder.figure] if folder.figure.exists() else [])
 
 

@@ -11,6 +11,7 @@ from flex_dspy.commands.actions import clusters, roles, sources
 from flex_dspy.commands.actions.tables import evaluation_table, print_json, print_table, stdout_for
 from flex_dspy.commands.options.library import PruneOptions
 from flex_dspy.core.errors import ConfigurationError, LibraryError
+from flex_dspy.core.scoring import ACCURACY
 from flex_dspy.data.loading import LoadedData
 from flex_dspy.evaluation.comparison import Comparison, compare
 from flex_dspy.evaluation.entry_values import EntryValue, read_valuation, value_file
@@ -22,6 +23,7 @@ from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.store import LibraryStore, journal_of
 from flex_dspy.tasks.registry import get_task
 from flex_dspy.tasks.task import Task
+from flex_dspy.tracking.datasets import DatasetInfo
 from flex_dspy.tracking.tracker import MLflowTracker
 
 
@@ -60,7 +62,7 @@ def _prune(path: Path, options: PruneOptions) -> Plan:
     if options.pruning.dry_run:
         return plan
     if measured is not None and measured[0].gain[2] < 0:
-        raise ConfigurationError("accuracy would fall: nothing was removed")
+        raise ConfigurationError(f"{measured[0].score} would fall: nothing was removed")
     done = carry_out(plan, store)
     if not is_learning:  # in the middle of a run, only the run may write its file: it needs the snapshots between
         store.checkpoint(plan.before.hash)
@@ -112,13 +114,14 @@ def _measure(plan: Plan, task: Task, options: PruneOptions) -> tuple[Comparison,
             allow_overlap=True,  # decided before
         )
     print_table(evaluation_table({"before": comparison.before, "after": comparison.after}))
-    print(f"accuracy {_gain_text(comparison)}")
+    print(f"{comparison.score} {_gain_text(comparison)}")
     roles.print_costs(ledger)
     return comparison, data
 
 
 def _gain_text(comparison: Comparison) -> str:
-    form = "+.1%" if all(0 <= record.score <= 1 for record in comparison.before.records) else "+.4g"
+    is_share = comparison.score == ACCURACY and comparison.are_shares
+    form = "+.1%" if is_share else "+.4g"
     gain, low, high = (format(number, form) for number in comparison.gain)
     return f"{gain} ({low} to {high})"
 
@@ -135,6 +138,9 @@ def _log(
     )
     removed = {f"removed_{why}": count for why, count in plan.counts().items()}
     tracker.start({"task": task.name, "pruned_by": ",".join(options.pruning.rules), **removed})
-    tracker.log_version(Version(library, library.seen, comparison.metrics(), data.source, data.digest[:16]))
+    named = DatasetInfo.of(data.source, data.digest[:16], comparison.before.n, task=task.name).as_validation()
+    tracker.log_version(
+        Version(library, library.seen, comparison.metrics(), named.name, named.digest, score=comparison.score)
+    )
     tracker.finish()
     print(f"MLflow   {tracker.registered_name}@newest")

@@ -9,6 +9,7 @@ from pathlib import Path
 from flex_dspy.commands.actions.asking import ask
 from flex_dspy.commands.actions.tables import print_json, print_table
 from flex_dspy.core.errors import ConfigurationError, RunError
+from flex_dspy.core.scoring import ACCURACY
 from flex_dspy.core.tables import build_table
 from flex_dspy.learning.run_folder import RUNS, RunFolder, RunSummary, list_runs
 
@@ -25,7 +26,8 @@ def list_all(root: Path, *, as_json: bool) -> None:
     if as_json:
         print_json([asdict(run) for run in found])
     elif found:
-        head = ["folder", "task", "changed", "versions", "accuracy", "failures"]
+        has_graded = any(run.newest and run.newest.score != ACCURACY for run in found)
+        head = ["folder", "task", "changed", "versions", "score" if has_graded else ACCURACY, "failures"]
         print_table(build_table(head, map(_row, found), left=3))
     else:
         print(f"there are no runs in {root}")
@@ -35,9 +37,8 @@ def _row(run: RunSummary) -> tuple[str, ...]:
     if run.problem:
         return str(run.folder), run.task, f"cannot be read: {run.problem}", "", "", ""
     changed = f"{run.changed:%Y-%m-%d %H:%M}" if run.changed else ""
-    accuracy = run.newest.metrics.get("accuracy") if run.newest else None
-    measured = "-" if accuracy is None else f"{accuracy:.1%}"
-    return str(run.folder), run.task, changed, str(run.versions), measured, str(run.failures)
+    measured = run.newest.score_text() if run.newest else ""
+    return str(run.folder), run.task, changed, str(run.versions), measured or "-", str(run.failures)
 
 
 def show(path: Path, *, as_json: bool) -> None:

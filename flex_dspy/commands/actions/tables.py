@@ -47,18 +47,19 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, ensure_ascii=False, indent=2, default=str))
 
 
-def evaluation_table(results: Mapping[str, Evaluation], *, solved: float = SOLVED, score: str = ACCURACY) -> Table:
-    """Accuracy with its interval, and every further measure, a row an evaluation.
+def evaluation_table(results: Mapping[str, Evaluation], *, solved: float = SOLVED) -> Table:
+    """Mean score with its interval, and every further measure, a row an evaluation.
 
     Args:
         results: Evaluations by name; at least one.
         solved: The score from which a sample counts as right for ``pass_at_k``.
-        score: Name of the mean score.
     """
+    names = [evaluation.score for evaluation in results.values()]
+    score = next((name for name in names if name != ACCURACY), ACCURACY)  # one of older records does not know it
     numbers = {label: evaluation.metrics(solved=solved) for label, evaluation in results.items()}
     bounds = {f"{name}{end}" for row in numbers.values() for name in row for end in ("_low", "_high")}
-    names = [name for row in numbers.values() for name in row if name not in bounds and name not in _COLUMNS]
-    columns = list(dict.fromkeys(names))
+    others = [name for row in numbers.values() for name in row if name not in bounds and name not in _COLUMNS]
+    columns = list(dict.fromkeys(others))
     rows = [[label, *_cells(row, columns, score)] for label, row in numbers.items()]
     return build_table(["", "n", score, "95% interval", *columns, "errors"], rows)
 

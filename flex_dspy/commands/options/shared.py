@@ -165,6 +165,8 @@ class TrackingOptions:
     """MLflow experiment (default: flex-TASK)."""
     tracking: Annotated[bool, Parameter(negative="--no-tracking")] = True
     """Log to MLflow."""
+    log_examples: Annotated[bool, Parameter(negative="--no-log-examples")] = True
+    """Log the problems, references and answers of validation examples. Without it MLflow gets their ids and scores."""
 
 
 @Parameter(name="*")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,12 @@ from flex_dspy.evaluation.differences import Side
 from flex_dspy.evaluation.evaluate import Evaluation
 from flex_dspy.evaluation.record_files import read_records, write_records
 from flex_dspy.evaluation.records import Record
+from flex_dspy.evaluation.saved_sides import write_side
+from flex_dspy.learning.version import Version
 from flex_dspy.libraries.experience import Experience, Precedent
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.tracking.mlflow_store import connect
+from flex_dspy.tracking.tracker import MLflowTracker
 from tests.llm_server import LLMServer
 from tests.scripted import problems, write
 
@@ -157,6 +161,41 @@ def test_saved_evaluations_are_compared_without_a_model(tmp_path: Path, capsys: 
     assert "1 example that not all have: left out" in said
     assert (tmp_path / "out/comparison.html").read_text().count("<details") == 3
     assert read_records(old) == read_records(tmp_path / "old" / "with-library")
+
+
+def test_a_saved_evaluation_knows_its_library_and_names_its_entries(
+    tmp_path: Path, mlflow_uri: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    library = ExperienceLibrary([GOOD], task="aime").as_version(None)
+    tracker = MLflowTracker("flex-aime", tracking_uri=mlflow_uri, registered_name="flex-aime-saved")
+    tracker.start({"task": "aime"})
+    tracker.log_version(Version(library, 1, {}))
+    tracker.finish()
+    shown = [replace(record, shown=(GOOD.id,)) for record in read_records(saved(tmp_path / "plain", [1, 1]))]
+    write_side(tmp_path / "new", Side.of("with library", Evaluation(tuple(shown)), library))
+    old = saved(tmp_path / "old", [0, 1])
+    command(old, tmp_path / "new", "--out", tmp_path / "out", tracking=mlflow_uri)
+    assert "golden: product" in (tmp_path / "out/comparison.html").read_text()
+    store, run_id = connect(mlflow_uri), capsys.readouterr().out.split()[-1]
+    (model,) = store.get_run(run_id).inputs.model_inputs
+    (version,) = store.search_model_versions("name = 'flex-aime-saved'")
+    assert (version.tags["model_id"], version.tags["compared in"]) == (model.model_id, run_id)
+
+
+def test_a_damaged_note_on_the_library_is_named(tmp_path: Path) -> None:
+    write_side(tmp_path, Side.of("it", Evaluation(read_records(saved(tmp_path, [0]))), ExperienceLibrary([GOOD])))
+    (tmp_path / "about.json").write_text("[")
+    with pytest.raises(DataError, match=r"about\.json: Invalid JSON"):
+        command(tmp_path, tmp_path, "--name", "a", "--name", "b")
+
+
+def test_examples_can_be_kept_out_of_mlflow(
+    tmp_path: Path, mlflow_uri: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old, new = saved(tmp_path / "a", [0, 0]), saved(tmp_path / "b", [1, 1])
+    command(old, new, "--out", tmp_path / "out", "--experiment", "private", "--no-log-examples", tracking=mlflow_uri)
+    kept = connect(mlflow_uri).list_artifacts(capsys.readouterr().out.split()[-1])
+    assert {item.path for item in kept} == {"comparison.png"}
 
 
 def test_json_stands_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import textwrap
 import time
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,11 @@ from flex_dspy.tracking.tracker import MLflowTracker
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning", "ignore::FutureWarning")
 
 PRODUCT = "CC(=O)Nc1ccccc1"
+PAGE = Path(__file__).parents[3] / "docs" / "how-to" / "compare-versions.md"
+# The six lines of a test below, as the page on comparing versions shows them.
+SIX_LINES = 'import mlflow\n\nNAME = "flex-uspto50k"\n' + textwrap.dedent(
+    Path(__file__).read_text(encoding="utf-8").partition("    # [six lines]\n")[2].partition("    # [end]\n")[0]
+)
 
 
 @pytest.fixture(scope="session")  # the slow test runs before the others
@@ -87,6 +93,25 @@ def test_the_loader_reads_json_alone(name: str, mlflow: Any, tmp_path: Path) -> 
     (folder / "program.json").write_text(json.dumps(written))
     with pytest.raises(ConfigurationError, match="does not describe a program"):
         _load_pyfunc(str(folder))
+
+
+def test_mlflow_s_dspy_flavour_is_not_claimed_and_the_pages_say_what_to_call(
+    name: str, mlflow: Any, mlflow_uri: str
+) -> None:
+    """In the installed MLflow it reads pickles alone: ``dspy.load`` does, too."""
+    with pytest.raises(mlflow.MlflowException, match='does not have the "dspy" flavor'):
+        mlflow.dspy.load_model(f"models:/{name}@best")
+    client = mlflow.MlflowClient(mlflow_uri)
+    for text in (
+        client.get_registered_model(name).description,
+        client.get_experiment_by_name("loadable").tags["mlflow.note.content"],
+    ):
+        assert "mlflow.pyfunc.load_model" in text
+        assert "get_raw_model()" in text
+
+
+def test_the_page_shows_the_six_lines() -> None:
+    assert f"```python\n{SIX_LINES}```\n" in PAGE.read_text(encoding="utf-8")
 
 
 def test_the_six_lines_of_a_plain_user(name: str, mlflow: Any, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,11 +14,17 @@ from flex_dspy.evaluation.records import Record
 from flex_dspy.learning.version import Version, VersionRecord
 from flex_dspy.libraries.experience import Commit, Experience, Insert, Precedent
 from flex_dspy.libraries.library import ExperienceLibrary
+from flex_dspy.studies.snapshots import registry_points
 from flex_dspy.tasks.proteingym import TASK
 from flex_dspy.tracking.comparisons import COMPARED_IN, link_versions
+from flex_dspy.tracking.datasets import DatasetInfo
+from flex_dspy.tracking.evaluations import log_evaluation
+from flex_dspy.tracking.example_scores import read_scores
 from flex_dspy.tracking.names import model_name, run_name
 from flex_dspy.tracking.tracker import MLflowTracker
 from flex_dspy.tracking.version import describe, metric_name, rounded
+from flex_dspy.tracking.version_rows import VersionTable
+from flex_dspy.tracking.version_table import versions
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning")
 
@@ -94,6 +101,73 @@ def test_the_empty_library_is_registered_once_for_a_task_and_a_model(mlflow_uri:
     for run in runs:  # each run has its measurements all the same
         assert client(mlflow_uri).get_run(run.run_id).data.metrics["accuracy"] == 0.795699
         assert run.holds(EMPTY.hash, 0)
+
+
+def test_each_run_that_began_with_the_empty_library_has_its_row(mlflow_uri: str) -> None:
+    first, second = (logged_empty(mlflow_uri, "rows", "some/model") for _ in range(2))
+    rows = [row for row in versions("sums", tracking_uri=mlflow_uri, experiments=["empty"]) if row.name == "rows"]
+    assert [(row.reference, row.run_id) for row in rows] == [("rows/1", run.run_id) for run in (first, second)]
+    assert [(row.score, row.dataset, row.errors) for row in rows] == [(0.795699, "val", 0)] * 2
+    assert len(VersionTable(rows).curves()) == 2
+
+
+def test_a_graded_score_is_read_back_under_its_name(mlflow_uri: str) -> None:
+    tracker = MLflowTracker("graded", tracking_uri=mlflow_uri, registered_name="graded")
+    tracker.start({"task": "grades"})
+    tracker.log_version(Version(LIBRARY, 5, NUMBERS, "val", "d1", score="|Spearman|"))
+    tracker.finish()
+    (row,) = versions("uspto50k", tracking_uri=mlflow_uri, experiments=["graded"])
+    assert (row.metric, row.score_text(), row.interval_text()) == ("|Spearman|", "0.796", "0.703 to 0.865")
+    assert row.curve_point() is not None
+    (point,) = registry_points("graded", mlflow_uri)
+    assert (point.score, point.accuracy) == ("|Spearman|", 0.795699)
+
+
+def test_the_columns_of_the_validation_set_come_first_in_the_models_list(mlflow_uri: str) -> None:
+    names = [DatasetInfo.of(source, "d", 3, task="sums").name for source in ("test", "a.csv", "hub/name@test")]
+    validation = DatasetInfo.of("val", "d1gest", 3, task="sums").as_validation()
+    assert validation.name == "(validation) sums val"
+    assert min(names) > validation.name  # MLflow orders them by name
+
+
+def test_an_evaluation_on_the_validation_set_has_its_columns(mlflow_uri: str) -> None:
+    validation = DatasetInfo.of("val", "d1gest", 1, task="sums").as_validation()
+    data = {"validation": validation}
+    tracker = MLflowTracker("columns", tracking_uri=mlflow_uri, registered_name="columns", data=data)
+    tracker.start({"task": "uspto50k"})
+    tracker.log_version(Version(LIBRARY, 1, NUMBERS, "validation", "d1gest"))
+    tracker.finish()
+    measured = {"with library": Evaluation((Record("e", "p", "12", {}, 1.0),))}
+    again = DatasetInfo.of("val", "d1gest", 1, task="sums")
+    run_id = log_evaluation(measured, again, experiment="columns", library=LIBRARY, tracking_uri=mlflow_uri)
+    assert run_id is not None
+    (given,) = client(mlflow_uri).get_run(run_id).inputs.dataset_inputs
+    assert given.dataset.name == validation.name
+
+
+def test_examples_can_be_kept_out_of_mlflow(mlflow_uri: str, tmp_path: Path) -> None:
+    tracker = MLflowTracker(
+        "private", tracking_uri=mlflow_uri, registered_name="private", log_examples=False,
+        unlogged=tmp_path / "unlogged",
+    )  # fmt: skip
+    tracker.start({"task": "uspto50k"})
+    secret = Record("e1", "the problem", "the reference", {"answer": "the answer"}, 1.0, feedback="about the answer",
+                    inputs={"problem": "the problem"}, labels={"answer": "the reference"})  # fmt: skip
+    tracker.log_version(Version(LIBRARY, 1, NUMBERS, "val", "d1", (secret,)))
+    tracker.finish()
+    assert tracker.missing == []
+    from mlflow.artifacts import download_artifacts
+
+    store = client(mlflow_uri)
+    experiment = store.get_experiment_by_name("private").experiment_id
+    assert list(store.search_datasets([experiment])) == []
+    (version,) = store.search_model_versions("name = 'private'")
+    model = store.get_logged_model(version.tags["model_id"])
+    assert read_scores(store, mlflow_uri, model.model_id) == {"e1": 1.0}  # enough to compare and to promote
+    folder = Path(download_artifacts(model.artifact_location, dst_path=str(tmp_path), tracking_uri=mlflow_uri))
+    written = "".join(file.read_text() for file in folder.rglob("*") if file.suffix in (".csv", ".json"))
+    assert "e1" in written
+    assert not any(text in written for text in ("the problem", "the reference", "the answer"))
 
 
 def test_the_experiment_says_where_things_are(mlflow_uri: str) -> None:

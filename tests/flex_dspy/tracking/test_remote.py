@@ -17,6 +17,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -47,7 +48,7 @@ def running(command: list[str], log: Path, address: str, **settings: str) -> Ite
     with log.open("w") as file:
         process = subprocess.Popen(command, stdout=file, stderr=file, env=environment, start_new_session=True)
         try:
-            for _ in range(600):
+            for _ in range(3_000):  # minutes, on a machine that is busy
                 with contextlib.suppress(OSError):
                     urllib.request.urlopen(address, timeout=5).close()
                     break
@@ -68,16 +69,20 @@ def postgres_tools() -> Path | None:
 
 
 @contextlib.contextmanager
-def postgres(folder: Path) -> Iterator[str]:
+def postgres() -> Iterator[str]:
     """A database of its own on a free port. PostgreSQL refuses to run as root, so root hands it to its user."""
+    # Not pytest's own folders: they are closed to that user.
+    with tempfile.TemporaryDirectory(prefix="flex-dspy-") as folder, running_postgres(Path(folder)) as address:
+        yield address
+
+
+@contextlib.contextmanager
+def running_postgres(folder: Path) -> Iterator[str]:
     tools, port, data = postgres_tools(), free_port(), folder / "data"
     assert tools is not None
-    folder.mkdir()
     user = "postgres" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
     if os.geteuid() == 0:
         shutil.chown(folder, user)
-        for parent in folder.parents[:3]:
-            parent.chmod(parent.stat().st_mode | 0o011)
     switch = {"user": user, "cwd": "/"} if os.geteuid() == 0 else {}
     subprocess.run(
         [tools / "initdb", "-D", data, "-A", "trust", "-U", "flex"], check=True, capture_output=True, **switch
@@ -120,7 +125,7 @@ def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     with contextlib.ExitStack() as stack:
         database, files, settings = f"sqlite:///{tmp_path}/server.db", str(tmp_path / "files"), {}
         if kind == "postgresql":
-            database = stack.enter_context(postgres(tmp_path / "postgres"))
+            database = stack.enter_context(postgres())
         if kind == "s3":
             files, settings = "s3://flex/files", dict(stack.enter_context(s3(tmp_path / "s3")))
         port = free_port()
@@ -137,8 +142,9 @@ def machine(folder: Path, server: str, *command: str) -> str:
     folder.mkdir(exist_ok=True)
     kept = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
     environment = {**kept, **QUIET, "HOME": str(folder), "MLFLOW_TRACKING_URI": server}
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stdout + done.stderr
+    assert "MLflow did not take" not in done.stderr, done.stderr
     return done.stdout
 
 

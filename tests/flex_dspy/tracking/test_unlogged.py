@@ -210,13 +210,17 @@ def test_versions_that_a_run_could_not_log_are_logged_later(mlflow_uri, tmp_path
 def test_of_a_run_that_was_not_tracked_the_newest_version_is_logged(mlflow_uri, tmp_path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
     assert main([*LEARN, "--no-tracking", "--out", "run"]) == 0
-    assert main(["library", "log", "run", "--tracking-uri", mlflow_uri, "--experiment", tmp_path.name]) == 0
+    held = [each.aliases for each in list_versions("flex-uspto50k", mlflow_uri) if "best" in each.aliases]
+    tracking = ["--tracking-uri", mlflow_uri, "--experiment", tmp_path.name]
+    assert main(["library", "log", "run", *tracking, "--promote", "never"]) == 0
     said = capsys.readouterr().out
     assert "1 versions were logged now, 0 before, of 3" in said
     assert "at step 0, 4: the libraries were not kept" in said
     newest = list_versions("flex-uspto50k", mlflow_uri)[-1]
     assert newest.tags["hash"] == ExperienceLibrary.load("run/library.json").hash
     assert newest.tags["dataset_digest"]
+    assert "best" not in newest.aliases
+    assert [each.aliases for each in list_versions("flex-uspto50k", mlflow_uri) if "best" in each.aliases] == held
 
 
 def test_a_folder_without_a_run_is_said(tmp_path, monkeypatch, capsys) -> None:
