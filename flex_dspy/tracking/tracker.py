@@ -77,6 +77,8 @@ class MLflowTracker:
         max_errors: Share of validation answers that are errors from which on a version cannot be ``best``.
         promote: When ``best`` moves; see ``flex_dspy.tracking.promotion``.
         run_name: Name of the run; by default it says task, model, way, examples, seed and run id.
+        scopes: The scopes that readers of the store may see besides what all share. A version holds nothing of others:
+            neither its file nor its page. Answers to validation examples are logged as they are.
 
     Raises:
         ConfigurationError: If ``registered_name`` cannot be part of a reference such as ``NAME@best``.
@@ -94,6 +96,7 @@ class MLflowTracker:
         max_errors: float = MAX_ERRORS,
         promote: Promote = "best",
         run_name: str = "",
+        scopes: Sequence[str] = (),
     ) -> None:
         if not _REGISTERED_NAME.fullmatch(registered_name):
             raise ConfigurationError(
@@ -108,6 +111,7 @@ class MLflowTracker:
         self.max_errors = max_errors
         self.promote = promote
         self.run_name = run_name
+        self.scopes = tuple(scopes)
         self.run_id = ""
         self._client: Any = None
         self._experiment_id = ""
@@ -115,6 +119,7 @@ class MLflowTracker:
         self._pending: list[Version] = []
         self._unlogged = Unlogged(unlogged) if unlogged else None
         self._has_failed = False
+        self._last_view: str | None = None
 
     @property
     def missing(self) -> list[int]:
@@ -229,12 +234,22 @@ class MLflowTracker:
             RunError: If the run was not started.
         """
         self._open_writer()
+        version = self._visible(version)
         validation = self.data.get("validation")
         if validation is not None and version.dataset_digest:
             version = replace(version, dataset=validation.name)
         self._pending = [kept for kept in self._pending if kept.key != version.key]
         self._pending.append(version)
         self._flush()
+
+    def _visible(self, version: Version) -> Version:
+        """The version as readers of the store may see it. A view goes on from the view before."""
+        view = version.library.scoped(*self.scopes)
+        if view is version.library:
+            return version
+        view = view.as_version(self._last_view if self._last_view != view.hash else None)
+        self._last_view = view.hash
+        return replace(version, library=view)
 
     def holds(self, library_hash: str, step: int) -> bool:
         """Whether the store has taken a version of this run.

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from flex_dspy.commands.arguments import Library, Positive, PrintJson, TrackingUri
+from flex_dspy.commands.arguments import Library, Positive, PrintJson, Scopes, TrackingUri
 
 
 def search(
-    library: Library, query: str, *, k: Positive = 5, json: PrintJson = False, tracking_uri: TrackingUri = None
+    library: Library,
+    query: str,
+    *,
+    k: Positive = 5,
+    scope: Scopes = (),
+    json: PrintJson = False,
+    tracking_uri: TrackingUri = None,
 ) -> None:
     """Print the entries that fit a problem best, and why.
 
@@ -14,9 +20,10 @@ def search(
         library: The library.
         query: A problem: any text, or a SMILES.
         k: Most entries.
+        scope: A scope to read besides the shared entries. May be repeated.
         json: Print JSON.
         tracking_uri: MLflow store (default: MLflow's own).
     """
     from flex_dspy.commands.actions import looking
 
-    looking.search(library, query, k, as_json=json, tracking_uri=tracking_uri)
+    looking.search(library, query, k, scope, as_json=json, tracking_uri=tracking_uri)
