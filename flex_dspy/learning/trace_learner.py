@@ -109,7 +109,7 @@ class TraceLearner:
         self._store = open_store(library, own[0].library if own else ExperienceLibrary(), PRIVATE)
         self._fields = program_fields(program)
         newest = NewestSnapshot(self._store, self.settings.follow)
-        self.program = follow(program, newest, self.settings.exclude_self)
+        self.program = follow(program, newest, self.settings)
         roles = critic or Critic(), updater or Updater()
         given = self.settings.lessons_from
         self._lessons = LessonWriter(*roles, self.ledger, self.program, given, review=self.settings.review)
@@ -163,7 +163,7 @@ class TraceLearner:
         versions = OnlineVersions(self._store, log.run, every or _SHARE_OF, self.ledger)
         versions.listeners = listeners = self._listeners(versions)
         self.versions = versions.records
-        source = RequestSource(requests, log, done, self._fields, every, poll_seconds)
+        source = RequestSource(requests, log, done, self._fields, self.settings, poll_seconds)
         pipeline = self._pipeline(source, versions, has_worked=done > 0)
         before = self._store.library
         listeners.tell(RunStarted(log.run, self._parameters(requests), done=done))

@@ -340,3 +340,9 @@ def test_a_row_that_cannot_be_read_is_named(tmp_path, text, problem):
     with pytest.raises(ConfigurationError, match=problem) as error:
         list(RatedFile(file).look(set()))
     assert "row 1" in str(error.value)
+
+
+def test_lessons_belong_to_the_scope_of_the_settings():
+    library = learner(scope="team-a").learn(Place(range(8)))
+    assert learned(library.scoped("team-a")) == list(range(8))
+    assert len(library.scoped()) == 0
