@@ -81,7 +81,8 @@ def bank(role: str, inputs: dict[str, str], said: list[dict[str, str]]) -> dict[
         return dict.fromkeys(outputs, "be careful") | {"module_advice": {"answer": "Look at the last word."}}
     kind = re.findall(r"kind(\d)", inputs["message"])[0]
     shown = "".join(message["content"] for message in said).replace(inputs["message"], "")
-    knows = int(kind) % 2 == 0 or f"kind{kind}" in shown
+    is_told = LABELS[int(kind)] == inputs.get("likely_intent")
+    knows = int(kind) % 2 == 0 or f"kind{kind}" in shown or is_told
     return {"intent": LABELS[int(kind)] if knows else LABELS[0]}
 
 

@@ -50,6 +50,8 @@ def _later_parts(settings: LearningSettings, verifier: dspy.Module) -> Iterator[
         yield "lessons_from", settings.lessons_from
     if settings.review:
         yield "review", True
+    if settings.precedents:
+        yield "precedents", True
     if not settings.reference:
         yield "reference", False
 
