@@ -43,13 +43,13 @@ LESSON = {
 
 
 def messages(count: int, seed: int) -> list[tuple[str, str]]:
-    """Messages with their intents; the number of the intent stands in the message as a word."""
+    """Messages with their intents; the intent and its number stand in the message as words."""
     draw = random.Random(seed)
     rows = []
     for number in range(count):
         label = number % len(LABELS)
         words = " ".join("".join(draw.choices("abcdefgh", k=5)) for _ in range(4))
-        rows.append((f"{words} kind{label}", LABELS[label]))
+        rows.append((f"{words} {LABELS[label]} kind{label}", LABELS[label]))
     return rows
 
 
