@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from flex_dspy.evaluation.settings import EvaluationSettings as EvaluationSettings
     from flex_dspy.learning.forward import ForwardLearning as ForwardLearning
     from flex_dspy.learning.online import OnlineLearner as OnlineLearner
+    from flex_dspy.learning.precedents import precedent_library as precedent_library
     from flex_dspy.learning.rated_files import RatedFile as RatedFile
     from flex_dspy.learning.settings import LearningSettings as LearningSettings
     from flex_dspy.learning.trace_learner import TraceLearner as TraceLearner
@@ -71,6 +72,7 @@ _EXPORTS = {
     "evaluation.settings": ("EvaluationSettings",),
     "learning.forward": ("ForwardLearning",),
     "learning.online": ("OnlineLearner",),
+    "learning.precedents": ("precedent_library",),
     "learning.rated_files": ("RatedFile",),
     "learning.settings": ("LearningSettings",),
     "learning.trace_learner": ("TraceLearner",),

@@ -22,6 +22,7 @@ from flex_dspy.models.adapter import reading_answers
 from flex_dspy.programs.demonstrations import demonstrations
 from flex_dspy.search.rendering import NONE
 from flex_dspy.search.retrieval import ExperienceRetriever, shorter_blocks
+from flex_dspy.signatures.labels import label_output, likely_name, with_likely
 from flex_dspy.signatures.lessons import EARLIER_ATTEMPTS, LESSONS, with_earlier_attempts, with_lessons, without
 
 Key = Callable[[Mapping[str, Any]], str] | Sequence[str]
@@ -49,10 +50,12 @@ class _Shown:
     Attributes:
         block: The block of experiences.
         precedents: Precedents to show as demonstrations, most similar first.
+        answers: Answers of similar precedents, most frequent first.
     """
 
     block: str = NONE
     precedents: tuple[Precedent, ...] = ()
+    answers: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.block)
@@ -109,6 +112,11 @@ class ExperiencedPredict(dspy.Predict):
             kwargs[self.field] = shown.block
             # A demo made with a library holds what was shown there: old lessons, that nobody chose for this problem.
             demos = [dspy.Example(**{**demo, self.field: NONE}) for demo in demos]
+        output = label_output(signature)
+        if output is not None and shown.answers and likely_name(output) not in signature.fields:
+            signature, likely = with_likely(signature, output), likely_name(output)
+            kwargs[likely] = shown.answers[0]
+            demos = [dspy.Example(**{**demo, likely: NONE}) for demo in demos]
         if earlier := _EARLIER.get():
             signature = with_earlier_attempts(signature)
             kwargs.setdefault(EARLIER_ATTEMPTS, earlier)
@@ -117,8 +125,9 @@ class ExperiencedPredict(dspy.Predict):
     def _shorter_blocks(self, found: dspy.Prediction | None) -> Iterator[_Shown]:
         """What was found in decreasing length; the last one is empty."""
         precedents = tuple(found.demonstrations) if found is not None else ()
+        answers = tuple(answer for answer, _ in found.get("answers", ())) if found is not None else ()
         for halved, block in enumerate(shorter_blocks(found, self.retriever.levels)):
-            yield _Shown(block, precedents[: len(precedents) >> halved])
+            yield _Shown(block, precedents[: len(precedents) >> halved], answers)
         yield _Shown()
 
     # -- the query ------------------------------------------------------------------------------
@@ -130,7 +139,10 @@ class ExperiencedPredict(dspy.Predict):
         given = {name: known[name] for name in names if name in known}
         texts = {name: text for name, value in given.items() if (text := _text_of(value))}
         text = str(self.key(given)) if callable(self.key) else _query_text(texts, self.key)
-        return {"query": text, "exclude": _own(texts), "elsewhere": self.elsewhere} if text else {}
+        if not text:
+            return {}
+        picks_label = label_output(self.signature) is not None
+        return {"query": text, "exclude": _own(texts), "elsewhere": self.elsewhere, "picks_label": picks_label}
 
     # -- as a DSPy parameter -------------------------------------------------------------------------------
 

@@ -43,13 +43,13 @@ LESSON = {
 
 
 def messages(count: int, seed: int) -> list[tuple[str, str]]:
-    """Messages with their intents; the number of the intent stands in the message as a word."""
+    """Messages with their intents; the intent and its number stand in the message as words."""
     draw = random.Random(seed)
     rows = []
     for number in range(count):
         label = number % len(LABELS)
         words = " ".join("".join(draw.choices("abcdefgh", k=5)) for _ in range(4))
-        rows.append((f"{words} kind{label}", LABELS[label]))
+        rows.append((f"{words} {LABELS[label]} kind{label}", LABELS[label]))
     return rows
 
 
@@ -81,7 +81,8 @@ def bank(role: str, inputs: dict[str, str], said: list[dict[str, str]]) -> dict[
         return dict.fromkeys(outputs, "be careful") | {"module_advice": {"answer": "Look at the last word."}}
     kind = re.findall(r"kind(\d)", inputs["message"])[0]
     shown = "".join(message["content"] for message in said).replace(inputs["message"], "")
-    knows = int(kind) % 2 == 0 or f"kind{kind}" in shown
+    is_told = LABELS[int(kind)] == inputs.get("likely_intent")
+    knows = int(kind) % 2 == 0 or f"kind{kind}" in shown or is_told
     return {"intent": LABELS[int(kind)] if knows else LABELS[0]}
 
 

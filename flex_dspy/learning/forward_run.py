@@ -25,6 +25,7 @@ from flex_dspy.learning.kept_batches import keep_batches
 from flex_dspy.learning.listeners import Broadcast
 from flex_dspy.learning.pipeline import Pipeline
 from flex_dspy.learning.ports import Ports
+from flex_dspy.learning.precedents import keep_precedents, precedent_library
 from flex_dspy.learning.progress import Progress
 from flex_dspy.learning.publishing import MeasuredVersions, Measurement
 from flex_dspy.learning.records import CurveDrawer, UsageRecorder
@@ -105,6 +106,9 @@ class ForwardRun:
         self.student, self.actor = student, actor
         self.id = parts.run_id(actor, trainset)
         self.store = self._open_store(trainset)
+        if settings.precedents:
+            precedents = precedent_library(trainset, output_names(actor), scope=settings.scope)
+            keep_precedents(self.store, self.id, precedents)
         allowed = settings.allow_overlap
         self.valset = valset if allowed else unseen(valset, trainset, self.store.library, parts)
         examples = trainset if settings.reference else [without_labels(example) for example in trainset]
@@ -203,8 +207,7 @@ class ForwardRun:
         settings = self.settings
         roles = parts.critic, parts.updater, parts.ledger, self.actor
         writer = LessonWriter(*roles, settings.lessons_from, review=settings.review)
-        names = (name for _, predictor in self.actor.named_predictors() for name in predictor.signature.output_fields)
-        attempt = TrainingAttempt(self._sampling(), writer, frozenset(names), self.settings.study, self.settings.scope)
+        attempt = TrainingAttempt(self._sampling(), writer, output_names(self.actor), settings.study, settings.scope)
         executor = parts.executor or LocalExecutor(self.settings.concurrency)
         ports = Ports(source, executor, self.store, self.listeners)
         return Pipeline(ports, attempt, writer, self.versions, self.failures, self.settings.window)
@@ -227,6 +230,7 @@ class ForwardRun:
             "task": self.store.library.task,
             "study": settings.study,
             "lessons_from": settings.lessons_from,
+            "precedents": settings.precedents,
             "reference": "yes" if settings.reference else NO_REFERENCE,
             "max_rounds": settings.max_rounds,
             "max_rollouts": settings.max_rollouts,
@@ -266,6 +270,11 @@ def unseen(
     if shared:
         logger.warning("%d of %d validation examples are learned from: set aside", len(shared), len(valset))
     return clean
+
+
+def output_names(program: dspy.Module) -> frozenset[str]:
+    """The names of the outputs of a program's predictors."""
+    return frozenset(name for each in program.predictors() for name in each.signature.output_fields)
 
 
 def without_labels(example: dspy.Example) -> dspy.Example:

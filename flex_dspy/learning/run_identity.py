@@ -52,6 +52,8 @@ def _later_parts(settings: LearningSettings, verifier: dspy.Module) -> Iterator[
         yield "review", True
     if settings.scope:
         yield "scope", settings.scope
+    if settings.precedents:
+        yield "precedents", True
     if not settings.reference:
         yield "reference", False
 

@@ -34,6 +34,9 @@ class LearningSettings(Settings):
     without a lesson. It costs no request of critic and updater; ``tally`` and ``demonstrations`` bring it back."""
     review: bool = False
     """Let every lesson wait for a person's approval. Nothing that actors are shown changes before it."""
+    precedents: bool = False
+    """Begin with every training example as a precedent: its problem and reference answer, without a lesson. It costs no
+    token. ``tally`` and ``demonstrations`` show precedents; an example never sees its own."""
     reference: bool = True
     """Use reference answers to learn. False hides them: the verifier alone decides, and lessons are marked as not
     verified. The metric then measures validation examples only."""
@@ -57,6 +60,10 @@ class LearningSettings(Settings):
                 "study learns from the reference answers alone: it cannot go without them. Leave out one of the two "
                 "(--study, --without-reference)"
             )
+        if self.precedents and not self.reference:
+            raise ValueError("precedents hold the reference answers: leave out precedents, or reference=False")
+        if self.precedents and self.review:
+            raise ValueError("precedents are shown at once, and review lets nothing be shown: leave out one of the two")
         return self
 
 

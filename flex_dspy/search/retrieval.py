@@ -28,8 +28,8 @@ from flex_dspy.search.precedent_index import PrecedentIndex
 from flex_dspy.search.ranking import Utilities, choose, fuse, until_enough
 from flex_dspy.search.reading import Reading, current_reading, record
 from flex_dspy.search.rendering import NONE, Level, arrange, block, render
-from flex_dspy.search.settings import ALWAYS_SAVED, ZONE_WEIGHTS, RetrievalSettings
-from flex_dspy.search.tally import tally_answers
+from flex_dspy.search.settings import ALWAYS_SAVED, LABEL_TALLY, ZONE_WEIGHTS, RetrievalSettings
+from flex_dspy.search.tally import count_answers, tally_line
 from flex_dspy.search.utility import Effect, MeasuredEffect, UtilityRanking, known_effects
 from flex_dspy.search.views import TEXT_VIEWS, fingerprint_of
 
@@ -136,6 +136,7 @@ class ExperienceRetriever(dspy.Retrieve):
         *,
         exclude: str | Collection[str] | None = None,
         elsewhere: Collection[str] = (),
+        picks_label: bool = False,
         **kwargs: Any,
     ) -> dspy.Prediction:
         """Retrieve for one problem.
@@ -147,15 +148,25 @@ class ExperienceRetriever(dspy.Retrieve):
             exclude: The problem that is being solved, or all texts that may be it, where the query is not its text;
                 see ``exclude_self``.
             elsewhere: Steps of the program that do not ask: lessons for them are not found.
+            picks_label: Whether the answer is a label: then the answers of similar precedents are counted by default,
+                and are not written into the block.
             **kwargs: Ignored; for compatibility with ``dspy.Retrieve``.
 
         Returns:
             A prediction with ``passages`` (one text an entry), ``hits`` (``Hit`` objects, best first), ``experiences``
-            (the block for the prompt) and ``demonstrations`` (precedents to show as such, most similar first).
+            (the block for the prompt), ``demonstrations`` (precedents to show as such, most similar first) and
+            ``answers`` (those of similar precedents, with their shares).
         """
         found = self.hits(query, k if k is not None else self.k, exclude, elsewhere)
-        counted = bool(self.tally or self.demonstrations)
-        return self.write(found, self.precedents(query, self.depth, exclude, elsewhere) if counted else ())
+        counted = bool(self._tally(picks_label) or self.demonstrations)
+        similar = self.precedents(query, self.depth, exclude, elsewhere) if counted else ()
+        return self.write(found, similar, picks_label=picks_label)
+
+    def _tally(self, picks_label: bool) -> int:
+        """How many precedents are counted."""
+        if self.tally is not None:
+            return self.tally
+        return LABEL_TALLY if picks_label else 0
 
     async def acall(self, query: str, k: int | None = None, **kwargs: Any) -> dspy.Prediction:
         """Asynchronous version of the call. Uses a thread only for the dense view."""
@@ -169,22 +180,29 @@ class ExperienceRetriever(dspy.Retrieve):
             return await asyncio.to_thread(self.hits, query, k, exclude)
         return self.hits(query, k, exclude)
 
-    def write(self, hits: Sequence[Hit], similar: Sequence[Match] = ()) -> dspy.Prediction:
+    def write(
+        self, hits: Sequence[Hit], similar: Sequence[Match] = (), *, picks_label: bool = False
+    ) -> dspy.Prediction:
         """The prediction for these hits; what it shows is recorded (see ``pinned``).
 
         Args:
             hits: Entries, best first.
             similar: Precedents, most similar first, for the tally and the demonstrations.
+            picks_label: As for ``forward``.
         """
-        tally = tally_answers(similar, self.tally) if self.tally else ""
-        entries = arrange(hits, self.token_budget - tokens(tally), self.levels)
+        count = self._tally(picks_label)
+        answers = count_answers(similar, count) if count else []
+        line = "" if picks_label else tally_line(answers, min(count, len(similar)))
+        entries = arrange(hits, self.token_budget - tokens(line), self.levels)
         shown = [hit.experience.id for hit, lines in zip(hits, entries, strict=True) if lines]
-        used = similar[: max(self.tally if tally else 0, self.demonstrations)]
+        used = similar[: max(count if answers else 0, self.demonstrations)]
         record([*shown, *dict.fromkeys(match.entry_id for match in used if match.entry_id not in shown)])
-        passages = [hit.experience.text() for hit in hits]
-        demonstrations = [match.precedent for match in similar[: self.demonstrations]]
         return Retrieval(
-            passages=passages, hits=Hits(hits), experiences=block(entries, tally), demonstrations=demonstrations
+            passages=[hit.experience.text() for hit in hits],
+            hits=Hits(hits),
+            experiences=block(entries, line),
+            demonstrations=[match.precedent for match in similar[: self.demonstrations]],
+            answers=answers,
         )
 
     def precedents(

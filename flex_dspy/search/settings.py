@@ -34,6 +34,7 @@ def _check_view(view: str) -> str:
 
 
 View = Annotated[str, AfterValidator(_check_view)]
+LABEL_TALLY = 8  # precedents that are counted for a label
 Number = Annotated[int | float, Field(ge=0, lt=float("inf"))]
 Views = Annotated[tuple[View, ...], Field(min_length=1), AfterValidator(_unique)]
 Zones = Annotated[tuple[Zone, ...], Field(min_length=1), AfterValidator(_unique)]
@@ -82,9 +83,11 @@ class RetrievalSettings(Settings):
     by the expected lift."""
     levels: Levels = LEVELS
     """The levels that are written: ``method``, ``rules``, ``precedents``, ``trajectory``."""
-    tally: int = Field(default=0, ge=0)
-    """How many similar precedents to count the answers of, in one line of the block; 0 for none. There is no line where
-    hardly any answer comes twice: it is for labels."""
+    tally: int | None = Field(default=None, ge=0)
+    """How many similar precedents to count the answers of; 0 for none. None counts eight for a predictor that picks a
+    label (one output that is a ``Literal``, an ``Enum`` or a ``bool``), and none for others. A predictor that picks a
+    label gets the most frequent answer as an input of its own, any other one a line of the block. Nothing is shown
+    where hardly any answer comes twice."""
     demonstrations: int = Field(default=0, ge=0)
     """How many similar precedents to show as demonstrations (DSPy's ``demos``), most similar last; 0 for none. A
     program that reasons before it answers gets none, as a precedent holds no reasoning."""

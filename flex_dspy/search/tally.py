@@ -19,27 +19,41 @@ LONGEST_ANSWER = 80  # characters: what is longer is no label
 LEAST_SHARE = 0.05
 
 
-def tally_answers(matches: Sequence[Match], count: int) -> str:
-    """One line with the answers of the most similar precedents and their shares, weighted by similarity squared.
+def count_answers(matches: Sequence[Match], count: int) -> list[tuple[str, float]]:
+    """The answers of the most similar precedents with their shares, weighted by similarity squared, largest first.
 
     Args:
         matches: Precedents, most similar first: many more than are counted, as they show whether answers repeat.
         count: How many of them are counted.
 
     Returns:
-        The line; "" where answers are long, or hardly any answer comes twice.
+        At most four answers; none where answers are long, or hardly any answer comes twice.
     """
-    answered = [(match.precedent.answer, match.score) for match in matches if match.precedent is not None]
-    answers = [answer for answer, _ in answered]
-    if not _repeat(answers):
-        return ""
+    answered = list({m.precedent.problem: (m.precedent.answer, m.score) for m in matches if m.precedent}.values())
+    if not _repeat([answer for answer, _ in answered]):
+        return []
     weight: defaultdict[str, float] = defaultdict(float)
     for answer, score in answered[:count]:
         weight[answer] += score**2
     total = sum(weight.values())
     best = sorted(weight.items(), key=lambda item: (-item[1], item[0]))[:MOST_ANSWERS]
-    shares = [f"{one_line(answer)} {part / total:.0%}" for answer, part in best if part >= LEAST_SHARE * total]
-    return f"Answers to the {min(count, len(answers))} most similar problems: {', '.join(shares)}"
+    return [(one_line(answer), part / total) for answer, part in best if part >= LEAST_SHARE * total]
+
+
+def tally_line(answers: Sequence[tuple[str, float]], count: int) -> str:
+    """One line with counted answers and their shares; "" for none.
+
+    Args:
+        answers: See ``count_answers``.
+        count: How many precedents were counted.
+    """
+    shares = ", ".join(f"{answer} {share:.0%}" for answer, share in answers)
+    return f"Answers to the {count} most similar problems: {shares}" if answers else ""
+
+
+def tally_answers(matches: Sequence[Match], count: int) -> str:
+    """The line on the answers of these precedents."""
+    return tally_line(count_answers(matches, count), min(count, len(matches)))
 
 
 def _repeat(answers: Sequence[str]) -> bool:

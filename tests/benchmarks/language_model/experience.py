@@ -9,9 +9,8 @@ from typing import Any
 import dspy
 
 from flex_dspy.core.errors import BudgetError
-from flex_dspy.core.examples import example_id, problem_of, reference_of
 from flex_dspy.learning.forward import ForwardLearning
-from flex_dspy.libraries.experience import Experience, Precedent
+from flex_dspy.learning.precedents import precedent_library
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.merging import merge
 from flex_dspy.libraries.store import LibraryStore
@@ -77,23 +76,14 @@ def flex_lessons(student: dspy.Module, data: Data, workspace: Workspace) -> Lear
     It needs no tokens of its own where ``flex`` has learned in the same ``--out``.
     """
     found = _learned(student, data.train, workspace.of("flex"))
-    return _equipped(student, workspace, found, levels=("method", "rules"))
+    return _equipped(student, workspace, found, levels=("method", "rules"), tally=0)
 
 
 def flex_cases(student: dspy.Module, data: Data, workspace: Workspace) -> Learned:
-    """Each training example as an entry of one line, the solved case itself: retrieval alone, and no lesson.
-
-    The case stands in the method, and only methods are shown: so it does not depend on which views show precedents (the
-    lexical one shows none), and no case is shown twice.
-    """
-    outputs = [name for predictor in student.predictors() for name in predictor.signature.output_fields]
-    cases = [Precedent(example_id(e), problem_of(e), reference_of(e, outputs)) for e in data.train]
-    entries = [
-        Experience("golden", f"Solved: {' '.join(case.problem.split())} => {case.answer}", precedents=(case,))
-        for case in cases
-    ]
-    found = Experiences(ExperienceLibrary(entries, task=workspace.task.name), Usage(), 0.0, "takes no tokens to learn")
-    return _equipped(student, workspace, found, levels=("method",))
+    """Each training example as a precedent: retrieval alone, and no lesson. The model is asked nothing."""
+    outputs = {name for predictor in student.predictors() for name in predictor.signature.output_fields}
+    library = precedent_library(data.train, outputs, task=workspace.task.name)
+    return _equipped(student, workspace, Experiences(library, Usage(), 0.0, "takes no tokens to learn"))
 
 
 def _learned(
@@ -117,6 +107,7 @@ def _learned(
         library=store,
         ledger=ledger,
         study=study,
+        precedents=True,
         seed=settings.seed,
         max_rounds=settings.rounds,
         max_rollouts=settings.rollouts,
@@ -130,12 +121,14 @@ def _learned(
             optimizer.compile(student, trainset=list(train))
         except BudgetError:  # what was committed is kept
             note = "stopped when its tokens were spent, after"
-    note = f"{note} {store.library.seen} of {settings.epochs * len(train)} examples"
+    learned_from = max(0, store.library.seen - 1)  # the first commit holds the precedents
+    note = f"{note} {learned_from} of {settings.epochs * len(train)} examples"
     return Experiences(store.library, ledger.total, clock.seconds, note)
 
 
 def _equipped(student: dspy.Module, workspace: Workspace, found: Experiences, **retrieval: Any) -> Learned:
     settings = workspace.settings
     program = equip(student, found.library, k=settings.shown, token_budget=settings.block_tokens, **retrieval)
-    note = f"{found.note}; {len(found.library)} entries"
+    lessons = sum(entry.teaches for entry in found.library)
+    note = f"{found.note}; {len(found.library)} entries, {lessons} with a lesson"
     return Learned(program, found.spent, found.seconds, note)
