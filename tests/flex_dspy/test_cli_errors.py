@@ -148,7 +148,6 @@ def test_a_reader_that_is_gone_is_no_error(closed: str, unbuffered: str) -> None
     [
         (["runs", "list", "nowhere"], "there is no folder nowhere"),
         (["ui", "--tracking-uri", "bogus://x"], "bogus://x is no tracking store: MLflow knows sqlite"),
-        (["learn"], "name a task, or rated requests to learn from with --traces or --requests"),
         (["learn", "uspto50k", "--out", ""], "--out is empty"),
     ],
 )
