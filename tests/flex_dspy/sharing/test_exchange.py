@@ -93,6 +93,26 @@ def test_sizes_are_limited(place: str, tmp_path: Path) -> None:
         pull(place)
 
 
+def test_the_sum_of_the_file_is_a_hash_too(place: str) -> None:
+    stated = push(LIBRARY, place)
+    for expected in (stated.sha256, stated.sha256[:16].upper(), stated.hash):
+        assert pull(place, expected).is_expected
+    with pytest.raises(LibraryFormatError, match="content hash"):
+        pull(place, stated.sha256[:-1] + ("0" if stated.sha256[-1] != "0" else "1"))
+
+
+def test_lessons_that_wait_for_approval_are_not_shared(tmp_path: Path, place: str) -> None:
+    """The content hash does not cover them."""
+    waiting = LIBRARY.with_waiting([Experience("golden", "Trust me.")])
+    assert waiting.hash == LIBRARY.hash
+    push(waiting, place)
+    assert b"Trust me" not in (files(tmp_path) / "library.json").read_bytes()
+    waiting.save(tmp_path / "waiting.json")
+    pulled = pull(f"file://{tmp_path}/waiting.json", LIBRARY.hash)
+    assert pulled.library.waiting == ()
+    assert "1 lessons that wait for approval were left out" in pulled.checks()
+
+
 def test_a_file_alone_has_no_manifest(tmp_path: Path) -> None:
     LIBRARY.save(tmp_path / "one.json")
     pulled = pull(f"file://{tmp_path}/one.json")
