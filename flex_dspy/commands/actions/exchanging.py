@@ -24,7 +24,7 @@ def push(name: str, address: str, options: PushOptions, *, as_json: bool, tracki
     stated = exchange.push(
         library,
         address,
-        provenance_of(Path(name), library),
+        provenance_of(name, library, tracking_uri),
         licence=options.license,
         is_public=options.public,
         overwrite=options.overwrite,

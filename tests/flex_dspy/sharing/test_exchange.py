@@ -14,12 +14,14 @@ import yaml
 
 from flex_dspy.core.errors import ConfigurationError, LibraryFormatError, RemoteError
 from flex_dspy.learning.run_folder import RunFolder
+from flex_dspy.learning.version import Version
 from flex_dspy.learning.versions import VersionLog
 from flex_dspy.libraries.experience import Experience, Precedent, Rule
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.sharing.addresses import Address
 from flex_dspy.sharing.exchange import pull, push
 from flex_dspy.sharing.provenance import Provenance, provenance_of
+from flex_dspy.tracking.tracker import MLflowTracker
 from tests.hub_server import hub_server
 
 LESSON = Experience(
@@ -198,6 +200,20 @@ def test_the_card_says_how_it_was_learned_and_measured(tmp_path: Path) -> None:
     assert head["license"] == "cc-by-4.0"
     assert head["model-index"][0]["results"][0]["metrics"][0]["value"] == 0.5
     assert provenance_of(folder.library, OTHER) == Provenance()
+
+
+@pytest.mark.slow
+def test_the_card_of_a_version_in_mlflow(mlflow_uri: str) -> None:
+    tracker = MLflowTracker("shared", tracking_uri=mlflow_uri, registered_name="shared-dice")
+    tracker.start({"task": "dice", "actor": "openai/small"})
+    numbers = {"accuracy": 0.5, "accuracy_low": 0.366, "accuracy_high": 0.634, "n": 50.0}
+    tracker.log_version(Version(LIBRARY, 2, numbers, "dice-val", "bb22"))
+    tracker.finish()
+    found = provenance_of("shared-dice/1", LIBRARY, mlflow_uri)
+    assert found.measured is not None
+    assert found.measured.metrics["accuracy"] == 0.5
+    assert found.data["validation"] == {"name": "dice-val", "digest": "bb22", "size": 50}
+    assert provenance_of("shared-dice/1", OTHER, mlflow_uri) == Provenance()
 
 
 def test_nothing_can_end_its_place_in_a_card() -> None:
