@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from flex_dspy.core.secrets import mask_secrets
@@ -89,7 +89,7 @@ class Audit:
 
 
 def audit(library: ExperienceLibrary, tests: ProblemIndex | None = None) -> Audit:
-    """List the suspicious places of a library. Nothing is executed, fetched or changed.
+    """List the suspicious places of a library, lessons that wait for approval too. Nothing is executed or fetched.
 
     Args:
         library: Any library.
@@ -101,11 +101,13 @@ def audit(library: ExperienceLibrary, tests: ProblemIndex | None = None) -> Audi
     shared = tests.common(_problems(library)) if tests else set()
     found = [finding for place, text in texts_of_library(library) for finding in _of_text("", place, text)]
     found += [finding for entry in library for finding in _of_entry(entry, tests, shared)]
+    for lesson in library.waiting:  # a person may approve it
+        found += [replace(f, place=f"waiting.{f.place}") for f in _of_entry(lesson, tests, shared)]
     return Audit(library.hash, len(library), tuple(found))
 
 
 def _problems(library: ExperienceLibrary) -> set[str]:
-    return {case.problem for entry in library for case in entry.precedents}
+    return {case.problem for entry in (*library, *library.waiting) for case in entry.precedents}
 
 
 def _of_entry(entry: Experience, tests: ProblemIndex | None, shared: set[str]) -> Iterator[Finding]:

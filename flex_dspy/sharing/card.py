@@ -66,8 +66,8 @@ def _rows(
 ) -> Iterator[tuple[str, str]]:
     sizes = ", ".join(f"{count} {zone}" for zone, count in library.sizes().items() if count) or "empty"
     yield "entries", f"{len(library)} ({sizes}), of {library.precedent_count} solved cases"
-    yield "learned on", "; ".join(_data_text(*item) for item in provenance.data.items()) or "not recorded"
-    yield "learned by", ", ".join(f"{model} ({role})" for role, model in provenance.models.items()) or "not recorded"
+    yield "data", "; ".join(_data_text(*item) for item in provenance.data.items()) or "not recorded"
+    yield "models", ", ".join(f"{model} ({role})" for role, model in provenance.models.items()) or "not recorded"
     yield "measured", _measured_text(provenance)
     yield "licence", licence or "none was given: ask the sender before you use or pass on the library"
     yield "audit by the sender", audit.text()

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from flex_dspy.core.errors import LibraryError, LibraryFormatError
+from flex_dspy.libraries.by_hand import PERSON
 from flex_dspy.libraries.contents import Contents
 from flex_dspy.libraries.experience import Experience, Insert, PersonEdit, Remove, Revise
 from flex_dspy.sharing.instructions import SKILL
@@ -113,7 +114,9 @@ def _insertion(block: Block, library: Contents, reason: str) -> Iterator[PersonE
     if not (lesson.method or lesson.rules):
         yield EditConflict(f"line {block.line} of the section", "is a heading without a text")
         return
-    entry = Experience(lesson.zone, lesson.method, lesson.rules, category=lesson.category)
+    entry = Experience(
+        lesson.zone, lesson.method, lesson.rules, category=lesson.category, author=PERSON, pinned=True
+    )  # as ``ByHand.add`` makes one
     if entry.id not in library:
         yield Insert(entry, reason)
 

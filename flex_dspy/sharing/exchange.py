@@ -40,20 +40,23 @@ class Pulled:
     Attributes:
         library: The library.
         manifest: What its sender stated; None for a file without one.
-        is_expected: Whether its hash is the one that the caller gave.
+        is_expected: Whether a hash was given, and is its own.
+        left_out: How many lessons that wait for approval were left out: nobody has read them.
     """
 
     library: ExperienceLibrary
     manifest: Manifest | None
     is_expected: bool
+    left_out: int = 0
 
     def checks(self) -> str:
         """One line: which checks it passed."""
+        left_out = f"; {self.left_out} lessons that wait for approval were left out" if self.left_out else ""
         if self.is_expected:
-            return "the hash is the one that you gave"
+            return f"the hash is the one that you gave{left_out}"
         if self.manifest is not None:
-            return "the hash is the one in the sender's manifest; only --hash shows that it is the sender's"
-        return "there is no manifest and no --hash was given: nothing shows that it is whole"
+            return f"the hash is the one in the sender's manifest; only --hash shows that it is the sender's{left_out}"
+        return f"there is no manifest and no --hash was given: nothing shows that it is whole{left_out}"
 
 
 def push(
@@ -66,7 +69,7 @@ def push(
     overwrite: bool = False,
     with_secrets: bool = False,
 ) -> Manifest:
-    """Write a library, its card and its manifest to an address.
+    """Write a library, its card and its manifest to an address. Lessons that wait for approval stay at home.
 
     Args:
         library: The library.
@@ -89,6 +92,7 @@ def push(
         raise ConfigurationError(
             f"{place} names a file: name a folder, which gets a library.json, a card and a manifest"
         )
+    library = library.with_waiting(())
     report = audit(library)
     if (secrets := report.counts().get("secret", 0)) and not with_secrets:
         raise ConfigurationError(
@@ -129,7 +133,8 @@ def pull(address: str, expected: str = "", *, max_bytes: int = MAX_BYTES) -> Pul
 
     Args:
         address: A folder that ``push`` wrote to, or a library file.
-        expected: Its content hash as the sender told it, or at least its first sixteen digits; "" if it is not known.
+        expected: Its content hash, which covers task and entries, or the SHA-256 of its file, which covers all; as the
+            sender told it, or at least the first sixteen digits. "" if none is known.
         max_bytes: Most bytes of its file.
 
     Raises:
@@ -145,13 +150,15 @@ def pull(address: str, expected: str = "", *, max_bytes: int = MAX_BYTES) -> Pul
         problem = f"is {stated.size:,} bytes, and {max_bytes:,} are allowed"
         raise RemoteError(str(place), LIBRARY_FILE, problem, "Allow more with --max-bytes, if you trust it")
     data = _read_library(place, max_bytes)
+    digest = hashlib.sha256(data).hexdigest()
     if stated is not None:
-        _check(str(place), "SHA-256 of the file", stated.sha256, hashlib.sha256(data).hexdigest())
+        _check(str(place), "SHA-256 of the file", stated.sha256, digest)
     library = parse(data, str(place), split=stated is None)
     if stated is not None:
         _check(str(place), "content hash", stated.hash, library.hash)
-    _check(str(place), "content hash", expected.lower(), library.hash[: len(expected)])
-    return Pulled(library, stated, bool(expected))
+    if not digest.startswith(expected.lower()):
+        _check(str(place), "content hash", expected.lower(), library.hash[: len(expected)])
+    return Pulled(library.with_waiting(()), stated, bool(expected), len(library.waiting))
 
 
 def _stated(place: Address) -> Manifest | None:

@@ -18,7 +18,7 @@ def texts(entry: Experience) -> Iterator[tuple[str, str]]:
         Its place, such as ``rules[2].examples[0]``, and the text.
     """
     fields = [("id", entry.id), ("category", entry.category), ("method", entry.method), *_rule_texts(entry)]
-    fields += [("trajectory", entry.trajectory), ("step", entry.step)]
+    fields += [("trajectory", entry.trajectory), ("step", entry.step), ("author", entry.author)]
     for number, case in enumerate(entry.precedents):
         names = ("example_id", "problem", "answer")
         fields += [(f"precedents[{number}].{name}", getattr(case, name)) for name in names]

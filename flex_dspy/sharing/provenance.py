@@ -1,4 +1,4 @@
-"""What is known of how a library came to be: from the run's files that lie beside it."""
+"""Facts on how a library came to be: from the run's files that lie beside it, or from MLflow."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from flex_dspy.learning.run_folder import RunFolder, RunNote
 from flex_dspy.learning.version import VersionRecord
 from flex_dspy.learning.versions import VersionLog
 from flex_dspy.libraries.library import ExperienceLibrary
+from flex_dspy.tracking.registry import is_registered
+from flex_dspy.tracking.version_table import versions
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,16 +31,35 @@ class Provenance:
     measured: VersionRecord | None = None
 
 
-def provenance_of(path: Path, library: ExperienceLibrary) -> Provenance:
-    """Read what the files beside a library say of it.
+def provenance_of(name: str | Path, library: ExperienceLibrary, tracking_uri: str | None = None) -> Provenance:
+    """Read how a library was learned and measured.
 
     Args:
-        path: The library's file, or the folder of a run.
+        name: The library's file, the folder of a run, or ``NAME@alias`` or ``NAME/version`` in MLflow.
         library: Its content: a measurement counts only if it was of the same content.
+        tracking_uri: The tracking store; None for MLflow's own choice.
 
     Raises:
+        ConfigurationError: If the name is of MLflow, and its store cannot be read.
         LibraryError: If the log of versions is damaged.
     """
+    path = Path(name)
+    return _of_mlflow(library, tracking_uri) if is_registered(path, str(name)) else _of_files(path, library)
+
+
+def _of_mlflow(library: ExperienceLibrary, tracking_uri: str | None) -> Provenance:
+    """The facts of the version of this content that was measured on the most examples."""
+    rows = [row for row in versions(tracking_uri=tracking_uri) if row.hash == library.hash]
+    row = max(rows, key=lambda each: each.n or 0, default=None)
+    if row is None:
+        return Provenance()
+    record = VersionRecord.of(row.run_id, row.examples, library, row.numbers, row.metric)
+    is_measured = {"accuracy", "accuracy_low", "accuracy_high", "n"} <= row.numbers.keys()
+    data = {"validation": {"name": row.dataset, "digest": row.dataset_digest, "size": row.n}}
+    return Provenance({"actor": row.model} if row.model else {}, data, record if is_measured else None)
+
+
+def _of_files(path: Path, library: ExperienceLibrary) -> Provenance:
     folder = RunFolder(path) if path.is_dir() else RunFolder(path.parent, path)
     if not folder.library.exists():
         return Provenance()

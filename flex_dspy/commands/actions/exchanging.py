@@ -28,7 +28,7 @@ def push(
     stated = exchange.push(
         library,
         address,
-        provenance_of(Path(name), library),
+        provenance_of(name, library, tracking_uri),
         licence=options.license,
         is_public=options.public,
         overwrite=options.overwrite,

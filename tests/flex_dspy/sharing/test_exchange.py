@@ -14,12 +14,14 @@ import yaml
 
 from flex_dspy.core.errors import ConfigurationError, LibraryFormatError, RemoteError
 from flex_dspy.learning.run_folder import RunFolder
+from flex_dspy.learning.version import Version
 from flex_dspy.learning.versions import VersionLog
 from flex_dspy.libraries.experience import Experience, Precedent, Rule
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.sharing.addresses import Address
 from flex_dspy.sharing.exchange import pull, push
 from flex_dspy.sharing.provenance import Provenance, provenance_of
+from flex_dspy.tracking.tracker import MLflowTracker
 from tests.hub_server import hub_server
 
 LESSON = Experience(
@@ -91,6 +93,26 @@ def test_sizes_are_limited(place: str, tmp_path: Path) -> None:
     (files(tmp_path) / "flex-dspy.json").write_bytes(b" " * 70_000)
     with pytest.raises(RemoteError, match=r"flex-dspy\.json: is larger"):
         pull(place)
+
+
+def test_the_sum_of_the_file_is_a_hash_too(place: str) -> None:
+    stated = push(LIBRARY, place)
+    for expected in (stated.sha256, stated.sha256[:16].upper(), stated.hash):
+        assert pull(place, expected).is_expected
+    with pytest.raises(LibraryFormatError, match="content hash"):
+        pull(place, stated.sha256[:-1] + ("0" if stated.sha256[-1] != "0" else "1"))
+
+
+def test_lessons_that_wait_for_approval_are_not_shared(tmp_path: Path, place: str) -> None:
+    """The content hash does not cover them."""
+    waiting = LIBRARY.with_waiting([Experience("golden", "Trust me.")])
+    assert waiting.hash == LIBRARY.hash
+    push(waiting, place)
+    assert b"Trust me" not in (files(tmp_path) / "library.json").read_bytes()
+    waiting.save(tmp_path / "waiting.json")
+    pulled = pull(f"file://{tmp_path}/waiting.json", LIBRARY.hash)
+    assert pulled.library.waiting == ()
+    assert "1 lessons that wait for approval were left out" in pulled.checks()
 
 
 def test_a_file_alone_has_no_manifest(tmp_path: Path) -> None:
@@ -178,6 +200,20 @@ def test_the_card_says_how_it_was_learned_and_measured(tmp_path: Path) -> None:
     assert head["license"] == "cc-by-4.0"
     assert head["model-index"][0]["results"][0]["metrics"][0]["value"] == 0.5
     assert provenance_of(folder.library, OTHER) == Provenance()
+
+
+@pytest.mark.slow
+def test_the_card_of_a_version_in_mlflow(mlflow_uri: str) -> None:
+    tracker = MLflowTracker("shared", tracking_uri=mlflow_uri, registered_name="shared-dice")
+    tracker.start({"task": "dice", "actor": "openai/small"})
+    numbers = {"accuracy": 0.5, "accuracy_low": 0.366, "accuracy_high": 0.634, "n": 50.0}
+    tracker.log_version(Version(LIBRARY, 2, numbers, "dice-val", "bb22"))
+    tracker.finish()
+    found = provenance_of("shared-dice/1", LIBRARY, mlflow_uri)
+    assert found.measured is not None
+    assert found.measured.metrics["accuracy"] == 0.5
+    assert found.data["validation"] == {"name": "dice-val", "digest": "bb22", "size": 50}
+    assert provenance_of("shared-dice/1", OTHER, mlflow_uri) == Provenance()
 
 
 def test_nothing_can_end_its_place_in_a_card() -> None:

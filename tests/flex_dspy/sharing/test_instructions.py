@@ -262,6 +262,7 @@ def test_entries_that_were_edited_deleted_and_added_come_back(skill: Path) -> No
     (new,) = [entry for entry in after if entry.id not in LIBRARY]
     assert (new.zone, new.category, new.method) == ("warning", "new", "Never guess.\nNever.")
     assert new.rules == (Rule("first", ("example",)),)
+    assert (new.author, new.pinned) == ("a person", True)
     assert read_edits(skill, after).edits == ()  # again: nothing is left to do
     write_skill(skill.parent, export_instructions(after))
     assert read_edits(skill, after).edits == ()
