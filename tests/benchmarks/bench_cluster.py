@@ -113,7 +113,7 @@ def _memory() -> float:
 
 
 def measure_demos(arguments: argparse.Namespace) -> None:
-    """Hashes of the demos: plain, with a worker killed, with one added, with the driver killed and resumed, with all."""
+    """Hashes of the demos: plain, with a worker killed or added, with the driver killed and resumed, with all of it."""
     for task in arguments.tasks:
         for name in arguments.scenarios:
             start = time.perf_counter()
