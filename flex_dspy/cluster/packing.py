@@ -1,16 +1,18 @@
 """Packs functions for workers: programs, metrics and models travel, keys, ledgers and limits do not.
 
-Dask carries functions by cloudpickle, and so does this. Three kinds of objects are replaced on the way:
+Dask carries functions by cloudpickle, and so does this. Four kinds of objects are replaced on the way:
 
     a ledger                 by a ``WorkerLedger``, whose charges come back with the result
     limits                   by limits that wait at the scheduler, for all processes together
     an offline expert        by one with a single process: the workers are many already
+    a retriever's library    by an empty one: within a call each retriever reads the call's snapshot
 
 A model that would carry its key along is refused.
 """
 
 from __future__ import annotations
 
+import copyreg
 import hashlib
 import io
 import secrets
@@ -26,10 +28,12 @@ from flex_dspy.cluster.shared_limits import SharedLimits
 from flex_dspy.cluster.worker_ledger import WorkerLedger
 from flex_dspy.core.errors import ConfigurationError
 from flex_dspy.core.secrets import is_secret_name, url_secrets
+from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.models.limits import Limits
 from flex_dspy.models.lm import LanguageModel, secrets_of
 from flex_dspy.models.spending import Ledger
 from flex_dspy.offline.engine import AsyncOfflineEngine
+from flex_dspy.search.retrieval import ExperienceRetriever
 
 # Settings of DSPy that belong to the process, or to the call that is under way.
 _LOCAL_SETTINGS = frozenset(
@@ -96,6 +100,8 @@ class _Packer(cloudpickle.Pickler):
             return SharedLimits, (key, obj.bounds)
         if isinstance(obj, AsyncOfflineEngine):
             return AsyncOfflineEngine, (1, obj.expert)
+        if isinstance(obj, ExperienceRetriever):
+            return copyreg.__newobj__, (type(obj),), {**vars(obj), "source": ExperienceLibrary()}  # type: ignore[attr-defined]
         if isinstance(obj, dspy.LM):
             refuse_key(obj)
             refuse_batches(obj)

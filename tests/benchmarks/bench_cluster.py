@@ -39,6 +39,7 @@ from flex_dspy.libraries.experience import Commit, Experience, Insert, Precedent
 from flex_dspy.models.lm import close
 from flex_dspy.programs.executors import LocalExecutor
 
+SCENARIOS = ("plain", "worker killed", "worker added", "driver killed", "all of it")
 HASHES = {"uspto50k": "2d97d1239dea", "aime": "22a19ec09d44"}
 
 
@@ -52,6 +53,7 @@ def main() -> None:
     parser.add_argument("--library", type=Path, help="a learned library")
     parser.add_argument("--examples", type=int, default=1_000)
     parser.add_argument("--sizes", type=int, nargs="+", default=[0, 4_000, 40_000], help="entries")
+    parser.add_argument("--scenarios", nargs="+", default=SCENARIOS, choices=SCENARIOS)
     parser.add_argument("--tasks", nargs="+", default=list(HASHES), choices=list(HASHES))
     globals()[f"measure_{parser.parse_args().what}"](parser.parse_args())
 
@@ -111,13 +113,13 @@ def _memory() -> float:
 
 
 def measure_demos(arguments: argparse.Namespace) -> None:
-    """Hashes of the demos: plain, with a worker killed, with one added, with the driver killed and resumed."""
+    """Hashes of the demos: plain, with a worker killed or added, with the driver killed and resumed, with all of it."""
     for task in arguments.tasks:
-        for name in ("plain", "worker killed", "worker added", "driver killed"):
+        for name in arguments.scenarios:
             start = time.perf_counter()
             with tempfile.TemporaryDirectory() as folder, DaskExecutor(f"local:{arguments.workers}") as cluster:
                 path = Path(folder) / "library.json"
-                if name == "driver killed":
+                if name in ("driver killed", "all of it"):
                     _kill_driver(task, path, cluster.client.scheduler.address)
                 found = _learn_demo(task, path, cluster, _disturbance(name, cluster))
             verdict = "the same" if found.startswith(HASHES[task]) else "OTHER"
@@ -140,11 +142,12 @@ def _learn_demo(task_name: str, path: Path, cluster: DaskExecutor | None, listen
 
 def _disturbance(name: str, cluster: DaskExecutor) -> Callable[[object], None]:
     def disturb(event: object) -> None:
-        if isinstance(event, EditCommitted) and event.step == 70:
-            if name == "worker killed":
-                os.kill(next(iter(cluster.client.run(os.getpid).values())), signal.SIGKILL)
-            elif name == "worker added":
-                cluster.client.cluster.scale(len(cluster.client.cluster.workers) + 1)
+        if not isinstance(event, EditCommitted):
+            return
+        if event.step == 100 and name in ("worker killed", "all of it"):
+            os.kill(next(iter(cluster.client.run(os.getpid).values())), signal.SIGKILL)
+        if event.step == 120 and name in ("worker added", "all of it"):
+            cluster.client.cluster.scale(len(cluster.client.cluster.workers) + 1)
 
     return disturb
 

@@ -10,9 +10,14 @@ from flex_dspy.cluster.shared_limits import SharedLimits
 from flex_dspy.cluster.worker_ledger import WorkerLedger
 from flex_dspy.core.errors import ConfigurationError
 from flex_dspy.evaluation.sampling import SampleCall, Sampler
+from flex_dspy.libraries.experience import Experience
+from flex_dspy.libraries.followed import FollowedFile
+from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.models.limits import Limits
 from flex_dspy.models.lm import language_model
 from flex_dspy.models.spending import Ledger
+from flex_dspy.programs.equip import equip
+from flex_dspy.search.retrieval import retrievers
 from tests.flex_dspy.cluster.fake_workers import FakeWorkers
 from tests.flex_dspy.learning.scripted_roles import study
 
@@ -83,6 +88,18 @@ def test_ledgers_limits_and_experts_are_replaced():
     assert list(packed.limits.values()) == [limits]
     assert list(packed.ledgers.values()) == [call.sampler.ledger]
     assert expert._async_engine_spec.workers == 1
+
+
+def test_the_library_of_a_program_stays_here_even_if_it_follows_a_file(tmp_path):
+    library = ExperienceLibrary([Experience("golden", "Never sent this way.")])
+    for source in (library, FollowedFile(tmp_path / "library.json")):
+        program = equip(dspy.Predict("problem -> answer"))
+        (retriever,) = retrievers(program)
+        retriever.library, retriever.k = source, 3
+        packed = pack(program, Keys("driver"))
+        assert b"Never sent" not in packed.content
+        (there,) = retrievers(unpack(packed.content)[0])
+        assert (there.k, len(there.library)) == (3, 0)
 
 
 def test_settings_of_dspy_travel():
