@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from flex_dspy.core.errors import ConfigurationError
+from flex_dspy.core.running import run_in_thread
 
 # Providers of litellm whose batches are files of OpenAI's chat completions, and need nothing but key and address.
 PROVIDERS = ("azure", "hosted_vllm", "litellm_proxy", "mistral", "openai", "xai")
@@ -103,10 +104,6 @@ class LiteLLMEndpoint:
                 f"{self.model} cannot be asked in batches: that goes with models of {', '.join(PROVIDERS)}"
             )
 
-    @property
-    def _options(self) -> dict[str, Any]:
-        return {"custom_llm_provider": self.model.partition("/")[0], **self.client}
-
     async def submit(self, requests: Mapping[str, Mapping[str, Any]], label: str) -> str:
         """See ``BatchEndpoint``."""
         lines = (
@@ -114,25 +111,20 @@ class LiteLLMEndpoint:
             for own_id, body in requests.items()
         )
         content = "\n".join(lines).encode()
-        file = await _litellm().acreate_file(file=(f"{label}.jsonl", content), purpose="batch", **self._options)
-        batch = await _litellm().acreate_batch(
-            completion_window="24h",
-            endpoint=PATH,
-            input_file_id=file.id,
-            metadata={_LABEL: label},
-            **self._options,
-        )
-        return str(batch.id)
+        file = await self._ask("create_file", file=(f"{label}.jsonl", content), purpose="batch")
+        given = {"completion_window": "24h", "endpoint": PATH, "input_file_id": file.id, "metadata": {_LABEL: label}}
+        # Not repeated by the client: where the reply alone was lost, the batch would be paid twice.
+        return str((await self._ask("create_batch", max_retries=0, **given)).id)
 
     async def find(self, label: str) -> str | None:
         """See ``BatchEndpoint``."""
-        page = await _litellm().alist_batches(limit=_MOST_LISTED, **self._options)
+        page = await self._ask("list_batches", limit=_MOST_LISTED)
         found = (batch.id for batch in page.data if (batch.metadata or {}).get(_LABEL) == label)
         return next(found, None)
 
     async def status(self, batch_id: str) -> BatchStatus:
         """See ``BatchEndpoint``."""
-        batch = await _litellm().aretrieve_batch(batch_id, **self._options)
+        batch = await self._ask("retrieve_batch", batch_id=batch_id)
         errors = getattr(batch.errors, "data", None) or []
         files = (batch.output_file_id, batch.error_file_id)
         message = "; ".join(str(error.message) for error in errors)
@@ -142,17 +134,21 @@ class LiteLLMEndpoint:
         """See ``BatchEndpoint``."""
         found: dict[str, Answer] = {}
         for file_id in status.files:
-            content = await _litellm().afile_content(file_id, **self._options)
+            content = await self._ask("file_content", file_id=file_id)
             found |= read_answers(content.content.splitlines())
         return found
 
+    async def _ask(self, function: str, **arguments: Any) -> Any:
+        """Call a function of litellm's, on a thread: its clients for coroutines stay open when their loop ends."""
+        provider = self.model.partition("/")[0]
+        return await run_in_thread(_call, function, custom_llm_provider=provider, **self.client, **arguments)
 
-def _litellm() -> Any:
-    """The library, silent: it prints advice on models that it does not know."""
+
+def _call(function: str, **arguments: Any) -> Any:
     import litellm
 
-    litellm.suppress_debug_info = True
-    return litellm
+    litellm.suppress_debug_info = True  # it prints advice on models that it does not know
+    return getattr(litellm, function)(**arguments)
 
 
 def read_answers(lines: Iterable[bytes]) -> dict[str, Answer]:

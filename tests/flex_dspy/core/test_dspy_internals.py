@@ -2,6 +2,8 @@
 
 import asyncio
 import copy
+import json
+import warnings
 
 import dspy
 import pytest
@@ -213,3 +215,41 @@ def test_a_sandbox_that_has_not_begun_is_killed_without_harm():
     interpreter = dspy.PythonInterpreter()
     assert interpreter.deno_process is None
     internals.kill_interpreter(interpreter)
+
+
+# -- requests that are sent elsewhere ----------------------------------------------------------------------
+
+
+def test_a_client_of_chat_completions_hands_its_request_to_a_function():
+    """Else a model in batches asks its provider directly, or nobody."""
+    sent = []
+
+    async def send(body):
+        sent.append(json.loads(body))
+        message = {"role": "assistant", "content": "42"}
+        answer = {"choices": [{"index": 0, "finish_reason": "stop", "message": message}], "model": "test"}
+        return 200, json.dumps({**answer, "usage": {"prompt_tokens": 3, "completion_tokens": 1}}).encode()
+
+    request = dspy.lm15.Request(model="test", messages=(dspy.lm15.Message.user("6*7?"),))
+    response = asyncio.run(internals.chat_client(send).complete(request))
+    assert (response.message.text, response.usage.input_tokens) == ("42", 3)
+    assert sent == [{"model": "test", "messages": MESSAGES}]
+
+
+def test_an_error_that_comes_back_is_one_of_the_client():
+    async def refuse(body):
+        return 429, b'{"error": {"message": "slow down"}}'
+
+    request = dspy.lm15.Request(model="test", messages=(dspy.lm15.Message.user("6*7?"),))
+    with pytest.raises(dspy.lm15.RateLimitError, match="slow down"):
+        asyncio.run(internals.chat_client(refuse).complete(request))
+
+
+def test_messages_of_an_adapter_may_be_passed_on(lm):
+    """Else each call in a batch warns of what DSPy itself does."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with internals.passed_on(lm, MESSAGES):
+            assert lm(messages=MESSAGES)
+        with pytest.raises(DeprecationWarning, match="OpenAI-style message"):
+            lm(messages=MESSAGES)
