@@ -116,6 +116,8 @@ def moto_server() -> str | None:
 def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """The address of a tracking server."""
     kind = request.param
+    if kind == "sqlite" and postgres_tools() is not None:
+        pytest.skip("the same on PostgreSQL says more, and a run takes half a minute")
     if kind == "postgresql" and postgres_tools() is None:
         pytest.skip("no PostgreSQL here, or no psycopg")
     if kind == "s3" and "FLEX_DSPY_TEST_S3" not in os.environ:
