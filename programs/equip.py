@@ -63,7 +63,8 @@ def equip(
         **retrieval: Arguments of the ``ExperienceRetriever``, such as fields of its settings.
 
     Returns:
-        A copy of the same class. An ``Actor`` in it has experience already, and reads this library from now on.
+        A copy of the same class. An ``Actor`` in it has experience already, and reads this library from now on, in the
+        ``scopes`` that are given.
 
     Raises:
         ConfigurationError: If there is nothing to equip, a name is unknown, or a field of that name exists.
@@ -92,6 +93,7 @@ def equip(
         )
     for known in retrievers(equipped):
         known.library = retriever.source
+        known.scopes = list(retriever.scopes or known.scopes)
     if access != "recall":
         names = {id(predictor): name for name, predictor in equipped.named_predictors()}
         for number, predictor in enumerate(chosen):

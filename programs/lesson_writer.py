@@ -77,6 +77,7 @@ class LessonWriter:
         trajectory: Trajectory | None,
         library: ExperienceLibrary,
         shown: Sequence[str] = (),
+        scope: str = "",
     ) -> Proposal:
         """A lesson, and what should become of it.
 
@@ -85,15 +86,18 @@ class LessonWriter:
             trajectory: The rollout; None to study the reference answer alone.
             library: The snapshot that it is compared with.
             shown: Ids of the entries that the actor had in its prompt.
+            scope: Whom the lesson will belong to. The critic reads the entries of this scope and those that all share;
+                the updater reads those of this scope alone, so a lesson is never merged into another scope's.
         """
         if self.lessons_from == "failures" and trajectory is not None and trajectory.zone == "golden":
-            precedent_only = Experience("golden", "", precedents=(precedent,))
+            precedent_only = Experience("golden", "", precedents=(precedent,), scope=scope)
             return Proposal(precedent_only, Insert(precedent_only, reason="solved at the first attempt"))
-        entries = [library[entry_id] for entry_id in dict.fromkeys(shown) if entry_id in library]
+        readable, library = library.scoped(scope), library.scoped(scope, shared=not scope)
+        entries = [readable[entry_id] for entry_id in dict.fromkeys(shown) if entry_id in readable]
         with self.ledger.role("critic"):
             told = select_inputs(self.critic, task=describe_task(self.program), shown=entries, steps=self.steps)
             distilled = await call(self.critic, precedent=precedent, trajectory=trajectory, **told)
-        lesson: Experience = distilled.experience
+        lesson: Experience = distilled.experience.of_scope(scope)
         named: str = distilled.get("corrects") or ""
         corrects = named if named in library else ""
         nearest = nearest_lessons(library, lesson, NEAREST)
@@ -152,7 +156,7 @@ def _entries_since(newest: ExperienceLibrary, seen: ExperienceLibrary) -> list[E
 
 def _alike(entry: Experience, lesson: Experience) -> bool:
     """Whether two lessons may be the same: a rule word for word, or most words in common."""
-    if (entry.zone, entry.step) != (lesson.zone, lesson.step):
+    if (entry.scope, entry.zone, entry.step) != (lesson.scope, lesson.zone, lesson.step):
         return False
     if {rule.text for rule in entry.rules} & {rule.text for rule in lesson.rules}:
         return True

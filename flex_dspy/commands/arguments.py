@@ -209,5 +209,9 @@ TaskName = Annotated[str, Parameter(validator=check(check_task_name), help=TASKS
 Library = Annotated[str, Parameter(help=LIBRARY_HELP[0].upper() + LIBRARY_HELP[1:] + ".")]
 OutputFile = Annotated[Path, Parameter(name=("--out", "-o"), help="The file to write.")]
 Overwrite = Annotated[bool, Parameter(name="--overwrite", help="Write the file though it is there.")]
+Scopes = Annotated[
+    tuple[str, ...],
+    Parameter(name="--scope", negative=(), help="A scope to read besides the shared entries. May be repeated."),
+]
 PrintJson = Annotated[bool, Parameter(name="--json", help="Print JSON.")]
 TrackingUri = Annotated[str | None, Parameter(name="--tracking-uri", help="MLflow store (default: MLflow's own).")]

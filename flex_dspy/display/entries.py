@@ -30,7 +30,8 @@ def _head(experience: Experience) -> Markup:
     return Markup("{}{}<b>{}</b> {}").format(
         Markup('<span class="fx-id">{}</span>').format(html.code(experience.id)),
         html.badge(experience.zone, experience.zone),
-        html.short(experience.category, 100) or "no category",
+        (html.short(experience.category, 100) or "no category")
+        + (f", scope {experience.scope}" if experience.scope else ""),
         record(experience),
     )
 

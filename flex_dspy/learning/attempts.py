@@ -83,12 +83,14 @@ class TrainingAttempt:
         writer: Critic and updater.
         outputs: Names of the actor's outputs, by which the reference answer is found.
         study: Skip the attempts, and learn from the reference answer alone.
+        scope: Whom the lessons will belong to; "" for all.
     """
 
     sampling: RejectionSampling
     writer: LessonWriter
     outputs: frozenset[str]
     study: bool = False
+    scope: str = ""
 
     async def __call__(self, example: dspy.Example, library: ExperienceLibrary) -> AttemptResult:
         """See ``AttemptFunction``."""
@@ -99,7 +101,7 @@ class TrainingAttempt:
 
     async def _study(self, example: dspy.Example, library: ExperienceLibrary) -> AttemptResult:
         precedent = Precedent(example_id(example), problem_of(example), reference_of(example, self.outputs))
-        return AttemptResult((await self.writer.propose(precedent, None, library),))
+        return AttemptResult((await self.writer.propose(precedent, None, library, scope=self.scope),))
 
     async def _learn(self, example: dspy.Example, library: ExperienceLibrary) -> AttemptResult:
         with pinned(library, problem=problem_of(example)) as reading, self.writer.ledger.role("actor"):
@@ -107,19 +109,22 @@ class TrainingAttempt:
         answer = reference_of(example, self.outputs) or found.answer
         precedent = Precedent(example_id(example), problem_of(example), answer)
         finished = [trajectory for trajectory in found.trajectories if not trajectory.error]
-        proposals = [await self.writer.propose(precedent, each, library, reading.shown) for each in finished]
+        proposals = [
+            await self.writer.propose(precedent, each, library, reading.shown, self.scope) for each in finished
+        ]
         if not finished:
             last = found.trajectories[-1]
             return AttemptResult(error=last.error, outage=last.outage)
-        return AttemptResult(tuple(proposals), usage_tally(reading.shown, finished), found.accepted)
+        return AttemptResult(tuple(proposals), usage_tally(reading.shown, finished, self.scope), found.accepted)
 
 
-def usage_tally(shown: Sequence[str], trajectories: Sequence[Trajectory]) -> Tally:
+def usage_tally(shown: Sequence[str], trajectories: Sequence[Trajectory], scope: str = "") -> Tally:
     """Count the use of entries: an actor says which of the entries in its prompt it relied on.
 
     Args:
         shown: Ids of the entries in the prompts.
         trajectories: The rollouts.
+        scope: The scope whose entries are counted.
     """
     known = tuple(dict.fromkeys(shown))
     rounds = [round_ for trajectory in trajectories for round_ in trajectory.rounds]
@@ -130,4 +135,5 @@ def usage_tally(shown: Sequence[str], trajectories: Sequence[Trajectory]) -> Tal
         known,
         tuple(entry_id for entry_id in known if entry_id in helped),
         tuple(entry_id for entry_id in known if entry_id in hurt),
+        scope,
     )

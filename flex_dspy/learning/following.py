@@ -6,6 +6,7 @@ from typing import Any
 
 import dspy
 
+from flex_dspy.learning.settings import OnlineSettings
 from flex_dspy.libraries.followed import FollowedFile
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.store import Store
@@ -44,16 +45,17 @@ class NewestSnapshot:
         return self.snapshot().__reduce__()
 
 
-def follow(program: dspy.Module, newest: NewestSnapshot, exclude_self: bool) -> dspy.Module:
+def follow(program: dspy.Module, newest: NewestSnapshot, settings: OnlineSettings) -> dspy.Module:
     """A copy of the program that reads the library.
 
     Args:
         program: Any program; one without experience is given it by ``equip``.
         newest: The library.
-        exclude_self: See ``ExperienceRetriever``.
+        settings: Whether a problem's own lessons are shown, and the scope of a program without experience.
     """
-    program = copy_program(program) if retrievers(program) else equip(program, newest)
+    scopes = (settings.scope,) if settings.scope else ()
+    program = copy_program(program) if retrievers(program) else equip(program, newest, scopes=scopes)
     for retriever in retrievers(program):
         retriever.library = newest
-        retriever.exclude_self = exclude_self
+        retriever.exclude_self = settings.exclude_self
     return program

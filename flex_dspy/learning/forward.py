@@ -170,8 +170,8 @@ class ForwardLearning(Teleprompter):
         _check_kinds([] if teacher is None else [teacher], dspy.Module, "the teacher")
         _check_kinds(trainset, dspy.Example, "a training example")
         _check_kinds(valset or [], dspy.Example, "a validation example")
-        student = with_experience(student, self.retrieval)
-        actor = student if teacher is None else with_experience(teacher, self.retrieval)
+        student = with_experience(student, self.retrieval, self.settings.scope)
+        actor = student if teacher is None else with_experience(teacher, self.retrieval, self.settings.scope)
         parts = self._parts()
         run = ForwardRun(parts, student, actor, trainset, valset or [])
         self.ledger = parts.ledger
@@ -220,6 +220,22 @@ def _check_kinds(values: Iterable[object], kind: type, name: str) -> None:
             raise ConfigurationError(f"{name} must be a dspy.{kind.__name__}, got {type(each).__name__}")
 
 
-def with_experience(program: dspy.Module, settings: RetrievalSettings | None = None) -> dspy.Module:
-    """The program itself if it has experience, else a copy that is given it, with these settings of its retriever."""
-    return program if retrievers(program) else equip(program, settings=settings)
+def with_experience(
+    program: dspy.Module, settings: RetrievalSettings | None = None, scope: str = ""
+) -> dspy.Module:
+    """The program itself if it has experience, else a copy that is given it.
+
+    Args:
+        program: The program.
+        settings: Settings of the retriever that it is given.
+        scope: The scope that it must read; "" for none.
+
+    Raises:
+        ConfigurationError: If it has experience, and does not read the scope.
+    """
+    if not (own := retrievers(program)):
+        scopes = (*(settings.scopes if settings else ()), *((scope,) if scope else ()))
+        return equip(program, settings=settings, **({"scopes": scopes} if scopes else {}))
+    if scope and not any(scope in retriever.scopes for retriever in own):
+        raise ConfigurationError(f"the program does not read the scope {scope!r}: equip(..., scopes=({scope!r},))")
+    return program

@@ -117,7 +117,7 @@ class ForwardRun:
 
     def _open_store(self, trainset: Sequence[dspy.Example]) -> Store:
         """The store to learn into; a run folder also gets its note, and keeps the spending."""
-        own, library = retrievers(self.student)[0].library, self.parts.library
+        own, library = retrievers(self.student)[0].snapshot(), self.parts.library
         if not isinstance(library, RunFolder):
             return open_store(library, own)
         run = content_id(self.id, own.hash) if len(own) else self.id  # on top of another library it is another run
@@ -204,7 +204,7 @@ class ForwardRun:
         roles = parts.critic, parts.updater, parts.ledger, self.actor
         writer = LessonWriter(*roles, settings.lessons_from, review=settings.review)
         names = (name for _, predictor in self.actor.named_predictors() for name in predictor.signature.output_fields)
-        attempt = TrainingAttempt(self._sampling(), writer, frozenset(names), self.settings.study)
+        attempt = TrainingAttempt(self._sampling(), writer, frozenset(names), self.settings.study, self.settings.scope)
         executor = parts.executor or LocalExecutor(self.settings.concurrency)
         ports = Ports(source, executor, self.store, self.listeners)
         return Pipeline(ports, attempt, writer, self.versions, self.failures, self.settings.window)

@@ -88,7 +88,11 @@ class ObservationAttempt:
             with self.writer.ledger.role("verifier"):
                 round_ = await judge(example, self.verifier, describe_task(self.program))
             precedent = precedent_of(example, round_)
-            proposal = await self.writer.propose(precedent, Trajectory((round_,)), library, example.shown)
+            proposal = await self.writer.propose(
+                precedent, Trajectory((round_,)), library, example.shown, example.scope
+            )
         except Exception as error:
             return AttemptResult.failure(error)
-        return AttemptResult((proposal,), tally_of(example, round_), round_.accepted, example.score)
+        readable = library.scoped(example.scope)  # a model may name any id
+        tally = tally_of(example, round_).without(lambda entry_id: entry_id in library and entry_id not in readable)
+        return AttemptResult((proposal,), tally, round_.accepted, example.score)

@@ -116,9 +116,9 @@ class OnlineLearner:
         self.settings = OnlineSettings.resolve(settings, options)
         own = retrievers(program)
         self.ledger = ledger or Ledger()
-        self._store = open_store(library, own[0].library if own else ExperienceLibrary(), PRIVATE)
+        self._store = open_store(library, own[0].snapshot() if own else ExperienceLibrary(), PRIVATE)
         self._newest = NewestSnapshot(self._store, self.settings.follow)
-        self.program = follow(program, self._newest, self.settings.exclude_self)
+        self.program = follow(program, self._newest, self.settings)
         roles = critic or Critic(), updater or Updater()
         given = self.settings.lessons_from
         self._lessons = LessonWriter(*roles, self.ledger, self.program, given, review=self.settings.review)
@@ -172,6 +172,7 @@ class OnlineLearner:
         *,
         shown: Sequence[str] = (),
         id: str = "",
+        scope: str | None = None,
     ) -> None:
         """Keep an answer of the program with its verdict, to be learned from in the background.
 
@@ -187,7 +188,8 @@ class OnlineLearner:
                 says it relied on.
             id: Names this observation, such as the id of the request: of two with one id the first counts, after a
                 restart too, so that a call which failed or was cut short can be made again. The newest 50,000 ids are
-                known; processes at work at the same time do not know each other's.
+                known; processes at work at the same time do not know each other's. Each scope has its own ids.
+            scope: Whom the lesson will belong to; "" for all, None for the scope of the settings.
 
         Raises:
             ConfigurationError: If an argument cannot be read, the learner is closed, or belongs to another process.
@@ -197,7 +199,9 @@ class OnlineLearner:
                 key. The observation is kept nevertheless.
         """
         self._check_usable()
-        self._journal.append(observation(inputs, prediction, verdict, shown), digest(id))
+        scope = self.settings.scope if scope is None else scope
+        known_as = digest(f"{scope}\n{id}" if id and scope else id)
+        self._journal.append(observation(inputs, prediction, verdict, shown, scope), known_as)
         self._background.wake()
         self._tell()
 

@@ -50,6 +50,8 @@ def _later_parts(settings: LearningSettings, verifier: dspy.Module) -> Iterator[
         yield "lessons_from", settings.lessons_from
     if settings.review:
         yield "review", True
+    if settings.scope:
+        yield "scope", settings.scope
     if not settings.reference:
         yield "reference", False
 

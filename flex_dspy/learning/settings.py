@@ -6,6 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from flex_dspy.core.scopes import Scope
 from flex_dspy.core.settings import Settings
 
 
@@ -44,6 +45,8 @@ class LearningSettings(Settings):
     """Least score that counts as success, for a graded metric; None for 1. A verifier has its own."""
     progress: bool = True
     """Show progress bars."""
+    scope: Scope = ""
+    """Whom the lessons will belong to: a tenant, user, agent or team; empty for all. The program must read it."""
     allow_overlap: bool = False
     """Measure even on validation examples that are learned from."""
 
@@ -76,6 +79,8 @@ class OnlineSettings(Settings):
     follow: bool = True
     """The program reads each commit, of other processes too, within about a second. False reads the library of the last
     ``refresh``."""
+    scope: Scope = ""
+    """Whom the lessons will belong to: a tenant, user, agent or team; empty for all. ``observe`` may name another."""
     exclude_self: bool = False
     """Answer a repeated problem without the lessons that were learned from it alone. By default they are shown: a known
     answer, or a warning against the last one, helps in deployment. The share of solved observations then says little

@@ -12,6 +12,7 @@ import dspy
 from flex_dspy.core.errors import ConfigurationError
 from flex_dspy.core.examples import problem_of, problem_text, reference_of, value_text
 from flex_dspy.core.running import call, select_inputs
+from flex_dspy.core.scopes import check_scope
 from flex_dspy.core.scoring import redact
 from flex_dspy.core.text import sound_text
 from flex_dspy.core.trajectory import RELIED_ON, UNVERIFIED, Feedback, Round
@@ -31,6 +32,7 @@ def observation(
     prediction: Mapping[str, Any] | dspy.Prediction,
     verdict: Verdict,
     shown: Sequence[str] = (),
+    scope: str = "",
 ) -> Observation:
     """An answer and its verdict, as they are kept.
 
@@ -39,6 +41,7 @@ def observation(
         prediction: What it answered.
         verdict: A score, a remark, or both.
         shown: Ids of the entries in its prompt.
+        scope: Whom the lesson will belong to; "" for all.
 
     Raises:
         ConfigurationError: If one of them is nothing of the kind.
@@ -61,7 +64,15 @@ def observation(
         accepted=_own_word(verdict),
         shown=tuple(map(_clean, shown)),
         relied=tuple(map(_clean, fields.get("experiences_used") or ())),
+        scope=_scope(scope),
     )
+
+
+def _scope(scope: str) -> str:
+    try:
+        return check_scope(scope)
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from error
 
 
 def _problem_and_reference(inputs: Mapping[str, Any] | dspy.Example, outputs: Mapping[str, Any]) -> tuple[str, str]:
@@ -145,4 +156,5 @@ def tally_of(seen: Observation, round_: Round) -> Tally:
     """Use of the library; what the program relied on it was shown, even where nobody said so."""
     shown = tuple(dict.fromkeys((*seen.shown, *seen.relied)))
     relied = tuple(entry_id for entry_id in shown if entry_id in seen.relied)
-    return Tally(shown, helped=relied) if round_.accepted else Tally(shown, hurt=relied)
+    helped, hurt = (relied, ()) if round_.accepted else ((), relied)
+    return Tally(shown, helped, hurt, seen.scope)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 from rpds import HashTrieMap
@@ -27,6 +26,7 @@ from flex_dspy.libraries.experience import (
     Rule,
     Tally,
 )
+from flex_dspy.libraries.scopes import Sizes, resize
 
 
 class Draft:
@@ -35,24 +35,17 @@ class Draft:
     Args:
         now: The clock of the next snapshot.
         entries: Entries of the last one, by id.
-        sizes: Number of its entries by zone.
-        precedents: Number of its precedents.
+        sizes: Its scopes in numbers.
         waiting: Lessons that wait for approval, by id.
     """
 
     def __init__(
-        self,
-        now: int,
-        entries: HashTrieMap[str, Experience],
-        sizes: Mapping[str, int],
-        precedents: int,
-        waiting: HashTrieMap[str, Experience],
+        self, now: int, entries: HashTrieMap[str, Experience], sizes: Sizes, waiting: HashTrieMap[str, Experience]
     ) -> None:
         self.now = now
         self.entries = entries
+        self.sizes = sizes
         self.waiting = waiting
-        self.sizes = dict(sizes)
-        self.precedents = precedents
         self.changes: list[Change] = []
 
     def edit(self, edit: Edit) -> Edit:
@@ -73,6 +66,10 @@ class Draft:
 
     def _propose(self, edit: Propose) -> Edit:
         lesson = edit.experience.within_caps()
+        if _is_of_another_scope(lesson, self.waiting):
+            lesson = replace(lesson, id="")
+            if _is_of_another_scope(lesson, self.waiting):
+                return Discard(lesson.id, _TAKEN)
         known = next((each for each in self.waiting.values() if _says_the_same(each, lesson)), None)
         if known is None:
             self.waiting = self.waiting.insert(lesson.id, replace(lesson, created_at=self.now, updated_at=self.now))
@@ -101,8 +98,6 @@ class Draft:
         capped = replace(entry, **edit.fields()).within_caps()
         kept = {name: getattr(capped, name) for name in edit.fields()}  # what else is overlong stays whole
         revised = replace(entry, **kept, updated_at=self.now)
-        self.sizes[entry.zone] -= 1
-        self.sizes[revised.zone] += 1
         self._store(revised, (), rewritten=(revised.zone, revised.text()) != (entry.zone, entry.text()))
         return edit
 
@@ -110,23 +105,27 @@ class Draft:
         if entry.pinned and not edit.force:
             return Discard(entry.id, "the entry is pinned")
         self.entries = self.entries.remove(entry.id)
-        self.sizes[entry.zone] -= 1
-        self.precedents -= len(entry.precedents)
+        self.sizes = resize(self.sizes, entry, None)
         self.changes.append(Change(entry.id, removed=True))
         return edit
 
     def _insert(self, edit: Insert) -> Edit:
         experience = edit.experience.within_caps()
+        if _is_of_another_scope(experience, self.entries):
+            experience = replace(experience, id="")
+            if _is_of_another_scope(experience, self.entries):
+                return Discard(experience.id, _TAKEN)
         if experience.id in self.entries:  # the very same lesson, from another writer
             return self._merge(Merge(experience.id, experience, reason=edit.reason))
         experience = replace(experience, created_at=self.now, updated_at=self.now)
-        self.sizes[experience.zone] += 1
-        self.precedents += len(experience.precedents)
+        edit = replace(edit, experience=experience) if experience.id != edit.experience.id else edit
         self._store(experience, experience.precedents, rewritten=True)
         return edit
 
     def _merge(self, edit: Merge) -> Edit:
         target = self.entries.get(edit.target)
+        if target is not None and target.scope != edit.experience.scope:
+            return self._insert(Insert(edit.experience, reason=edit.reason))
         rules = None if target is None else target.rules if target.pinned else _merge_rules(target, edit)
         if target is None or rules is None:
             return self._insert(Insert(edit.experience, reason=edit.reason))
@@ -139,11 +138,11 @@ class Draft:
             merged=target.merged + 1,
             updated_at=self.now,
         )
-        self.precedents += len(fresh)
         self._store(merged, fresh, rewritten=merged.text() != target.text())
         return edit
 
     def _store(self, experience: Experience, fresh: tuple[Precedent, ...], *, rewritten: bool) -> None:
+        self.sizes = resize(self.sizes, self.entries.get(experience.id), experience)
         self.entries = self.entries.insert(experience.id, experience)
         if fresh or rewritten:
             self.changes.append(Change(experience.id, fresh, experience if rewritten else None))
@@ -152,7 +151,7 @@ class Draft:
         """Add a tally to the usage records of its entries."""
         for entry_id in tally.shown:
             entry = self.entries.get(entry_id)
-            if entry is not None:
+            if entry is not None and entry.scope == tally.scope:
                 counted = replace(
                     entry,
                     shown=entry.shown + 1,
@@ -162,6 +161,15 @@ class Draft:
                 self.entries = self.entries.insert(entry_id, counted)
 
 
+_TAKEN = "its id is that of an entry of another scope"
+
+
+def _is_of_another_scope(lesson: Experience, entries: HashTrieMap[str, Experience]) -> bool:
+    """Whether the id of a lesson is that of an entry of another scope."""
+    known = entries.get(lesson.id)
+    return known is not None and known.scope != lesson.scope
+
+
 def _fresh_precedents(entry: Experience, lesson: Experience) -> tuple[Precedent, ...]:
     """The precedents of a lesson that an entry lacks."""
     known = {(p.example_id, p.answer) for p in entry.precedents}
@@ -169,7 +177,7 @@ def _fresh_precedents(entry: Experience, lesson: Experience) -> tuple[Precedent,
 
 
 def _says_the_same(one: Experience, other: Experience) -> bool:
-    return (one.zone, one.step, one.method, one.rules) == (other.zone, other.step, other.method, other.rules)
+    return all(getattr(one, name) == getattr(other, name) for name in ("scope", "zone", "step", "method", "rules"))
 
 
 def _union(examples: tuple[str, ...], more: tuple[str, ...]) -> tuple[str, ...]:

@@ -19,13 +19,14 @@ from __future__ import annotations
 
 import hashlib
 import operator
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field, TypeAdapter
 
 from flex_dspy.core.representations import Representable
+from flex_dspy.core.scopes import check_scope
 from flex_dspy.core.zones import Zone
 
 # A misspelt key in a file edited by hand must be an error, not a silently missing value.
@@ -125,6 +126,7 @@ class Experience(Representable):
         sources: In a merged library, the entries that it was made of.
         step: Name of the predictor that it is for, in a program of several; "" for all of them.
         author: The person who wrote it; "" where the critic did.
+        scope: Whom it belongs to: a tenant, user, agent or team; "" for all. See ``ExperienceLibrary.scoped``.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = _CLOSED
@@ -149,12 +151,14 @@ class Experience(Representable):
     sources: Annotated[tuple[Source, ...], Field(exclude_if=operator.not_)] = ()
     step: Annotated[str, Field(exclude_if=operator.not_)] = ""
     author: Annotated[str, Field(exclude_if=operator.not_)] = ""
+    scope: Annotated[str, Field(exclude_if=operator.not_)] = ""
 
     def __post_init__(self) -> None:
         if not 1 <= self.priority <= 5:
             raise ValueError(f"priority must be 1 to 5, got {self.priority}")
         if min(self.shown, self.helped, self.hurt, self.merged, self.created_at, self.updated_at) < 0:
             raise ValueError("counters and logical times must not be negative")
+        check_scope(self.scope)
         if not self.id:
             object.__setattr__(self, "id", self._content_id())
 
@@ -164,7 +168,12 @@ class Experience(Representable):
         for rule in self.rules:
             parts += [rule.text, *rule.examples]
         parts += [self.step] if self.step else []
+        parts += [f"scope {self.scope}"] if self.scope else []  # the same lesson of two scopes is two entries
         return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()[:16]
+
+    def of_scope(self, scope: str) -> Experience:
+        """The same lesson in another scope, where it is another entry."""
+        return self if scope == self.scope else replace(self, scope=scope, id="")
 
     @property
     def teaches(self) -> bool:
@@ -248,7 +257,7 @@ class Merge:
 
     A merge is a difference, not a new state, so that two writers can merge into one entry at once. Where
     ``target`` is gone, or would outgrow its caps, the lesson is inserted instead: nothing is lost. A pinned target
-    takes the lesson's precedents, and keeps its words.
+    takes the lesson's precedents, and keeps its words. A target of another scope is never merged into.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = _CLOSED
@@ -332,13 +341,24 @@ PersonEdit = Insert | Propose | Approve | Reject | EntryEdit
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """Which entries an example's attempts were shown, and what came of relying on them."""
+    """Which entries an example's attempts were shown, and what came of relying on them.
+
+    Only entries of its own scope are counted: who may not write an entry may not change its record either.
+    """
 
     __pydantic_config__: ClassVar[ConfigDict] = _CLOSED
 
     shown: tuple[str, ...] = ()
     helped: tuple[str, ...] = ()
     hurt: tuple[str, ...] = ()
+    scope: Annotated[str, Field(exclude_if=operator.not_)] = ""
+
+    def without(self, hidden: Callable[[str], bool]) -> Tally:
+        """The tally without the entries whose ids are hidden."""
+        shown, helped, hurt = (
+            tuple(entry_id for entry_id in ids if not hidden(entry_id)) for ids in (self.shown, self.helped, self.hurt)
+        )
+        return Tally(shown, helped, hurt, self.scope)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from rpds import HashTrieMap
 
 from flex_dspy.core import representations
 from flex_dspy.core.entry_points import find_points, load_point
-from flex_dspy.core.zones import ZONES
+from flex_dspy.core.scopes import SHARED, check_scope
 from flex_dspy.libraries.by_hand import ByHand
 from flex_dspy.libraries.change_log import Change, ChangeLog
 from flex_dspy.libraries.diffing import LibraryDiff, diff
@@ -25,6 +25,7 @@ from flex_dspy.libraries.draft import Draft
 from flex_dspy.libraries.editing import EDITS, check_edits
 from flex_dspy.libraries.experience import EXPERIENCES_JSON, Commit, Edit, Experience, PersonEdit
 from flex_dspy.libraries.library_json import entries_json, value_json
+from flex_dspy.libraries.scopes import ScopedEntries, log_of, sizes_of, total
 from flex_dspy.libraries.statistics import statistics
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 FORMAT = "flex-dspy/1"
 # Entries that are serialised at once for the hash: one text of a large library would take as much memory as it does.
 _BATCH = 1_000
+_DERIVED = ("hash", "_views")  # what is made of the rest when it is asked for
 # Methods that make or write libraries: their modules import this one, so they register themselves.
 _METHODS: dict[str, Callable[..., Any]] = {}
 
@@ -87,8 +89,7 @@ class ExperienceLibrary(ByHand, representations.Representable):
         self.origin = dict(origin or {})
         self._entries: HashTrieMap[str, Experience] = HashTrieMap(entries)
         self._waiting: HashTrieMap[str, Experience] = HashTrieMap({lesson.id: lesson for lesson in waiting})
-        self._sizes: dict[str, int] = {zone: sum(e.zone == zone for e in experiences) for zone in ZONES}
-        self._precedents = sum(len(e.precedents) for e in experiences)
+        self._sizes = sizes_of(experiences)
         self.log = ChangeLog([Change(e.id, e.precedents, e) for e in experiences])
         self.tip = len(experiences)
 
@@ -113,7 +114,7 @@ class ExperienceLibrary(ByHand, representations.Representable):
 
     def sizes(self) -> dict[str, int]:
         """Number of entries by zone."""
-        return dict(self._sizes)
+        return total(self._sizes).zones()
 
     @property
     def waiting(self) -> tuple[Experience, ...]:
@@ -123,7 +124,53 @@ class ExperienceLibrary(ByHand, representations.Representable):
     @property
     def precedent_count(self) -> int:
         """Number of precedents behind all entries."""
-        return self._precedents
+        return total(self._sizes).precedents
+
+    # -- scopes --------------------------------------------------------------------------------------------
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        """The scopes that its entries and waiting lessons belong to; "" is what all share."""
+        return tuple(sorted({*self._sizes, *(lesson.scope for lesson in self._waiting.values())}))
+
+    def scoped(self, *scopes: str, shared: bool = True) -> ExperienceLibrary:
+        """A view: the entries of these scopes, and those that all share. It holds nothing of any other scope.
+
+        Whatever is done with a library is done with a view: it is searched, printed, compared, saved. It says nothing
+        of the runs and the file that the library comes from, and its clock stands at its own last change. The whole
+        library is its own view where nothing is hidden.
+
+        Args:
+            *scopes: Whose entries are read; none for the shared ones alone. One that there is not has no entries.
+            shared: Whether the shared entries are read too.
+
+        Raises:
+            ValueError: If a text is no scope.
+        """
+        wanted = frozenset(map(check_scope, scopes)) | ({SHARED} if shared else frozenset())
+        held = wanted.intersection(self.scopes)
+        if len(held) == len(self.scopes):
+            return self
+        views: dict[frozenset[str], ExperienceLibrary] = self.__dict__.setdefault("_views", {})
+        if held not in views:
+            views[held] = self._view(held)  # two threads may make it, and get equal ones
+        return views[held]
+
+    def _view(self, scopes: frozenset[str]) -> ExperienceLibrary:
+        sizes = HashTrieMap({scope: size for scope, size in self._sizes.items() if scope in scopes})
+        waiting = {lesson.id: lesson for lesson in self._waiting.values() if lesson.scope in scopes}
+        log = log_of(self.log, scopes)
+        return self._with(
+            parent=None,
+            seen=max([total(sizes).latest, *(max(each.created_at, each.updated_at) for each in waiting.values())]),
+            runs={},
+            origin={},
+            log=log,
+            tip=log.tip(self.tip),
+            _entries=ScopedEntries(self._entries, sizes),
+            _sizes=sizes,
+            _waiting=HashTrieMap(waiting),
+        )
 
     @cached_property
     def hash(self) -> str:
@@ -151,10 +198,11 @@ class ExperienceLibrary(ByHand, representations.Representable):
         return hash(self.hash)
 
     def __repr__(self) -> str:
-        zones = ", ".join(f"{count} {zone}" for zone, count in self._sizes.items() if count)
+        size = total(self._sizes)
+        zones = ", ".join(f"{count} {zone}" for zone, count in size.zones().items() if count)
         task = self.task or "no task"
         queue = f"; {len(self._waiting)} waiting for approval" if self._waiting else ""
-        return f"ExperienceLibrary({task}: {zones or 'empty'}; {self._precedents} precedents{queue})"
+        return f"ExperienceLibrary({task}: {zones or 'empty'}; {size.precedents} precedents{queue})"
 
     # Optimizers deep-copy modules. A snapshot never changes, so a copy of it is itself.
     def __copy__(self) -> ExperienceLibrary:
@@ -174,7 +222,7 @@ class ExperienceLibrary(ByHand, representations.Representable):
 
     def apply_with_report(self, commit: Commit) -> tuple[ExperienceLibrary, list[Edit]]:
         """The library after one commit, and the edits as they really went (a merge may become an insert)."""
-        draft = Draft(self.seen + 1, self._entries, self._sizes, self._precedents, self._waiting)
+        draft = Draft(self.seen + 1, self._entries, self._sizes, self._waiting)
         done = [draft.edit(edit) for edit in commit.edits]
         draft.count(commit.tally)
         new = self._with(
@@ -184,7 +232,6 @@ class ExperienceLibrary(ByHand, representations.Representable):
             tip=self.tip + len(draft.changes),
             _entries=draft.entries,
             _sizes=draft.sizes,
-            _precedents=draft.precedents,
             _waiting=draft.waiting,
         )
         return new, done
@@ -223,7 +270,7 @@ class ExperienceLibrary(ByHand, representations.Representable):
 
     def _with(self, **fields: Any) -> ExperienceLibrary:
         new = object.__new__(ExperienceLibrary)
-        new.__dict__.update({k: v for k, v in self.__dict__.items() if k != "hash"} | fields)
+        new.__dict__.update({k: v for k, v in self.__dict__.items() if k not in _DERIVED} | fields)
         return new
 
     # -- files ---------------------------------------------------------------------------------------------

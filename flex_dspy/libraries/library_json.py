@@ -38,6 +38,7 @@ def entry_json(entry: Experience) -> str:
     more = f',\n      "sources": {_list_json(sources)}' if sources else ""
     more += f',\n      "step": {_text(entry.step)}' if entry.step else ""
     more += f',\n      "author": {_text(entry.author)}' if entry.author else ""
+    more += f',\n      "scope": {_text(entry.scope)}' if entry.scope else ""
     return f"""    {{
       "id": {_text(entry.id)},
       "zone": {_text(entry.zone)},

@@ -92,7 +92,7 @@ def new_conflicts(merged: Merged, libraries: Iterable[ExperienceLibrary]) -> tup
 
 def _merge(named: Sequence[tuple[ExperienceLibrary, str]], task: str) -> Merged:
     groups = _groups([_with_sources(entry, library, name) for library, name in named for entry in library])
-    entries = [_join(group) for group in groups]
+    entries = _with_distinct_ids([_join(group) for group in groups])
     libraries = [library for library, _ in named]
     merged = ExperienceLibrary(
         entries,
@@ -113,11 +113,21 @@ def _merge(named: Sequence[tuple[ExperienceLibrary, str]], task: str) -> Merged:
 
 def _join_queues(libraries: Iterable[ExperienceLibrary]) -> list[Experience]:
     """The lessons that wait for approval in any of the libraries, each as it was changed last."""
-    latest: dict[str, Experience] = {}
+    latest: dict[tuple[str, str], Experience] = {}
     for lesson in (lesson for library in libraries for lesson in library.waiting):
-        known = latest.get(lesson.id, lesson)
-        latest[lesson.id] = max(lesson, known, key=lambda e: (e.updated_at, len(e.precedents), repr(e.precedents)))
+        known = latest.get((lesson.scope, lesson.id), lesson)
+        latest[lesson.scope, lesson.id] = max(
+            lesson, known, key=lambda e: (e.updated_at, len(e.precedents), repr(e.precedents))
+        )
     return list(latest.values())
+
+
+def _with_distinct_ids(entries: Sequence[Experience]) -> list[Experience]:
+    """The entries, with another id for one whose id an entry of another scope has."""
+    scopes: dict[str, str] = {}
+    for entry in entries:
+        scopes[entry.id] = min(entry.scope, scopes.get(entry.id, entry.scope))
+    return [entry if scopes[entry.id] == entry.scope else replace(entry, id="") for entry in entries]
 
 
 def _latest(runs: Iterable[Mapping[str, int]]) -> dict[str, int]:
@@ -179,11 +189,14 @@ def _groups(entries: Sequence[Experience]) -> list[list[Experience]]:
 
 
 def _keys(entry: Experience) -> Iterator[str]:
-    """Key that an entry shares with its copies in other libraries; its sources are never empty here."""
-    yield f"id {entry.id}"
+    """Key that an entry shares with its copies in other libraries; its sources are never empty here.
+
+    Entries of two scopes share none.
+    """
+    yield f"{entry.scope} id {entry.id}"
     for source in entry.sources:
-        yield f"id {source.id}"
-        yield from source.lessons
+        yield f"{entry.scope} id {source.id}"
+        yield from (f"{entry.scope} {lesson}" for lesson in source.lessons)
 
 
 # -- where an entry comes from -----------------------------------------------------------------------------

@@ -37,6 +37,7 @@ class Observation:
         relied: Ids of those that the program says it relied on.
         steps: Inputs and outputs of each step of a program of several steps, a line each.
         trace: The record that it was observed in, as in a ``Precedent``.
+        scope: Whom the lesson will belong to; "" for all.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -53,6 +54,7 @@ class Observation:
     relied: tuple[str, ...] = ()
     steps: Annotated[tuple[str, ...], Field(exclude_if=operator.not_)] = ()
     trace: Annotated[str, Field(exclude_if=operator.not_)] = ""
+    scope: Annotated[str, Field(exclude_if=operator.not_)] = ""
 
 
 OBSERVATION_JSON: TypeAdapter[Observation] = TypeAdapter(Observation)

@@ -25,6 +25,7 @@ from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.splitting import split_entry
 
 VERSION = "2.0"
+_SCOPE = "flex_dspy_scope"  # the release's code passes it over; without it, an entry would be everybody's
 _WEIGHTS = {"golden": 1.0, "warning": 0.8, "mixed": 0.9}
 _REMEDY = "Correct it, or fetch the file from the release again"
 
@@ -154,6 +155,7 @@ def _convert(entry: Any, zone: Zone | None, created: int) -> Experience:
         trajectory=trajectory,
         category=_text(entry, "problem_category"),
         priority=_count(entry, "priority", 1),
+        scope=_text(entry, _SCOPE),
         shown=_count(entry, "usage_count", 0),
         created_at=created,
         updated_at=created,
@@ -249,7 +251,8 @@ def _entry(experience: Experience, exported: str) -> dict[str, Any]:
         "usage_count": experience.shown,
         "last_used": None,
     }
-    return written | _still_true(experience)
+    scope = {_SCOPE: experience.scope} if experience.scope else {}
+    return written | scope | _still_true(experience)
 
 
 def _still_true(experience: Experience) -> dict[str, Any]:

@@ -91,6 +91,7 @@ def propose(retriever: ExperienceRetriever, product: str, count: int = 10, *, ex
         exclude: The problem that is being solved, where that is not this product.
     """
     settings: dict[str, Any] = {"views": ("structural",), "exclude_self": retriever.exclude_self, **BREADTH}
+    settings["scopes"] = tuple(retriever.scopes)
     wide = ExperienceRetriever(retriever.library, **settings)
     hits = wide.hits(product, BREADTH["k"], exclude)
     ranked = _rank(product, render(hits, BREADTH["token_budget"]))

@@ -116,15 +116,17 @@ class ExperienceRetriever(dspy.Retrieve):
 
     @property
     def library(self) -> ExperienceLibrary:
-        """The pinned snapshot where there is one, else the retriever's own; see ``source`` for what it is read from."""
+        """The view of the retriever's scopes of the pinned snapshot where there is one, else of its own."""
         reading = current_reading()
-        return reading.library if reading is not None else self._own_library()
+        library = reading.library if reading is not None else self.snapshot()
+        return library.scoped(*self.scopes)
 
     @library.setter
     def library(self, library: ExperienceLibrary | Followed) -> None:
         self.source = library
 
-    def _own_library(self) -> ExperienceLibrary:
+    def snapshot(self) -> ExperienceLibrary:
+        """The newest snapshot of ``source``, with all its scopes."""
         return self.source if isinstance(self.source, ExperienceLibrary) else self.source.snapshot()
 
     def forward(
@@ -309,9 +311,11 @@ class ExperienceRetriever(dspy.Retrieve):
                 state[name] = copy.copy(getattr(self, name))
         if self.vectors is not None:
             state["embedder"] = self.vectors.name
+        whole = self.snapshot()
+        library = whole.scoped(*self.scopes)
         if self.effects:
-            state["effects"] = {entry_id: list(effect) for entry_id, effect in sorted(self.effects.items())}
-        library = self._own_library()
+            effects = {i: list(effect) for i, effect in sorted(self.effects.items()) if i in library or i not in whole}
+            state["effects"] = effects
         if self.embed:
             state["library"] = json.loads(library.to_json())
         return {**state, "library_hash": library.hash}
@@ -346,7 +350,7 @@ class ExperienceRetriever(dspy.Retrieve):
             return own
         if "library" in state:
             return ExperienceLibrary.from_json(json.dumps(state["library"]))
-        if wanted in (None, own.hash):
+        if wanted in (None, own.scoped(*state.get("scopes", self.scopes)).hash):
             return own
         if len(own):
             raise ConfigurationError(

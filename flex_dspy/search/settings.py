@@ -7,6 +7,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, Field
 
+from flex_dspy.core.scopes import Scope
 from flex_dspy.core.settings import Settings
 from flex_dspy.core.zones import Zone
 from flex_dspy.search.rendering import LEVELS, Level
@@ -67,6 +68,8 @@ class RetrievalSettings(Settings):
     """The only zones to search, as if the library held no others."""
     categories: tuple[str, ...] | None = None
     """The only categories to search, whole and in any case of letters."""
+    scopes: tuple[Scope, ...] = ()
+    """The scopes to read besides the entries that all share. Entries of other scopes are not there."""
     diversity: int | float = Field(default=0.0, ge=0, le=1)
     """How much likeness to the entries chosen already counts against an entry, from 0 to 1."""
     utility: Number = 0

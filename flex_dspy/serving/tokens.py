@@ -1,7 +1,8 @@
-"""The clients of an HTTP server by their bearer tokens, from a file with a token a line.
+"""The clients of an HTTP server by their bearer tokens, from a file or an environment variable with a token a line.
 
-A line is ``TOKEN`` or ``NAME:TOKEN``; empty lines and those that begin with # are passed over. A name may stand on two
-lines, so that a client can change its token without a gap. The file is read once, at the start of the server.
+A line is ``TOKEN`` or ``NAME:TOKEN``, and may go on with ``read=SCOPE,SCOPE`` and ``write=SCOPE``. Without scopes a
+client reads what all share. Empty lines and those that begin with # are passed over. A name may stand on two lines, so
+that a client can change its token without a gap. The lines are read once, at the start of the server.
 
 Tokens are secrets: no error and no ``repr`` shows one, only their hashes are kept, and no token is passed on.
 """
@@ -20,6 +21,7 @@ from mcp.server.auth.middleware.auth_context import get_access_token
 from mcp.server.auth.provider import AccessToken
 
 from flex_dspy.core.errors import ConfigurationError
+from flex_dspy.serving.access import Access, parse_access
 
 SHORTEST = 20  # characters of a token
 _LARGEST = 1_000_000  # bytes of the file
@@ -34,9 +36,11 @@ class Clients:
 
     Attributes:
         names: The client's name by the SHA-256 of its token.
+        accesses: What each client may do, by its name.
     """
 
     names: Mapping[bytes, str] = field(repr=False)
+    accesses: Mapping[str, Access] = field(default_factory=dict)
 
     async def verify_token(self, token: str) -> AccessToken | None:
         """The client with this token; None if there is none. Takes the same time whichever token is right."""
@@ -46,6 +50,10 @@ class Clients:
                 found = name
         # The token itself goes no further than this.
         return None if found is None else AccessToken(token="", client_id=found, scopes=[])
+
+    def access(self) -> Access:
+        """What the client whose request is being answered may do: nothing of a scope where it is not known."""
+        return self.accesses.get(client_name(), Access())
 
 
 def client_name() -> str:
@@ -63,20 +71,57 @@ def read_clients(path: Path) -> Clients:
     Raises:
         ConfigurationError: If it cannot be read, others may read it, or a line holds no usable token.
     """
+    return parse_clients(_secret_text(path), str(path))
+
+
+def clients_of_environment(variable: str) -> Clients:
+    """The clients that an environment variable names, in lines as in a token file.
+
+    Raises:
+        ConfigurationError: If it is not set, or a line holds no usable token.
+    """
+    return parse_clients(os.environ.get(variable, ""), f"the environment variable {variable}")
+
+
+def parse_clients(text: str, source: str) -> Clients:
+    """The clients that lines name.
+
+    Args:
+        text: The lines.
+        source: What errors should call it.
+
+    Raises:
+        ConfigurationError: If a line holds no usable token, or gives a client other scopes than a line before.
+    """
     names: dict[bytes, str] = {}
-    for number, line in enumerate(_secret_text(path).splitlines(), 1):
-        if not (text := line.strip()) or text.startswith("#"):
+    accesses: dict[str, Access] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip() or line.strip().startswith("#"):
             continue
-        name, found, token = text.rpartition(":")
-        name = name if found else f"client-{number}"
-        if not _NAME.fullmatch(name) or not _TOKEN.fullmatch(token) or len(token) < SHORTEST:
-            wanted = f"TOKEN or NAME:TOKEN, a token of at least {SHORTEST} letters, digits and ._~+/-"
-            raise ConfigurationError(f"{path}: line {number}: must be {wanted}; {_MAKE_ONE}")
+        name, token, access = _parse_line(line, number, f"{source}: line {number}")
         if names.setdefault(_digest(token), name) != name:
-            raise ConfigurationError(f"{path}: line {number}: the token is that of another client too")
+            raise ConfigurationError(f"{source}: line {number}: the token is that of another client too")
+        if accesses.setdefault(name, access) != access:
+            raise ConfigurationError(f"{source}: line {number}: {name} has other scopes in a line before")
     if not names:
-        raise ConfigurationError(f"{path}: holds no token; {_MAKE_ONE}")
-    return Clients(names)
+        raise ConfigurationError(f"{source}: holds no token; {_MAKE_ONE}")
+    return Clients(names, accesses)
+
+
+def _parse_line(line: str, number: int, place: str) -> tuple[str, str, Access]:
+    """Name, token and access; no error shows what stands in the line."""
+    named, *words = line.split()
+    name, found, token = named.rpartition(":")
+    name = name if found else f"client-{number}"
+    if not _NAME.fullmatch(name) or not _TOKEN.fullmatch(token) or len(token) < SHORTEST:
+        wanted = f"TOKEN or NAME:TOKEN, a token of at least {SHORTEST} letters, digits and ._~+/-"
+        raise ConfigurationError(f"{place}: must be {wanted}; {_MAKE_ONE}")
+    try:
+        return name, token, parse_access(words)
+    except ConfigurationError:  # its message would show what stands there
+        raise ConfigurationError(
+            f"{place}: must be a token, then read=SCOPE,SCOPE and write=SCOPE, each at most once"
+        ) from None
 
 
 def _secret_text(path: Path) -> str:

@@ -80,6 +80,8 @@ class MLflowTracker:
         log_examples: Whether MLflow gets problems, references and answers of validation examples: in each version's
             ``examples.csv``, as an evaluation data set, and as the model's input example. Without them it gets ids and
             scores. The library itself is logged in any case, and it holds training examples as precedents.
+        scopes: The scopes that readers of the store may see besides what all share. A version holds nothing of others:
+            neither its file nor its page. Answers to validation examples are logged as they are.
 
     Raises:
         ConfigurationError: If ``registered_name`` cannot be part of a reference such as ``NAME@best``.
@@ -98,6 +100,7 @@ class MLflowTracker:
         promote: Promote = "best",
         run_name: str = "",
         log_examples: bool = True,
+        scopes: Sequence[str] = (),
     ) -> None:
         if not _REGISTERED_NAME.fullmatch(registered_name):
             raise ConfigurationError(
@@ -113,6 +116,7 @@ class MLflowTracker:
         self.promote = promote
         self.run_name = run_name
         self.log_examples = log_examples
+        self.scopes = tuple(scopes)
         self.run_id = ""
         self._client: Any = None
         self._experiment_id = ""
@@ -120,6 +124,7 @@ class MLflowTracker:
         self._pending: list[Version] = []
         self._unlogged = Unlogged(unlogged) if unlogged else None
         self._has_failed = False
+        self._last_view: str | None = None
 
     @property
     def missing(self) -> list[int]:
@@ -234,6 +239,7 @@ class MLflowTracker:
             RunError: If the run was not started.
         """
         self._open_writer()
+        version = self._visible(version)
         validation = self.data.get("validation")
         if validation is not None and version.dataset_digest:
             version = replace(version, dataset=validation.name)
@@ -242,6 +248,15 @@ class MLflowTracker:
         self._pending = [kept for kept in self._pending if kept.key != version.key]
         self._pending.append(version)
         self._flush()
+
+    def _visible(self, version: Version) -> Version:
+        """The version as readers of the store may see it. A view goes on from the view before."""
+        view = version.library.scoped(*self.scopes)
+        if view is version.library:
+            return version
+        view = view.as_version(self._last_view if self._last_view != view.hash else None)
+        self._last_view = view.hash
+        return replace(version, library=view)
 
     def holds(self, library_hash: str, step: int) -> bool:
         """Whether the store has taken a version of this run.

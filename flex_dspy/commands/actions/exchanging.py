@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from flex_dspy.commands.actions.asking import ask
 from flex_dspy.commands.actions.making import write_library
 from flex_dspy.commands.actions.tables import print_json
+from flex_dspy.commands.actions.views import scoped_view
 from flex_dspy.commands.options.sharing import PushOptions
 from flex_dspy.core.errors import FindingsError
 from flex_dspy.sharing import exchange
@@ -18,9 +20,11 @@ from flex_dspy.sharing.summary import summary_dict, summary_lines
 from flex_dspy.tracking.registry import read_library
 
 
-def push(name: str, address: str, options: PushOptions, *, as_json: bool, tracking_uri: str | None) -> None:
-    """Push a library, and print what was pushed."""
-    library = read_library(name, tracking_uri)
+def push(
+    name: str, address: str, options: PushOptions, scopes: Sequence[str], *, as_json: bool, tracking_uri: str | None
+) -> None:
+    """Push the shared entries of a library and those of the scopes named, and print what was pushed."""
+    library = scoped_view(read_library(name, tracking_uri), scopes)
     stated = exchange.push(
         library,
         address,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from flex_dspy.commands.actions.asking import ask
 from flex_dspy.commands.actions.tables import print_json
+from flex_dspy.commands.actions.views import scoped_view
 from flex_dspy.commands.options.sharing import InstructionOptions
 from flex_dspy.evaluation.entry_values import EntryValue, read_valuation, value_file
 from flex_dspy.libraries.library import ExperienceLibrary
@@ -17,9 +19,17 @@ from flex_dspy.sharing.instructions import Instructions, export_instructions, wr
 from flex_dspy.tracking.registry import read_library
 
 
-def export(name: str, out: Path, options: InstructionOptions, *, as_json: bool, tracking_uri: str | None) -> None:
-    """Write the best lessons of a library, and print which were left out."""
-    library = read_library(name, tracking_uri)
+def export(
+    name: str,
+    out: Path,
+    options: InstructionOptions,
+    scopes: Sequence[str],
+    *,
+    as_json: bool,
+    tracking_uri: str | None,
+) -> None:
+    """Write the best lessons of a library, and print which were left out: shared ones, and those of the scopes named."""
+    library = scoped_view(read_library(name, tracking_uri), scopes)
     values = _values(name, options.estimates, library)
     made = export_instructions(library, values, tokens=options.tokens, name=options.name or "")
     if options.form == "skill":

@@ -39,7 +39,7 @@ def entry_text(entry: Experience, precedents: int | None = PRECEDENTS, server: s
         precedents: Most precedents to list; None for all of them, and for the trajectory too.
         server: Address of the MLflow server that shows the traces; None names them only.
     """
-    lines = [f"{entry.id}  {entry.zone}  {entry.category or 'no category'}{'  [pinned]' if entry.pinned else ''}"]
+    lines = [f"{entry.id}  {entry.zone}  {entry.category or 'no category'}{_marks(entry)}"]
     lines += [f"  {_record(entry)}"]
     lines += [f"  written by {entry.author}"] if entry.author else []
     lines += _wrap("", entry.method)
@@ -117,6 +117,10 @@ def _figure_rows(figures: Mapping[str, Any]) -> list[tuple[str, str]]:
 def _use_text(entry: Mapping[str, Any]) -> str:
     use = f"helped {entry['helped']}, misled {entry['hurt']} of {entry['shown']} times shown"
     return f"  {entry['id']}  {entry['zone']}  {entry['category']}: {use}"
+
+
+def _marks(entry: Experience) -> str:
+    return ("  [pinned]" if entry.pinned else "") + (f"  [scope {entry.scope}]" if entry.scope else "")
 
 
 # -- a search ----------------------------------------------------------------------------------------------

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from flex_dspy.commands.actions import listing, roles
 from flex_dspy.commands.actions.tables import print_json, print_table
+from flex_dspy.commands.actions.views import scoped_view
 from flex_dspy.commands.options.library import Selection
 from flex_dspy.core.errors import LibraryError
 from flex_dspy.core.tables import build_table
@@ -98,12 +100,21 @@ def show_diff(names: tuple[str, str], limit: int | None, *, as_json: bool, track
     (print_styled if colour else print)(difference.text(colour=colour, limit=limit))
 
 
-def search(name: str, query: str, k: int, utility: float, *, as_json: bool, tracking_uri: str | None) -> None:
+def search(
+    name: str,
+    query: str,
+    k: int,
+    utility: float,
+    scopes: Sequence[str],
+    *,
+    as_json: bool,
+    tracking_uri: str | None,
+) -> None:
     """Print the entries that fit a problem best, with the reasons."""
-    library = read_library(name, tracking_uri)
+    library = scoped_view(read_library(name, tracking_uri), scopes)
     effects = roles.effects_of(name, library) if utility else None
     # A person may ask about a known problem.
-    retriever = ExperienceRetriever(library, effects=effects, utility=utility, exclude_self=False)
+    retriever = ExperienceRetriever(library, effects=effects, utility=utility, exclude_self=False, scopes=scopes)
     hits = retriever.hits(query, k)
     weights = retriever.ZONE_WEIGHT
     if as_json:

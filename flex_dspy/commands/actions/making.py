@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from flex_dspy.commands.actions.tables import print_json, print_table
+from flex_dspy.commands.actions.views import scoped_view
 from flex_dspy.core.errors import ConfigurationError, LibraryError
 from flex_dspy.core.tables import build_table
 from flex_dspy.libraries.conflicts import Conflict
@@ -86,15 +87,21 @@ def import_library(source: str, out: Path, *, task: str, tracking_uri: str | Non
     print(f"{library}\nlibrary  {out}")
 
 
-def export(name: str, out: Path, form: str, tracking_uri: str | None) -> None:
-    """Write a library in the format of the FLEX release, or in that of this project (``json``)."""
-    library = read_library(name, tracking_uri)
+def export(name: str, out: Path, form: str, scopes: Sequence[str], tracking_uri: str | None) -> None:
+    """Write a library in the format of the FLEX release, or in that of this project (``json``).
+
+    Other programs know nothing of scopes, so only the entries of those that are named are written, and the shared ones.
+    """
+    whole = read_library(name, tracking_uri)
+    library = scoped_view(whole, scopes)
     if form == "json":
         write_library(out, library)
     else:
         _make_folder(out)
         library.export(out)
     print(f"{len(library)} entries\nfile     {out}")
+    if left := len(whole) - len(library):
+        print(f"{left} entries of other scopes are left out: name their scopes by --scope")
 
 
 def check_free(out: Path, *, overwrite: bool) -> None:

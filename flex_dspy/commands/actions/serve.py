@@ -8,32 +8,63 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
-from flex_dspy.commands.options.serve import HttpOptions, ServedLibrary, ServerLimits
+from flex_dspy.commands.options.serve import AccessOptions, HttpOptions, ServedLibrary, ServerLimits
 from flex_dspy.core.errors import ConfigurationError
+from flex_dspy.serving.access import Access, named_scope
+from flex_dspy.serving.observing import make_learner
 from flex_dspy.tracking.followed import FollowedLibrary
 
 if TYPE_CHECKING:
     from mcp.server.mcpserver import MCPServer
 
+    from flex_dspy.learning.online import OnlineLearner
     from flex_dspy.serving.tokens import Clients
 
 # A look at files costs next to nothing, one at MLflow a query.
 _MLFLOW_SECONDS = 60.0
 
 
-def run(library: ServedLibrary, http: HttpOptions, limits: ServerLimits) -> None:
+def run(library: ServedLibrary, http: HttpOptions, access: AccessOptions, limits: ServerLimits) -> None:
     """Serve a library, over HTTP or on stdin and stdout.
 
     Raises:
         ConfigurationError: If the options do not fit together, or the server cannot listen.
     """
-    if http.address is not None:
-        _serve_http(library, http, limits, http.address)
-        return
-    if http.token_file is not None:
+    if library.read_only and library.learn_with:
+        raise ConfigurationError("--read-only and --learn-with exclude each other: leave one of them out")
+    _load_sdk()
+    clients = _clients(http, access)
+    with contextlib.ExitStack() as stack:
+        with contextlib.redirect_stdout(sys.stderr):  # on stdout there is nothing but protocol
+            learner = stack.enter_context(make_learner(library.mcp, library.learn_with)) if library.learn_with else None
+            server = make_server(library, limits, clients, _access(access), learner)
+        if http.address is not None:
+            _serve_http(server, library, http, clients, http.address)
+        else:
+            _serve_stdio(server)
+
+
+def _clients(http: HttpOptions, access: AccessOptions) -> Clients | None:
+    """The clients that have tokens; None where none are asked for."""
+    from flex_dspy.serving.tokens import clients_of_environment, read_clients
+
+    if http.token_file is None and http.token_variable is None:
+        return None
+    if http.address is None:
         raise ConfigurationError("--token-file is for a server over HTTP: add --http, or leave it out")
-    with contextlib.redirect_stdout(sys.stderr):  # on stdout there is nothing but protocol
-        server = make_server(library, limits, None)
+    if http.token_file is not None and http.token_variable is not None:
+        raise ConfigurationError("--token-file and --token-variable exclude each other: leave one of them out")
+    if access != AccessOptions():
+        raise ConfigurationError("scopes stand with the tokens (read=SCOPE write=SCOPE): leave out the scope options")
+    return read_clients(http.token_file) if http.token_file else clients_of_environment(str(http.token_variable))
+
+
+def _access(options: AccessOptions) -> Access:
+    """What clients without tokens may do."""
+    return Access(tuple(map(named_scope, options.read_scope)), named_scope(options.write_scope))
+
+
+def _serve_stdio(server: MCPServer) -> None:
     # While it serves, the SDK leads what others write to stdout to stderr; nothing may wait until that is over.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)
@@ -49,13 +80,21 @@ def _load_sdk() -> None:
         raise ConfigurationError("the server needs mcp 2.3 or newer: pip install 'flex-dspy[mcp]'") from error
 
 
-def make_server(library: ServedLibrary, limits: ServerLimits, clients: Clients | None) -> MCPServer:
+def make_server(
+    library: ServedLibrary,
+    limits: ServerLimits,
+    clients: Clients | None,
+    access: Access | None = None,
+    learner: OnlineLearner | None = None,
+) -> MCPServer:
     """Make the server of a library.
 
     Args:
         library: What is served.
         limits: What a client may ask for.
         clients: Who may use it; None for everyone.
+        access: What everyone may do; None for what all share. The clients have their own.
+        learner: Learns from what clients observe.
     """
     _load_sdk()
     from flex_dspy.serving.call_limits import CallLimits
@@ -66,20 +105,21 @@ def make_server(library: ServedLibrary, limits: ServerLimits, clients: Clients |
     followed = FollowedLibrary(library.mcp, 0.0 if beside else _MLFLOW_SECONDS, library.tracking_uri)
     snapshot = followed.snapshot()  # an error in the file is reported before an agent waits for it
     outcomes = outcome_log(library.outcomes) if library.outcomes else beside
-    tools = LibraryTools(followed, None if library.read_only else outcomes, library.k, library.token_budget)
+    everyone = access or Access()
+    allowed = clients.access if clients else lambda: everyone
+    kept = None if library.read_only else outcomes
+    tools = LibraryTools(followed, kept, library.k, library.token_budget, learner, allowed)
     # A large library takes a minute to index. Calls that come earlier wait for that within their own time limit.
-    threading.Thread(target=tools.prepare, args=(snapshot,), daemon=True).start()
+    first = everyone.view(snapshot)
+    threading.Thread(target=tools.prepare, args=(first,), daemon=True).start()
     most = CallLimits(limits.calls_per_minute, limits.outcomes_per_minute, limits.time_limit)
     return mcp_server(tools, clients, most)
 
 
-def _serve_http(library: ServedLibrary, http: HttpOptions, limits: ServerLimits, address: tuple[str, int]) -> None:
-    _load_sdk()
+def _serve_http(
+    server: MCPServer, library: ServedLibrary, http: HttpOptions, clients: Clients | None, address: tuple[str, int]
+) -> None:
     from flex_dspy.serving.mcp_server import PATH, is_loopback, listening, refuse_open_address, serve_http
-    from flex_dspy.serving.tokens import read_clients
-
-    clients = None if http.token_file is None else read_clients(http.token_file)
-    server = make_server(library, limits, clients)
 
     host, port = address
     with listening(host, port) as listener:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from flex_dspy.commands.arguments import Library, OutputFile, Overwrite, PrintJson, TrackingUri
+from flex_dspy.commands.arguments import Library, OutputFile, Overwrite, PrintJson, Scopes, TrackingUri
 from flex_dspy.commands.options.sharing import InstructionOptions
 
 
@@ -18,17 +18,21 @@ def export(
         Literal["release", "json"], Parameter(help="The FLEX release's format 2.0, or this project's.")
     ] = "release",
     instructions: InstructionOptions = InstructionOptions(),
+    scope: Scopes = (),
     overwrite: Overwrite = False,
     json: PrintJson = False,
     tracking_uri: TrackingUri = None,
 ) -> None:
-    """Write a library for other programs, or with --as as instructions for agents."""
+    """Write a library for other programs, or with --as as instructions for agents.
+
+    Shared entries are written, and those of the scopes that are named.
+    """
     if instructions.form is not None:
         from flex_dspy.commands.actions import instructing
 
-        instructing.export(library, out, instructions, as_json=json, tracking_uri=tracking_uri)
+        instructing.export(library, out, instructions, scope, as_json=json, tracking_uri=tracking_uri)
         return
     from flex_dspy.commands.actions import making
 
     making.check_free(out, overwrite=overwrite)
-    making.export(library, out, format, tracking_uri)
+    making.export(library, out, format, scope, tracking_uri)

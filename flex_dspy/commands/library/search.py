@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flex_dspy.commands.arguments import Library, Positive, PrintJson, TrackingUri, Weight
+from flex_dspy.commands.arguments import Library, Positive, PrintJson, Scopes, TrackingUri, Weight
 
 
 def search(
@@ -11,6 +11,7 @@ def search(
     *,
     k: Positive = 5,
     utility: Weight = 0,
+    scope: Scopes = (),
     json: PrintJson = False,
     tracking_uri: TrackingUri = None,
 ) -> None:
@@ -21,9 +22,10 @@ def search(
         query: A problem: any text, or a SMILES.
         k: Most entries.
         utility: How much the measured effect of an entry counts beside its fit (0: not at all).
+        scope: A scope to read besides the shared entries. May be repeated.
         json: Print JSON.
         tracking_uri: MLflow store (default: MLflow's own).
     """
     from flex_dspy.commands.actions import looking
 
-    looking.search(library, query, k, utility, as_json=json, tracking_uri=tracking_uri)
+    looking.search(library, query, k, utility, scope, as_json=json, tracking_uri=tracking_uri)

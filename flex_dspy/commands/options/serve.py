@@ -12,6 +12,7 @@ from flex_dspy.commands.arguments import LIBRARY_HELP, Address, Positive, Tracki
 
 LIBRARY = Group.create_ordered("Library")
 HTTP = Group.create_ordered("HTTP")
+ACCESS = Group.create_ordered("Access")
 LIMITS = Group.create_ordered("Limits")
 
 
@@ -28,7 +29,9 @@ class ServedLibrary:
     outcomes: Path | None = None
     """Keep outcomes beside this library file (default: the one served)."""
     read_only: bool = False
-    """Record no outcomes."""
+    """Record no outcomes, and learn nothing."""
+    learn_with: str | None = None
+    """Learn from what clients observe, with this language model, such as openai/gpt-4o."""
     tracking_uri: TrackingUri = None
 
 
@@ -42,12 +45,26 @@ class HttpOptions:
     allowed_host: tuple[str, ...] = ()
     """A further name under which clients address the HTTP server; others are refused. May be repeated."""
     token_file: Path | None = None
-    """Serve only clients with a token of this file (a line TOKEN or NAME:TOKEN each; chmod 600). Needed for others."""
+    """Serve only clients with a token of this file (a line TOKEN or NAME:TOKEN each, then read=SCOPE,SCOPE and
+    write=SCOPE; chmod 600). Needed for others."""
+    token_variable: str | None = None
+    """Serve only clients with a token of this environment variable, in lines as in a token file."""
 
     @property
     def address(self) -> tuple[str, int] | None:
         """Host and port, None for a server on stdin and stdout."""
         return read_address(self.http) if self.http is not None else None
+
+
+@Parameter(name="*", group=ACCESS)
+@dataclass(frozen=True)
+class AccessOptions:
+    """What clients without tokens may read and write."""
+
+    read_scope: tuple[str, ...] = ()
+    """A scope that clients read, besides what all share. May be repeated."""
+    write_scope: str = "shared"
+    """The scope that lessons belong to. It is read too."""
 
 
 @Parameter(name="*", group=LIMITS)

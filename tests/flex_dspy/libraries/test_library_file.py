@@ -376,6 +376,7 @@ def test_all_fields_are_covered_by_the_sums(library: ExperienceLibrary) -> None:
         "pinned": False,
         "step": "answer",
         "author": "Ann",
+        "scope": "other",
         "origin": {"a": 1},
         "sources": (Source("other"),),
         "id": "other",
