@@ -14,8 +14,10 @@ from tests.flex_dspy.tracking.test_loadable import SIX_LINES
 from tests.test_how_to import SCRIPTS, marked
 
 SLOW = ("README.md", "docs/quickstart.md", "docs/how-to/cluster.md")  # an offline expert learns, workers start
+ADAPTERS = ("langgraph", "openai-agents", "pydantic-ai")  # pages that tests/flex_dspy/integrations runs
 SHOWN = {SIX_LINES, *(marked(script) for script in SCRIPTS)}  # these have a test of their own
-WITH_CODE = [path for path in PAGES if {block.text for block in blocks(path, "python")} - SHOWN]
+OTHERS = [path for path in PAGES if path.stem not in ADAPTERS]
+WITH_CODE = [path for path in OTHERS if {block.text for block in blocks(path, "python")} - SHOWN]
 
 
 @pytest.mark.parametrize(

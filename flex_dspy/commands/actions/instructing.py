@@ -28,7 +28,7 @@ def export(
     as_json: bool,
     tracking_uri: str | None,
 ) -> None:
-    """Write the best lessons of a library, and print which were left out: shared ones, and those of the scopes named."""
+    """Write the best lessons that all share or that belong to the scopes named, and print which were left out."""
     library = scoped_view(read_library(name, tracking_uri), scopes)
     values = _values(name, options.estimates, library)
     made = export_instructions(library, values, tokens=options.tokens, name=options.name or "")
