@@ -220,9 +220,7 @@ def _check_kinds(values: Iterable[object], kind: type, name: str) -> None:
             raise ConfigurationError(f"{name} must be a dspy.{kind.__name__}, got {type(each).__name__}")
 
 
-def with_experience(
-    program: dspy.Module, settings: RetrievalSettings | None = None, scope: str = ""
-) -> dspy.Module:
+def with_experience(program: dspy.Module, settings: RetrievalSettings | None = None, scope: str = "") -> dspy.Module:
     """The program itself if it has experience, else a copy that is given it.
 
     Args:
