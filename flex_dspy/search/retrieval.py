@@ -350,7 +350,7 @@ class ExperienceRetriever(dspy.Retrieve):
             return own
         if "library" in state:
             return ExperienceLibrary.from_json(json.dumps(state["library"]))
-        if wanted in (None, own.scoped(*state.get("scopes", self.scopes)).hash):
+        if wanted in (None, own.scoped(*state.get("scopes", ())).hash):
             return own
         if len(own):
             raise ConfigurationError(
