@@ -232,7 +232,8 @@ def with_experience(program: dspy.Module, settings: RetrievalSettings | None = N
         ConfigurationError: If it has experience, and does not read the scope.
     """
     if not (own := retrievers(program)):
-        return equip(program, settings=settings, scopes=(scope,)) if scope else equip(program, settings=settings)
+        scopes = (*(settings.scopes if settings else ()), *((scope,) if scope else ()))
+        return equip(program, settings=settings, scopes=scopes) if scopes else equip(program, settings=settings)
     if scope and not any(scope in retriever.scopes for retriever in own):
         raise ConfigurationError(f"the program does not read the scope {scope!r}: equip(..., scopes=({scope!r},))")
     return program

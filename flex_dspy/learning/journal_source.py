@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import dspy
 
@@ -76,14 +76,17 @@ class ObservationAttempt:
         verifier: Judges where there is only a remark.
         writer: Critic and updater.
         program: The deployed program; it says what the task is.
+        scope: Scope of the lessons of observations that name none.
     """
 
     verifier: Verifier
     writer: LessonWriter
     program: dspy.Module
+    scope: str = ""
 
     async def __call__(self, example: Observation, library: ExperienceLibrary) -> AttemptResult:
         """See ``AttemptFunction``."""
+        example = replace(example, scope=example.scope or self.scope)
         try:
             with self.writer.ledger.role("verifier"):
                 round_ = await judge(example, self.verifier, describe_task(self.program))

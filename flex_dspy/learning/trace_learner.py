@@ -106,7 +106,7 @@ class TraceLearner:
         self.settings = OnlineSettings.resolve(settings, options)
         own = retrievers(program)
         self.ledger = ledger or Ledger()
-        self._store = open_store(library, own[0].library if own else ExperienceLibrary(), PRIVATE)
+        self._store = open_store(library, own[0].snapshot() if own else ExperienceLibrary(), PRIVATE)
         self._fields = program_fields(program)
         newest = NewestSnapshot(self._store, self.settings.follow)
         self.program = follow(program, newest, self.settings)
@@ -178,7 +178,7 @@ class TraceLearner:
         listeners.tell(RunEnded(log.run, self._store.library, listeners.reason))
 
     def _pipeline(self, source: RequestSource, versions: OnlineVersions, *, has_worked: bool) -> Pipeline:
-        attempt = ObservationAttempt(self._verifier, self._lessons, self.program)
+        attempt = ObservationAttempt(self._verifier, self._lessons, self.program, self.settings.scope)
         failures = HeldFailures(FailureLog(None, source.run), Streak(has_worked, is_endless=True))
         ports = Ports(source, self._executor, self._store, versions.listeners)
         return Pipeline(ports, attempt, self._lessons, versions, failures, self.settings.window)

@@ -329,9 +329,11 @@ class ExperienceRetriever(dspy.Retrieve):
                 state[name] = copy.copy(getattr(self, name))
         if self.vectors is not None:
             state["embedder"] = self.vectors.name
+        whole = self.snapshot()
+        library = whole.scoped(*self.scopes)
         if self.effects:
-            state["effects"] = {entry_id: list(effect) for entry_id, effect in sorted(self.effects.items())}
-        library = self.snapshot().scoped(*self.scopes)
+            effects = {i: list(effect) for i, effect in sorted(self.effects.items()) if i in library or i not in whole}
+            state["effects"] = effects
         if self.embed:
             state["library"] = json.loads(library.to_json())
         return {**state, "library_hash": library.hash}
@@ -366,7 +368,7 @@ class ExperienceRetriever(dspy.Retrieve):
             return own
         if "library" in state:
             return ExperienceLibrary.from_json(json.dumps(state["library"]))
-        if wanted in (None, own.scoped(*state.get("scopes", self.scopes)).hash):
+        if wanted in (None, own.scoped(*state.get("scopes", ())).hash):
             return own
         if len(own):
             raise ConfigurationError(

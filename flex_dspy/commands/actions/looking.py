@@ -101,7 +101,14 @@ def show_diff(names: tuple[str, str], limit: int | None, *, as_json: bool, track
 
 
 def search(
-    name: str, query: str, k: int, utility: float, scopes: Sequence[str], *, as_json: bool, tracking_uri: str | None
+    name: str,
+    query: str,
+    k: int,
+    utility: float,
+    scopes: Sequence[str],
+    *,
+    as_json: bool,
+    tracking_uri: str | None,
 ) -> None:
     """Print the entries that fit a problem best, with the reasons."""
     library = scoped_view(read_library(name, tracking_uri), scopes)

@@ -8,7 +8,19 @@ import pytest
 
 from flex_dspy.core.errors import LibraryFormatError
 from flex_dspy.libraries.diffing import diff
-from flex_dspy.libraries.experience import Commit, Experience, Insert, Merge, Precedent, Remove, Revise, Rule, Tally
+from flex_dspy.libraries.experience import (
+    Approve,
+    Commit,
+    Experience,
+    Insert,
+    Merge,
+    Precedent,
+    Propose,
+    Remove,
+    Revise,
+    Rule,
+    Tally,
+)
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.merging import merge
 from flex_dspy.libraries.release_format import read_release, write_release
@@ -140,6 +152,23 @@ def test_only_entries_of_its_own_scope_are_counted(library: ExperienceLibrary) -
     counted = library.apply(Commit("r", 1, tally=Tally(ids, helped=ids, scope="a")))
     assert [counted[each].helped for each in ids] == [0, 1, 0]
     assert [library.apply(Commit("r", 1, tally=Tally(ids)))[each].shown for each in ids] == [1, 0, 0]
+
+
+def test_lessons_that_wait_for_approval_are_in_the_views_of_their_scope(library: ExperienceLibrary) -> None:
+    mine, yours = lesson("waits", "a"), lesson("waits", "c")
+    queue = library.apply(Commit("r", 1, (Propose(mine), Propose(yours))))
+    assert len(queue.waiting) == 2
+    assert [e.scope for e in queue.scoped("a").waiting] == ["a"]
+    assert not queue.scoped("b").waiting
+    only_waiting = ExperienceLibrary([ALL]).with_waiting([yours])
+    assert not only_waiting.scoped("a").waiting
+    assert "waits" not in only_waiting.scoped("a").to_json()
+    view = ExperienceLibrary.from_json(queue.scoped("a").to_json())
+    assert view.waiting == queue.scoped("a").waiting
+    forged = Experience("golden", "forged", id=yours.id, scope="a")
+    queue = queue.apply(Commit("r", 2, (Propose(forged), Approve(yours.id))))
+    assert queue[yours.id].method == "waits"
+    assert {e.method for e in queue.scoped("a").waiting} == {"waits", "forged"}
 
 
 # -- files and libraries keep scopes apart -----------------------------------------------------------------
