@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 from scipy.optimize import minimize
+from scipy.stats import binomtest
 
 from flex_dspy.libraries.experience import Precedent
 from flex_dspy.libraries.library import ExperienceLibrary
@@ -29,10 +30,11 @@ from flex_dspy.offline.ranking import TERMS, UNFITTED, Choice, Ranking, environm
 from flex_dspy.offline.reactions import terms_of
 from flex_dspy.search.retrieval import ExperienceRetriever
 
-# The penalty on the numbers of environments, beside the mean loss of a product; terms have a hundredth of it.
-PENALTIES = (3e-3, 1e-3, 3e-4, 1e-4)
+# The penalty on the squares, beside the mean loss of a product; that of a term is multiplied by its variance.
+PENALTIES = (1.0, 0.1, 0.01, 0.001)
 LEAST_CHOICES = 50  # right proposals; fewer say nothing of 20 coefficients
 _FOLDS = 5
+_SURE = 0.05
 
 Floats = npt.NDArray[np.float64]
 
@@ -65,8 +67,9 @@ class Fit:
 
     @property
     def is_better(self) -> bool:
-        """Whether more of the held-out products have the right proposal first than without the fit."""
-        return self.score.first > self.general.first
+        """Whether surely more held-out products have the right proposal first (McNemar's exact test, one-sided)."""
+        gained, lost = self.score.gained, self.score.lost
+        return gained > lost and bool(binomtest(gained, gained + lost, alternative="greater").pvalue <= _SURE)
 
 
 def choose_precedents(library: ExperienceLibrary, count: int, seed: int) -> list[Precedent]:
@@ -104,7 +107,7 @@ def _read_choice(retriever: ExperienceRetriever, precedent: Precedent) -> Choice
 def fit_ranking(choices: Sequence[Choice | None]) -> Fit:
     """The ranking fitted on four fifths of the products, with its score on the rest.
 
-    The penalty is the one with the best score on a second fifth when the other three are fitted on.
+    The penalty is the one under which a second fifth is the likeliest when the other three are fitted on.
 
     Args:
         choices: One a product, None where no proposal is right.
@@ -113,17 +116,24 @@ def fit_ranking(choices: Sequence[Choice | None]) -> Fit:
         ValueError: If fewer than ``LEAST_CHOICES`` products have a right proposal.
     """
     folds = [choices[n::_FOLDS] for n in range(_FOLDS)]
-    few, most = (_Likelihood.of(_usable(folds[first:])) for first in (2, 1))
-    penalty = max(PENALTIES, key=lambda penalty: _score(few.fit(penalty), folds[1]).first)
-    ranking = most.fit(penalty)
+    few, most = (_Likelihood.of(_usable(folds[first:], LEAST_CHOICES)) for first in (2, 1))
+    judge = _Likelihood.of(_usable(folds[1:2], 1))
+    penalty = min(PENALTIES, key=lambda penalty: judge.loss(few.fit(penalty))[0])
+    ranking = _as_ranking(most.fit(penalty))
     return Fit(ranking, _score(ranking, folds[0]), _score(UNFITTED, folds[0]), penalty)
 
 
-def _usable(folds: Sequence[Sequence[Choice | None]]) -> list[Choice]:
+def _usable(folds: Sequence[Sequence[Choice | None]], least: int) -> list[Choice]:
     found = [choice for fold in folds for choice in fold if choice is not None]
-    if len(found) < LEAST_CHOICES:
-        raise ValueError(f"only {len(found)} products have a right proposal, {LEAST_CHOICES} are needed")
+    if len(found) < least:
+        raise ValueError(f"only {len(found)} products have a right proposal, {least} are needed")
     return found
+
+
+def _as_ranking(numbers: Floats) -> Ranking:
+    found = numbers.round(4).tolist()
+    terms, lost, gained = found[: len(TERMS)], found[len(TERMS) : -ENVIRONMENTS], found[-ENVIRONMENTS:]
+    return Ranking(dict(zip(TERMS, terms, strict=True)), tuple(lost), tuple(gained))
 
 
 def _score(ranking: Ranking, choices: Sequence[Choice | None]) -> Score:
@@ -163,21 +173,21 @@ class _Likelihood:
         right = starts + np.array([choice.right for choice in choices])
         return cls(sparse.hstack([terms, environments]).tocsr(), starts, sizes, right)
 
-    def fit(self, penalty: float) -> Ranking:
+    def fit(self, penalty: float) -> Floats:
         """The coefficients of the largest likelihood, less the penalty on their distance from the general ones."""
-        weights = np.concatenate([np.full(len(TERMS), penalty / 100), np.full(2 * ENVIRONMENTS, penalty)])
         start = np.array([*(UNFITTED.coefficients[term] for term in TERMS), *np.zeros(2 * ENVIRONMENTS)])
+        spread = self.columns[:, : len(TERMS)].toarray().var(axis=0)
+        weights = penalty * np.array([*spread, *np.ones(2 * ENVIRONMENTS)])
 
-        def loss(numbers: Floats) -> tuple[float, Floats]:
-            value, slope = self._loss(numbers)
+        def penalized(numbers: Floats) -> tuple[float, Floats]:
+            value, slope = self.loss(numbers)
             moved = numbers - start
             return value + float(weights @ moved**2) / 2, slope + weights * moved
 
-        found = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 300}).x.round(4).tolist()
-        terms, lost, gained = found[: len(TERMS)], found[len(TERMS) : -ENVIRONMENTS], found[-ENVIRONMENTS:]
-        return Ranking(dict(zip(TERMS, terms, strict=True)), tuple(lost), tuple(gained))
+        found: Floats = minimize(penalized, start, jac=True, method="L-BFGS-B", options={"maxiter": 300}).x
+        return found
 
-    def _loss(self, numbers: Floats) -> tuple[float, Floats]:
+    def loss(self, numbers: Floats) -> tuple[float, Floats]:
         """Minus the mean logarithm of the right proposals' shares, and its slope."""
         weight = self.columns @ numbers
         weight -= np.repeat(np.maximum.reduceat(weight, self.starts), self.sizes)

@@ -34,7 +34,7 @@ def run(library_name: str, out: Path, options: FitOptions) -> None:
         head = ["ranking", "held-out products", "right one first (95% interval)", "won", "lost"]
         print_table(build_table(head, _rows(fitted)))
     if not fitted.is_better:
-        raise ConfigurationError("the fit is no better than the general ranking: nothing was written")
+        raise ConfigurationError("the fit is not surely better than the general ranking: nothing was written")
     replace(fitted.ranking, fitted_on=about).write(out)
     if not options.json:
         print(f"\nranking  {out}\nuse it   --lm offline/chemist:{out}")

@@ -15,7 +15,7 @@ def fit(library: Library, *, options: FitOptions = FitOptions()) -> None:
     """Fit the offline chemist's ranking to a library of reactions.
 
     It is fitted on the library's own precedents, each with its own case left out. Nothing is written unless it is
-    better than the general ranking on a fifth of them that takes no part. Use the file with --lm
+    surely better than the general ranking on a fifth of them that takes no part. Use the file with --lm
     offline/chemist:FILE.
 
     Args:

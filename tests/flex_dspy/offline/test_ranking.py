@@ -16,7 +16,7 @@ from flex_dspy.offline import chemist, fitting
 from flex_dspy.offline.changes import ENVIRONMENTS, GAINED, LOST, changes
 from flex_dspy.offline.engine import AsyncOfflineEngine, OfflineEngine, make_engines
 from flex_dspy.offline.experts import RANKING_FILE
-from flex_dspy.offline.fitting import _Likelihood, choose_precedents, fit_ranking, read_choices
+from flex_dspy.offline.fitting import Fit, Score, _Likelihood, choose_precedents, fit_ranking, read_choices
 from flex_dspy.offline.ranking import TERMS, UNFITTED, Choice, Ranking, environments_of, read_ranking
 from flex_dspy.offline.reactions import Case, ReactionAdvice, extract_template, rank_candidates
 
@@ -25,7 +25,7 @@ AMIDES = [(f"{acid}(=O)NC{'C' * n}", f"{acid}(=O)O.{'C' * n}CN") for n in range(
 
 @pytest.fixture(autouse=True)
 def _one_penalty(monkeypatch):
-    monkeypatch.setattr(fitting, "PENALTIES", (3e-3,))
+    monkeypatch.setattr(fitting, "PENALTIES", (0.01,))
 
 
 def choices(count: int, seed: int = 0) -> list[Choice]:
@@ -80,6 +80,12 @@ def test_a_fit_finds_the_group_that_reacts_first():
     assert fitted.score.first - fitted.general.first == fitted.score.gained - fitted.score.lost
 
 
+@pytest.mark.parametrize(("gained", "lost", "sure"), [(0, 0, False), (5, 3, False), (9, 1, True), (1, 9, False)])
+def test_a_fit_must_be_surely_better(gained, lost, sure):
+    general, fitted = Score(100, 50, 0, 0), Score(100, 50 + gained - lost, gained, lost)
+    assert Fit(UNFITTED, fitted, general, penalty=1.0).is_better == sure
+
+
 def test_a_product_without_a_right_proposal_counts_as_missed():
     some = choices(150)
     fitted = fit_ranking([None if n % 10 == 0 else choice for n, choice in enumerate(some)])
@@ -90,11 +96,11 @@ def test_a_product_without_a_right_proposal_counts_as_missed():
 def test_the_slope_is_that_of_the_likelihood():
     likelihood = _Likelihood.of(choices(5))
     numbers = np.random.default_rng(1).normal(size=len(TERMS) + 2 * ENVIRONMENTS) / 10
-    _, slope = likelihood._loss(numbers)
+    _, slope = likelihood.loss(numbers)
     for place in (0, 5, len(TERMS) + 7):
         step = np.zeros_like(numbers)
         step[place] = 1e-5
-        rise = (likelihood._loss(numbers + step)[0] - likelihood._loss(numbers - step)[0]) / 2e-5
+        rise = (likelihood.loss(numbers + step)[0] - likelihood.loss(numbers - step)[0]) / 2e-5
         assert rise == pytest.approx(slope[place], abs=1e-7)
 
 
@@ -222,7 +228,7 @@ def test_the_command_writes_nothing_that_is_no_better(tmp_path, monkeypatch):
     library().save(source)
     easy = [choice._replace(terms=_right(choice)) for choice in choices(150)]
     monkeypatch.setattr(action, "read_choices", lambda library, precedents: easy)
-    with pytest.raises(ConfigurationError, match="no better than the general ranking"):
+    with pytest.raises(ConfigurationError, match="not surely better than the general ranking"):
         action.run(str(source), out, FitOptions())
     assert not out.exists()
 
