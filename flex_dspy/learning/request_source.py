@@ -6,11 +6,9 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 
 from flex_dspy.core.errors import FlexError
 from flex_dspy.learning.rated_requests import RatedRequest, RatedRequests
-from flex_dspy.learning.settings import OnlineSettings
 from flex_dspy.learning.sources import Item, Segment, endless_segments
 from flex_dspy.libraries.request_log import RequestLog
 
@@ -28,7 +26,7 @@ class RequestSource:
         log: The order.
         done: The last step that the library holds.
         fields: Names of the program's inputs and of its outputs; empty for all.
-        settings: How often a version is published, and the scope of the lessons; None publishes none.
+        publish_every: Requests from one version to the next; None publishes none.
         poll_seconds: Seconds between two looks for new requests; None ends with those that are there.
         clock: Seconds; never goes back.
 
@@ -42,7 +40,7 @@ class RequestSource:
         log: RequestLog,
         done: int,
         fields: tuple[Sequence[str], Sequence[str]] = ((), ()),
-        settings: OnlineSettings | None = None,
+        publish_every: int | None = None,
         poll_seconds: float | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -52,8 +50,7 @@ class RequestSource:
         self._requests = requests
         self._log = log
         self._fields = fields
-        self._publish_every = settings.publish_every if settings else None
-        self._scope = settings.scope if settings else ""
+        self._publish_every = publish_every
         self._clock = clock
         self._ready: deque[tuple[int, RatedRequest]] = deque()
         self._search = self._look_again_and_again(done)
@@ -69,7 +66,7 @@ class RequestSource:
         if not self._ready:
             return None
         step, request = self._ready.popleft()
-        seen = replace(request.observation(*self._fields), scope=self._scope)
+        seen = request.observation(*self._fields)
         return Item(step, seen.example_id, seen)
 
     def acknowledge(self, step: int) -> None:

@@ -163,7 +163,7 @@ class TraceLearner:
         versions = OnlineVersions(self._store, log.run, every or _SHARE_OF, self.ledger)
         versions.listeners = listeners = self._listeners(versions)
         self.versions = versions.records
-        source = RequestSource(requests, log, done, self._fields, self.settings, poll_seconds)
+        source = RequestSource(requests, log, done, self._fields, every, poll_seconds)
         pipeline = self._pipeline(source, versions, has_worked=done > 0)
         before = self._store.library
         listeners.tell(RunStarted(log.run, self._parameters(requests), done=done))
