@@ -4,7 +4,7 @@ Dask carries functions by cloudpickle, and so does this. Four kinds of objects a
 
     a ledger                 by a ``WorkerLedger``, whose charges come back with the result
     limits                   by limits that wait at the scheduler, for all processes together
-    an offline expert        by one with a single process: the workers are many already
+    an offline expert        by the one of the worker, with a single process: the workers are many already
     a retriever's library    by an empty one: within a call each retriever reads the call's snapshot
 
 A model that would carry its key along is refused.
@@ -13,6 +13,7 @@ A model that would carry its key along is refused.
 from __future__ import annotations
 
 import copyreg
+import functools
 import hashlib
 import io
 import secrets
@@ -99,7 +100,7 @@ class _Packer(cloudpickle.Pickler):
             self.limits[key] = obj
             return SharedLimits, (key, obj.bounds)
         if isinstance(obj, AsyncOfflineEngine):
-            return AsyncOfflineEngine, (1, obj.expert)
+            return expert_engine, (obj.expert,)
         if isinstance(obj, ExperienceRetriever):
             return copyreg.__newobj__, (type(obj),), {**vars(obj), "source": ExperienceLibrary()}  # type: ignore[attr-defined]
         if isinstance(obj, dspy.LM):
@@ -107,6 +108,16 @@ class _Packer(cloudpickle.Pickler):
             refuse_batches(obj)
             self.models[id(obj)] = obj
         return super().reducer_override(obj)
+
+
+@functools.cache
+def expert_engine(expert: str) -> AsyncOfflineEngine:
+    """The one engine of an offline expert on a worker: all functions there share its process.
+
+    Args:
+        expert: Name of the expert.
+    """
+    return AsyncOfflineEngine(1, expert)
 
 
 def pack(function: Any, keys: Keys) -> Packed:

@@ -5,7 +5,7 @@ import threading
 import dspy
 import pytest
 
-from flex_dspy.cluster.packing import Keys, pack, unpack
+from flex_dspy.cluster.packing import Keys, expert_engine, pack, unpack
 from flex_dspy.cluster.shared_limits import SharedLimits
 from flex_dspy.cluster.worker_ledger import WorkerLedger
 from flex_dspy.core.errors import ConfigurationError
@@ -87,7 +87,8 @@ def test_ledgers_limits_and_experts_are_replaced():
     assert there.program.lm.limits is its_limits
     assert list(packed.limits.values()) == [limits]
     assert list(packed.ledgers.values()) == [call.sampler.ledger]
-    assert expert._async_engine_spec.workers == 1
+    assert expert._async_engine_spec is expert_engine("chemist")
+    assert expert_engine("chemist").workers == 1
 
 
 def test_the_library_of_a_program_stays_here_even_if_it_follows_a_file(tmp_path):
