@@ -11,7 +11,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -49,8 +48,11 @@ class ExperienceRunner:
         return result
 
     def run_sync(self, agent: Agent[Any], input: str | list[Any], **options: Any) -> RunResult:
-        """Synchronous version of ``run``, where no event loop runs."""
-        return asyncio.run(self.run(agent, input, **options))
+        """Synchronous version of ``run``, as ``Runner.run_sync``: where no event loop runs."""
+        config = self.run_config(options.pop("run_config", None))
+        result = Runner.run_sync(agent, input, run_config=config, **options)
+        self.lessons.finish(_question(input), str(result.final_output))
+        return result
 
     def run_config(self, config: RunConfig | None = None) -> RunConfig:
         """A configuration whose model calls bring the lessons.

@@ -1,6 +1,8 @@
 """Adapters with the real packages: the pages' examples learn in one run and use the lesson in the next."""
 
 import asyncio
+import contextlib
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,10 @@ from tests.documentation.pages import DOCS, blocks
 from tests.llm_server import LLMServer
 
 QUESTION = "What does the Kettle cost?"
+# The packages' own clients are closed by nobody; their users do not either.
+LEAVES_CLIENTS_OPEN = pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning"
+)
 
 
 @pytest.fixture
@@ -33,6 +39,15 @@ def server(llm_server: LLMServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
         yield llm_server
     finally:
         close(dspy.settings.lm)
+        close_default_loop()
+
+
+def close_default_loop() -> None:
+    """Close the event loop that a package made for this thread, with the clients that were left open in it."""
+    with contextlib.suppress(RuntimeError):
+        asyncio.get_event_loop_policy().get_event_loop().close()
+    asyncio.set_event_loop(None)
+    gc.collect()  # what these packages leave open is reported here, and not in a later test
 
 
 def run_page(name: str) -> dict[str, Any]:
@@ -41,8 +56,8 @@ def run_page(name: str) -> dict[str, Any]:
     [block] = blocks(DOCS / "how-to" / f"{name}.md", "python")
     exec(block.text, names)
     assert (names["first"], names["second"]) == ("It costs 100.", "It costs 96.")
-    [entry] = ExperienceLibrary.load("support.json")
-    assert {case.problem for case in entry.precedents} >= {"What does the Mini cost?"}
+    learned_from = {case.problem for entry in ExperienceLibrary.load("support.json") for case in entry.precedents}
+    assert learned_from == {"What does the Mini cost?", "What does the Grinder cost?"}
     return names
 
 
@@ -85,6 +100,7 @@ def test_an_answer_is_observed_with_what_was_shown(server: LLMServer) -> None:
 # -- the packages ------------------------------------------------------------------------------------------
 
 
+@LEAVES_CLIENTS_OPEN
 @pytest.mark.slow
 def test_an_agent_of_langchain_learns(server: LLMServer) -> None:
     names = run_page("langgraph")
@@ -95,6 +111,7 @@ def test_an_agent_of_langchain_learns(server: LLMServer) -> None:
         assert [message.text for message in found["messages"]] == [QUESTION, "It costs 60."]
 
 
+@LEAVES_CLIENTS_OPEN
 @pytest.mark.slow
 def test_an_agent_of_the_openai_sdk_learns(server: LLMServer) -> None:
     names = run_page("openai-agents")
@@ -108,6 +125,7 @@ def test_an_agent_of_the_openai_sdk_learns(server: LLMServer) -> None:
         assert "tax" not in str(found.to_input_list())
 
 
+@LEAVES_CLIENTS_OPEN
 @pytest.mark.slow
 def test_an_agent_of_pydantic_ai_learns(server: LLMServer) -> None:
     names = run_page("pydantic-ai")
