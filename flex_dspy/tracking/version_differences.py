@@ -74,6 +74,8 @@ def _side(row: VersionRow, uri: str) -> Side | None:
     """The answers of a version as they were measured; None if the store does not have them."""
     from mlflow.artifacts import download_artifacts
 
+    if not row.files:
+        return None
     with tempfile.TemporaryDirectory() as folder:
         try:
             # Not "models:/...": MLflow looks that up in the process's own store, which need not be this one.

@@ -109,6 +109,7 @@ def _row(model: Any, run_id: str | None, run: Any | None, experiment: str) -> Ve
     key = _metric_key(metric)
     numbers = {re.sub(rf"^{re.escape(key)}(?=$|_(low|high)$)", "accuracy", name): each for name, each in newest.items()}
     measured = next((each for each in own if each.key == key), None)
+    digest = (measured.dataset_digest if measured else "") or _told(params, "dataset_digest")
     return VersionRow(
         task=_told(params, "task"),
         examples=int(params.get("step", 0)),
@@ -121,9 +122,12 @@ def _row(model: Any, run_id: str | None, run: Any | None, experiment: str) -> Ve
         run_name=str(run.info.run_name) if run else "",
         experiment=experiment,
         dataset=(measured.dataset_name if measured else "") or _told(params, "dataset"),
-        dataset_digest=(measured.dataset_digest if measured else "") or _told(params, "dataset_digest"),
+        dataset_digest=digest,
         model_id=model.model_id,
-        files=model.artifact_location,
+        # A later run may have measured the empty library on another set: the files are of the first run.
+        files=model.artifact_location
+        if run_id == model.source_run_id or digest == _told(params, "dataset_digest")
+        else "",
     )
 
 

@@ -85,10 +85,10 @@ def test_a_deleted_experiment_is_said_with_both_ways_on(mlflow_uri: str) -> None
     assert "Start its server" not in str(caught.value)
 
 
-def logged_empty(uri: str, name: str, actor: str) -> MLflowTracker:
+def logged_empty(uri: str, name: str, actor: str, digest: str = "d1") -> MLflowTracker:
     tracker = MLflowTracker("empty", tracking_uri=uri, registered_name=name)
     tracker.start({"task": "sums", "actor": actor})
-    tracker.log_version(Version(EMPTY, 0, {**NUMBERS, "errors": 0.0}, "val", "d1"))
+    tracker.log_version(Version(EMPTY, 0, {**NUMBERS, "errors": 0.0}, "val", digest))
     tracker.finish()
     assert tracker.missing == []
     return tracker
@@ -109,6 +109,14 @@ def test_each_run_that_began_with_the_empty_library_has_its_row(mlflow_uri: str)
     assert [(row.reference, row.run_id) for row in rows] == [("rows/1", run.run_id) for run in (first, second)]
     assert [(row.score, row.dataset, row.errors) for row in rows] == [(0.795699, "val", 0)] * 2
     assert len(VersionTable(rows).curves()) == 2
+    assert [bool(row.files) for row in rows] == [True, True]
+
+
+def test_files_of_one_validation_set_do_not_stand_for_another(mlflow_uri: str) -> None:
+    logged_empty(mlflow_uri, "sets", "some/model", "d1")
+    logged_empty(mlflow_uri, "sets", "some/model", "d2")
+    rows = [row for row in versions("sums", tracking_uri=mlflow_uri, experiments=["empty"]) if row.name == "sets"]
+    assert [(row.dataset_digest, bool(row.files)) for row in rows] == [("d1", True), ("d2", False)]
 
 
 def test_a_graded_score_is_read_back_under_its_name(mlflow_uri: str) -> None:
