@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from flex_dspy.core.errors import LibraryError, LibraryFormatError
+from flex_dspy.core.scopes import SHARED
 from flex_dspy.libraries.by_hand import PERSON
 from flex_dspy.libraries.contents import Contents
 from flex_dspy.libraries.experience import Experience, Insert, PersonEdit, Remove, Revise
@@ -99,23 +100,30 @@ def _check_once(blocks: list[Block], file: Path) -> None:
 
 def _of_blocks(blocks: list[Block], section: Section, library: Contents) -> Iterator[PersonEdit | EditConflict]:
     reason = f"edited by hand in {section.name}"
+    scopes = {entry.scope for short in section.exported if (entry := _find(library, short))} - {SHARED}
     for block in blocks:
-        if not block.entry:
-            yield from _insertion(block, library, reason)
+        if not block.entry and len(scopes) > 1:
+            problem = f"is new, and the file has lessons of the scopes {', '.join(sorted(scopes))}: export one of them"
+            yield EditConflict(f"line {block.line} of the section", problem)
+        elif not block.entry:
+            yield from _insertion(block, library, reason, next(iter(scopes), SHARED))
         elif block.entry not in section.exported:
             yield EditConflict(block.entry, "was not exported into this file: delete the comment to add it as new")
         elif block.lesson.digest != section.exported[block.entry]:
             yield from _revision(block, section, library, reason)
 
 
-def _insertion(block: Block, library: Contents, reason: str) -> Iterator[PersonEdit | EditConflict]:
-    """The insertion of a new lesson, unless it was imported before."""
+def _insertion(block: Block, library: Contents, reason: str, scope: str) -> Iterator[PersonEdit | EditConflict]:
+    """The insertion of a new lesson, unless it was imported before.
+
+    It belongs to the scope of the file's other lessons: who reads the file of a scope writes for that scope.
+    """
     lesson = block.lesson
     if not (lesson.method or lesson.rules):
         yield EditConflict(f"line {block.line} of the section", "is a heading without a text")
         return
     entry = Experience(
-        lesson.zone, lesson.method, lesson.rules, category=lesson.category, author=PERSON, pinned=True
+        lesson.zone, lesson.method, lesson.rules, category=lesson.category, author=PERSON, pinned=True, scope=scope
     )  # as ``ByHand.add`` makes one
     if entry.id not in library:
         yield Insert(entry, reason)

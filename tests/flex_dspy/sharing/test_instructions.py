@@ -321,3 +321,24 @@ def test_an_edit_beyond_the_caps_is_an_error_that_names_the_entry(skill: Path) -
     )
     with pytest.raises(ConfigurationError, match="the new entry 'yyy"):
         LIBRARY.edit(read_edits(skill, LIBRARY).edits)
+
+
+def test_a_new_lesson_belongs_to_the_scope_of_the_file(tmp_path: Path) -> None:
+    library = ExperienceLibrary(
+        [replace(lesson(name), scope=scope) for name, scope in (("a", ""), ("b", "x"), ("c", "y"))]
+    )
+    added = ("<!-- flex-dspy end", "### new\n\nOurs alone.\n\n<!-- flex-dspy end")
+    for scopes, wanted in (((), ""), (("x",), "x")):
+        path = tmp_path / wanted / "AGENTS.md"
+        path.parent.mkdir(exist_ok=True)
+        write_agents_md(export_instructions(library.scoped(*scopes)), path)
+        edit(path, added)
+        [insert] = read_edits(path, library).edits
+        assert isinstance(insert, Insert)
+        assert insert.experience.scope == wanted
+    both = tmp_path / "AGENTS.md"
+    write_agents_md(export_instructions(library.scoped("x", "y")), both)
+    edit(both, added)
+    found = read_edits(both, library)
+    assert found.edits == ()
+    assert "scopes x, y" in found.conflicts[0].text()
