@@ -331,13 +331,13 @@ def test_a_new_lesson_belongs_to_the_scope_of_the_file(tmp_path: Path) -> None:
     for scopes, wanted in (((), ""), (("x",), "x")):
         path = tmp_path / wanted / "AGENTS.md"
         path.parent.mkdir(exist_ok=True)
-        write_agents_md(export_instructions(library.scoped(*scopes)), path)
+        write_agents_md(path, export_instructions(library.scoped(*scopes)))
         edit(path, added)
         [insert] = read_edits(path, library).edits
         assert isinstance(insert, Insert)
         assert insert.experience.scope == wanted
     both = tmp_path / "AGENTS.md"
-    write_agents_md(export_instructions(library.scoped("x", "y")), both)
+    write_agents_md(both, export_instructions(library.scoped("x", "y")))
     edit(both, added)
     found = read_edits(both, library)
     assert found.edits == ()
