@@ -31,6 +31,7 @@ from tests.benchmarks.language_model.tasks import bench_task
 from tests.llm_server import Fault, LLMServer, read_prompt
 
 LABELS = BANKING10
+pytestmark = pytest.mark.slow  # a benchmark that maintainers run by hand; most of these ask hundreds of requests
 LESSON = {
     "category": "transfers",
     "method": "Read the last word of the message.",

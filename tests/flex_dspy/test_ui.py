@@ -356,6 +356,7 @@ ui.run(sys.argv[1], int(sys.argv[2]))
 """
 
 
+@pytest.mark.slow  # MLflow's server starts
 def test_killed_it_leaves_nothing_that_listens(tmp_path: Path) -> None:
     """The server's own worker, which does not end when it is asked to, ends too."""
     port = free_port()

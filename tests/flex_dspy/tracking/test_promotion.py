@@ -64,6 +64,7 @@ def best_after(uri: str, name: str, logged: list[Version], promote: Promote) -> 
     return int(found) if found else None
 
 
+@pytest.mark.slow  # a dozen versions in a real store
 def test_best_moves_as_it_is_told(mlflow_uri: str) -> None:
     assert best_after(mlflow_uri, "p-best", versions(10, 11, 11, 16), "best") == 4
     assert best_after(mlflow_uri, "p-significant", versions(10, 11, 15), "significant") == 1
