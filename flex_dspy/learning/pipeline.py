@@ -123,8 +123,8 @@ class Pipeline:
     async def _reach(self, segment: Segment) -> bool:
         """Learn up to the end of a segment. Returns False if the source or the run ends before.
 
-        No later example of the segment can show whether the model works for its last examples. If these examples failed
-        in an outage, they are attempted once more, as a resumed run would do.
+        After the last examples of a segment, no later example shows whether the model works. So if these examples
+        failed in an outage, they are attempted once more, as in a resumed run.
         """
         await self._advance(segment)
         if self.settled == segment.stop and self.failures.is_in_outage():
