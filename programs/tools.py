@@ -163,7 +163,7 @@ def _number_text(value: Fraction) -> str:
 class SandboxTool(dspy.Tool):  # type: ignore[misc, unused-ignore]
     """``run_python(code)``: Python in a sandbox without files or network, by DSPy's ``PythonInterpreter``.
 
-    Each call has an interpreter of its own, so that calls may run at the same time and none sees another's.
+    Each call has its own interpreter. So calls may run at the same time, and no call sees the data of another.
 
     Raises:
         ConfigurationError: If Deno, which runs the sandbox, is not installed, or the sandbox does not start. (At its

@@ -39,7 +39,7 @@ class Job:
 
 
 class BackgroundLearning:
-    """Runs pipelines on an event loop of its own, one after the other. Any thread may call its methods.
+    """Runs pipelines one after the other, on its own event loop. Any thread may call its methods.
 
     It uses the model and the adapter of DSPy's settings at the time of ``start``.
 

@@ -8,8 +8,8 @@
         learner.observe({"question": "..."}, answer, "that was the wrong year")
 
 ``observe`` writes the observation to disk and returns. The critic and the updater work in the background. The
-guarantees are those of ``ForwardLearning``. Every observation is learned from exactly once. The same observations in
-the same order give the same library, at any concurrency.
+guarantees are those of ``ForwardLearning``. Every observation is processed exactly once. The same observations in the
+same order give the same library, at any concurrency.
 
 Observations hold the questions, the answers and the remarks of users. They lie in ``<library>.observed.jsonl``, which
 only its owner can read, until all of them are learned from. The library keeps problem and answer as precedents, and its

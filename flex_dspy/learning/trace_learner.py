@@ -8,7 +8,7 @@
     learner.learn(traces("support-bot"))
     agent = learner.program
 
-The guarantees are those of ``OnlineLearner``. Every request is learned from exactly once. The same requests in the same
+The guarantees are those of ``OnlineLearner``. Every request is processed exactly once. The same requests in the same
 order give the same library, at any concurrency. As with ``OnlineLearner``, the library may quote what users wrote.
 """
 

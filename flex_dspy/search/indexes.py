@@ -58,7 +58,7 @@ def index_of(library: ExperienceLibrary, kind: str, make: Callable[[], IndexT]) 
         library.log.views[kind] = index
         try:
             _catch_up(index, library.log, library.tip)
-        except BaseException:  # also Ctrl-C: a change that was read by half must not be read again
+        except BaseException:  # also Ctrl-C: reading a half-read change again would count it twice
             del library.log.views[kind]
             raise
         return index

@@ -40,7 +40,7 @@ _NO_SETTINGS = ("library", "library_hash", "embedder", "effects")  # saved keys 
 
 @runtime_checkable
 class Followed(Protocol):
-    """A library that other processes change, such as ``flex_dspy.FollowedLibrary``."""
+    """A library that may change at any time, such as ``flex_dspy.FollowedLibrary``."""
 
     def snapshot(self) -> ExperienceLibrary:
         """The current library. It is the same object until the library changes."""
