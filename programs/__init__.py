@@ -1,4 +1,4 @@
-"""The roles at work: ordinary DSPy modules."""
+"""The roles, as ordinary DSPy modules."""
 
 from __future__ import annotations
 

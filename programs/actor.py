@@ -1,4 +1,4 @@
-"""The actor: retrieve, then attempt."""
+"""The actor: retrieves experiences, then attempts a problem."""
 
 from __future__ import annotations
 
@@ -25,27 +25,28 @@ __all__ = ["NO_ATTEMPTS", "Access", "Actor", "Strategy"]
 
 
 class Actor(dspy.Module):
-    """Answers a task's problem with the experiences that fit it.
+    """Answers a task's problem with the help of fitting experiences.
 
-    Where the prompt is too long for the model, the experiences are shown again in half the space, then in a
-    quarter, then not at all.
+    If the prompt is too long for the model, the experiences are cut to half their length, then to a quarter, then left
+    out.
 
     Args:
         signature: The task's own signature, as a class or as text (``"question -> answer"``).
-        retriever: Where experiences come from; by default one with an empty library.
-        strategy: How it works on a problem: ``direct``, ``icl``, ``cot``, ``react`` or ``code``; see
+        retriever: Finds the experiences; by default a retriever with an empty library.
+        strategy: How the actor works on a problem: ``direct``, ``icl``, ``cot``, ``react`` or ``code``; see
             ``flex_dspy.programs.strategies.build``.
-        experience: ``prefetch`` puts what fits the problem into the prompt; ``recall`` is a tool with which a
-            strategy that calls tools searches for itself; ``levels`` are tools with which it lists methods, then reads
-            rules and instances (see ``flex_dspy.search.levels``); ``both`` is ``prefetch`` and ``recall``; or ``none``.
-        tools: For ``react`` and ``code``: functions, or ``dspy.Tool``. Other strategies call none.
-        examples: For ``icl``: solved examples that stand in the prompt, save the very problem that is asked.
+        experience: How the actor gets experiences. ``prefetch`` puts fitting experiences into the prompt. ``recall``
+            gives a strategy that calls tools a tool for its own searches. ``levels`` gives it tools that list methods,
+            then read rules and instances (see ``flex_dspy.search.levels``). ``both`` is ``prefetch`` and ``recall``.
+            ``none`` gives it no experiences.
+        tools: For ``react`` and ``code``: functions, or ``dspy.Tool``. Other strategies call no tools.
+        examples: For ``icl``: solved examples for the prompt. The problem under way is left out.
         max_iters: For ``react`` and ``code``: most tool calls a problem.
-        suggest: Writes candidate answers for a problem's text, which then stand in the prompt as ``candidates``; see
+        suggest: Returns candidate answers for a problem's text, which the prompt shows as ``candidates``; see
             ``Task.suggest``.
 
     Raises:
-        ConfigurationError: If these do not fit together.
+        ConfigurationError: If the arguments do not fit together.
 
     Example:
         >>> actor = Actor("question -> answer")
@@ -87,7 +88,7 @@ class Actor(dspy.Module):
         self._know_the_bare(build(strategy, task, means))
 
     def _know_the_bare(self, bare: dspy.Module) -> None:
-        """Tell each predictor what it asks in the bare program, where there is no experience to show."""
+        """Give each predictor its signature in the bare program, which it uses if there is no experience to show."""
         for own, plain in zip(self.attempt.predictors(), bare.predictors(), strict=True):
             if isinstance(own, AttemptPredict):
                 own.bare = plain.signature, own.signature
@@ -119,7 +120,7 @@ class Actor(dspy.Module):
         """Asynchronous version of ``forward``."""
         given = {"earlier_attempts": earlier_attempts, **inputs, **self._demos(inputs)}
         with self._at_work(inputs):
-            if self.suggest is not None:  # in a thread, as it may take a while
+            if self.suggest is not None:  # in a thread, because it may take long
                 given["candidates"] = await asyncio.to_thread(self.suggest, self._problem(inputs))
             if self.experience in ("recall", "levels"):
                 return _answer(await self.attempt.acall(**given))
@@ -129,13 +130,13 @@ class Actor(dspy.Module):
 
     @contextlib.contextmanager
     def _at_work(self, inputs: dict[str, Any]) -> Iterator[None]:
-        """Within this block the tools for experience serve this problem."""
+        """Connect the tools for experience to the problem, within a ``with`` block."""
         problem = self._problem(inputs)
         with recalling(self.retriever, problem), exploring(retrievers(self)[0], problem):
             yield
 
     def experiences(self, inputs: dict[str, Any]) -> str:
-        """The block of experiences for a problem; the key of retrieval is the problem's text."""
+        """The block of experiences for a problem. The problem's text is the search query."""
         prefetched = self.experience in ("prefetch", "both")
         return next(self._blocks(self.retriever(self._problem(inputs)) if prefetched else None))
 
@@ -146,7 +147,7 @@ class Actor(dspy.Module):
         return problem_text({name: inputs[name] for name in self.inputs if name in inputs})
 
     def _demos(self, inputs: dict[str, Any]) -> dict[str, Any]:
-        """For ``icl``, the examples without the very problem, if it is among them: no answer from its own solution."""
+        """For ``icl``, the examples without the problem under way, so that it is not answered from its own solution."""
         if self.strategy != "icl" or not self.retriever.exclude_self:
             return {}
         own = {name: inputs[name] for name in self.inputs if name in inputs}
@@ -155,7 +156,7 @@ class Actor(dspy.Module):
 
 
 def _answer(prediction: dspy.Prediction) -> dspy.Prediction:
-    """The prediction, which relies on no lesson where there was none to show."""
+    """Return the prediction, with an empty list of used lessons if no lesson was shown."""
     if RELIED_ON not in prediction:
         prediction[RELIED_ON] = []
     return prediction

@@ -1,4 +1,4 @@
-"""The critic: one finished rollout in, one experience out."""
+"""The critic: distils one experience from one finished rollout."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ from flex_dspy.signatures.critic import (
 from flex_dspy.signatures.lessons import without
 
 NOT_KNOWN = "(not known)"
-MOST_SHOWN = 8  # of the lessons that the actor had, those it relied on first
+MOST_SHOWN = 8  # lessons of the actor; the lessons that it relied on come first
 SHOWN_TOKENS = 2_000
 
 
 class Critic(dspy.Module):
     """Distils an experience from a rollout, or from a worked answer alone.
 
-    Success, failure, recovery and study have a predictor each, so that each can be tuned on its own. Where the prompt
-    is too long for the model, long reasoning is cut, and then the rounds between the first and the last are left out.
-    Where a lesson repeats an example of the instructions, it is asked for once more without the examples.
+    Success, failure, recovery and study have one predictor each, so that each can be tuned separately. If the prompt is
+    too long for the model, long reasoning is cut first. Then the rounds between the first and the last are left out. If
+    a lesson repeats an example of the instructions, the model is called again without the examples.
 
     DSPy's optimizers tune it by ``flex_dspy.evaluation.teaching.LessonMetric``.
     """
@@ -62,14 +62,16 @@ class Critic(dspy.Module):
         """Distil a rollout, or a worked answer, into an experience.
 
         Args:
-            precedent: The example: its id, problem and reference answer, "" where that is not known.
-            trajectory: The rollout; None to study the reference answer without one.
+            precedent: The example: its id, problem and reference answer. The answer is "" if it is not known.
+            trajectory: The rollout; None to study the reference answer without a rollout.
             task: The description of the task; see ``flex_dspy.programs.task_description``.
-            shown: The lessons that the actor had.
-            steps: Names of the program's predictors, where it has several: the lesson says for which it is.
+            shown: The lessons that the actor was shown.
+            steps: Names of the program's predictors if it has several. The lesson then names the predictor that it is
+                for.
 
         Returns:
-            A prediction with ``experience``, and ``corrects``: the id of the shown lesson that it puts right, or "".
+            A prediction with ``experience`` and ``corrects``. The latter is the id of the shown lesson that the new
+            lesson corrects, or "".
         """
         predictor, inputs = self._request(precedent, trajectory, task=task, shown=shown, steps=steps)
         lesson = self._write(predictor, trajectory, inputs)
@@ -118,7 +120,7 @@ class Critic(dspy.Module):
         shown: Sequence[Experience],
         steps: Collection[str],
     ) -> tuple[dspy.Predict, dict[str, Any]]:
-        """The predictor, and its inputs but the attempts; what is not known has no place in the prompt."""
+        """The predictor, and its inputs without the attempts. Unknown values have no field in the prompt."""
         predictor = self.study if trajectory is None else self._of(trajectory.zone)
         given = {"task": task, "lessons_shown": "" if trajectory is None else _lessons_shown(shown, trajectory)}
         given = {name: text for name, text in given.items() if text}
@@ -143,7 +145,7 @@ def _without_examples(inputs: dict[str, Any]) -> dict[str, Any]:
 
 
 def _lessons_shown(shown: Sequence[Experience], trajectory: Trajectory) -> str:
-    """The lessons that the actor had, those first that it says it relied on; "" where it had none."""
+    """The lessons that the actor was shown; "" for none. The lessons that it says it relied on come first."""
     if not shown:
         return ""
     relied_on = trajectory.relied_on
@@ -160,7 +162,7 @@ def _make_experience(
     shown: Sequence[Experience],
     steps: Collection[str],
 ) -> dspy.Prediction:
-    lesson = sound(lesson)  # it goes into a file, and into the prompts of others
+    lesson = sound(lesson)  # its texts go into a file, and into other prompts
     step, corrects = getattr(lesson, "step", "").strip(), getattr(lesson, "corrects", "").strip()
     experience = Experience(
         zone="golden" if trajectory is None else trajectory.zone,

@@ -1,4 +1,4 @@
-"""Precedents as demonstrations: solved cases in the form in which DSPy shows examples to a model."""
+"""Turns precedents into demonstrations, which DSPy shows to a model as examples."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from flex_dspy.models.reading import UnreadableError, read_value
 
 
 def demonstrations(signature: Any, precedents: Iterable[Precedent], ignore: Collection[str] = ()) -> list[dspy.Example]:
-    """The precedents that hold a value for every field of a signature, in their order.
+    """The demonstrations from those precedents that hold a value for every field of a signature, in their order.
 
-    A precedent knows the answer and not the way to it: so a program that reasons first gets none.
+    A precedent holds the answer, but not the reasoning. So a program that reasons first gets no demonstrations.
 
     Args:
         signature: The predictor's signature.
@@ -46,7 +46,7 @@ def _demonstration(
 
 
 def _split(text: str, names: list[str]) -> dict[str, str] | None:
-    """The values of fields in a text that ``problem_text`` wrote; None where it was written for other fields."""
+    """The values of fields in a text that ``problem_text`` wrote; None if it was written for other fields."""
     if len(names) == 1:
         return {names[0]: text}
     pattern = "\n".join(rf"{re.escape(name)}: (.*)" for name in names)

@@ -1,9 +1,9 @@
-"""Experience for any program: nobody has to rewrite an agent.
+"""Gives any program experience, without a change of its code.
 
 ::
 
     agent = equip(MyAgent(), "lessons.json")
-    agent(question="...")                       # as before, with what was learned in the prompt
+    agent(question="...")                       # as before, with learned lessons in the prompt
     ForwardLearning(metric).compile(agent, trainset=train)
 """
 
@@ -43,31 +43,31 @@ def equip(
     settings: RetrievalSettings | None = None,
     **retrieval: Any,
 ) -> Program:
-    """The program, with experience.
+    """Return a copy of a program that reads experiences from a library.
 
-    The chosen predictors get an ``experiences`` input, which is filled from the library by what else they are given.
-    Their instructions, demos, models and tools stay. While the library is empty, or holds nothing that fits, they ask
-    exactly what they asked before.
+    The chosen predictors get an ``experiences`` input. It is filled with the experiences that fit the other inputs.
+    Instructions, demos, models and tools stay. If the library is empty, or if no experience fits, the prompts are
+    exactly the prompts of the program without experience.
 
     Args:
         program: Any program; it is not changed.
         library: The experiences: a snapshot, a file, a ``FollowedLibrary`` whose new versions are read without a
-            restart, or a retriever with settings of its own. None is an empty one, to be filled by ``ForwardLearning``.
-        predictors: ``all``; ``entry``, the first that the program declares; or their names, as in
-            ``program.named_predictors()``. A predictor that the program makes anew in each call cannot be reached.
-        access: ``prefetch`` puts what fits into the prompt; ``recall`` gives each ``dspy.ReAct`` or ``ReActV2`` in the
-            program a tool with which it searches for itself; or ``both``.
-        key: The search key: names of inputs, or a function of all inputs; by default all that are text.
-        field: Name of the new input, where ``experiences`` is taken.
-        settings: Settings of the retriever; None compares words alone.
+            restart, or a retriever with its own settings. None is an empty library, which ``ForwardLearning`` can fill.
+        predictors: ``all`` predictors; ``entry``, the first predictor that the program declares; or names, as in
+            ``program.named_predictors()``. A predictor that the program creates during each call cannot be equipped.
+        access: ``prefetch`` puts fitting experiences into the prompt. ``recall`` gives each ``dspy.ReAct`` or
+            ``ReActV2`` in the program a tool for its own searches. ``both`` does both.
+        key: The search key: names of inputs, or a function of all inputs; by default all inputs that are text.
+        field: Name of the new input. Choose another name if the program has a field ``experiences``.
+        settings: Settings of the retriever; None compares words only.
         **retrieval: Arguments of the ``ExperienceRetriever``, such as fields of its settings.
 
     Returns:
-        A copy of the same class. An ``Actor`` in it has experience already, and reads this library from now on, in the
-        ``scopes`` that are given.
+        A copy of the same class. An ``Actor`` in it has experience already. It reads this library from now on, in the
+        given ``scopes``.
 
     Raises:
-        ConfigurationError: If there is nothing to equip, a name is unknown, or a field of that name exists.
+        ConfigurationError: If there is no predictor to equip, a name is unknown, or a field of that name exists.
         LibraryError: If the file cannot be read.
 
     Example:
@@ -127,7 +127,7 @@ def _retriever(
 
 
 def _choose_predictors(program: dspy.Module, names: str | Sequence[str], actors: Sequence[Actor]) -> list[dspy.Predict]:
-    """The predictors that are meant, in the order of the program."""
+    """The predictors with these names, in the order of the program."""
     reachable = {name: p for name, p in program.named_predictors() if not _inside(p, actors)}
     if names == "all":
         return list(reachable.values())
@@ -147,7 +147,7 @@ def _inside(part: dspy.Module, actors: Sequence[Actor]) -> bool:
 def _equip(
     predictor: dspy.Predict, retriever: ExperienceRetriever, key: Key | None, field: str, *, keeps_library: bool
 ) -> None:
-    """Give a predictor experience, where it stands: whatever refers to it finds it changed."""
+    """Give a predictor experience, in place. Other references to it see the change."""
     anew = not isinstance(predictor, ExperiencedPredict)
     if anew and field in predictor.signature.fields:
         raise ConfigurationError(f"a predictor has a field {field!r} of its own: equip(..., field='another name')")
@@ -165,11 +165,11 @@ def _class_with_experience(kind: type[dspy.Predict]) -> type[ExperiencedPredict]
 
 
 def _give_recall(agent: Any, retriever: ExperienceRetriever) -> None:
-    """Add the tool to an agent, as if it had been made with it."""
+    """Add the tool to an agent, as if the agent had been created with it."""
     known = agent.tools.get(RECALL)
     if known is not None and not isinstance(known.func, Recall):
         raise ConfigurationError(f"the agent has a tool {RECALL!r} of its own")
-    agent.experience_retriever = retriever  # where DSPy finds it, to save it
+    agent.experience_retriever = retriever  # as an attribute, so that DSPy finds and saves it
     if known is not None:  # equipped before
         known.func.retriever = retriever
         return
@@ -179,7 +179,7 @@ def _give_recall(agent: Any, retriever: ExperienceRetriever) -> None:
     before = kind(agent.signature, list(others.values())).react.signature
     after = kind(agent.signature, [*others.values(), tool]).react.signature
     own = agent.react.signature
-    rewritten = own.instructions != before.instructions  # by an optimizer, or by hand: kept, with a line more
+    rewritten = own.instructions != before.instructions  # by an optimizer or by hand: keep them, and add a line
     instructions = f"{own.instructions}\nOne more tool: {tool}" if rewritten else after.instructions
     if choice := after.output_fields.get("next_tool_name"):
         own = own.with_updated_fields("next_tool_name", choice.annotation)

@@ -1,14 +1,14 @@
-"""Where calls of programs run: a port, with this process as its default.
+"""Executors run calls of programs. The default executor runs them in this process.
 
 The contract of an executor:
 
-- It runs ``call(example, library)``, here or elsewhere, and gives back the result. Nothing else crosses the port.
-- It may run calls in any order, as late as it likes, and one call more than once: calls change nothing.
-- A call whose worker is lost raises ``AttemptLostError``; it is then made again.
-- It never changes the result of a run: order, settling, commits and versions stay with the caller.
+- It runs ``call(example, library)``, here or in another process, and returns the result. It passes no other data.
+- It may run calls in any order, at any time, and one call more than once, because calls have no side effects.
+- A call whose worker is lost raises ``AttemptLostError``. The caller then makes the call again.
+- It never changes the result of a run. The caller is responsible for order, settling, commits and versions.
 
-An executor that runs calls in another process sends the function there once. It gives it a ledger of that process, as a
-ledger does not travel, and brings back what was charged to it.
+An executor that runs calls in another process sends the function there once. A ledger cannot be sent, so the function
+gets a ledger of that process. The executor returns the amounts that were charged to it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Result = TypeVar("Result")
 
 
 class AttemptLostError(Exception):
-    """A call came to no end, through no fault of its example: its worker died or is out of reach."""
+    """A call did not finish because its worker died or cannot be reached. The example is not at fault."""
 
 
 class Executor(Protocol):
@@ -38,12 +38,12 @@ class Executor(Protocol):
 
         Args:
             call: A function without side effects, such as an attempt.
-            example: A ``dspy.Example``, an observation, or another example of the call's.
+            example: The argument of the call: a ``dspy.Example``, an observation, or the like.
             library: The snapshot that the call sees.
 
         Raises:
             AttemptLostError: If its worker is lost.
-            FlexError: If no other example would survive the error either.
+            FlexError: If the same error would end every other example too.
         """
 
 
@@ -51,7 +51,7 @@ class LocalExecutor:
     """Runs calls on this process's event loop.
 
     Args:
-        concurrency: Most calls under way at once.
+        concurrency: Largest number of calls that run at the same time.
     """
 
     def __init__(self, concurrency: int) -> None:

@@ -1,7 +1,7 @@
-"""A predictor with experience at hand: what ``equip`` makes of the predictors of any program.
+"""A predictor with experience. ``equip`` turns the predictors of any program into it.
 
-It is the same object with the same signature, demos and model; before it asks, it looks into the library. Where
-nothing fits, it asks exactly what it would have asked without one.
+It is the same object with the same signature, demos and model. Before each call of the model it searches the library.
+If no experience fits, the prompt is exactly the prompt without a library.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ from flex_dspy.signatures.lessons import EARLIER_ATTEMPTS, LESSONS, with_earlier
 
 Key = Callable[[Mapping[str, Any]], str] | Sequence[str]
 
-# How an agent got where it is says little about what it was asked.
+# Earlier work of an agent says little about its question.
 _WORKINGS = ("trajectory", "reasoning", EARLIER_ATTEMPTS)
-_MAX_VALUE = 1_000  # characters of one input in a query: a search by a whole document finds nothing in particular
+_MAX_VALUE = 1_000  # characters of one input in a query: a whole document is too unspecific
 
 _EARLIER = Ambient("earlier attempts", "")
 
 
 def tell_attempts(earlier_attempts: str) -> AbstractContextManager[None]:
-    """Within this block, predictors with experience read the rejected answers of their program too.
+    """Show rejected answers to predictors with experience, within a ``with`` block.
 
     Args:
-        earlier_attempts: The answers with the feedback on each; "" tells nothing.
+        earlier_attempts: The answers, each with its feedback; "" shows nothing.
     """
     return _EARLIER.within(earlier_attempts)
 
@@ -62,17 +62,17 @@ class _Shown:
 
 
 class ExperiencedPredict(dspy.Predict):
-    """A ``dspy.Predict`` whose ``experiences`` input is filled from a library; made by ``equip``.
+    """A ``dspy.Predict`` whose ``experiences`` input is filled from a library. ``equip`` makes it.
 
-    Saved state is that of the bare predictor, so that either loads the other's; the first predictor of a program also
-    keeps the retriever's settings, and the library by hash or whole.
+    The saved state is the state of the bare predictor, so each can load the state of the other. The first predictor of
+    a program also saves the retriever's settings, and the library by hash or whole.
 
     Attributes:
-        retriever: Where experiences come from; the predictors of one program share it.
-        field: Name of the input that holds them.
-        key: The search key: names of inputs, or a function of all of them; None is all that are text.
-        keeps_library: Whether this predictor's saved state holds the retriever's.
-        elsewhere: Names of the other predictors of its program: lessons for them are not shown here.
+        retriever: Finds the experiences. The predictors of one program share it.
+        field: Name of the input that holds the experiences.
+        key: The search key: names of inputs, or a function of all inputs; None takes all inputs that are text.
+        keeps_library: Whether this predictor's saved state includes the retriever's state.
+        elsewhere: Names of the other predictors of its program. Lessons for these predictors are not shown here.
     """
 
     signature: Any
@@ -83,8 +83,8 @@ class ExperiencedPredict(dspy.Predict):
     elsewhere: frozenset[str] = frozenset()
 
     def forward(self, **kwargs: Any) -> dspy.Prediction:
-        """See ``dspy.Predict``; where the prompt is too long for the model, fewer experiences are shown."""
-        if self.field in kwargs:  # the caller brought them
+        """See ``dspy.Predict``. If the prompt is too long for the model, fewer experiences are shown."""
+        if self.field in kwargs:  # the caller passed experiences
             return super().forward(**kwargs)
         ask = functools.partial(self._ask, super().forward)
         found = self.retriever(**query) if (query := self._query(kwargs)) else None
@@ -110,7 +110,7 @@ class ExperiencedPredict(dspy.Predict):
         else:
             signature = with_lessons(signature, self.field)
             kwargs[self.field] = shown.block
-            # A demo made with a library holds what was shown there: old lessons, that nobody chose for this problem.
+            # A demo that was made with a library holds old lessons, which were not chosen for this problem.
             demos = [dspy.Example(**{**demo, self.field: NONE}) for demo in demos]
         output = label_output(signature)
         if output is not None and shown.answers and likely_name(output) not in signature.fields:
@@ -123,7 +123,7 @@ class ExperiencedPredict(dspy.Predict):
         return predict(**kwargs, signature=signature, demos=demos)
 
     def _shorter_blocks(self, found: dspy.Prediction | None) -> Iterator[_Shown]:
-        """What was found in decreasing length; the last one is empty."""
+        """Yield the retrieved part of the prompt in decreasing length. The last one is empty."""
         precedents = tuple(found.demonstrations) if found is not None else ()
         answers = tuple(answer for answer, _ in found.get("answers", ())) if found is not None else ()
         for halved, block in enumerate(shorter_blocks(found, self.retriever.levels)):
@@ -133,7 +133,7 @@ class ExperiencedPredict(dspy.Predict):
     # -- the query ------------------------------------------------------------------------------
 
     def _query(self, kwargs: Mapping[str, Any]) -> dict[str, Any]:
-        """The arguments of the retriever; empty where there is nothing to search for."""
+        """The arguments of the retriever; empty if there is no text to search with."""
         names = (name for name in self.signature.input_fields if name != self.field)
         known = {**_history_values(kwargs), **kwargs}
         given = {name: known[name] for name in names if name in known}
@@ -147,7 +147,7 @@ class ExperiencedPredict(dspy.Predict):
     # -- as a DSPy parameter -------------------------------------------------------------------------------
 
     def dump_state(self, json_mode: bool = True) -> dict[str, Any]:
-        """The bare predictor's state, with the retriever's beside it."""
+        """The bare predictor's state, with the retriever's state added."""
         state: dict[str, Any] = super().dump_state(json_mode=json_mode)
         state["signature"] = without(self.signature, (self.field,)).dump_state()
         state["demos"] = [{name: demo[name] for name in demo.keys() if name != self.field} for demo in state["demos"]]  # noqa: SIM118
@@ -156,10 +156,10 @@ class ExperiencedPredict(dspy.Predict):
         return state
 
     def load_state(self, state: dict[str, Any], *, allow_unsafe_lm_state: bool = False) -> ExperiencedPredict:
-        """Take over a state, of a predictor with experience or without.
+        """Load the state of a predictor with or without experience.
 
         Raises:
-            ConfigurationError: If it was saved with another library; see ``ExperienceRetriever.load_state``.
+            ConfigurationError: If the state was saved with another library; see ``ExperienceRetriever.load_state``.
         """
         own: Any = self.signature
         plain = {name: value for name, value in state.items() if name != "experience"}
@@ -175,25 +175,25 @@ class ExperiencedPredict(dspy.Predict):
 
 
 def _history_values(inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """The values in a history. An agent's later turns (``dspy.ReActV2``) find the question nowhere else."""
+    """The values in a history. In an agent's later turns (``dspy.ReActV2``) only the history holds the question."""
     histories = [value for value in inputs.values() if isinstance(value, dspy.History)]
     return {name: value for history in histories for message in history.messages for name, value in message.items()}
 
 
 def _query_text(texts: Mapping[str, str], key: Sequence[str] | None) -> str:
-    """The inputs that are searched for, as one text."""
+    """The inputs of the search key, as one text."""
     names = [name for name in texts if name not in _WORKINGS] if key is None else key
     chosen = {name: texts[name][:_MAX_VALUE] for name in names if name in texts}
     return problem_text(chosen) if chosen else ""
 
 
 def _own(texts: Mapping[str, str]) -> Collection[str]:
-    """Whatever may be the problem that the program was asked: all the inputs, or any one of them."""
+    """All texts that may be the program's problem: all inputs together, and each single input."""
     return {problem_text(texts), *texts.values()} if texts else set()
 
 
 def _text_of(value: Any) -> str:
-    """An input as text, "" for what is none: an image, a conversation so far, the tools at hand."""
+    """An input as text; "" for an input that is not text, such as an image, a history or tools."""
     if isinstance(value, str):
         return value
     if isinstance(value, dspy.History | dspy.Type) or (

@@ -1,4 +1,4 @@
-"""Instructions of a role, replaced by a user's own."""
+"""Replaces the instructions of a role by a user's own."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ from flex_dspy.signatures.actor import experience_guide
 def instruct(program: dspy.Module, text: str, predictor: str | None = None) -> None:
     """Replace the instructions of a program's predictors.
 
-    The parts that a program adds by itself stay: an actor's guide to experience, and the text of ``dspy.ReAct`` on its
-    tools. Fields and their descriptions are not touched.
+    Parts that a program adds itself stay. These are an actor's guide to experience, and the text of ``dspy.ReAct``
+    about its tools. Fields and their descriptions do not change.
 
     Args:
-        program: A role, or any other program; changed in place.
+        program: A role, or any other program. It is changed in place.
         text: The new instructions.
-        predictor: Name of the one predictor they are for (``golden``, ``warning``, ``mixed`` or ``study`` of a
-            critic; ``react`` or ``extract`` of an actor that calls tools), or its path in the program; None is all.
+        predictor: Name of the predictor whose instructions are replaced (``golden``, ``warning``, ``mixed`` or
+            ``study`` of a critic; ``react`` or ``extract`` of an actor that calls tools), or its path in the program;
+            None stands for all predictors.
 
     Raises:
         ConfigurationError: If the text is empty, or there is no such predictor.
@@ -43,14 +44,14 @@ def instruct(program: dspy.Module, text: str, predictor: str | None = None) -> N
 
 
 def _add_guides(program: dspy.Module, text: str) -> Iterator[tuple[int, str]]:
-    """The text with the guide to experience, for the predictors of actors."""
+    """The text plus the guide to experience, for the predictors of actors."""
     for _, actor in program.named_sub_modules(Actor):
         for each in actor.predictors():
             yield id(each), text + experience_guide(actor.experience)
 
 
 def _add_tools(program: dspy.Module, written: dict[int, str]) -> Iterator[tuple[int, str]]:
-    """The text with what ``dspy.ReAct`` says about its tools, for the predictors that call them."""
+    """The text plus the text of ``dspy.ReAct`` about its tools, for the predictors that call tools."""
     for _, module in program.named_sub_modules(dspy.ReAct):
         if id(module.react) in written:
             signature = module.signature.with_instructions(written[id(module.react)])

@@ -1,7 +1,7 @@
-"""From a finished rollout to an edit of the library: the critic's lesson, the updater's decision.
+"""Turns a finished rollout into an edit of the library, by the critic's lesson and the updater's decision.
 
-Lessons are written many at once, each against the snapshot that its rollout saw. They are settled one by one, in order,
-against the newest library: a lesson that was written meanwhile may teach the same.
+Many lessons are written at the same time, each against the snapshot that its rollout saw. They are settled one by one,
+in order, against the newest library, because a lesson that was written meanwhile may teach the same.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from flex_dspy.search.nearest import nearest_lessons
 from flex_dspy.search.words import words_of
 
 NEAREST = 5  # entries that the updater compares a lesson with
-NEAR_DUPLICATE = 0.6  # share of common words from which two lessons are compared by the updater
+NEAR_DUPLICATE = 0.6  # least share of common words at which the updater compares two lessons
 
 
 LessonsFrom = Literal["all", "failures"]
@@ -44,13 +44,13 @@ class LessonWriter:
     """Turns rollouts into edits.
 
     Args:
-        critic: Distils.
-        updater: Decides.
-        ledger: What their tokens are charged to.
-        program: The program that makes the attempts: critic and updater are told what its task is.
-        lessons_from: ``all`` rollouts, or only those with a failure in them. The others are then kept as precedents
-            without a lesson, and cost no request.
-        review: Let every lesson wait for a person's approval, so that nothing changes that actors are shown.
+        critic: Distils lessons.
+        updater: Decides what happens to a lesson.
+        ledger: Counts the tokens of critic and updater.
+        program: The program that makes the attempts. Critic and updater get a description of its task.
+        lessons_from: ``all`` rollouts, or only rollouts with a failure (``failures``). The other rollouts are then kept
+            as precedents without a lesson, and need no model call.
+        review: Let every lesson wait for a person's approval. Actors are not shown lessons that wait.
     """
 
     def __init__(
@@ -79,15 +79,16 @@ class LessonWriter:
         shown: Sequence[str] = (),
         scope: str = "",
     ) -> Proposal:
-        """A lesson, and what should become of it.
+        """Write a lesson, and propose an edit for it.
 
         Args:
             precedent: The example.
-            trajectory: The rollout; None to study the reference answer alone.
-            library: The snapshot that it is compared with.
+            trajectory: The rollout; None to study only the reference answer.
+            library: The snapshot that the lesson is compared with.
             shown: Ids of the entries that the actor had in its prompt.
-            scope: Whom the lesson will belong to. The critic reads the entries of this scope and those that all share;
-                the updater reads those of this scope alone, so a lesson is never merged into another scope's.
+            scope: The scope that the lesson will belong to. The critic reads the entries of this scope and the entries
+                that all scopes share. The updater reads only the entries of this scope, so a lesson is never merged
+                into an entry of another scope.
         """
         if self.lessons_from == "failures" and trajectory is not None and trajectory.zone == "golden":
             precedent_only = Experience("golden", "", precedents=(precedent,), scope=scope)
@@ -101,7 +102,7 @@ class LessonWriter:
         named: str = distilled.get("corrects") or ""
         corrects = named if named in library else ""
         nearest = nearest_lessons(library, lesson, NEAREST)
-        if corrects:  # whatever else is near, this one must be seen
+        if corrects:  # the updater must see the entry that the lesson corrects
             nearest = [library[corrects], *(entry for entry in nearest if entry.id != corrects)][:NEAREST]
         return Proposal(lesson, await self._decide(lesson, nearest, corrects))
 
@@ -114,11 +115,11 @@ class LessonWriter:
     async def settle(
         self, proposals: Sequence[Proposal], newest: ExperienceLibrary, seen: ExperienceLibrary
     ) -> tuple[Edit, ...]:
-        """One example's proposals as edits of the newest library.
+        """Turn one example's proposals into edits of the newest library.
 
         Args:
-            proposals: What was proposed, in order.
-            newest: The library that is edited.
+            proposals: The proposals, in order.
+            newest: The newest library, which is edited.
             seen: The snapshot that the proposals were made against.
         """
         fresh = _entries_since(newest, seen)
@@ -133,21 +134,24 @@ class LessonWriter:
         return tuple(edits)
 
     async def _settle_one(self, proposal: Proposal, fresh: Sequence[Experience]) -> Edit:
-        """The proposed edit, unless an entry written meanwhile teaches the same: then the updater is asked again."""
+        """The proposed edit. If an entry written meanwhile may teach the same, the updater decides again."""
         if not proposal.lesson.teaches:
             return proposal.edit
         rivals = [entry for entry in fresh if entry.teaches and _alike(entry, proposal.lesson)]
         if not rivals or not isinstance(proposal.edit, Insert):
             return proposal.edit
-        if says_all(rivals[0], proposal.lesson):  # commits wait for each other, so each question here costs all
+        if says_all(rivals[0], proposal.lesson):  # a model call here delays all later commits
             return Merge(rivals[0].id, proposal.lesson, reason="the entry says the same, word for word")
         with at_once():
             return await self._decide(proposal.lesson, rivals[:NEAREST])
 
 
 def _entries_since(newest: ExperienceLibrary, seen: ExperienceLibrary) -> list[Experience]:
-    """Entries written or rewritten after a snapshot: at most a window's worth, however large the library."""
-    if newest.log is not seen.log:  # another process made a checkpoint, and the library was read anew
+    """The entries written or rewritten after a snapshot.
+
+    The window limits their number, so it does not grow with the library.
+    """
+    if newest.log is not seen.log:  # another process made a checkpoint, so the library was read again
         return [entry for entry in newest if entry.updated_at > seen.seen]
     changes = newest.log.changes[seen.tip : newest.tip]
     ids = dict.fromkeys(change.entry_id for change in changes if change.rewritten is not None)
@@ -155,7 +159,7 @@ def _entries_since(newest: ExperienceLibrary, seen: ExperienceLibrary) -> list[E
 
 
 def _alike(entry: Experience, lesson: Experience) -> bool:
-    """Whether two lessons may be the same: a rule word for word, or most words in common."""
+    """Whether two lessons may be the same, because they share a rule word for word, or most of their words."""
     if (entry.scope, entry.zone, entry.step) != (lesson.scope, lesson.zone, lesson.step):
         return False
     if {rule.text for rule in entry.rules} & {rule.text for rule in lesson.rules}:

@@ -1,4 +1,7 @@
-"""The predictors of the roles: answers are read as a person would, and old lessons stay out of demonstrations."""
+"""The predictors of the roles.
+
+They tolerate answers in a damaged format, and remove old lessons from demonstrations.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +24,9 @@ Demo = TypeVar("Demo", dict[str, Any], dspy.Example)
 class RolePredict(dspy.Predict):
     """``dspy.Predict`` for a role of forward learning.
 
-    Answers are read as ``flex_dspy.models.adapter`` says: an unreadable one is asked for again, with the reason. A
-    demonstration that an optimizer made with a library holds the lessons that were shown there, solved cases among
-    them: it is shown, and saved, without.
+    Answers are read as ``flex_dspy.models.adapter`` describes. After an unreadable answer the model is called again,
+    with the reason. A demonstration that an optimizer made with a library holds the lessons that were shown then, with
+    solved cases. These lessons are removed before the demonstration is shown or saved.
     """
 
     def forward(self, **kwargs: Any) -> dspy.Prediction:
@@ -41,16 +44,17 @@ class RolePredict(dspy.Predict):
             return await super().aforward(**self._request(kwargs))
 
     def _request(self, kwargs: dict[str, Any]) -> dict[str, Any]:
-        """The arguments of a call, with demonstrations that hold no lessons."""
+        """The arguments of a call, with the lessons removed from demonstrations."""
         demos = {"demos": self.demos, **kwargs}["demos"]
         if not any(LESSONS in demo for demo in demos):
             return kwargs
         return {**kwargs, "demos": [without_lessons(demo) for demo in demos]}
 
     def dump_state(self, json_mode: bool = True) -> dict[str, Any]:
-        """See ``dspy.Predict``; the demonstrations that a prompt shows, and no others.
+        """See ``dspy.Predict``. Only demonstrations that a prompt can show are saved.
 
-        Optimizers also leave a role's raw training examples among them, which have none of the predictor's fields.
+        Optimizers also leave a role's raw training examples among the demonstrations. These have no field of the
+        predictor.
         """
         signature: Any = self.signature
         state: dict[str, Any] = super().dump_state(json_mode=json_mode)
@@ -61,10 +65,10 @@ class RolePredict(dspy.Predict):
 
 
 class AttemptPredict(RolePredict):
-    """A predictor of an actor: where there is no experience to show, it asks what the bare program asks.
+    """A predictor of an actor. Without experience to show, its prompt is the prompt of the bare program.
 
     Attributes:
-        bare: The signature of the bare program, and the one of this predictor that it stands for.
+        bare: Two signatures: the signature in the bare program, and the signature of this predictor that it replaces.
     """
 
     bare: tuple[type[dspy.Signature], type[dspy.Signature]] | None = None
@@ -81,7 +85,7 @@ class AttemptPredict(RolePredict):
         return {**given, "signature": signature}
 
     def _bare_signature(self) -> type[dspy.Signature]:
-        """The bare program's signature; with its own words where an optimizer, or a person, has written others."""
+        """The bare program's signature. Instructions that an optimizer or a person has written are kept."""
         own: Any = self.signature
         if self.bare is not None and (own is self.bare[1] or own.equals(self.bare[1])):
             return self.bare[0]
@@ -90,10 +94,10 @@ class AttemptPredict(RolePredict):
 
 
 def without_lessons(demo: Demo) -> Demo:
-    """A demonstration without the lessons that were shown when it was made: nobody chose them for another problem.
+    """A demonstration without the lessons that it was made with, because they were not chosen for another problem.
 
     Args:
-        demo: A dict, or a ``dspy.Example``; a copy is made where it holds lessons.
+        demo: A dict, or a ``dspy.Example``. It is copied if it holds lessons.
     """
     if LESSONS not in demo:
         return demo

@@ -1,4 +1,4 @@
-"""Rejection sampling: rollouts of rounds, until an attempt is accepted."""
+"""Rejection sampling: makes rollouts with several rounds until an attempt is accepted."""
 
 from __future__ import annotations
 
@@ -30,24 +30,24 @@ from flex_dspy.signatures.lessons import EARLIER_ATTEMPTS
 
 logger = logging.getLogger(__name__)
 
-# Outputs that show how an answer was found, and are no part of it.
+# Outputs that show how an answer was found, and are not part of the answer.
 WORKINGS = ("reasoning", "trajectory", "experiences_used")
-_MAX_CALLS = 1_000  # of an attempt that are remembered
-MAX_UNJUDGED = 20  # attempts on which a metric fails before it has judged one
+_MAX_CALLS = 1_000  # calls of one attempt that are remembered
+MAX_UNJUDGED = 20  # failures after which a metric that has judged no attempt yet is an error
 
 
 class RejectionSampling(dspy.Module):
-    """Tries a problem up to ``max_rollouts`` times, each of up to ``max_rounds`` rounds; stops at acceptance.
+    """Tries a problem in up to ``max_rollouts`` rollouts of up to ``max_rounds`` rounds; stops at an accepted attempt.
 
-    Each rollout is an independent sample, and so is each round of a program that is not told of the ones before. Where
-    what it is told makes the prompt too long for the model, it is told less.
+    Each rollout is an independent sample. If a program cannot read its earlier attempts, each round is an independent
+    sample too. If earlier attempts make the prompt too long for the model, they are shortened.
 
     Args:
-        actor: Any program; where it takes ``earlier_attempts`` (as ``Actor`` does), or is equipped with experience, it
-            is told of its rejected answers, else every round is a fresh try.
-        verifier: Judges and explains.
-        metric: Decides, and needs no reference answer if it can judge without; the verifier decides where there is
-            no metric, and where it fails because the example has no reference answer.
+        actor: Any program. A program that takes ``earlier_attempts`` (as ``Actor`` does), or that is equipped with
+            experience, reads its rejected answers. For another program every round is a fresh try.
+        verifier: Judges attempts and explains its verdict.
+        metric: Decides whether an attempt is accepted. Some metrics need no reference answer. The verifier decides if
+            there is no metric, or if the metric fails because the example has no reference answer.
         max_rounds: Rounds a rollout.
         max_rollouts: Rollouts a problem.
 
@@ -81,12 +81,13 @@ class RejectionSampling(dspy.Module):
         """Attempt one example.
 
         Args:
-            example: Inputs, and the reference answer where there is one.
+            example: Inputs, and the reference answer if there is one.
 
         Returns:
-            A prediction with ``trajectories`` (every rollout), ``accepted``, ``outputs`` (the accepted
-            attempt's, else the last one's), and ``answer``: the accepted answer as a text to learn from where no
-            reference answer is known, marked as not verified unless the metric accepted it; "" where none was accepted.
+            A prediction with ``trajectories`` (every rollout), ``accepted``, ``outputs`` (of the accepted attempt, else
+            of the last one), and ``answer``. The latter is the accepted answer as text, to learn from if no reference
+            answer is known. It is marked as not verified unless the metric accepted it. It is "" if no answer was
+            accepted.
         """
         trajectories: list[Trajectory] = []
         for rollout in range(self.max_rollouts):
@@ -108,7 +109,7 @@ class RejectionSampling(dspy.Module):
         try:
             while len(rounds) < self.max_rounds and not (rounds and rounds[-1].accepted):
                 rounds.append(await self._round(example, rollout, rounds))
-        except Exception as error:  # no answer in the format, a server that gave up: the rollout's failure
+        except Exception as error:  # an unreadable answer or a server's error ends only this rollout
             raise_if_systemic(error)
             logger.info("a rollout ended early: %s", error_text(error))
             return Trajectory(tuple(rounds), error=error_text(error)[:500], outage=is_outage(error))
@@ -136,12 +137,12 @@ class RejectionSampling(dspy.Module):
         )
 
     async def _measure(self, example: dspy.Example, prediction: dspy.Prediction, reference: str) -> Feedback | None:
-        """The metric's verdict; None where it has none, for want of a metric or of a reference answer."""
+        """The metric's verdict; None if there is no metric, or if it needs a missing reference answer."""
         if self.metric is None:
             return None
         try:
             measured = await ascore(self.metric, example, prediction)
-        except Exception as error:  # of one attempt, which gets no points
+        except Exception as error:  # an error on one attempt, which then scores 0
             raise_if_systemic(error)
             if not reference and lacks_reference(error, example):
                 return None
@@ -151,10 +152,10 @@ class RejectionSampling(dspy.Module):
         return measured
 
     def _count_unjudged(self, error: Exception) -> None:
-        """Note that the metric failed. One that has judged nothing at all is at fault itself, and not the answers.
+        """Count a failure of the metric. If it fails on all of the first attempts, the metric itself is at fault.
 
         Raises:
-            ConfigurationError: If it failed on each of the first attempts.
+            ConfigurationError: If the metric failed on each of the first ``MAX_UNJUDGED`` attempts.
         """
         logger.warning("the metric failed on an attempt: %s", error_text(error))
         self._unjudged += 1
@@ -167,7 +168,7 @@ class RejectionSampling(dspy.Module):
     async def _attempt(
         self, example: dspy.Example, rollout: int, rounds: list[Round]
     ) -> tuple[dspy.Prediction, tuple[str, ...]]:
-        """An answer, and the steps that led to it, where the program has several."""
+        """An answer, and the steps that led to it if the program has several."""
         calls: list[Call] = []
         with dspy.context(trace=calls, max_trace_size=_MAX_CALLS):
             prediction = await self._answer(dict(example.inputs()), rollout, rounds)
@@ -175,7 +176,7 @@ class RejectionSampling(dspy.Module):
         return prediction, () if isinstance(self.actor, Actor) else steps_of(self.actor, calls, prediction)
 
     async def _answer(self, inputs: dict[str, Any], rollout: int, rounds: list[Round]) -> dspy.Prediction:
-        """The next answer of a rollout: told of the ones before where the program can be, else a fresh try."""
+        """The next answer of a rollout. The program reads its earlier attempts if it can, else this is a fresh try."""
         earlier = shorter_attempts(Trajectory(tuple(rounds))) if rounds else [NO_ATTEMPTS]
         if takes(self.actor, EARLIER_ATTEMPTS):
             return await aask_shortening(functools.partial(self._sample, rollout), EARLIER_ATTEMPTS, earlier, **inputs)

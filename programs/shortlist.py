@@ -1,4 +1,4 @@
-"""Retrieval in two steps: a shortlist by the library's own ranking, and a model's choice from it."""
+"""Retrieval in two steps: the library's ranking gives a shortlist, and a model chooses from it."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ logger = logging.getLogger(__name__)
 
 
 class Shortlist(dspy.Module):
-    """Brings the experiences that a model picks from the methods of the best ranked.
+    """Retrieves the experiences that a model chooses from a shortlist of methods.
 
-    It stands where a retriever does: called with a problem, it gives ``hits``, ``passages`` and ``experiences``. Where
-    the model names none of the shortlist, or cannot be read, the plain ranking stands.
+    It can replace a retriever: a call with a problem returns ``hits``, ``passages`` and ``experiences``. If the model
+    names no entry of the shortlist, or its answer cannot be read, the retriever's ranking is used.
 
     Args:
-        retriever: Makes the shortlist, and writes what is chosen.
-        k: Most entries to bring.
-        shortlist: How many entries the model chooses from; more than ``k``.
+        retriever: Makes the shortlist, and writes the chosen entries as text.
+        k: Largest number of entries to retrieve.
+        shortlist: Number of entries that the model chooses from; more than ``k``.
         token_budget: Most tokens of the shortlist in the model's prompt.
 
     Raises:
-        ConfigurationError: If there is nothing to choose.
+        ConfigurationError: If ``shortlist`` leaves nothing to choose.
     """
 
     def __init__(
@@ -49,12 +49,12 @@ class Shortlist(dspy.Module):
 
     @property
     def exclude_self(self) -> bool:
-        """As the retriever's own."""
+        """The retriever's own setting."""
         return bool(self.retriever.exclude_self)
 
     @property
     def levels(self) -> list[Level]:
-        """As the retriever's own."""
+        """The retriever's own setting."""
         return list(self.retriever.levels)
 
     def forward(
@@ -64,12 +64,13 @@ class Shortlist(dspy.Module):
 
         Args:
             query: The problem.
-            k: Most entries to bring, instead of the module's own ``k``.
-            exclude: The problem that is being solved, where the query is not its text.
+            k: Largest number of entries, instead of the module's own ``k``.
+            exclude: The text of the problem under way, if the query is another text.
             **kwargs: Ignored; for compatibility with ``dspy.Retrieve``.
 
         Returns:
-            A prediction as ``ExperienceRetriever`` gives, with ``shortlist``: all the hits there were to choose from.
+            A prediction like that of ``ExperienceRetriever``, with ``shortlist``: all hits that the model could choose
+            from.
         """
         most = self.k if k is None else k
         hits = self.retriever.hits(query, max(self.shortlist, most), exclude)
@@ -105,7 +106,7 @@ class Shortlist(dspy.Module):
 
 
 def _choose_hits(hits: Sequence[Hit], ids: Sequence[str], most: int) -> list[Hit]:
-    """The hits that the model named, in its order; the best ranked where it named none."""
+    """The hits that the model named, in its order; the best ranked hits if it named none."""
     by_id = {hit.experience.id: hit for hit in hits}
     named = [by_id[i] for i in dict.fromkeys(text.strip().strip("`") for text in ids) if i in by_id]
     if not named:

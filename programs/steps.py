@@ -13,29 +13,29 @@ from flex_dspy.signatures.lessons import EARLIER_ATTEMPTS, LESSONS
 
 _MAX_VALUE = 300  # characters of one input or output
 _MAX_STEPS = 12  # an agent may take hundreds
-# Fields that the reader of the steps has already, or that repeat the steps before.
+# Fields that the reader knows already, or that repeat earlier steps.
 _LEFT_OUT = (LESSONS, EARLIER_ATTEMPTS, "trajectory")
 
 Call = tuple[dspy.Predict, Mapping[str, Any], dspy.Prediction]
 
 
 def steps_of(program: dspy.Module, trace: Sequence[Call], answer: Mapping[str, Any] | None = None) -> tuple[str, ...]:
-    """A trace as lines of text, one a call.
+    """A trace as lines of text, one line for each call.
 
     Args:
         program: The program that was called.
         trace: DSPy's trace of the call: predictor, inputs, prediction.
-        answer: The program's outputs. Where they hold an agent's trajectory, the agent's calls stand there.
+        answer: The program's outputs. If they hold an agent's trajectory, the agent's calls are left out of the lines.
 
     Returns:
-        The lines, each value cut to 300 characters, and of more than twelve calls the first and the last six; none
-        where the program made one call alone, whose answer is the program's.
+        The lines, with each value cut to 300 characters. Of more than twelve calls, the first six and the last six are
+        returned. No lines if the program made only one call, because its answer is the program's answer.
     """
     if answer is not None and isinstance(answer.get("trajectory"), dict):
         trace = [call for call in trace if "next_tool_name" not in call[2]]
     if len(trace) < 2:
         return ()
-    # A copy of a program, of which rollouts and dspy.BestOfN make many, keeps this mark of each predictor.
+    # Rollouts and dspy.BestOfN copy programs. The copies keep this mark of each predictor.
     names = {predictor_mark(predictor): name for name, predictor in program.named_predictors()}
     return shorten_steps(
         [
@@ -46,7 +46,7 @@ def steps_of(program: dspy.Module, trace: Sequence[Call], answer: Mapping[str, A
 
 
 def shorten_steps(lines: Sequence[str]) -> tuple[str, ...]:
-    """The lines of steps; of more than twelve the first and the last six."""
+    """The lines of steps. Of more than twelve lines, the first six and the last six are returned."""
     if len(lines) <= _MAX_STEPS:
         return tuple(lines)
     half = _MAX_STEPS // 2
@@ -66,11 +66,11 @@ def _fields(values: Mapping[str, Any]) -> Iterator[str]:
 
 
 def readable(name: str, value: Any) -> Any:
-    """An output as the next round and the critic read it: the tool calls of ``dspy.ReAct`` as one line each.
+    """An output as the next round and the critic read it. Each tool call of ``dspy.ReAct`` becomes one line.
 
     Args:
         name: The output's name.
-        value: Its value; returned as it is, unless it is an agent's trajectory.
+        value: The output's value. It is returned unchanged unless it is an agent's trajectory.
     """
     if name != "trajectory" or not isinstance(value, dict):
         return value

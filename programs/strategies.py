@@ -1,4 +1,4 @@
-"""Ways to work on a problem: the inner module of an actor, by name."""
+"""Strategies: the inner modules of an actor, by name."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FINISH = "finish"  # the tool that dspy.ReAct adds
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """The means of a strategy.
+    """The tools, examples and limits that a strategy may use.
 
     Attributes:
         tools: Functions, or ``dspy.Tool``.
@@ -74,18 +74,18 @@ CALLING_TOOLS: tuple[Strategy, ...] = ("react", "code")
 
 
 def build(strategy: Strategy, signature: type[dspy.Signature], means: Means) -> dspy.Module:
-    """The module that works on a problem.
+    """Build the module that works on a problem.
 
     Args:
         strategy: ``direct``: one call. ``icl``: one call with the examples before it. ``cot``: reasoning first.
-            ``react``: reasoning between calls of tools (Yao et al., ICLR 2023). ``code``: that, with a sandbox for
-            Python among the tools.
-        signature: Its inputs and outputs.
+            ``react``: reasoning between calls of tools (Yao et al., ICLR 2023). ``code``: like ``react``, with a
+            sandbox for Python as a further tool.
+        signature: The module's inputs and outputs.
         means: Tools and examples.
 
     Raises:
-        ConfigurationError: If there is no such strategy, if examples are given to one that shows none, if two tools
-            have one name, or if ``code`` is asked for where its sandbox is not installed.
+        ConfigurationError: If there is no such strategy, if the strategy cannot show the given examples, if two tools
+            have the same name, or if the sandbox of ``code`` is not installed.
     """
     if strategy not in _BUILDERS:
         raise ConfigurationError(f"there is no strategy {strategy!r}; strategies are {', '.join(STRATEGIES)}")

@@ -1,7 +1,7 @@
-"""A program's task as text: what verifier, critic and updater must know to judge, to teach and to merge.
+"""Describes a program's task as text for the verifier, the critic and the updater.
 
-Without it a critic that reads "When will my money arrive?" and the label ``pending_transfer`` teaches how to send
-money, and not how to name an intent.
+Without this description, a critic that reads "When will my money arrive?" and the label ``pending_transfer`` teaches
+how to send money, and not how to name an intent.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ def describe_task(program: dspy.Module, limit: int = TOKEN_LIMIT) -> str:
     """The instructions and fields of each predictor of a program, with types, descriptions and allowed values.
 
     Args:
-        program: Any program. What experience adds to its signatures is left out.
-        limit: Most tokens. Long instructions are cut first, then the middle of the whole.
+        program: Any program. Fields and texts that ``equip`` added to its signatures are left out.
+        limit: Most tokens of the text. Long instructions are cut first, then the middle of the whole text.
 
     Returns:
-        The text; of a program with several predictors each is a step with its name.
+        The text. If the program has several predictors, each is a step with its name.
     """
     steps = tuple((name, predictor.signature) for name, predictor in program.named_predictors())
     return _description(steps, limit)
@@ -45,7 +45,7 @@ def _description(steps: Sequence[tuple[str, type[dspy.Signature]]], limit: int) 
         text = "\n\n".join(_step(name, signature, longest) for name, signature in named)
         if tokens(text) <= limit:
             return text
-    return elide(text, 2 * limit)  # between prose, of four characters a token, and marks, of one
+    return elide(text, 2 * limit)  # prose has four characters a token, and marks have one
 
 
 def _step(name: str, signature: Any, longest: int | None) -> str:

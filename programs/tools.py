@@ -1,6 +1,6 @@
-"""Tools for actors that call some: exact arithmetic, and a sandbox for Python. A task may bring others.
+"""Tools for actors that call tools: exact arithmetic, and a sandbox for Python. A task may add others.
 
-What is wrong with a call is answered as text, for the model to read and mend.
+An error in a call is returned as text, so that the model can read it and correct the call.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from flex_dspy.core.dspy_internals import kill_interpreter
 from flex_dspy.core.errors import ConfigurationError
 
 MAX_LENGTH = 500  # characters of an expression
-MAX_BITS = 10_000  # of a number: some 3,000 digits
+MAX_BITS = 10_000  # largest size of a number: about 3,000 digits
 _MAX_DEPTH = 50
-_MAX_ARGUMENT = 1_000  # of factorial
+_MAX_ARGUMENT = 1_000  # largest argument of factorial
 _MAX_PRIME = 3_317_044_064_679_887_385_961_981  # below it, the witnesses decide with certainty
 _WITNESSES = (2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41)
 
@@ -163,7 +163,7 @@ def _number_text(value: Fraction) -> str:
 class SandboxTool(dspy.Tool):  # type: ignore[misc, unused-ignore]
     """``run_python(code)``: Python in a sandbox without files or network, by DSPy's ``PythonInterpreter``.
 
-    Each call has an interpreter of its own, so that calls may run at the same time and none sees another's.
+    Each call has its own interpreter. So calls may run at the same time, and no call sees the data of another.
 
     Raises:
         ConfigurationError: If Deno, which runs the sandbox, is not installed, or the sandbox does not start. (At its
@@ -180,13 +180,13 @@ class SandboxTool(dspy.Tool):  # type: ignore[misc, unused-ignore]
         super().__init__(run_python, arg_desc={"code": "a whole program that prints what you want to know"})
 
     async def acall(self, **kwargs: Any) -> Any:
-        """On a thread, as a program may take long."""
+        """Run the call in a thread, because a program may take long."""
         return await asyncio.to_thread(self, **kwargs)
 
 
 @functools.cache
 def _try_sandbox() -> None:
-    """Start it once, as an actor would take a sandbox that never starts for mistakes of its own."""
+    """Start the sandbox once. Otherwise an actor would blame its own code if the sandbox never starts."""
     try:
         with dspy.PythonInterpreter() as interpreter:
             interpreter("print(1)")
@@ -208,7 +208,7 @@ def run_python(code: str) -> str:
     try:
         with interpreter:
             printed = interpreter(code)
-    except Exception as error:  # whatever the program did wrong is for its author to read
+    except Exception as error:  # the author of the program, the model, reads the error
         if expired.is_set():
             return f"error: it ran for more than {CODE_SECONDS:g} s"
         return f"error: {error}"[:_MAX_PRINTED]

@@ -1,4 +1,4 @@
-"""The updater: one experience in, one edit of the library out."""
+"""The updater: turns one experience into one edit of the library."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ WHOLE = 10**6  # more tokens than the caps of an entry allow
 class Updater(dspy.Module):
     """Decides whether a lesson is inserted, merged or discarded.
 
-    It sees the nearest few entries, never the whole library: its prompt does not grow with what was learned.
-    Where nothing is near, the lesson is inserted and no model is asked. Where no decision can be read, the lesson is
-    inserted too, so that nothing is lost; it is merged if an entry says the same word for word. DSPy's optimizers tune
-    the updater by ``flex_dspy.evaluation.teaching.EditMetric``.
+    It sees only the few nearest entries. So its prompt does not grow with the library. If there is no near entry, the
+    lesson is inserted without a model call. If the model's decision cannot be read, the lesson is inserted too, or
+    merged if an entry says the same word for word. DSPy's optimizers tune the updater by
+    ``flex_dspy.evaluation.teaching.EditMetric``.
 
     Args:
-        token_budget: Most tokens for the entries shown. Where the prompt is too long for the model, they are shown in
-            half as many, then in a quarter.
+        token_budget: Most tokens for the shown entries. If the prompt is too long for the model, the entries are cut to
+            half their tokens, then to a quarter.
     """
 
     def __init__(self, token_budget: int = 4_000) -> None:
@@ -50,7 +50,7 @@ class Updater(dspy.Module):
             lesson: The new lesson.
             nearest: The entries most like it.
             task: The description of the task; see ``flex_dspy.programs.task_description``.
-            corrects: Id of the entry among these that the lesson puts right; "" for none.
+            corrects: Id of the entry among ``nearest`` that the lesson corrects; "" for none.
 
         Returns:
             A prediction with ``edit``.
@@ -78,7 +78,7 @@ class Updater(dspy.Module):
         return dspy.Prediction(edit=_edit(written.decision, lesson, nearest))
 
     def _inputs(self, lesson: Experience, **texts: str) -> dict[str, Any]:
-        """The inputs of the prompt beside the entries; a value that is not known has no field."""
+        """The inputs of the prompt except the entries. Unknown values have no field."""
         given = {name: text for name, text in texts.items() if text}
         signature = without(self.decide.signature, tuple(name for name in texts if name not in given))
         return {"new_lesson": _whole(lesson), **given, "signature": signature}
@@ -86,12 +86,12 @@ class Updater(dspy.Module):
     def _shorter_entries(self, nearest: Sequence[Experience]) -> Iterator[str]:
         whole = _render_entries(nearest, self.token_budget)
         yield whole
-        for share in (2, 4):  # of the tokens that they took, as a budget may be far from used up
+        for share in (2, 4):  # of the tokens that the entries took, as the budget may be larger
             yield _render_entries(nearest, tokens(whole) // share)
 
 
 def _whole(lesson: Experience) -> str:
-    """The lesson as the model reads it: its rules are decided on by number, so none may be missing."""
+    """The whole lesson as text. The model decides on its rules by number, so no rule may be missing."""
     return _render_entries([lesson], WHOLE)
 
 
@@ -105,7 +105,7 @@ def says_all(entry: Experience, lesson: Experience) -> bool:
 
 
 def _undecided(lesson: Experience, nearest: Sequence[Experience], error: dspy.DSPyError) -> Edit:
-    """The edit where no decision could be read: an insert, or a merge with an entry that says the same."""
+    """The edit if no decision could be read: an insert, or a merge with an entry that says the same."""
     if not unreadable(error):
         raise error
     for entry in nearest:
@@ -116,8 +116,8 @@ def _undecided(lesson: Experience, nearest: Sequence[Experience], error: dspy.DS
 
 
 def _edit(decision: Decision, lesson: Experience, nearest: Sequence[Experience]) -> Edit:
-    """The edit that a decision asks for; what makes no sense becomes an insert, so that nothing is lost."""
-    decision = sound(decision)  # its texts go into a file, and into the prompts of others
+    """The edit for a decision. A decision that makes no sense becomes an insert, which keeps the lesson."""
+    decision = sound(decision)  # its texts go into a file, and into other prompts
     if decision.action == "discard":
         return Discard(lesson.id, decision.reason)
     target = next((entry for entry in nearest if entry.id == decision.target), None)

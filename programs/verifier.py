@@ -19,15 +19,14 @@ logger = logging.getLogger(__name__)
 
 
 class Verifier(dspy.Module):
-    """Accepts an attempt, or sends feedback that does not hold the reference answer.
+    """Accepts an attempt, or gives feedback that does not contain the reference answer.
 
-    Where an exact measurement accepts the attempt, no model is asked. Where it rejects the attempt, the model explains,
-    and is not asked for a verdict. Where there is none, the model judges by the work itself. The prompt has no field
-    for a value that is not known. Where no answer of the model can be read, the measurement's own remarks are the
-    feedback.
+    If a measurement accepts the attempt, no model is called. If it rejects the attempt, the model only explains, and
+    gives no verdict. If there is no measurement, the model judges the attempt itself. Unknown values have no field in
+    the prompt. If the model's answer cannot be read, the measurement's own remarks are the feedback.
 
     Args:
-        threshold: Least score that counts as success: below 1 for a graded metric, in the metric's own unit.
+        threshold: Least score that counts as success, in the metric's own unit. It is below 1 for a graded metric.
         normalize: See ``flex_dspy.core.scoring.redact``.
     """
 
@@ -44,8 +43,8 @@ class Verifier(dspy.Module):
 
         Args:
             problem: The problem's text.
-            attempt: The answer, with reasoning where there is some.
-            measured: The metric's verdict, where it has one.
+            attempt: The answer, with reasoning if there is some.
+            measured: The metric's verdict; None if there is none.
             reference: The reference answer.
             task: The description of the task; see ``flex_dspy.programs.task_description``.
 
@@ -53,7 +52,7 @@ class Verifier(dspy.Module):
             A prediction with ``accepted``, ``feedback`` and ``redacted``.
 
         Raises:
-            AdapterParseError: If no verdict could be read, and nothing was measured.
+            AdapterParseError: If no verdict could be read, and there is no measurement.
         """
         if measured is not None and self.passes(measured):
             return dspy.Prediction(accepted=True, feedback=measured.text, redacted=False)
@@ -81,13 +80,17 @@ class Verifier(dspy.Module):
         """Whether a measurement makes an answer a success.
 
         Args:
-            measured: The metric's verdict; its own word on success goes before the threshold.
+            measured: The metric's verdict. If it says itself whether the answer is accepted, the threshold does not
+                count.
         """
         enough = measured.score >= self.threshold if measured.accepted is None else measured.accepted
         return enough and not measured.failed
 
     def _inputs(self, measured: Feedback | None, **texts: str) -> dict[str, Any]:
-        """The inputs of the prompt. An empty field could be taken for a verdict, so a missing value has no field."""
+        """The inputs of the prompt.
+
+        A missing value has no field, because a model could read an empty field as a verdict.
+        """
         if measured is not None:
             texts["measured"] = f"rejected (score {measured.score:g}). {measured.text}".strip()
         given = {name: text for name, text in texts.items() if text}
@@ -104,7 +107,7 @@ class Verifier(dspy.Module):
 
 
 def _use_metric_alone(measured: Feedback | None, error: dspy.DSPyError) -> dspy.Prediction:
-    """The metric's own remarks, where the model gave no verdict that can be read."""
+    """The verdict from the metric's own remarks, if the model's verdict could not be read."""
     if measured is None or not unreadable(error):
         raise error
     logger.warning("the metric's remarks stand alone, as no verdict of the verifier could be read")

@@ -1,7 +1,7 @@
 """One attempt: from an example and a snapshot of the library to lessons with their edits.
 
-An attempt changes nothing and reads nothing but its two arguments, so it can run in this process or on another machine
-(see ``flex_dspy.learning.executors``). Its result is plain data.
+An attempt changes nothing and reads only its two arguments. So it can run in this process or on another machine (see
+``flex_dspy.learning.executors``). Its result is plain data.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ class AttemptResult:
         proposals: Lessons with their edits; none if the example failed.
         tally: Use of the library by the attempts.
         solved: Whether an attempt was accepted; None if there was none.
-        score: The score of an answer that was observed; None otherwise.
-        error: The error that broke the example off; "" if none did.
+        score: The score of an observed answer; None otherwise.
+        error: The error that ended the example early; "" if there was none.
         outage: Whether that error means that a model could not be reached.
     """
 
@@ -50,11 +50,11 @@ class AttemptResult:
 
     @classmethod
     def failure(cls, error: Exception) -> AttemptResult:
-        """The result of an example that an error broke off.
+        """The result of an example that an error ended early.
 
         Raises:
-            FlexError: If no other example would survive that error either.
-            CancelledError: If the program ends: that is no fault of the example.
+            FlexError: If the same error would end every other example too.
+            CancelledError: If the program ends. The example is not at fault then.
         """
         raise_if_systemic(error)
         if isinstance(error, RuntimeError) and "shutdown" in str(error):
@@ -67,10 +67,10 @@ class AttemptFunction(Protocol):
     """Attempts one example, distils lessons and proposes edits, all against one snapshot."""
 
     async def __call__(self, example: Any, library: ExperienceLibrary) -> AttemptResult:
-        """Attempt an example. A failure of its own is a result.
+        """Attempt an example. If only this example fails, the failure is returned as a result.
 
         Raises:
-            FlexError: If no other example would survive the error either.
+            FlexError: If the same error would end every other example too.
         """
 
 
@@ -81,9 +81,9 @@ class TrainingAttempt:
     Attributes:
         sampling: Makes the attempts and judges them.
         writer: Critic and updater.
-        outputs: Names of the actor's outputs, by which the reference answer is found.
+        outputs: Names of the actor's outputs. They show which fields of an example are the reference answer.
         study: Skip the attempts, and learn from the reference answer alone.
-        scope: Whom the lessons will belong to; "" for all.
+        scope: The scope that the lessons will belong to; "" for all.
     """
 
     sampling: RejectionSampling
@@ -119,7 +119,7 @@ class TrainingAttempt:
 
 
 def usage_tally(shown: Sequence[str], trajectories: Sequence[Trajectory], scope: str = "") -> Tally:
-    """Count the use of entries: an actor says which of the entries in its prompt it relied on.
+    """Count the use of entries. Each actor names the entries in its prompt that it relied on.
 
     Args:
         shown: Ids of the entries in the prompts.

@@ -22,7 +22,7 @@ from flex_dspy.models.adapter import lean
 
 logger = logging.getLogger(__name__)
 
-EXIT_SECONDS = 1.0  # that the end of a program waits
+EXIT_SECONDS = 1.0  # how long the end of a program waits
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +39,14 @@ class Job:
 
 
 class BackgroundLearning:
-    """Runs pipelines on an event loop of its own, one after the other. Any thread may call its methods.
+    """Runs pipelines one after the other, on its own event loop. Any thread may call its methods.
 
-    The model and the adapter are those that DSPy is set to where it is started.
+    It uses the model and the adapter of DSPy's settings at the time of ``start``.
 
     Attributes:
-        left: Journals that dead processes left, and that are still to be learned from.
+        left: Journals of dead processes that are still to be learned from.
         error: The error that has stopped learning; None if none has.
-        is_over: Whether nothing more will be learned.
+        is_over: Whether learning has ended.
     """
 
     def __init__(self) -> None:
@@ -59,11 +59,11 @@ class BackgroundLearning:
         self._process = os.getpid()
 
     def start(self, left: Sequence[Job], own: Job) -> None:
-        """Start learning; return once the loop runs.
+        """Start learning, and return when the loop runs.
 
         Args:
-            left: Learned from first, as far as they go.
-            own: Followed until ``stop``.
+            left: Journals of dead processes, which are learned from first, up to their ends.
+            own: The journal of this process, which is followed until ``stop``.
         """
         self.left, self._own = list(left), own
         ready = threading.Event()
@@ -77,29 +77,29 @@ class BackgroundLearning:
         atexit.register(self._stop_at_exit)
 
     def wake(self) -> None:
-        """Say that there may be more to learn from."""
+        """Tell the pipeline that the journal may have new lines."""
         self._call(self._own.pipeline.wake)
 
     def notify(self) -> None:
-        """Wake whoever waits in ``wait_until``."""
+        """Wake the threads that wait in ``wait_until``."""
         with self._changed:
             self._changed.notify_all()
 
     def wait_until(self, is_done: Callable[[], bool], timeout: float | None) -> None:
-        """Wait until something is done, or nothing more will be.
+        """Wait until a condition holds, or learning has ended.
 
         Args:
-            is_done: Looked at after each change.
-            timeout: Seconds; None waits as long as it takes.
+            is_done: The condition, which is checked after each change.
+            timeout: Most seconds to wait; None sets no limit.
         """
         with self._changed:
             self._changed.wait_for(lambda: is_done() or self.is_over, timeout)
 
     def stop(self, timeout: float) -> bool:
-        """Begin nothing more, and finish the observations under way.
+        """Begin no more observations, and finish the observations under way.
 
         Args:
-            timeout: Seconds until it is cut short instead.
+            timeout: Seconds after which the observations under way are cancelled.
 
         Returns:
             Whether the thread has ended.
@@ -115,13 +115,16 @@ class BackgroundLearning:
         return not self._thread.is_alive()
 
     def _stop_at_exit(self) -> None:
-        """At the end of a program that did not stop it: all is on the disk, so nothing is waited for."""
+        """Stop at the end of a program that did not call ``stop``.
+
+        It does not wait, because all observations are on the disk.
+        """
         if os.getpid() == self._process:
             self.stop(0.0)
 
     def _call(self, function: Callable[[], object]) -> None:
-        """Call a function on the loop, if that still runs."""
-        with contextlib.suppress(RuntimeError):  # it has ended
+        """Call a function on the loop, if the loop still runs."""
+        with contextlib.suppress(RuntimeError):  # the loop has ended
             self._loop.call_soon_threadsafe(function)
 
     def _work(self, models: Mapping[str, Any], ready: threading.Event) -> None:
@@ -130,7 +133,7 @@ class BackgroundLearning:
                 asyncio.run(self._learn(ready))
         except asyncio.CancelledError:
             logger.debug("learning was cut short; the observations that were not learned from are kept")
-        except BaseException as error:  # raised in the caller's thread
+        except BaseException as error:  # a later call raises it in the caller's thread
             logger.warning("online learning has stopped, and observations are only kept: %s", error)
             self.error = error
         finally:

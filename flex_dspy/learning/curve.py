@@ -1,4 +1,4 @@
-"""Figures for a report or a README. They need no display, and touch no global state of matplotlib.
+"""Draws learning curves without a display and without matplotlib's global state.
 
 Example:
     >>> from pathlib import Path
@@ -22,14 +22,14 @@ from flex_dspy.evaluation.answer_errors import errors_text
 from flex_dspy.evaluation.intervals import named_score_text
 from flex_dspy.libraries.library_file import write_atomically
 
-# Okabe and Ito's blue and vermilion: told apart with every common form of colour blindness, and in grey.
+# Okabe and Ito's blue and vermilion. They differ for every common form of colour blindness, and in grey.
 CURVE = "#0072B2"
 BASELINE = "#D55E00"
 MUTED = "#595959"
 
 _SIZE = (7.2, 4.4)  # inches
 _DPI = 144
-TICK_GAP = 0.11  # of the axis: a two-line tick label is about this wide
+TICK_GAP = 0.11  # share of the axis: the width of a two-line tick label
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class CurvePoint:
         errors: Number of answers that are errors, which the accuracy counts as wrong.
         score: Name of the mean score that ``accuracy`` holds.
         tokens: Tokens that learning took up to it; None if they are not known.
-        usd: US dollars, likewise.
+        usd: US dollars that learning cost up to it; None if they are not known.
     """
 
     examples: int
@@ -67,10 +67,10 @@ def learning_curve(
     """Draw accuracy against the number of examples, with its 95% interval, as a PNG.
 
     Args:
-        points: Measured versions, in any order. One with no examples is the empty library: it has no place
-            on a logarithmic axis, so it becomes the baseline unless one is given.
+        points: Measured versions, in any order. A version with no examples is the empty library. It has no place on a
+            logarithmic axis, so it becomes the baseline unless ``baseline`` is given.
         path: The PNG file; its folder must exist.
-        title: What was learned by which model.
+        title: The title, such as the task and the model.
         baseline: Accuracy without a library, drawn as a dashed line; None for no line.
         mode: Permissions of a new file; None follows the umask.
 
@@ -100,7 +100,7 @@ def learning_curve(
 
 
 def new_axes() -> tuple[Any, Any]:
-    """A figure and its axes, without pyplot: that keeps every figure alive and may want a display."""
+    """Make a figure and its axes without pyplot, which keeps every figure in memory and may need a display."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -114,7 +114,7 @@ def new_axes() -> tuple[Any, Any]:
 
 
 def _draw_curve(axes: Any, points: Sequence[CurvePoint]) -> None:
-    """The curve, with the interval as whiskers at each version and a band to guide the eye between."""
+    """Draw the curve, with the intervals as whiskers at each version and as a band between versions."""
     x = [point.examples for point in points]
     y = [point.accuracy for point in points]
     low, high = [point.low for point in points], [point.high for point in points]
@@ -131,7 +131,7 @@ def _draw_curve(axes: Any, points: Sequence[CurvePoint]) -> None:
 
 
 def _mark_errors(axes: Any, points: Sequence[CurvePoint]) -> None:
-    """Hollow markers for accuracies that count errors as wrong answers, and a legend that says so."""
+    """Draw hollow markers for accuracies that count errors as wrong answers, and a legend that says so."""
     if not points:
         return
     axes.plot(
@@ -144,7 +144,7 @@ def _mark_errors(axes: Any, points: Sequence[CurvePoint]) -> None:
             _errors_text(point).removeprefix(", "), (point.examples, point.high), xytext=(0, 5),
             textcoords="offset points", color=MUTED, fontsize=9, ha="center", va="bottom", annotation_clip=False,
         )  # fmt: skip
-    # Above the axes: nothing is drawn there.
+    # Above the axes, where nothing else is drawn.
     axes.legend(
         loc="lower right", bbox_to_anchor=(1.02, 1), borderaxespad=0.3, frameon=False, fontsize=9.5, labelcolor=MUTED,
         handletextpad=0.2,
@@ -164,7 +164,7 @@ def _draw_baseline(axes: Any, baseline: float, text: str) -> None:
 
 
 def _label_x(axes: Any, points: Sequence[CurvePoint]) -> None:
-    """A logarithmic axis whose ticks are measured versions: examples, and below them experiences."""
+    """Label a logarithmic axis at measured versions, with examples and, below them, experiences."""
     from matplotlib.ticker import NullLocator
 
     axes.set_xscale("log")
@@ -185,7 +185,7 @@ def _label_x(axes: Any, points: Sequence[CurvePoint]) -> None:
 
 
 def _pick_ticks(points: Sequence[CurvePoint], gap: float) -> list[CurvePoint]:
-    """The first and the last point, and between them those that leave ``gap`` between logarithms."""
+    """The first and the last point, and the points between that are at least ``gap`` apart in their logarithms."""
     first, last = points[0], points[-1]
     shown = [first]
     for point in points[1:-1]:
@@ -216,7 +216,7 @@ def _are_shares(points: Sequence[CurvePoint]) -> bool:
 
 
 def _label_top(axes: Any, points: Sequence[CurvePoint], title: str) -> None:
-    """The title, and under it what the vertical axis is, where it reads without turning the head."""
+    """Write the title, and below it the label of the vertical axis, so that this label is horizontal."""
     axes.set_title(title, loc="left", fontsize=13, fontweight="bold", pad=26)
     name = points[0].score
     what = name if name != ACCURACY or _are_shares(points) else "mean score"
@@ -227,16 +227,16 @@ def _label_top(axes: Any, points: Sequence[CurvePoint], title: str) -> None:
 
 
 def sample_text(points: Sequence[CurvePoint]) -> str:
-    """How many examples the points were measured on."""
+    """The number of examples that the points were measured on, as text."""
     low, high = min(point.n for point in points), max(point.n for point in points)
     return f"n = {low:,}" if low == high else f"n = {low:,} to {high:,}"
 
 
 def write_figure(figure: Any, path: Path, mode: int | None = None) -> None:
-    """Draw in memory first, so that a failure leaves no half picture behind.
+    """Write a figure as a PNG. It is drawn in memory first, so a failure leaves no partial file.
 
     Args:
-        figure: Of matplotlib.
+        figure: A matplotlib figure.
         path: The PNG file.
         mode: Permissions of a new file; None follows the umask.
 

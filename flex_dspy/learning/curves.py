@@ -1,4 +1,4 @@
-"""The learning curves of several runs in one figure. See ``flex_dspy.learning.curve`` for that of one run."""
+"""Draws the learning curves of several runs in one figure. See ``flex_dspy.learning.curve`` for a single run."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#
 _MARKERS = "osD^vPX"
 _LINES = ("-", "--", ":")
 MOST_CURVES = len(_COLOURS) * len(_LINES)
-_LOG_FROM = 10.0  # ratio of the greatest to the least x from which on the axis is logarithmic
+_LOG_FROM = 10.0  # the axis is logarithmic from this ratio of the greatest x to the least x
 _ROW = 0.26  # height of a line of the legend, in inches
-_MOST_BANDS = 4  # curves up to which the intervals are also bands: more would hide each other
+_MOST_BANDS = 4  # up to so many curves the intervals are also bands; more bands would hide each other
 _MOST_NAME = 56  # characters of a name in the legend
 
 
@@ -60,7 +60,7 @@ def draw_curves(
 
 
 def _place(curves: Mapping[str, Sequence[CurvePoint]], x: Axis) -> dict[str, list[tuple[float, CurvePoint]]]:
-    """The points of each curve with their places on the axis, in order; those without a place are left out."""
+    """The points of each curve with their places on the axis, in order. Points without a place are left out."""
     placed = {}
     for name, points in curves.items():
         found = [(number, point) for point in points if (number := _number(point, x)) is not None]
@@ -78,7 +78,7 @@ def _number(point: CurvePoint, x: Axis) -> float | None:
 def _draw_curve(
     axes: Any, place: int, points: Sequence[tuple[float, CurvePoint]], label: str, *, has_band: bool
 ) -> None:
-    """One curve, with the interval as whiskers at each version."""
+    """Draw one curve, with the interval as whiskers at each version."""
     x, y = [at for at, _ in points], [point.accuracy for _, point in points]
     low, high = [point.low for _, point in points], [point.high for _, point in points]
     below = [max(0.0, score - end) for score, end in zip(y, low, strict=True)]
@@ -101,7 +101,7 @@ def _label(name: str, points: Sequence[tuple[float, CurvePoint]], metric: str) -
     last = points[-1][1]
     score, low, high = (_score(number, metric) for number in (last.accuracy, last.low, last.high))
     short = name if len(name) <= _MOST_NAME else name[: _MOST_NAME - 1] + "…"
-    short = short.replace("$", r"\$")  # no formula
+    short = short.replace("$", r"\$")  # matplotlib reads $ as the start of a formula
     errors = f", {last.errors:,} errors" if last.errors else ""
     return f"{short}: {score} ({low} to {high}), n = {last.n:,}{errors}"
 
@@ -111,7 +111,10 @@ def _score(number: float, metric: str) -> str:
 
 
 def _label_x(axes: Any, placed: Mapping[str, Sequence[tuple[float, CurvePoint]]], x: Axis) -> None:
-    """A logarithmic axis where the numbers differ by much; an empty library then stands left of 1, at 0."""
+    """Label the axis, which is logarithmic if the numbers differ by much.
+
+    An empty library then stands at 0, left of 1.
+    """
     from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator, SymmetricalLogLocator
 
     numbers = [at for points in placed.values() for at, _ in points]
@@ -150,7 +153,7 @@ def _label_y(axes: Any, placed: Mapping[str, Sequence[tuple[float, CurvePoint]]]
 
 
 def _label_top(axes: Any, placed: Mapping[str, Sequence[tuple[float, CurvePoint]]], title: str, metric: str) -> None:
-    """The title, and under it the vertical axis, where it reads without turning the head."""
+    """Write the title, and below it the label of the vertical axis, so that this label is horizontal."""
     points = [point for found in placed.values() for _, point in found]
     axes.set_title(title.replace("$", r"\$"), loc="left", fontsize=13, fontweight="bold", pad=26)
     hollow = "; hollow: measured with errors" if any(point.errors for point in points) else ""

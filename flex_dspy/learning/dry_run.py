@@ -1,10 +1,10 @@
-"""The cost of a run, estimated before it is paid for: no model is asked.
+"""Estimates the cost of a run without calling a model.
 
-Prompts are written as they would be sent, for a sample of the examples, and counted by
-``flex_dspy.core.tokens.tokens``, which counts rather too many. What models would write is assumed. The low end:
-every example is solved at the first attempt, and no experience is shown. The high end: every round and rollout is
-used, the experiences fill their budget, and every lesson is decided on twice. Answers from a cache, retries and
-unreadable answers are in neither.
+For a sample of the examples, the prompts are built as they would be sent. Their tokens are counted by
+``flex_dspy.core.tokens.tokens``, which rather overestimates. The length of the models' answers is assumed. The low
+estimate assumes that every example is solved at the first attempt, and that no experience is shown. The high estimate
+assumes that every round and rollout is used, that the experiences fill their budget, and that the updater decides on
+every lesson twice. Neither estimate counts cached answers, retries or unreadable answers.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from flex_dspy.learning.sources import stops
 from flex_dspy.models.spending import Ledger, Usage
 from flex_dspy.search.retrieval import retrievers
 
-SAMPLE = 20  # examples whose prompts are written
+SAMPLE = 20  # number of examples whose prompts are built
 FEEDBACK = 100  # tokens of a verifier's feedback in the next round's prompt
 STEP = 400  # tokens that a step of ReAct adds to the next one's prompt: thought, call and observation
 
-# Tokens of one answer, at least and at most, in DSPy's format with its field headers. The high ends are those of a
+# Least and most tokens of one answer, in DSPy's format with its field headers. The high numbers are those of a
 # model that reasons at length in its answer; a reasoning model's hidden reasoning is billed on top of them.
 COMPLETIONS: Mapping[str, tuple[int, int]] = {
     "actor": (300, 2_000),
@@ -39,13 +39,14 @@ COMPLETIONS: Mapping[str, tuple[int, int]] = {
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """The usage of one role, at least and at most.
+    """The estimated usage of one role, low and high.
 
     Attributes:
-        role: ``actor``, ``verifier``, ``critic``, ``updater``, or ``validation``, for which the actor is asked.
-        model: Its models.
-        low: At least.
-        high: At most.
+        role: ``actor``, ``verifier``, ``critic``, ``updater``, or ``validation``, which is the actor on the validation
+            examples.
+        model: Names of the role's models.
+        low: The low estimate.
+        high: The high estimate.
     """
 
     role: str
@@ -56,10 +57,10 @@ class Range:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """The usage of a run.
+    """The estimated usage of a run.
 
     Attributes:
-        roles: Role by role; those that would not be asked are left out.
+        roles: The usage of each role. Roles that would not be called are left out.
         versions: How many versions would be published, each measured on the validation examples.
     """
 
@@ -68,16 +69,16 @@ class Estimate:
 
     @property
     def low(self) -> Usage:
-        """All of it, at least."""
+        """The low estimate of the whole run."""
         return sum((role.low for role in self.roles), Usage())
 
     @property
     def high(self) -> Usage:
-        """All of it, at most."""
+        """The high estimate of the whole run."""
         return sum((role.high for role in self.roles), Usage())
 
     def text(self) -> str:
-        """A table for a terminal."""
+        """The estimate as a table for a terminal."""
         head = ["role", "model", "calls", "prompt tokens", "completion tokens", "USD"]
         rows = []
         for role in (*self.roles, Range("all", "", self.low, self.high)):
@@ -116,14 +117,14 @@ def estimate(
     """Estimate the usage of ``optimizer.compile(actor, trainset=trainset, valset=valset)``.
 
     Args:
-        optimizer: The settings, the other roles, and the ledger that knows the prices.
-        actor: Makes the attempts; any program.
+        optimizer: Holds the settings, the other roles, and the ledger with the prices.
+        actor: The program that makes the attempts.
         trainset: The training examples.
         valset: The validation examples.
-        completions: Other assumptions on the tokens of an answer, by role, at least and at most.
+        completions: Other assumptions on the tokens of an answer: the least and the most, by role.
 
     Returns:
-        The range, role by role.
+        The low and high estimates, by role.
     """
     written = {**COMPLETIONS, **(completions or {})}
     roles = _roles(optimizer, actor, written)
@@ -141,7 +142,7 @@ def estimate(
 
 
 def _calls(optimizer: ForwardLearning, runs: int, known: bool) -> dict[str, tuple[int, int]]:
-    """How often each role's program runs; the metric alone accepts where the right answer is known."""
+    """How often each role's program runs. If the right answer is known, the metric accepts."""
     rollouts = 1 if optimizer.settings.study else optimizer.settings.max_rollouts
     rounds = 0 if optimizer.settings.study else runs * rollouts * optimizer.settings.max_rounds
     attempts = 0 if optimizer.settings.study else runs
@@ -154,14 +155,14 @@ def _calls(optimizer: ForwardLearning, runs: int, known: bool) -> dict[str, tupl
 
 
 def _roles(optimizer: ForwardLearning, actor: dspy.Module, written: Mapping[str, tuple[int, int]]) -> dict[str, _Role]:
-    """The roles with what fills their prompts beside the example's own texts."""
+    """The roles, with the tokens that their prompts hold in addition to the example's own texts."""
     attempt, lesson = written["actor"], written["critic"]
     shown = sum(retriever.token_budget for retriever in retrievers(actor)[:1])
     earlier = (optimizer.settings.max_rounds - 1) * (attempt[1] + FEEDBACK)
     reading = {"experiences": (0, shown)}
     nearest = int(getattr(optimizer.updater, "token_budget", 4_000))
     return {
-        # Of all rounds, the first sees no earlier attempt, the last all of them: on average half.
+        # The first round sees no earlier attempt, and the last round sees all of them. The average is one half.
         "actor": _Role("actor", actor, attempt, {**reading, "earlier_attempts": (0, earlier // 2)}),
         "validation": _Role("validation", actor, attempt, reading),
         "verifier": _Role("verifier", optimizer.verifier, written["verifier"], {"attempt": attempt}),
@@ -180,12 +181,12 @@ def _range(role: _Role, name: str, calls: tuple[int, int], examples: Sequence[ds
 
 
 def _usage(role: _Role, end: int, runs: int, sample: Sequence[dspy.Example], ledger: Ledger) -> Usage:
-    """The usage of so many runs of a role's program."""
+    """The usage of ``runs`` runs of a role's program."""
     total = Usage()
     for predictor, times in _predictors_of(role, end):
         lm = _lm(predictor)
         prompt = _prompt_tokens(predictor, role, end, sample)
-        if times > 1:  # each step of ReAct sees those before it
+        if times > 1:  # each step of ReAct sees the steps before it
             prompt += STEP * (times - 1) // 2
         written = min(role.ends[end], _most(lm))
         price = ledger.price(str(lm.model)) if lm is not None else None
@@ -197,10 +198,10 @@ def _usage(role: _Role, end: int, runs: int, sample: Sequence[dspy.Example], led
 
 
 def _predictors_of(role: _Role, end: int) -> Iterator[tuple[dspy.Predict, int]]:
-    """A program's predictors, and how often each is asked in one run.
+    """A program's predictors, and how often each is called in one run.
 
-    All of an actor's are; the critic has one for each kind of outcome, of which one is. ReAct asks for a step once at
-    least, and ``max_iters`` times at most, before it writes the answer.
+    All predictors of an actor are called. The critic has a predictor for each kind of outcome, and one of them is
+    called. ReAct makes between one step and ``max_iters`` steps before it writes the answer.
     """
     named = role.program.named_predictors()
     steps = {
@@ -217,7 +218,7 @@ def _predictors_of(role: _Role, end: int) -> Iterator[tuple[dspy.Predict, int]]:
 
 
 def _prompt_tokens(predictor: dspy.Predict, role: _Role, end: int, sample: Sequence[dspy.Example]) -> int:
-    """The mean prompt of a sample, written as DSPy would."""
+    """The mean number of prompt tokens over a sample, with the prompts built as DSPy builds them."""
     fields = predictor.signature.input_fields
     filling = sum(ends[end] for name, ends in role.fillings.items() if name in fields)
     adapter = dspy.ChatAdapter()
@@ -231,7 +232,7 @@ def _prompt_tokens(predictor: dspy.Predict, role: _Role, end: int, sample: Seque
 
 
 def _text(content: Any) -> str:
-    """A message's text; images and the like are not counted."""
+    """The text of a message. Images and other media are left out."""
     return content if isinstance(content, str) else "".join(str(part.get("text", "")) for part in content)
 
 

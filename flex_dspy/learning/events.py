@@ -7,9 +7,9 @@ They happen in this order::
       VersionMeasured -> VersionPublished
     RunEnded
 
-``EditCommitted`` and ``ExampleFailed`` come in the order of the examples, the events before them as the work is done.
-A listener is any callable that takes an event. It is called on the thread that learns, which waits for it; an error of
-a listener ends the run, and the same call goes on.
+``EditCommitted`` and ``ExampleFailed`` come in the order of the examples. The events before them come when the work is
+done. A listener is any callable that takes an event. The thread that learns calls it and waits for it. An error of a
+listener ends the run; the same call then continues the run.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class RunStarted(Event):
-    """A run begins, or goes on.
+    """A run begins or continues.
 
     Attributes:
         parameters: Settings and models.
         total: Number of examples; None if the run has no end.
-        done: How many of them the library holds already.
-        failed: Steps of the examples that failed before and are committed.
+        done: Number of examples that the library holds already.
+        failed: Steps of the examples whose failures were committed before.
     """
 
     parameters: Mapping[str, Any] = field(default_factory=dict)
@@ -98,13 +98,13 @@ class LessonWritten(ExampleEvent):
 
 @dataclass(frozen=True, slots=True)
 class EditCommitted(ExampleEvent):
-    """The edits of an example are in the library, durably.
+    """The edits of an example are in the library and on the disk.
 
     Attributes:
-        commit: The edits, with the use of the library.
+        commit: The edits, and the use of the library by the attempts.
         library: The library after them.
         version: Hash of the last version; "" if none is known.
-        score: The score of an answer that was observed; None otherwise.
+        score: The score of an observed answer; None otherwise.
         is_retry: Whether the example failed in an earlier call.
     """
 
@@ -117,7 +117,7 @@ class EditCommitted(ExampleEvent):
 
 @dataclass(frozen=True, slots=True)
 class ExampleFailed(ExampleEvent):
-    """An example gave nothing. It may be attempted again.
+    """An example failed. It may be attempted again.
 
     Attributes:
         error: The error.
@@ -148,8 +148,8 @@ class VersionPublished(Event):
     """A version was written, or measured again (``version.is_again``).
 
     Attributes:
-        version: The library, with everything that was measured of it.
-        record: The same without content, as the log of versions keeps it.
+        version: The library with all its measurements.
+        record: The version without its content, as the log of versions keeps it.
     """
 
     version: Version
@@ -162,8 +162,8 @@ class RunEnded(Event):
 
     Attributes:
         library: The library.
-        reason: The stop rule that ended it; "" if it came to its end.
-        error: The error that ended it; "" if none did.
+        reason: The reason of the stop rule that ended the run; "" if no rule did.
+        error: The error that ended the run; "" if none did.
     """
 
     library: ExperienceLibrary

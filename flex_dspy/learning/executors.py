@@ -1,4 +1,4 @@
-"""Attempts on an executor: see ``flex_dspy.programs.executors`` for the port and its contract."""
+"""Runs attempts on an executor. See ``flex_dspy.programs.executors`` for the port and its contract."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ async def run_until_kept(
     """Run an attempt, and run it again if it is lost.
 
     Returns:
-        Its result; after ``MAX_LOSSES`` lost calls a failure, which counts as an outage.
+        The attempt's result. After ``MAX_LOSSES`` lost calls the result is a failure, which counts as an outage.
 
     Raises:
-        ConfigurationError: If the executor gives something else back.
+        ConfigurationError: If the executor returns something that is not an attempt result.
     """
     try:
         result = await run_again_if_lost(executor, attempt, example, library)

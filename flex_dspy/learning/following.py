@@ -16,11 +16,11 @@ from flex_dspy.search.retrieval import retrievers
 
 
 class NewestSnapshot:
-    """The library of a store that this process learns into. A program and all copies of it read the same.
+    """The library of a store that this process learns into. A program and all its copies share it.
 
     Args:
         store: The store.
-        follow: Read the newest at any time. False reads the library of the last ``refresh_to``.
+        follow: Always read the newest snapshot. False reads the snapshot of the last ``refresh_to``.
     """
 
     def __init__(self, store: Store, follow: bool) -> None:
@@ -28,17 +28,17 @@ class NewestSnapshot:
         self._fixed = None if follow else store.library
 
     def snapshot(self) -> ExperienceLibrary:
-        """The store's newest, or the one at the last refresh."""
+        """The store's newest snapshot, or the snapshot of the last refresh."""
         return self._store.library if self._fixed is None else self._fixed
 
     def refresh_to(self, library: ExperienceLibrary) -> None:
-        """Read this one from now on, if it is not the store's newest anyway."""
+        """Read this snapshot from now on. Does nothing if the newest snapshot is read anyway."""
         self._fixed = None if self._fixed is None else library
 
     def __deepcopy__(self, memo: dict[int, Any]) -> NewestSnapshot:
         return self
 
-    # In another process there is no learner: only the file can be followed there.
+    # Another process has no learner, so a copy there can only follow the file.
     def __reduce__(self) -> tuple[Any, ...]:
         if self._fixed is None and self._store.path is not None:
             return FollowedFile, (self._store.path,)
@@ -49,9 +49,9 @@ def follow(program: dspy.Module, newest: NewestSnapshot, settings: OnlineSetting
     """A copy of the program that reads the library.
 
     Args:
-        program: Any program; one without experience is given it by ``equip``.
+        program: Any program. ``equip`` gives experience to a program without experience.
         newest: The library.
-        settings: Whether a problem's own lessons are shown, and the scope of a program without experience.
+        settings: Say whether a problem's own lessons are shown, and which scope a program without experience reads.
     """
     scopes = (settings.scope,) if settings.scope else ()
     program = copy_program(program) if retrievers(program) else equip(program, newest, scopes=scopes)

@@ -2,10 +2,10 @@
 
     trajectories --critic--> lessons --updater--> edits --store--> library --retriever--> actor
 
-Each training example is attempted against a pinned snapshot of the library; many run at once. Their edits are
-committed in the order of the examples, so that the library depends on the data, the seed and the models, and not on
-which answer came back first. ``flex_dspy.learning.pipeline`` is the engine; ``flex_dspy.learning.attempts`` is the work
-of one example.
+Each training example is attempted against a pinned snapshot of the library. Many attempts run at once. Their edits are
+committed in the order of the examples. So the library depends on the data, the seed and the models, and not on the
+order in which attempts finish. ``flex_dspy.learning.pipeline`` is the engine; ``flex_dspy.learning.attempts`` is the
+work of one example.
 
 Source: FLEX, arXiv 2511.06449. Bounded staleness: Ho et al., NeurIPS 2013 (stale synchronous parallel).
 """
@@ -49,38 +49,38 @@ class ForwardLearning(Teleprompter):
     """Learns an experience library for a program: no gradients, no change of weights.
 
     Args:
-        metric: Score, with feedback if it can; see ``flex_dspy.core.scoring.score``.
+        metric: Returns a score, with feedback if possible; see ``flex_dspy.core.scoring.score``.
         settings: The settings; None starts from the defaults.
-        library: Where to learn: a store, or the path of its file, or a ``RunFolder``, or a snapshot to start from in
-            memory. None starts in memory from the student's library.
+        library: Where to learn: a store, the path of its file, a ``RunFolder``, or a snapshot to start from in memory.
+            None starts in memory from the student's library.
         tracker: Logs every version, with its accuracy; None logs nothing.
         critic: The critic; by default a new ``Critic``.
         updater: The updater; by default a new ``Updater``.
         verifier: The verifier; by default a new ``Verifier``.
         measures: Further measures of validation predictions.
-        key: One form for all ways of writing a problem, to find validation examples that are learned from; see
-            ``flex_dspy.evaluation.overlap``.
-        ledger: Counts tokens and money by role, and keeps a budget; by default one in memory, without a budget.
+        key: Returns the same value for all ways to write a problem. It finds validation examples that are learned from;
+            see ``flex_dspy.evaluation.overlap``.
+        ledger: Counts tokens and money by role, and enforces a budget; by default one in memory, without a budget.
         listeners: Called with every event; see ``flex_dspy.learning.events``.
         stop: Rules that end the run early; see ``flex_dspy.learning.stop_rules``.
-        executor: Where attempts run, and versions are measured; None does both in this process.
-        retrieval: Settings of the retriever that a student without experience is given; None compares words alone.
+        executor: Runs the attempts and measures the versions; None does both in this process.
+        retrieval: Settings of the retriever for a student without experience; None compares words only.
         **options: Fields of ``LearningSettings`` by name.
 
-    After ``compile``, ``versions`` holds the published versions, with their accuracies, ``failures`` the examples that
-    gave nothing, in this call or in an earlier one, and ``stopped`` the reason of the stop rule that ended the run.
+    After ``compile``, ``versions`` holds the published versions with their accuracies. ``failures`` holds the examples
+    that failed in this call or in an earlier call. ``stopped`` holds the reason of the stop rule that ended the run.
 
     An example that fails changes nothing in the library. These rules decide when it is attempted again:
 
-    1. A failure is committed only when a later example has succeeded, or a version is due. Ten attempts in a row that
-       meet a model which does not work end the call with ``ModelError``; the next call begins at the first of them.
-       So the library after a server was down is, byte for byte, the library of a run without failures.
-    2. Where a version is due and the last examples before it met an outage, they are attempted once more.
-    3. A failure that was committed stands in ``failures``, and in ``<library>.failures.jsonl``. The next call with the
-       same data and settings attempts these examples again: after the last example, before the last version is
-       published (anew, where there is one), all against the library as it is then. Their edits are committed in the
-       order of the examples. So a kill at any moment changes nothing: the library depends on the data, the seed, the
-       models, and on which examples failed when.
+    1. A failure is committed only when a later example has succeeded, or a version is due. If ten attempts in a row
+       fail because the model does not work, the call ends with ``ModelError``. The next call begins at the first of
+       these examples. So an outage of the server does not change one byte of the library.
+    2. If a version is due, and the last examples before it failed in an outage, they are attempted once more.
+    3. A committed failure is listed in ``failures``, and in ``<library>.failures.jsonl``. The next call with the same
+       data and settings attempts these examples again, after the last example and before the last version is published.
+       If that version exists already, it is published again. All retries see the library after the last example. Their
+       edits are committed in the order of the examples. So a kill at any moment does not change the result. The library
+       depends only on the data, the seed, the models, and on which examples failed when.
 
     Example:
         >>> optimizer = ForwardLearning(metric, library="chemist.json")  # doctest: +SKIP
@@ -138,27 +138,28 @@ class ForwardLearning(Teleprompter):
         valset: list[dspy.Example] | None = None,
         **kwargs: Any,
     ) -> dspy.Module:
-        """Learn a library, and give it to a copy of the student.
+        """Learn a library, and return a copy of the student that reads it.
 
-        A run that was cut short goes on where it stood: same library file, same data, same settings.
+        An interrupted run continues at the same place, if the library's file, the data and the settings are the same.
 
         Args:
-            student: Any program; one that has no experience yet, as ``Actor`` has, is given it by ``equip``.
-            trainset: Examples, with reference answers unless they are learned from without.
-            teacher: Makes the attempts instead of the student, who inherits the library and is measured with it.
-            valset: Examples on which every version is measured; those that are also in the training set are
-                set aside, unless they are allowed. None measures nothing.
-            **kwargs: None are taken.
+            student: Any program. ``equip`` gives experience to a program that, unlike ``Actor``, has none yet.
+            trainset: Examples, with reference answers unless the settings allow examples without them.
+            teacher: Makes the attempts instead of the student. The student gets the library and is measured with it.
+            valset: Examples on which every version is measured. Examples that are also in the training set are left
+                out, unless the settings allow them. None measures nothing.
+            **kwargs: Not supported.
 
         Returns:
             A copy of the student that reads the learned library.
 
         Raises:
-            ConfigurationError: If the student holds no predictor, the training set is empty, or something is of
-                another kind.
-            ModelError: If no example works at all, or the model stops working on the way. The same call goes on.
-            BudgetError: If the ledger's budget is spent. What was learned is kept, and the same call goes on
-                with a larger budget.
+            ConfigurationError: If the student holds no predictor, the training set is empty, or an argument has the
+                wrong type.
+            ModelError: If all examples fail, or the model stops working during the run. The same call continues the
+                run.
+            BudgetError: If the ledger's budget is spent. The learned lessons are kept, and the same call continues the
+                run with a larger budget.
             LibraryError: If the library's file cannot be used.
             RunError: If the run folder holds another run.
         """
@@ -182,13 +183,13 @@ class ForwardLearning(Teleprompter):
         learned = student.deepcopy()
         for retriever in retrievers(learned):
             retriever.library = library
-        # Not marked as compiled: that would freeze its prompts, which learning has not touched.
+        # Not marked as compiled, because this mark would freeze the prompts, which learning has not changed.
         return learned
 
     def run_id(self, actor: dspy.Module, trainset: Sequence[dspy.Example]) -> str:
-        """Short hash of every setting that affects the learned library, and of no other: 12 hexadecimal digits.
+        """Short hash of exactly the settings that affect the learned library: 12 hexadecimal digits.
 
-        Two runs with one id learn the same library from the same start, if their models are deterministic.
+        Two runs with the same id and the same start learn the same library if their models are deterministic.
 
         Args:
             actor: The program that makes the attempts.
@@ -201,10 +202,10 @@ class ForwardLearning(Teleprompter):
 
 
 def _functions(values: Any, name: str) -> list[Any]:
-    """Functions of events: one, or a sequence of them.
+    """Return a list of functions from one function or a sequence of functions.
 
     Raises:
-        ConfigurationError: If something else is given.
+        ConfigurationError: If an element is not callable.
     """
     found = [values] if callable(values) or not isinstance(values, Iterable) else list(values)
     for each in found:
@@ -214,22 +215,22 @@ def _functions(values: Any, name: str) -> list[Any]:
 
 
 def _check_kinds(values: Iterable[object], kind: type, name: str) -> None:
-    """Refuse values of another kind: they would fail later, and say less."""
+    """Refuse values of the wrong type here, because a later error would be less clear."""
     for each in values:
         if not isinstance(each, kind):
             raise ConfigurationError(f"{name} must be a dspy.{kind.__name__}, got {type(each).__name__}")
 
 
 def with_experience(program: dspy.Module, settings: RetrievalSettings | None = None, scope: str = "") -> dspy.Module:
-    """The program itself if it has experience, else a copy that is given it.
+    """The program itself if it has experience, else a copy with experience.
 
     Args:
         program: The program.
         settings: The settings of the copy's retriever.
-        scope: The scope that it must read; "" for none.
+        scope: The scope that the program must read; "" for none.
 
     Raises:
-        ConfigurationError: If it has experience, and does not read the scope.
+        ConfigurationError: If the program has experience but does not read the scope.
     """
     if not (own := retrievers(program)):
         scopes = (*(settings.scopes if settings else ()), *((scope,) if scope else ()))

@@ -1,4 +1,4 @@
-"""One call of ``ForwardLearning.compile``: it fills the ports of the pipeline, and runs it."""
+"""Runs one call of ``ForwardLearning.compile``: builds the pipeline, and runs it."""
 
 from __future__ import annotations
 
@@ -120,11 +120,11 @@ class ForwardRun:
         self.versions = MeasuredVersions(self.store, self.log, self.listeners, self._measurement())
 
     def _open_store(self, trainset: Sequence[dspy.Example]) -> Store:
-        """The store to learn into; a run folder also gets its note, and keeps the spending."""
+        """Open the store to learn into. A run folder also gets its note, and a ledger that records the spending."""
         own, library = retrievers(self.student)[0].snapshot(), self.parts.library
         if not isinstance(library, RunFolder):
             return open_store(library, own)
-        run = content_id(self.id, own.hash) if len(own) else self.id  # on top of another library it is another run
+        run = content_id(self.id, own.hash) if len(own) else self.id  # another start, another run
         store = library.open(run, task=own.task, start_from=own if len(own) else None)
         data = {"name": "training", "digest": digest(trainset)[:16], "source": "", "size": len(trainset)}
         library.write_note(run, self.settings.model_dump(), {"training": data})
@@ -133,7 +133,7 @@ class ForwardRun:
         return store
 
     def _failures(self) -> HeldFailures:
-        """The failures of earlier calls, as far as the library does not contradict them."""
+        """The failures of earlier calls, without the failures that the library's commits show to be outdated."""
         runs, log = self.store.library.runs, FailureLog(self.store.path, self.id)
         done = runs.get(self.id, 0)
         log.reconcile(done, step_of_retry(runs.get(retry_run(self.id), 0), len(self.order)))
@@ -141,10 +141,13 @@ class ForwardRun:
         return HeldFailures(log, streak, retries=self.settings.retry_failed)
 
     def _listeners(self) -> list[Listener]:
-        """The listeners of each run, in order, before those of the user. The figure is drawn before it is tracked."""
+        """The listeners of the run, in order: the run's own, then the user's.
+
+        The figure is drawn before the tracker logs it.
+        """
         parts, path = self.parts, self.store.path
         listeners: list[Listener] = []
-        if path and not self.settings.study:  # study shows nothing while it learns
+        if path and not self.settings.study:  # with ``study`` no actor runs, so no entry is shown
             listeners.append(UsageRecorder(path, "learn "))
         drawer = CurveDrawer(path, self.log, model_names(self.student)) if path and self.valset else None
         listeners += [drawer] if drawer else []
@@ -158,8 +161,8 @@ class ForwardRun:
         parts = self.parts
         settings = EvaluationSettings(
             concurrency=self.settings.concurrency,
-            progress=None if self.settings.progress else False,  # a second bar is for terminals alone
-            allow_overlap=True,  # the overlap is set aside already
+            progress=None if self.settings.progress else False,  # the second bar appears in terminals only
+            allow_overlap=True,  # ``unseen`` has removed the overlap already
             role="validation",
             label="measuring",
         )
@@ -170,7 +173,7 @@ class ForwardRun:
     # -- learning ------------------------------------------------------------------------------------------
 
     async def learn(self) -> ExperienceLibrary:
-        """Learn what is not learned yet; nothing is told of a run that is finished.
+        """Learn from the examples that were not learned from yet. A finished run sends no events.
 
         Returns:
             The library.
@@ -223,7 +226,7 @@ class ForwardRun:
         self.listeners.tell(RunEnded(self.id, self.store.library, self.listeners.reason, error))
 
     def parameters(self) -> dict[str, Any]:
-        """The settings and models of the run: its parameters in MLflow."""
+        """The settings and models of the run. MLflow keeps them as its parameters."""
         parts, settings = self.parts, self.settings
         return {
             "run": self.id,
@@ -252,7 +255,7 @@ class ForwardRun:
         }
 
     def _instructions(self) -> dict[str, str]:
-        """The instructions of each role, by its name; of a role with several predictors, by the predictor's too."""
+        """The instructions of each role, by the role's name. If it has several predictors, their names are added."""
         parts = self.parts
         roles = {"actor": self.actor, "verifier": parts.verifier, "critic": parts.critic, "updater": parts.updater}
         return {name: text for role, program in roles.items() for name, text in instructions_of(role, program)}
@@ -264,7 +267,7 @@ def unseen(
     library: ExperienceLibrary,
     parts: Parts,
 ) -> list[dspy.Example]:
-    """The validation examples that nothing was or will be learned from."""
+    """The validation examples that are neither in the training set nor in the library."""
     learned = precedent_problems(library) | precedent_ids(library) | {problem_of(example) for example in trainset}
     clean, shared = without_overlap(valset, learned, key=parts.key)
     if shared:
@@ -278,15 +281,15 @@ def output_names(program: dspy.Module) -> frozenset[str]:
 
 
 def without_labels(example: dspy.Example) -> dspy.Example:
-    """An example that is known by its inputs alone."""
+    """A copy of an example with its inputs only."""
     return dspy.Example(**example.inputs()).with_inputs(*example.inputs())
 
 
 def refuse_offline(parts: Parts) -> None:
-    """Refuse offline experts without reference answers: they judge and teach by these.
+    """Refuse offline experts for a run without reference answers, because they need these to judge and teach.
 
     Raises:
-        ConfigurationError: If the verifier or the critic is one.
+        ConfigurationError: If the verifier or the critic is an offline expert.
     """
     for role, program in (("verifier", parts.verifier), ("critic", parts.critic)):
         if any(is_offline(model) for model in models_of(program)):

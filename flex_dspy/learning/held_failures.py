@@ -1,4 +1,4 @@
-"""Failures that wait to be committed, and those that are."""
+"""The failures of a run: those that wait to be committed, and those that were committed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from flex_dspy.libraries.failures import Failure, FailureLog
 
 @dataclass(frozen=True, slots=True)
 class HeldFailure:
-    """An example that failed, and is not committed yet.
+    """An example that failed and is not committed yet.
 
     Attributes:
         item: The example.
@@ -29,12 +29,12 @@ class HeldFailures:
     """The failures since the last success. ``ForwardLearning`` describes the rules.
 
     Args:
-        log: The failures that were committed, and still stand.
+        log: The failures that were committed and not repaired since.
         streak: Counts failures in a row.
         retries: Whether examples that fail are attempted again, now or in a later call.
 
     Attributes:
-        held: The failures that are not committed; a later call begins with them.
+        held: The failures that are not committed. A later call begins with these examples.
     """
 
     def __init__(self, log: FailureLog, streak: Streak, *, retries: bool = True) -> None:
@@ -51,21 +51,21 @@ class HeldFailures:
         """Count a failure.
 
         Raises:
-            ModelError: If nothing works.
+            ModelError: If too many examples failed in a row; see ``Streak.add``.
         """
         self.streak.add(result.error, outage=result.outage)
 
     def take_back(self) -> list[Item]:
-        """Let go of the failures, to attempt their examples once more."""
+        """Remove the held failures, and return their examples, which are attempted once more."""
         items = [failure.item for failure in self.held]
         self.held.clear()
         return items
 
     def pass_over(self, run: str) -> list[Commit]:
-        """Note the failures as final for this call.
+        """Record the held failures as final for this call.
 
         Returns:
-            Commits of steps that change nothing, to be made next.
+            One commit without edits for each failure; the caller makes these commits next.
         """
         if not self.held:
             return []
@@ -75,14 +75,14 @@ class HeldFailures:
         return commits
 
     def show_held(self) -> None:
-        """Show the caller the failures that are not committed."""
+        """Add the failures that are not committed to ``log.standing``, where the caller sees them."""
         self.log.standing += self._failures()
 
     def check_worked(self) -> None:
-        """Refuse to end a run in which nothing worked.
+        """Raise an error if no example of the run has succeeded.
 
         Raises:
-            ModelError: If it is one.
+            ModelError: If no example has succeeded.
         """
         if self.retries and not self.streak.has_worked:
             raise self.all_failed([*self.log.standing, *self._failures()])

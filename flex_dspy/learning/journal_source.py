@@ -1,4 +1,4 @@
-"""Observations as the examples of a run: their journal as a source, and the work that one of them is."""
+"""Observations as the examples of a run: their journal as a source, and the attempt for one observation."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from flex_dspy.programs.verifier import Verifier
 
 
 class JournalSource:
-    """The observations of one journal.
+    """The observations of one journal, as a source.
 
     Args:
         journal: The journal.
         done: The last step that the library holds.
         publish_every: Observations from one version to the next; None publishes none.
-        poll_seconds: Seconds between two looks for more; None ends with the last observation that is there.
-        notify: Called when something was settled.
+        poll_seconds: Seconds between two looks for new observations; None ends after the observations that exist now.
+        notify: Called when an observation was settled.
 
     Attributes:
         settled: Step of the last observation that is learned from, or failed, with the version published that was due.
@@ -64,19 +64,19 @@ class JournalSource:
         self._notify()
 
     def rest(self, step: int) -> None:
-        """Empty the journal: all of it is learned from."""
+        """Empty the journal, because all its observations are learned from."""
         self.journal.forget(step)
 
 
 @dataclass(frozen=True)
 class ObservationAttempt:
-    """Judges an observation, and distils a lesson from it: the attempt itself was made by the deployed program.
+    """Judges an observation, and distils a lesson from it. The deployed program has made the attempt already.
 
     Attributes:
-        verifier: Judges where there is only a remark.
+        verifier: Judges observations with only a remark.
         writer: Critic and updater.
-        program: The deployed program; it says what the task is.
-        scope: Scope of the lessons of observations that name none.
+        program: The deployed program, which defines the task.
+        scope: Scope of the lessons from observations without a scope.
     """
 
     verifier: Verifier
@@ -96,6 +96,6 @@ class ObservationAttempt:
             )
         except Exception as error:
             return AttemptResult.failure(error)
-        readable = library.scoped(example.scope)  # a model may name any id
+        readable = library.scoped(example.scope)  # a model may name an id that it cannot read
         tally = tally_of(example, round_).without(lambda entry_id: entry_id in library and entry_id not in readable)
         return AttemptResult((proposal,), tally, round_.accepted, example.score)

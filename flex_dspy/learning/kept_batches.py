@@ -1,4 +1,4 @@
-"""Where the batches of a run are noted."""
+"""Keeps the batches of a run in a file beside its library."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from flex_dspy.models.batches import Batches
 
 
 def keep_batches(roles: Iterable[dspy.Module], library: Path | None) -> None:
-    """Note the batches of a run's models beside its library, so that a run that was killed takes them up again.
+    """Keep the batches of a run's models in a file, so that a run that was killed can continue them.
 
     Args:
         roles: The programs of the run.
-        library: The library's file; None notes them nowhere.
+        library: The library's file; None keeps no batches.
 
     Raises:
         RunError: If the file of an earlier start is damaged.

@@ -1,4 +1,4 @@
-"""Telling listeners and stop rules of events."""
+"""Sends events to listeners and stop rules."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from flex_dspy.learning.events import Event, Listener, StopRule
 
 
 class Broadcast:
-    """Tells every listener of each event, then asks the stop rules.
+    """Sends each event to every listener, then to the stop rules.
 
     Args:
         listeners: Called in this order.
         stop: Stop rules. The first that returns True, or a reason as text, stops the run.
 
     Attributes:
-        lock: Held while an event is told, and for each change of the store: any thread may publish a version.
-        reason: The reason to stop; "" as long as there is none.
+        lock: Held while an event is sent, and for each change of the store, because any thread may publish a version.
+        reason: The reason to stop; "" if there is none.
     """
 
     def __init__(self, listeners: Sequence[Listener] = (), stop: Sequence[StopRule] = ()) -> None:
@@ -27,7 +27,7 @@ class Broadcast:
         self.reason = ""
 
     def tell(self, event: Event) -> None:
-        """Tell all of an event. An error of a listener is the caller's."""
+        """Send an event to all listeners and stop rules. An error of a listener reaches the caller."""
         with self.lock:
             for listener in self.listeners:
                 listener(event)

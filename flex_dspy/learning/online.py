@@ -1,4 +1,4 @@
-"""Learning from a deployed program: from its answers and their verdicts.
+"""Learns from a deployed program: from its answers and their verdicts.
 
 ::
 
@@ -7,15 +7,15 @@
         answer = agent(question="...")
         learner.observe({"question": "..."}, answer, "that was the wrong year")
 
-``observe`` puts the observation on the disk and returns; the critic and the updater work in the background. The
-guarantees are those of ``ForwardLearning``: nothing is lost, nothing is learned twice, and the same observations in the
+``observe`` writes the observation to disk and returns. The critic and the updater work in the background. The
+guarantees are those of ``ForwardLearning``. Every observation is processed exactly once. The same observations in the
 same order give the same library, at any concurrency.
 
-Observations hold what users asked, were answered and said. They lie in ``<library>.observed.jsonl``, readable by its
-owner alone, until nothing waits to be learned from; the library keeps problem and answer as precedents, and lessons
-that may quote them. A library that starts here is readable by its owner alone too; one that was there keeps its
-permissions. Leave out what must not be kept. What users say of an answer is evidence, and may be wrong or meant
-to mislead: whom you let teach is up to you.
+Observations hold the questions, the answers and the remarks of users. They lie in ``<library>.observed.jsonl``, which
+only its owner can read, until all of them are learned from. The library keeps problem and answer as precedents, and its
+lessons may quote them. Only the owner can read a new library; an existing library keeps its permissions. Remove
+sensitive data before you call ``observe``. A user's remark may be wrong or meant to mislead, so decide whose remarks
+the program learns from.
 """
 
 from __future__ import annotations
@@ -65,35 +65,36 @@ from flex_dspy.programs.updater import Updater
 from flex_dspy.programs.verifier import Verifier
 from flex_dspy.search.retrieval import retrievers
 
-FAILURES = 1_000  # that are remembered
-SHARE_OF = 100  # observations that the share of solved ones is of, where versions are published when told to
+FAILURES = 1_000  # failures that are remembered
+SHARE_OF = 100  # newest observations in the share, if only ``publish`` publishes
 REFRESH_SECONDS = 1.0  # between two looks at what other processes committed
 
 
 class OnlineLearner:
-    """Learns in the background from what a deployed program does.
+    """Learns in the background from the answers of a deployed program.
 
     Args:
-        program: Any program; ``equip`` gives it experience if it has none. It is not changed: ``learner.program`` is
-            the copy that reads the library.
-        library: Where to learn: a store, or the path of its file, which any number of processes may share, or a
-            snapshot to start from in memory. None starts in memory from what the program has.
+        program: Any program; ``equip`` gives experience to its copy if it has none. It is not changed:
+            ``learner.program`` is the copy that reads the library.
+        library: Where to learn: a store, the path of its file, or a snapshot to start from in memory. Any number of
+            processes may share a file. None starts in memory from the program's own library.
         critic: The critic; by default a new ``Critic``.
         updater: The updater; by default a new ``Updater``.
-        verifier: Reads from a remark without a score whether the answer is accepted; by default a new ``Verifier``.
+        verifier: Decides from a remark without a score whether the answer is accepted; by default a new ``Verifier``.
         tracker: Logs every version; None logs nothing.
-        ledger: Counts tokens and money by role, and keeps a budget. Once that is spent, observations are only kept.
+        ledger: Counts tokens and money by role, and enforces a budget. After the budget is spent, observations are kept
+            but not learned from.
         listeners: Called with every event, on the thread that learns; see ``flex_dspy.learning.events``.
         executor: Where lessons are written; None writes them in this process.
         settings: The settings; None starts from the defaults.
         **options: Fields of ``OnlineSettings`` by name.
 
-    The model and the adapter are those that DSPy is set to where the learner is made. Make one in each process, after
-    forking.
+    The learner uses the model and the adapter of DSPy's settings at the time when it is made. Make a learner in each
+    process, after forking.
 
     Raises:
-        ConfigurationError: If a number is not positive, the program has nothing to equip, or the tracker cannot be
-            used.
+        ConfigurationError: If a number is not positive, the program has no predictor that can read a library, or the
+            tracker cannot be used.
         LibraryError: If the library's file, or the journal of observations beside it, cannot be used.
     """
 
@@ -131,10 +132,10 @@ class OnlineLearner:
         self._begin([TrackerListener(tracker)] if tracker else [], listeners)
 
     def _begin(self, trackers: Sequence[Listener], listeners: Sequence[Listener]) -> None:
-        """Take over the journals, tell that the run starts, and start learning."""
+        """Claim the journals, tell the listeners that the run starts, and start learning."""
         self._seen_in_file = (self._store.replay() or (self._store.library,))[0].seen
         self._journal, left = _claim_journals(self._store.path)
-        # Without a library's file the journal is one that nobody else will look for.
+        # Without a library's file no other process knows the journal, so it is deleted at the end.
         self._forget: Any = None
         if self._store.path is None:
             self._forget = weakref.finalize(self, shutil.rmtree, self._journal.path.parent, ignore_errors=True)
@@ -146,14 +147,17 @@ class OnlineLearner:
         try:
             self._listeners.tell(RunStarted(self._journal.run, self._parameters(), done=self._store.library.seen))
         except BaseException:
-            for journal in (self._journal, *left):  # for another process to take
+            for journal in (self._journal, *left):  # another process can then claim them
                 journal.close()
             raise
         self._own = self._job(self._journal, REFRESH_SECONDS)
         self._background.start([self._job(journal, None) for journal in left], self._own)
 
     def _job(self, journal: ObservationJournal, poll_seconds: float | None) -> Job:
-        """The pipeline that learns from a journal; without ``poll_seconds`` it ends with the last line."""
+        """The source and the pipeline of a journal.
+
+        Without ``poll_seconds`` they end with the last line of the journal.
+        """
         done = self._store.library.runs.get(journal.run, 0)
         source = JournalSource(journal, done, self.settings.publish_every, poll_seconds, self._background.notify)
         attempt = ObservationAttempt(self._verifier, self._lessons, self.program)
@@ -174,29 +178,32 @@ class OnlineLearner:
         id: str = "",
         scope: str | None = None,
     ) -> None:
-        """Keep an answer of the program with its verdict, to be learned from in the background.
+        """Store an answer of the program with its verdict. The learner learns from it in the background.
 
-        It returns as soon as the observation is on the disk. Any thread may call it, and code on an event loop too,
-        which waits for the disk meanwhile, as any caller does.
+        The call returns as soon as the observation is on the disk. Any thread may call it. A call on an event loop
+        blocks the loop until the disk has written.
 
         Args:
-            inputs: What was asked; a ``dspy.Example`` may hold the right answer under the names of the outputs.
-            prediction: What was answered.
-            verdict: A number, a bool, a remark as text, or score and feedback in any form that a metric may return. A
-                remark alone is read by the verifier. Where it holds the right answer, that is taken out.
-            shown: Ids of the entries that the program was shown, from ``pinned``; without, only those count that it
-                says it relied on.
-            id: Names this observation, such as the id of the request: of two with one id the first counts, after a
-                restart too, so that a call which failed or was cut short can be made again. The newest 50,000 ids are
-                known; processes at work at the same time do not know each other's. Each scope has its own ids.
-            scope: Whom the lesson will belong to; "" for all, None for the scope of the settings.
+            inputs: The program's inputs. A ``dspy.Example`` may also hold the right answer under the names of the
+                outputs.
+            prediction: The program's answer.
+            verdict: A number, a bool, a remark as text, or score and feedback in any form that a metric may return. The
+                verifier reads a remark without a score. If a remark holds the right answer, the answer is removed from
+                it.
+            shown: Ids of the entries that the program was shown, from ``pinned``. Without them, only the entries that
+                the program says it relied on count as shown.
+            id: Name of the observation, such as the id of the request. If two observations have one id, the first
+                counts, also after a restart. So a call that failed or was interrupted can be repeated. The newest
+                50,000 ids are remembered. Processes that run at the same time do not know each other's ids. Each scope
+                has its own ids.
+            scope: The scope that the lesson will belong to; "" for all, None for the scope of the settings.
 
         Raises:
             ConfigurationError: If an argument cannot be read, the learner is closed, or belongs to another process.
-            ValueError: If a score is infinite or no number.
-            LibraryError: If the observation cannot be kept. It is not learned from then.
-            FlexError: Once, if learning has stopped for a reason that no observation would survive, such as a wrong
-                key. The observation is kept nevertheless.
+            ValueError: If a score is infinite or not a number.
+            LibraryError: If the observation cannot be stored. It is then not learned from.
+            FlexError: Once, if learning has stopped with an error that would end every observation, such as a wrong
+                key. The observation is stored nevertheless.
         """
         self._check_usable()
         scope = self.settings.scope if scope is None else scope
@@ -206,12 +213,12 @@ class OnlineLearner:
         self._tell()
 
     def flush(self, timeout: float | None = None) -> None:
-        """Wait until all that was observed here is learned from, or failed.
+        """Wait until every observation of this learner is learned from or failed.
 
         On an event loop: ``await asyncio.to_thread(learner.flush)``.
 
         Args:
-            timeout: Seconds; None waits as long as it takes.
+            timeout: Most seconds to wait; None sets no limit.
 
         Raises:
             TimeoutError: If it takes longer.
@@ -231,7 +238,7 @@ class OnlineLearner:
             raise TimeoutError(f"{self.pending} observations are not learned from after {timeout} s")
 
     def refresh(self) -> ExperienceLibrary:
-        """Let the program read the newest library, with the commits of other processes; for ``follow=False``.
+        """Let the program read the newest library, with the commits of other processes. Useful with ``follow=False``.
 
         Raises:
             LibraryError: If its file cannot be used.
@@ -253,13 +260,13 @@ class OnlineLearner:
         return self._versions.publish_now(self._own.source.settled)
 
     def close(self, timeout: float = 10.0) -> None:
-        """Stop, and write the library's file. What is not learned from stays, and is when a learner is next opened.
+        """Stop learning, and write the library's file. The next learner learns from the observations that are left.
 
         Args:
-            timeout: Seconds that observations under way are waited for.
+            timeout: Most seconds to wait for observations under way.
 
         Raises:
-            FlexError: If learning had stopped, and nobody was told.
+            FlexError: If learning had stopped with an error that no earlier call raised.
         """
         if self._is_closed:
             return
@@ -280,7 +287,7 @@ class OnlineLearner:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Learn from all that was observed, then close; after an error, close at once."""
+        """Learn from all observations, then close. After an error in the block, close at once."""
         try:
             if kind is None and not self._is_closed:
                 self.flush()
@@ -299,18 +306,21 @@ class OnlineLearner:
 
     @property
     def pending(self) -> int:
-        """How many observations of this process are not learned from yet."""
+        """Number of observations of this process that are not learned from yet."""
         return max(0, self._journal.last - self._own.source.settled)
 
     @property
     def failures(self) -> list[Failure]:
-        """The last observations that gave nothing, because the critic, the updater or the verifier failed on them."""
+        """The last observations on which the critic, the updater or the verifier failed."""
         with self._listeners.lock:
             return list(self._failures)
 
     @property
     def error(self) -> BaseException | None:
-        """The error that has stopped learning, if one has: a ``BudgetError`` too, which only ``flush`` raises."""
+        """The error that has stopped learning; None if there is none.
+
+        It may be a ``BudgetError``, which only ``flush`` raises.
+        """
         return self._background.error
 
     def _check_usable(self) -> None:
@@ -345,7 +355,10 @@ class OnlineLearner:
 
 
 def _claim_journals(library: Path | None) -> tuple[ObservationJournal, list[ObservationJournal]]:
-    """The journal to write to, and those that dead processes left; without a library's file, one for this process."""
+    """Claim the journal to write to, and the journals that dead processes left.
+
+    Without a library's file, the journal is a temporary file of this process.
+    """
     if library is not None:
         return claim(library)
     folder = Path(tempfile.mkdtemp(prefix="flex-dspy-online-"))

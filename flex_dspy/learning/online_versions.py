@@ -1,4 +1,4 @@
-"""The versions of a library that is learned online: the file, a line about it, and whoever listens."""
+"""Publishes the versions of a library that is learned online."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from flex_dspy.models.spending import Ledger
 
 
 class OnlineVersions:
-    """Publishes versions; any thread may. As a listener it counts the share of solved observations.
+    """Publishes versions, from any thread. It is also a listener that counts the share of solved observations.
 
     Args:
         store: The library.
         run: Identity of the run that its versions are of.
-        last: Number of observations that the share is of.
+        last: Number of the newest observations that the share is computed from.
         ledger: What was spent.
 
     Attributes:
-        records: The published versions, of earlier processes of this run too.
-        listeners: Told of each version.
+        records: The published versions, including those of earlier processes of this run.
+        listeners: Receive an event for each version.
     """
 
     def __init__(self, store: Store, run: str, last: int, ledger: Ledger) -> None:
@@ -48,7 +48,7 @@ class OnlineVersions:
         return self._log.newest_hash
 
     async def probe(self, library: ExperienceLibrary) -> Evaluation | None:
-        """Nothing to measure: there are no validation examples."""
+        """Return None: there are no validation examples to measure on."""
         return None
 
     async def publish(self, step: int, evaluation: Evaluation | None = None) -> None:
@@ -56,7 +56,7 @@ class OnlineVersions:
         self.publish_now(step)
 
     def publish_now(self, step: int) -> str:
-        """Write the library's file as a version, and tell of it.
+        """Write the library's file as a version, and tell the listeners.
 
         Args:
             step: Number of observations learned from.
@@ -79,7 +79,7 @@ class OnlineVersions:
             return library.hash
 
     def checkpoint(self) -> None:
-        """Write the library's file, and publish nothing."""
+        """Write the library's file without publishing a version."""
         with self.listeners.lock:
             self._store.checkpoint()
 

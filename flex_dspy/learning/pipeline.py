@@ -1,9 +1,10 @@
-"""The learning engine: many attempts at once, commits one by one in the order of the examples.
+"""The learning engine: attempts run at the same time, and commits follow the order of the examples.
 
     source -> executor (attempt, distil, propose) -> settle -> store.commit -> listeners
 
-Attempts run where the executor runs them, each against a pinned snapshot. Everything else happens here, in order: the
-library depends on the examples, the seed and the models, and not on where attempts ran and which came back first.
+The executor runs the attempts, each against a pinned snapshot. Everything else happens here, in order. So the library
+depends on the examples, the seed and the models. It does not depend on where attempts ran and which of them finished
+first.
 """
 
 from __future__ import annotations
@@ -46,15 +47,16 @@ class Pipeline:
 
     Args:
         ports: Source, executor, store and listeners.
-        attempt: A pure call from an example and a snapshot to a result.
-        writer: Settles what attempts propose against the newest library.
+        attempt: A function without side effects, from an example and a snapshot to a result.
+        writer: Turns the proposals of attempts into edits of the newest library.
         publisher: Publishes versions.
         failures: The failures of the run.
-        window: Staleness bound, and most examples that are not settled.
+        window: The staleness bound. It is also the largest number of examples under way.
 
     Attributes:
-        settled: Step of the last example that is committed, or held as a failure.
-        retry: Attempts again what failed in an earlier call, before the last version; None attempts nothing.
+        settled: Step of the last example that is committed or is held as a failure.
+        retry: Attempts again the examples that failed in an earlier call, before the last version; None retries
+            nothing.
     """
 
     def __init__(
@@ -77,7 +79,7 @@ class Pipeline:
         self.run_id = self.source.run
         self.settled = self.store.library.runs.get(self.run_id, 0)
         self.snapshots = StalenessWindow(self.store.replay(), self.run_id, window)
-        self._waiting: deque[Item] = deque()  # read, and not begun
+        self._waiting: deque[Item] = deque()  # read, but not begun
         self._begun: deque[Begun] = deque()
         self._wake = asyncio.Event()
         self._is_stopped = False
@@ -85,12 +87,12 @@ class Pipeline:
     # -- from version to version ---------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Learn until the source ends, or until told to stop: then finish the examples under way.
+        """Learn until the source ends or ``stop`` is called, then finish the examples under way.
 
-        A run that ends early goes on at the first example that is not committed.
+        A run that ends early continues at the first example that is not committed.
 
         Raises:
-            FlexError: If no other example would survive an error either.
+            FlexError: If an error would end every other example too.
         """
         try:
             for segment in self.source.segments(self.settled):
@@ -99,14 +101,14 @@ class Pipeline:
         except ModelError:
             self.failures.show_held()
             raise
-        except BudgetError:  # answers under way are paid for: wait, so that they are counted and cached
+        except BudgetError:  # answers under way cost money: wait, so that they are counted and cached
             await asyncio.gather(*(begun.task for begun in self._begun), return_exceptions=True)
             raise
         finally:
             await cancel([begun.task for begun in self._begun])
 
     async def _learn(self, segment: Segment) -> bool:
-        """Learn from a segment's examples and publish its version; False if the run ends before that."""
+        """Learn from a segment's examples, and publish its version. Returns False if the run ends before."""
         if segment.is_due and not await self._reach(segment):
             return False
         is_due = segment.is_due and self.settled == segment.stop
@@ -119,10 +121,10 @@ class Pipeline:
         return not self.is_stopped
 
     async def _reach(self, segment: Segment) -> bool:
-        """Learn up to the end of a segment; False if the source ends, or the run is stopped, before it.
+        """Learn up to the end of a segment. Returns False if the source or the run ends before.
 
-        The last examples before a version have no later one that shows whether the model works. If they met an outage,
-        they are attempted once more, from the first of them, as a resumed run would.
+        After the last examples of a segment, no later example shows whether the model works. So if these examples
+        failed in an outage, they are attempted once more, as in a resumed run.
         """
         await self._advance(segment)
         if self.settled == segment.stop and self.failures.is_in_outage():
@@ -137,7 +139,7 @@ class Pipeline:
         return True
 
     async def _publish(self, step: int) -> None:
-        """Publish a version. After an outage it is measured first: that shows whether the model works."""
+        """Publish a version. After an outage, first measure it to find out whether the model works."""
         evaluation = None
         if self.failures.is_in_outage():
             evaluation = await self.publisher.probe(self.store.library)
@@ -150,7 +152,7 @@ class Pipeline:
     # -- many at once --------------------------------------------------------------------------------------
 
     async def _advance(self, segment: Segment) -> None:
-        """Attempt a segment's examples and settle them in order, until nothing more is to be begun."""
+        """Attempt a segment's examples and settle them in order, until no more examples can begin."""
         self.snapshots.keep(self.settled, self.store.library)
         while True:
             self._wake.clear()
@@ -165,7 +167,7 @@ class Pipeline:
             await self._wait()
 
     def _begin(self, segment: Segment) -> None:
-        """Begin with as many examples as the window allows."""
+        """Begin as many examples as the window allows."""
         while (item := self._peek()) is not None and item.step <= segment.stop:
             if not self._begun:
                 self.settled = max(self.settled, item.step - 1)  # steps may be missing
@@ -188,7 +190,7 @@ class Pipeline:
         return self._waiting[0]
 
     async def explore(self, item: Item, seen: ExperienceLibrary) -> AttemptResult:
-        """Have an example attempted, where the executor runs it."""
+        """Run the attempt of an example on the executor."""
         place = (self.run_id, item.step, item.example_id)
         self.listeners.tell(ExampleStarted(*place))
         result = await run_until_kept(self.executor, self.attempt, item.example, seen)
@@ -203,7 +205,10 @@ class Pipeline:
         return item.step > segment.stop if item else self.settled >= segment.stop or self.source.poll_seconds is None
 
     def _rest(self) -> None:
-        """While nothing is under way: look at what other processes committed, and let the source tidy up."""
+        """Read the commits of other processes, and let the source clean up.
+
+        Called while no example is under way.
+        """
         if not self.failures.held:
             self.source.rest(self.settled)
         self.store.refresh()
@@ -216,7 +221,7 @@ class Pipeline:
     # -- one at a time -------------------------------------------------------------------------------------
 
     async def _settle_finished(self, segment: Segment) -> bool:
-        """Settle, in order, the examples whose attempts are finished; whether there were any."""
+        """Settle, in order, the examples whose attempts are finished. Returns whether there were any."""
         any_settled = False
         while self._begun and self._begun[0].task.done():
             begun = self._begun[0]
@@ -245,7 +250,7 @@ class Pipeline:
             self.failures.count(result)
 
     async def edits(self, result: AttemptResult, seen: ExperienceLibrary) -> tuple[AttemptResult, tuple[Edit, ...]]:
-        """Settle an example's proposals against the newest library; it fails if the updater does."""
+        """Turn an example's proposals into edits of the newest library. If the updater fails, the example fails."""
         if result.error:
             return result, ()
         try:
@@ -254,21 +259,21 @@ class Pipeline:
             return AttemptResult.failure(error), ()
 
     def commit(self, item: Item, commit: Commit, score: float | None = None, *, is_retry: bool = False) -> None:
-        """Make the edits of an example durable, and tell of it."""
+        """Commit the edits of an example to the disk, and tell the listeners."""
         with self.listeners.lock:
             library = self.store.commit([commit])
         place = (self.run_id, item.step, item.example_id)
         self.listeners.tell(EditCommitted(*place, commit, library, self.publisher.newest_hash, score, is_retry))
 
     def pass_over(self) -> None:
-        """Commit the failures that are held back, as steps that change nothing."""
+        """Commit the failures that are held back, as commits without edits."""
         commits = self.failures.pass_over(self.run_id)
         if commits:
             with self.listeners.lock:
                 self.store.commit(commits)
 
     def tell_failure(self, item: Item, result: AttemptResult, *, is_retry: bool = False) -> None:
-        """Tell of an example that gave nothing."""
+        """Tell the listeners that an example failed."""
         place = (self.run_id, item.step, item.example_id)
         self.listeners.tell(ExampleFailed(*place, result.error, result.outage, is_retry))
 
@@ -276,16 +281,16 @@ class Pipeline:
 
     @property
     def is_stopped(self) -> bool:
-        """Whether nothing more is to be begun."""
+        """Whether no more examples will begin."""
         return self._is_stopped or bool(self.listeners.reason)
 
     def stop(self) -> None:
-        """Begin nothing more. To be called on the event loop."""
+        """Begin no more examples. Call it on the event loop."""
         self._is_stopped = True
         self._wake.set()
 
     def wake(self) -> None:
-        """Look whether the source has more. To be called on the event loop."""
+        """Look whether the source has more examples. Call it on the event loop."""
         self._wake.set()
 
 

@@ -24,15 +24,15 @@ class Publisher(Protocol):
         """Measure a library to see whether the model works; None if there is nothing to measure it on.
 
         Raises:
-            ModelError: If nothing works.
+            ModelError: If every answer is an error.
         """
 
     async def publish(self, step: int, evaluation: Evaluation | None) -> None:
-        """Write the newest library as a version; done twice, it ends the same.
+        """Write the newest library as a version. A second call with the same library has no further effect.
 
         Args:
             step: Number of examples learned from.
-            evaluation: Its measurement, if it was measured already.
+            evaluation: The version's measurement, if it was measured already.
         """
 
 
@@ -40,7 +40,7 @@ class Retry(Protocol):
     """Attempts again the examples that failed in an earlier call."""
 
     async def run(self) -> bool:
-        """Attempt them; whether the library has edits now that no version holds."""
+        """Attempt the failed examples, and return whether the library now has edits that no version holds."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Ports:
         source: Where examples come from.
         executor: Where attempts run.
         store: Where commits are made.
-        listeners: Who is told.
+        listeners: Receive the events.
     """
 
     source: ExampleSource

@@ -1,4 +1,4 @@
-"""Training examples as precedents: the cheapest experience there is, as no model is asked for it."""
+"""Turns training examples into precedents. This is the cheapest experience, because it needs no model call."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from flex_dspy.libraries.store import Store
 def precedent_library(
     examples: Iterable[dspy.Example], outputs: Collection[str] | None = None, *, task: str = "", scope: str = ""
 ) -> ExperienceLibrary:
-    """A library of precedents without lessons, one an example.
+    """A library of precedents without lessons, one precedent for each example.
 
     Args:
         examples: Examples with reference answers. Those without one are left out, and each problem is kept once.
-        outputs: Names of the fields that hold reference answers; None takes all that are no inputs.
+        outputs: Names of the fields that hold reference answers; None takes all fields that are not inputs.
         task: Name of the task.
-        scope: Whom the precedents belong to; "" for all.
+        scope: The scope that the precedents belong to; "" for all.
 
     Example:
         >>> import dspy
@@ -39,10 +39,10 @@ def precedent_library(
 
 
 def keep_precedents(store: Store, run: str, precedents: ExperienceLibrary) -> None:
-    """Put precedents into a library, in one commit that is made once a run.
+    """Put precedents into a library in one commit. A run makes this commit only once.
 
     Args:
-        store: Where the library is.
+        store: The store of the library.
         run: Identity of the run.
         precedents: See ``precedent_library``.
     """

@@ -1,7 +1,7 @@
-"""A measured program as data: what it takes to build it again, on another machine, from JSON alone.
+"""Describes a measured program as JSON, from which another machine can build the program again.
 
-Described are actors that need nothing but their signature, a model and a library: the strategies ``direct`` and
-``cot``, without demos, tools of the task or embedders. Of another program there is no description.
+Only actors that need nothing but their signature, a model and a library have a description. These are actors with the
+strategies ``direct`` and ``cot``, without demos, tools of the task or embedders.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _REASONING = "reasoning"  # the output that ``cot`` adds
 
 
 def describe_program(program: dspy.Module) -> dict[str, Any]:
-    """A program as JSON values; empty where it cannot be built again from them."""
+    """A program as JSON values; empty if the program cannot be built again from them."""
     if not isinstance(program, Actor) or program.strategy not in _STRATEGIES or program.suggest is not None:
         return {}
     if program.experience not in ("prefetch", "none") or program.retriever.vectors is not None:
@@ -55,14 +55,14 @@ def describe_program(program: dspy.Module) -> dict[str, Any]:
 
 
 def build_program(description: Description, library: ExperienceLibrary) -> Actor:
-    """The program that was described, reading a library.
+    """Build the program of a description, with a library to read.
 
     Args:
         description: See ``describe_program``.
         library: The library.
 
     Raises:
-        ConfigurationError: If it is no description of a program.
+        ConfigurationError: If the description is not valid.
     """
     try:
         inputs = {name: _field(each, dspy.InputField) for name, each in description["inputs"].items()}
@@ -81,7 +81,7 @@ def build_program(description: Description, library: ExperienceLibrary) -> Actor
 
 
 def _type_name(annotation: Any) -> Any:
-    """A type as JSON; None where it is not one of the plain ones."""
+    """A type as JSON; None if it is not a plain type."""
     if get_origin(annotation) is Literal:
         return {"one of": list(get_args(annotation))}
     return next((name for name, each in _TYPES.items() if each == annotation), None)
@@ -98,7 +98,7 @@ def _field(described: Mapping[str, Any], make: Any) -> tuple[Any, Any]:
 
 
 def _describe_model(program: Actor) -> dict[str, Any]:
-    """Name and sampling of the actor's model: no key and no address. Those come from the environment."""
+    """Name and sampling settings of the actor's model. Key and address are left out; the environment provides them."""
     models = models_of(program)
     if not models:
         return {}

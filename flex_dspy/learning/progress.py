@@ -12,11 +12,14 @@ from flex_dspy.models.spending import Ledger
 
 
 class Progress:
-    """Shows a bar with the share of solved examples, the library's size, failures and cost; a line a version.
+    """Shows a progress bar, and one line for each version.
+
+    The bar holds the share of solved examples, the library's size, the failures and the cost.
+
 
     Args:
         label: Text before the bar.
-        ledger: Has the cost.
+        ledger: Counts the cost.
     """
 
     def __init__(self, label: str, ledger: Ledger) -> None:
@@ -50,7 +53,7 @@ class Progress:
     def _show(self, step: int) -> None:
         if self._bar is not None:
             self._bar.set_postfix_str(self._text(), refresh=False)
-            self._bar.update(step - self._bar.n)  # examples that are attempted once more take it back
+            self._bar.update(step - self._bar.n)  # the bar moves back if examples are attempted once more
 
     def _text(self) -> str:
         sizes = ", ".join(f"{count} {zone}" for zone, count in self._library.sizes().items() if count)

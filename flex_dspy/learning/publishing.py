@@ -1,4 +1,4 @@
-"""Publishing versions of a learning run: written, measured, told, logged."""
+"""Publishes the versions of a learning run: writes, measures and logs each version, and tells the listeners."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ class Measurement:
 
     Attributes:
         program: The program that reads the library.
-        valset: The validation examples; none measures nothing.
-        metric: The score.
+        valset: The validation examples; if there are none, nothing is measured.
+        metric: Scores the predictions.
         measures: Further measures.
-        ledger: Tokens are charged to it.
+        ledger: Counts the tokens of the measurement.
         settings: Settings of the evaluation.
         executor: Where the program runs; None runs it in this process.
     """
@@ -66,7 +66,7 @@ class Measurement:
     def version(self, library: ExperienceLibrary, step: int, evaluation: Evaluation | None) -> Version:
         """A library as a version, with its measurements and the cost so far."""
         metrics = evaluation.metrics() if evaluation else {}
-        spent = self.ledger.metrics() if self.ledger.total.tokens else {}  # the offline experts have none
+        spent = self.ledger.metrics() if self.ledger.total.tokens else {}  # offline experts use no tokens
         dataset, content = ("validation", digest(self.valset)[:16]) if self.valset else ("", "")
         records = evaluation.records if evaluation else ()
         return Version(
@@ -86,8 +86,8 @@ class MeasuredVersions:
 
     Args:
         store: The library.
-        log: The run's versions. A version in it is not published again.
-        listeners: Told of each version, before the log has it.
+        log: The run's versions. A version in the log is not published again.
+        listeners: Receive an event for each version before the log holds it.
         measurement: How versions are measured.
     """
 
@@ -99,7 +99,10 @@ class MeasuredVersions:
 
     @property
     def newest_hash(self) -> str:
-        """The last version's hash; "" if it is not known: hashing each snapshot costs its size."""
+        """The last version's hash; "" if it is not known.
+
+        It is remembered because the cost of hashing a snapshot grows with its size.
+        """
         return self.log.newest_hash
 
     def is_published(self) -> bool:
@@ -107,26 +110,29 @@ class MeasuredVersions:
         return self.store.library.hash == self.newest_hash
 
     async def publish(self, step: int, evaluation: Evaluation | None = None) -> None:
-        """Write the library's file, measure the version, log it. Interrupted, it is done again to the same end.
+        """Write the library's file, measure the version, and log it.
+
+        A call that was interrupted can be repeated.
+
 
         Args:
             step: Number of examples learned from.
-            evaluation: Its measurement, if it was measured already.
+            evaluation: The version's measurement, if it was measured already.
         """
         library = self.store.checkpoint(self.newest_hash or None)
         evaluation = evaluation or await self._measure(library)
         if evaluation and evaluation.metrics()["errors"]:
-            self.log.keep(library)  # to be measured again
+            self.log.keep(library)  # so that it can be measured again
         version = self.measurement.version(library, step, evaluation)
         record = VersionRecord.of(self.log.run, step, library, version.metrics, version.score)
         self.listeners.tell(VersionPublished(self.log.run, version, record))
         self.log.append(record)
 
     async def probe(self, library: ExperienceLibrary) -> Evaluation | None:
-        """Measure before the last failures are committed: that shows whether the model works.
+        """Measure the library before the last failures are committed. This shows whether the model works.
 
         Raises:
-            ModelError: If it does not.
+            ModelError: If all validation examples fail.
         """
         evaluation = await self._measure(library)
         if evaluation is not None and evaluation.metrics()["errors"] == len(evaluation.records):
@@ -142,7 +148,10 @@ class MeasuredVersions:
     # -- versions that were measured with errors -----------------------------------------------------------
 
     def doubtful(self) -> list[tuple[VersionRecord, ExperienceLibrary]]:
-        """The versions that were measured with errors, as far as their libraries are still there."""
+        """The versions that were measured with errors, with their libraries.
+
+        Versions whose library was not kept are left out.
+        """
         records = [record for record in self.log.records if record.errors]
         if not records or not self.measurement.valset:
             return []
@@ -151,7 +160,7 @@ class MeasuredVersions:
         return [(record, library) for record, library in found if library is not None]
 
     async def measure_again(self, record: VersionRecord, library: ExperienceLibrary) -> None:
-        """Replace the measurements of a version. Answers that are cached are not asked for again."""
+        """Measure a version again, and replace its measurements. Cached answers are used again."""
         library = library.as_version(record.parent)
         version = self.measurement.version(library, record.step, await self._measure(library))
         version = replace(version, metrics={**record.metrics, **version.metrics}, is_again=True)

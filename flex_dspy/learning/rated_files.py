@@ -1,4 +1,4 @@
-"""Rated requests in a file: CSV or JSONL, a request a row."""
+"""Reads rated requests from a CSV or JSONL file, one request a row."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ class RatedFile:
     """The rated requests of a CSV or JSONL file.
 
     The columns are ``input``, ``output``, and ``score`` or ``feedback`` or both. An input or output of several fields
-    is an object in JSONL, and has columns ``input.NAME`` in CSV. ``reference`` may hold the right answer. ``id`` names
-    the request; without it a row is known by its content, so that a row that is there twice counts once.
+    is an object in JSONL. In CSV it has one column ``input.NAME`` for each field. ``reference`` may hold the right
+    answer. ``id`` names the request. A row without ``id`` is identified by its content, so equal rows count once.
 
     Args:
-        path: The file. Rows may be appended to it while it is followed.
-        scale: The lowest and the highest rating; None where they are 0 and 1.
+        path: The file. Rows may be appended while a learner follows the file.
+        scale: The lowest and the highest rating; None stands for 0 and 1.
 
     Attributes:
-        name: Names the file.
+        name: Permanent name of the file.
     """
 
     def __init__(self, path: str | Path, scale: tuple[float, float] | None = None) -> None:
@@ -54,7 +54,7 @@ class RatedFile:
         yield from (found[trace] for trace in traces if trace in found)
 
     def _requests(self) -> Iterator[RatedRequest]:
-        """Those rows that have a verdict."""
+        """The rows that have a verdict."""
         for number, row in self._rows():
             request = self._request(number, row)
             if request.score is not None or request.feedback or request.reference is not None:
@@ -73,7 +73,7 @@ class RatedFile:
     def _json_rows(self, file: Iterator[str]) -> Iterator[tuple[int, Mapping[str, Any]]]:
         for number, line in enumerate(file, start=1):
             if not line.endswith("\n") and not _is_json(line):
-                return  # it is being written
+                return  # the last line is still being written
             if line.strip():
                 try:
                     row = json.loads(line)

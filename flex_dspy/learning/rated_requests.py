@@ -1,4 +1,4 @@
-"""Requests that a program answered in the past, each with a verdict: from traces, or from a file."""
+"""Rated requests: requests that a program answered in the past, each with a verdict."""
 
 from __future__ import annotations
 
@@ -16,23 +16,26 @@ from flex_dspy.core.trajectory import RELIED_ON
 from flex_dspy.learning.verdicts import observation
 from flex_dspy.libraries.observation import Observation
 
-MOST_AT_ONCE = 50  # requests that are read before the first of them is learned from
+MOST_AT_ONCE = 50  # largest number of requests that one read returns
 NO_REMARK = "(no remark: only the right answer is known)"
 
 
 @dataclass(frozen=True, slots=True)
 class RatedRequest:
-    """One request, its answer and its verdict. What a stranger wrote into it is data, and no instruction.
+    """One request, its answer and its verdict.
+
+    Strangers may have written parts of it. These texts are data, never instructions.
+
 
     Attributes:
-        trace: Names it for good: ``mlflow:EXPERIMENT/TRACE``, or ``file:NAME#ROW``.
-        inputs: What was asked, by name.
-        outputs: What was answered, by name.
-        score: From 0 to 1; None where there is only a remark, or only the right answer.
-        feedback: Remarks.
-        reference: The right answer, as text or by name; None where it is not known.
-        steps: Inputs and outputs of each step, a line each.
-        shown: Ids of the lessons that the program had.
+        trace: Permanent name of the request: ``mlflow:EXPERIMENT/TRACE``, or ``file:NAME#ROW``.
+        inputs: The program's inputs, by name.
+        outputs: The program's outputs, by name.
+        score: From 0 to 1; None if there is only a remark, or only the right answer.
+        feedback: Remarks on the answer.
+        reference: The right answer, as text or by name; None if it is not known.
+        steps: Inputs and outputs of each step, one line a step.
+        shown: Ids of the lessons that the program was shown.
     """
 
     trace: str
@@ -45,12 +48,12 @@ class RatedRequest:
     shown: tuple[str, ...] = ()
 
     def observation(self, inputs: Sequence[str] = (), outputs: Sequence[str] = ()) -> Observation:
-        """The request as the learner reads it, without keys and passwords.
+        """The request as the observation that the learner reads, without keys and passwords.
 
         Args:
-            inputs: Names of the program's inputs; the others are left out. One input under another name is taken for
-                the only one. Empty for all that are there.
-            outputs: Names of its outputs, likewise.
+            inputs: Names of the program's inputs. Other values are left out. If the request has a single value under
+                another name, that value counts as the first input. Empty keeps all values.
+            outputs: Names of the program's outputs; the same rules apply.
         """
         given = chosen(self.inputs, inputs)
         answered = {**chosen(self.outputs, outputs), **_relied_on(self.outputs)}
@@ -71,7 +74,7 @@ class RatedRequest:
 
 
 def _relied_on(outputs: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The lessons that an answer says it rests on; they are an output that only a program with experience has."""
+    """The lessons that an answer says it relied on. Only a program with experience has this output."""
     named = outputs.get(RELIED_ON)
     return {RELIED_ON: named} if isinstance(named, list | tuple) else {}
 
@@ -83,11 +86,12 @@ def _reference_text(reference: Any) -> str:
 
 
 def chosen(values: Mapping[str, Any], names: Sequence[str]) -> Mapping[str, Any]:
-    """The values of these names; one value alone is that of the first name, whatever it was called.
+    """The values of these names. A single value under another name is returned under the first name.
 
     Args:
         values: Values by name.
-        names: The names that matter; all of them, if there are none or the values have none of them.
+        names: The names to keep. All values are kept if ``names`` is empty, or if several values match none of the
+            names.
     """
     known = {name: values[name] for name in names if name in values}
     if known or not names:
@@ -96,7 +100,7 @@ def chosen(values: Mapping[str, Any], names: Sequence[str]) -> Mapping[str, Any]
 
 
 def without_secrets(value: Any) -> Any:
-    """A value without keys and passwords; a text under a secret's name is withheld.
+    """A copy of a value without keys and passwords. A text under the name of a secret is withheld.
 
     Args:
         value: A text, a number, or lists and mappings of them.
@@ -117,30 +121,30 @@ class RatedRequests(Protocol):
     """A place that holds rated requests, such as traces in MLflow, or a file.
 
     Attributes:
-        name: Names the place for good, without any login.
+        name: Permanent name of the place, without user name and password.
     """
 
     name: str
 
     def look(self, known: Container[str]) -> Iterator[Sequence[RatedRequest]]:
-        """The requests with a verdict that are not known yet, oldest first, some at a time.
+        """Yield the requests with a verdict that are not known yet, oldest first, in groups.
 
         Args:
-            known: Traces that are learned from, or will be.
+            known: Names of the requests that were learned from, or are queued for it.
 
         Raises:
             FlexError: If the place cannot be read.
         """
 
     def fetch(self, traces: Sequence[str]) -> Iterator[RatedRequest]:
-        """The requests of these names, in their order; those that are gone are left out."""
+        """The requests of these names, in this order. Requests that no longer exist are left out."""
 
 
 def program_fields(program: dspy.Module) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The names of a program's inputs and outputs, where it is one predictor; empty for a program of several.
+    """The names of a program's inputs and outputs. Both are empty unless the program has exactly one predictor.
 
     Args:
-        program: The program, before it was given experience.
+        program: The program, before ``equip`` gave it experience.
     """
     signatures = [predictor.signature for _, predictor in program.named_predictors()]
     if len(signatures) != 1:
@@ -150,14 +154,14 @@ def program_fields(program: dspy.Module) -> tuple[tuple[str, ...], tuple[str, ..
 
 
 def check_score(score: float, where: str) -> float:
-    """A score from 0 to 1.
+    """Return the score if it is from 0 to 1.
 
     Args:
         score: The number.
-        where: Where it stands.
+        where: The place of the number, for the error message.
 
     Raises:
-        ConfigurationError: If it is outside of them.
+        ConfigurationError: If the number is outside the range.
     """
     if not 0.0 <= score <= 1.0:
         raise ConfigurationError(
@@ -168,15 +172,15 @@ def check_score(score: float, where: str) -> float:
 
 
 def scaled(score: float, scale: tuple[float, float] | None, where: str) -> float:
-    """A rating as a score from 0 to 1.
+    """Convert a rating to a score from 0 to 1.
 
     Args:
         score: The rating.
-        scale: The lowest and the highest rating; None where they are 0 and 1.
-        where: Where it stands.
+        scale: The lowest and the highest rating; None stands for 0 and 1.
+        where: The place of the number, for the error message.
 
     Raises:
-        ConfigurationError: If it is outside of them.
+        ConfigurationError: If the number is outside the range.
     """
     if scale is None:
         return check_score(score, where)

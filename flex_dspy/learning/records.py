@@ -1,4 +1,4 @@
-"""The records that a run keeps beside its library, as listeners: outcomes, and the figure of the learning curve."""
+"""Listeners that write records beside a library: the outcomes, and the figure of the learning curve."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from flex_dspy.libraries.paths import beside, mode_beside
 
 
 class UsageRecorder:
-    """Notes which entries an example was shown and how it ended, in ``<library>.outcomes.jsonl``.
+    """Writes which entries an example was shown, and its outcome, to ``<library>.outcomes.jsonl``.
 
     Args:
         library: The library's file.
-        label: Text before the run in the source of an outcome of learning; "" for none.
+        label: Text that is put before the run's id in the ``source`` of the outcomes of learning; "" for none.
     """
 
     def __init__(self, library: Path, label: str = "") -> None:
@@ -27,7 +27,7 @@ class UsageRecorder:
         self.label = label
 
     def __call__(self, event: Event) -> None:
-        """Note the outcomes that an event holds."""
+        """Write the outcomes that an event holds."""
         match event:
             case EditCommitted() if event.commit.tally.shown:
                 self.log.note([self._usage(event)])
@@ -49,7 +49,7 @@ class CurveDrawer:
         model: Names of the models.
 
     Attributes:
-        drawn: The figure's file, once it is drawn.
+        drawn: The figure's file, after it was drawn; else empty.
     """
 
     def __init__(self, library: Path, log: VersionLog, model: str) -> None:
@@ -59,7 +59,7 @@ class CurveDrawer:
         self.drawn: list[Path] = []
 
     def __call__(self, event: Event) -> None:
-        """Draw it, if the run ended without an error."""
+        """Draw the learning curve if the run ended without an error."""
         if not isinstance(event, RunEnded) or event.error:
             return
         points = [record.curve_point() for record in self.log.newest() if "accuracy" in record.metrics]

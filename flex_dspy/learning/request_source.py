@@ -1,4 +1,4 @@
-"""Rated requests as the examples of a run: each is learned from once, in an order that is kept beside the library."""
+"""Rated requests as the examples of a run. Their order is kept beside the library."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ logger = logging.getLogger(__name__)
 
 
 class RequestSource:
-    """The rated requests of one place.
+    """The rated requests of one place, as a source. Each request is learned from once.
 
-    A request gets its step when it is first seen: its name is on the disk, in the log, before it is learned from. So a
-    run that is killed goes on with the same requests in the same order, and none comes twice.
+    A request gets its step when it is first seen. Its name is written to the log on the disk before it is learned from.
+    So a run that was killed continues with the same requests in the same order, and no request comes twice.
 
     Args:
-        requests: The place.
-        log: The order.
+        requests: The place that holds the requests.
+        log: The log with the order of the requests.
         done: The last step that the library holds.
         fields: Names of the program's inputs and of its outputs; empty for all.
         publish_every: Requests from one version to the next; None publishes none.
-        poll_seconds: Seconds between two looks for new requests; None ends with those that are there.
-        clock: Seconds; never goes back.
+        poll_seconds: Seconds between two looks for new requests; None ends after the requests that exist now.
+        clock: Returns the time in seconds, and never goes back.
 
     Attributes:
         settled: Step of the last request that is learned from, or failed.
@@ -74,10 +74,10 @@ class RequestSource:
         self.settled = max(self.settled, step)
 
     def rest(self, step: int) -> None:
-        """Nothing to tidy up."""
+        """Do nothing."""
 
     def _look_again_and_again(self, done: int) -> Iterator[bool]:
-        """Make requests ready, some at a time; False where there are none for now."""
+        """Move requests to ``_ready`` in groups. Yields False if there are no requests for now."""
         yield from self._take_left(done)
         yield from self._take_new()
         while self.poll_seconds is not None:
@@ -86,11 +86,11 @@ class RequestSource:
                 yield False
             try:
                 yield from self._take_new()
-            except FlexError as error:  # a store that is restarted, as it may be in a run of days
+            except FlexError as error:  # in a run of days the store may be restarted
                 logger.warning("new requests cannot be read, and are looked for again later: %s", error)
 
     def _take_left(self, done: int) -> Iterator[bool]:
-        """Those that an earlier call has seen, and not learned from."""
+        """Take the requests that an earlier call has seen but not learned from."""
         steps = self._log.after(done)
         for request in self._requests.fetch(list(steps)):
             self._ready.append((steps[request.trace], request))

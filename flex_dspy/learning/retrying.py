@@ -1,4 +1,4 @@
-"""A second chance for examples that failed in an earlier call."""
+"""Repeats examples that failed in an earlier call."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from flex_dspy.libraries.failures import Failure
 class Retrying:
     """Attempts again the examples that failed in an earlier call.
 
-    All see one snapshot: the library after the last example. It is found again after a kill, as no version is published
-    on the way. Their commits are a run of their own. Each pass over the failures has steps of its own, above those of
-    the pass before.
+    All examples see one snapshot: the library after the last example of the training set. A run that was killed finds
+    this snapshot again, because no version is published during the pass. The commits of the retried examples form a
+    separate run. Each pass over the failures has its own steps, which are higher than the steps of the pass before.
 
     Args:
         pipeline: The run.
@@ -37,17 +37,17 @@ class Retrying:
         self.run_id = retry_run(source.run)
         total = len(source.order)
         complete = (each for each in pipeline.store.replay() if each.runs.get(source.run, 0) == total)
-        self._complete = next(complete, None)  # the library after the last example, if that was reached before
+        self._complete = next(complete, None)  # the library after the last example, if an earlier call reached it
 
     def has_unpublished(self) -> bool:
-        """Whether an example that failed at first was learned from since the last version."""
+        """Whether the library holds edits of retried examples that no version holds."""
         return self.run_id in self.pipeline.store.library.runs and not self.is_published()
 
     async def run(self) -> bool:
-        """Attempt them, and commit their edits in the order of the examples.
+        """Attempt the failed examples, and commit their edits in the order of the examples.
 
         Returns:
-            Whether the library has edits of theirs that no version holds.
+            Whether the library has edits of these examples that no version holds.
         """
         if self.failures:
             self.pipeline.pass_over()
@@ -78,10 +78,10 @@ class Retrying:
 
 
 def retry_run(run: str) -> str:
-    """The run of the commits of examples that failed at first."""
+    """The run id under which the commits of retried examples are kept."""
     return f"{run} again"
 
 
 def step_of_retry(commit: int, total: int) -> int:
-    """The example's step, from the step of the commit that retried it; 0 for none."""
+    """The step of an example, computed from the step of the commit that retried it; 0 if there is no commit."""
     return (commit - 1) % total + 1 if commit else 0

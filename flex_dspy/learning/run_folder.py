@@ -1,11 +1,11 @@
-"""The folder of one learning run: its note, its library, its cost, and the configuration that repeats it.
+"""The folder of one learning run: its note, library, spending and configuration.
 
-    run.json                 the run's id, the options it was started with, its data by name and digest
-    run.toml                 the options alone: of the command line for --config, of Python for LearningSettings
-    library.json             the library, with its journal and its records beside it
-    spending.jsonl           every call that was paid for
-    mlflow_run.txt           the id of the run in MLflow, where it is tracked
-    unlogged/                versions that MLflow has not taken
+    run.json                 the run's id, its options, and its data by name and digest
+    run.toml                 only the options, for --config or for LearningSettings
+    library.json             the library; its journal and records lie beside it
+    spending.jsonl           every paid call
+    mlflow_run.txt           the id of the run in MLflow, if it is tracked
+    unlogged/                versions that could not be logged in MLflow yet
 
 Example:
     >>> from pathlib import Path
@@ -43,7 +43,7 @@ from flex_dspy.libraries.paths import PRIVATE, beside
 from flex_dspy.libraries.store import LibraryStore
 from flex_dspy.models.spending import Ledger
 
-RUNS = Path("exps")  # where runs lie unless another folder is named
+RUNS = Path("exps")  # the default folder of runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +52,9 @@ class RunNote:
 
     Attributes:
         run: Identity of the run.
-        command: The options it was started with, without secrets.
-        data: Its sets of examples (``training``, ``validation``), each with ``name``, ``digest``, ``source``, ``size``.
+        command: The options of the run, without secrets.
+        data: The run's sets of examples (``training``, ``validation``), each with ``name``, ``digest``, ``source``,
+            ``size``.
     """
 
     run: str
@@ -66,13 +67,13 @@ class RunSummary:
     """One run in a list of runs.
 
     Attributes:
-        folder: Where it lies.
-        run: Its identity.
-        task: The task of its library; "" where none is known.
+        folder: The run's folder.
+        run: Identity of the run.
+        task: The task of its library; "" if it is not known.
         changed: When its library was last written.
-        versions: How many versions it published.
-        newest: The newest version; None where there is none.
-        failures: How many examples gave nothing.
+        versions: Number of published versions.
+        newest: The newest version; None if there is none.
+        failures: Number of examples that failed.
         problem: The error of a file that cannot be read; "" if there is none.
     """
 
@@ -87,11 +88,11 @@ class RunSummary:
 
 
 class RunFolder:
-    """One run's folder. Nothing is read or written before a method is called.
+    """The folder of one run. The constructor reads and writes no file.
 
     Args:
-        path: The folder; it need not exist.
-        library: The library's file, where that lies elsewhere; None for ``library.json`` in the folder.
+        path: The folder. It is created when needed.
+        library: The library's file; None stands for ``library.json`` in the folder.
 
     Attributes:
         moved_to: Where ``open(fresh=True)`` put the old content of the folder; None if nothing was moved.
@@ -104,13 +105,13 @@ class RunFolder:
 
     @classmethod
     def of_run(cls, path: str | Path) -> RunFolder:
-        """The folder of a run that was begun, with the library that it learned into.
+        """Return the folder of an existing run, with the library that this run learned into.
 
         Args:
             path: The folder.
 
         Raises:
-            RunError: If there is no run in it.
+            RunError: If the folder holds no run.
         """
         return cls(path, cls(path).note().command.get("library"))
 
@@ -122,7 +123,7 @@ class RunFolder:
 
     @property
     def note_file(self) -> Path:
-        """The note on the run."""
+        """The file of the note on the run."""
         return self.path / "run.json"
 
     @property
@@ -132,22 +133,22 @@ class RunFolder:
 
     @property
     def spending(self) -> Path:
-        """The record of spending."""
+        """The file that records the spending."""
         return self.path / "spending.jsonl"
 
     @property
     def figure(self) -> Path:
-        """The learning curve."""
+        """The file of the learning curve's figure."""
         return beside(self.library, "png")
 
     @property
     def tracking_run(self) -> Path:
-        """The id of the run in MLflow."""
+        """The file with the id of the run in MLflow."""
         return self.path / "mlflow_run.txt"
 
     @property
     def unlogged(self) -> Path:
-        """The versions that MLflow has not taken."""
+        """The folder of the versions that could not be logged in MLflow yet."""
         return self.path / "unlogged"
 
     # -- starting and resuming -----------------------------------------------------------------------------
@@ -167,15 +168,15 @@ class RunFolder:
             run: Identity of the run, from ``ForwardLearning.run_id``.
             task: Name of the task, for a library that has none yet.
             start_from: The library that a new run begins with. A run that is resumed has it already.
-            resume: Refuse to begin: there must be a run to continue.
-            fresh: Move the old content aside first, to ``<folder>.<n>.bak``.
+            resume: Only continue. A folder without a run is an error.
+            fresh: First move the old content to ``<folder>.<n>.bak``.
 
         Returns:
-            The run's store, to be learned into.
+            The store that the run learns into.
 
         Raises:
-            ConfigurationError: If a new run should start from a library, and learn into one that exists.
-            RunError: If the folder holds another run, or none although one is to be resumed, or cannot be made.
+            ConfigurationError: If ``start_from`` is given, and the library's file already exists for a new run.
+            RunError: If the folder holds another run, or cannot be made, or holds no run although ``resume`` is set.
             LibraryError: If the library's file cannot be used.
         """
         if start_from is not None and not fresh:
@@ -194,13 +195,13 @@ class RunFolder:
         return store
 
     def _check_start(self, start_from: ExperienceLibrary) -> None:
-        """Refuse another start for a library that exists before its run has begun.
+        """Refuse a start library if the library's file exists before its run has begun.
 
-        The run's own folder may hold the start itself, or an empty library: a run that was killed before its note was
-        written leaves them.
+        The run's own folder may hold the start library itself, or an empty library. A run that was killed before it
+        wrote its note leaves such a file.
 
         Raises:
-            ConfigurationError: If it does.
+            ConfigurationError: If the file holds another library.
         """
         if self.note_file.exists() or not self.library.exists():
             return
@@ -215,7 +216,7 @@ class RunFolder:
         """Refuse a folder that holds another run.
 
         Raises:
-            RunError: If it does, or holds none although one is to be resumed.
+            RunError: If the folder holds another run, or no run although ``resume`` is set.
         """
         known = self.note().run if self.note_file.exists() else None
         if resume and known is None:
@@ -237,25 +238,25 @@ class RunFolder:
     ) -> None:
         """Write the note on the run, without secrets, and the configuration file that repeats it.
 
-        Both can be read by their owner alone: options name servers, accounts and folders.
+        Only the owner can read both files, because options name servers, accounts and folders.
 
         Args:
             run: Identity of the run.
             command: The options, by name; None values are left out of the configuration file.
-            data: Its sets of examples, as in ``RunNote``.
+            data: The run's sets of examples, as in ``RunNote``.
         """
         elsewhere = {"library": str(self.library.absolute())} if self._is_library_elsewhere else {}
         note = redact_values({"run": run, "command": {**elsewhere, **command}, "data": data or {}})
         self.path.mkdir(parents=True, exist_ok=True)
         write_atomically(self.note_file, json.dumps(note, indent=2, default=str) + "\n", mode=PRIVATE)
         write_atomically(self.configuration, toml_text(note["command"]), mode=PRIVATE)
-        self.note_file.chmod(PRIVATE)  # where an earlier release left it open to others
+        self.note_file.chmod(PRIVATE)  # an earlier release may have made it readable for others
 
     def ledger(self, planned: Ledger | None = None) -> Ledger:
-        """The run's ledger: it goes on from what the run has spent already.
+        """Return the run's ledger, which starts with what the run has spent already.
 
         Args:
-            planned: Has the budgets and the prices; None has none.
+            planned: A ledger with the budgets and prices to use; None sets no budgets and no prices.
         """
         if planned is None:
             return Ledger(self.spending)
@@ -268,7 +269,7 @@ class RunFolder:
         """Read the note on the run.
 
         Raises:
-            RunError: If ``run.json`` is not there, or cannot be read.
+            RunError: If ``run.json`` is missing or cannot be read.
         """
         try:
             found = json.loads(self.note_file.read_text(encoding="utf-8"))
@@ -277,7 +278,7 @@ class RunFolder:
             raise RunError(f"{self.note_file} does not describe a run: {error}") from error
 
     def versions(self) -> Versions:
-        """The versions that were published, of all runs that learned into its library.
+        """The published versions of all runs that learned into the library.
 
         Raises:
             LibraryError: If their log cannot be read.
@@ -285,7 +286,7 @@ class RunFolder:
         return VersionLog(self.library, "").of_all_runs
 
     def summary(self) -> RunSummary:
-        """The run as a line of a list. A file that cannot be read is its ``problem``, and no error."""
+        """The run as one line of a list. If a file cannot be read, the error's text is in ``problem``."""
         try:
             note = self.note()
         except RunError as error:
@@ -303,17 +304,17 @@ class RunFolder:
         return len(file.read_bytes().splitlines()) if file.exists() else 0
 
     def _last_change(self) -> datetime | None:
-        """When the library, or its journal, was last written."""
+        """The time when the library or its journal was last written."""
         files = (self.library, beside(self.library, "journal.jsonl"))
         times = [file.stat().st_mtime for file in files if file.exists()]
         return datetime.fromtimestamp(max(times)).astimezone() if times else None
 
     def delete(self) -> None:
-        """Delete the folder with all that is in it. A library that lies elsewhere stays, and so does MLflow's run.
+        """Delete the folder and all its content. A library outside the folder stays, and so does the run in MLflow.
 
         Raises:
-            RunError: If it is no run's folder, holds anything that is not of the run, or cannot be deleted, or if the
-                run is at work.
+            RunError: If the folder holds no run, or holds files that the run did not write, or cannot be deleted, or if
+                the run is still learning.
         """
         self.note()
         if is_learned_into(self.library):
@@ -329,15 +330,15 @@ class RunFolder:
             raise RunError(f"{self.path} cannot be deleted: {error}") from error
 
     def _foreign_names(self) -> list[str]:
-        """Names in the folder that no run writes; ``--out`` may have named a folder that was in use."""
+        """Names in the folder that no run writes. They exist if ``--out`` named a folder with other files."""
         own = {self.note_file, self.configuration, self.spending, self.tracking_run, self.unlogged}
         stem = "library" if self._is_library_elsewhere else self.library.name.removesuffix(".json")
-        starts = (f"{stem}.", f".{stem}.", ".run.")  # a dot: being written when the run was killed
+        starts = (f"{stem}.", f".{stem}.", ".run.")  # a leading dot marks a temporary file of a killed run
         return sorted(each.name for each in self.path.iterdir() if each not in own and not each.name.startswith(starts))
 
 
 def list_runs(root: str | Path = RUNS) -> list[RunSummary]:
-    """The runs in a folder, the one that was changed last at the end.
+    """The runs in a folder, sorted by the time of their last change, the newest last.
 
     Args:
         root: The folder that holds the runs' folders.

@@ -18,11 +18,11 @@ from flex_dspy.search.retrieval import retrievers
 def run_identity(
     settings: LearningSettings, metric: Metric, roles: Sequence[dspy.Module], trainset: Sequence[dspy.Example]
 ) -> str:
-    """Short hash of every setting that affects the learned library, and of no other: 12 hexadecimal digits.
+    """Short hash of exactly the settings that affect the learned library: 12 hexadecimal digits.
 
     Args:
         settings: The settings.
-        metric: The metric; its name counts.
+        metric: The metric. Only its name enters the hash.
         roles: Actor, critic, updater and verifier.
         trainset: The training examples.
     """
@@ -42,7 +42,7 @@ def run_identity(
 
 
 def _later_parts(settings: LearningSettings, verifier: dspy.Module) -> Iterator[tuple[str, Any]]:
-    """Parts that count only where they differ from the default: runs from before they were counted keep their id."""
+    """Parts that enter the hash only if they differ from the default. So runs of earlier releases keep their id."""
     threshold = getattr(verifier, "threshold", 1.0)
     if threshold != 1.0:
         yield "threshold", threshold
@@ -59,18 +59,21 @@ def _later_parts(settings: LearningSettings, verifier: dspy.Module) -> Iterator[
 
 
 def models_of(program: dspy.Module) -> list[Any]:
-    """The models that a program's predictors ask."""
+    """The models that a program's predictors call."""
     models = (predictor.lm or dspy.settings.lm for predictor in program.predictors())
     return [model for model in models if model is not None]
 
 
 def model_names(program: dspy.Module) -> str:
-    """The names of the models that a program's predictors ask, in order, each once."""
+    """The names of the models that a program's predictors call, sorted, without repetition."""
     return ", ".join(sorted({str(model.model) for model in models_of(program)}))
 
 
 def instructions_of(role: str, program: dspy.Module) -> Iterator[tuple[str, str]]:
-    """Names and instructions of a role's predictors: ``actor``, or ``critic.golden`` where it has several."""
+    """Names and instructions of a role's predictors. The name is the role, such as ``actor``.
+
+    If the role has several predictors, their names are added, as in ``critic.golden``.
+    """
     named = program.named_predictors()
     for name, predictor in named:
         yield role if len(named) == 1 else f"{role}.{name}", predictor.signature.instructions

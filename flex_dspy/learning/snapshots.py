@@ -8,13 +8,13 @@ from flex_dspy.libraries.library import ExperienceLibrary
 
 
 class StalenessWindow:
-    """The library after each of the last steps: bounded staleness, as in stale synchronous parallel training.
+    """The library after each of the last steps, for bounded staleness.
 
-    The example of a step sees the library after the edits up to ``step - window``, or after the last version if that is
-    newer, whatever order attempts finish in.
+    The example of a step sees the library after the edits up to ``step - window``, or the last version if it is newer.
+    The order in which attempts finish does not matter.
 
     Args:
-        replayed: The snapshots that a store went through since its last checkpoint.
+        replayed: The snapshots of the store since its last checkpoint, in order.
         run: Identity of the run.
         window: The staleness bound.
 
@@ -26,7 +26,7 @@ class StalenessWindow:
         self._after = {library.runs.get(run, 0): library for library in replayed}
 
     def keep(self, step: int, library: ExperienceLibrary) -> None:
-        """Keep the library after a step, and let go of those that no example will see any more."""
+        """Keep the library after a step, and drop the snapshots that no later example can see."""
         self._after[step] = library
         for old in [known for known in self._after if known < step - self.window]:
             del self._after[old]
@@ -35,8 +35,8 @@ class StalenessWindow:
         """The snapshot that the example of a step sees.
 
         Args:
-            step: Its step.
-            start: Step of the last version before it.
+            step: The example's step.
+            start: Step of the last version before the example.
         """
         newest = max(step - self.window, start)
         known = [after for after in self._after if after <= newest]

@@ -1,4 +1,4 @@
-"""Where examples come from: a port, with training sets here.
+"""The port for sources of examples, and the training set as one such source.
 
 Observations are in ``learning.journal_source``, rated requests in ``learning.request_source``.
 """
@@ -40,7 +40,7 @@ class Segment:
     """The examples between two versions.
 
     Attributes:
-        start: Step of the version before; no example of the segment sees an older library.
+        start: Step of the version before. No example of the segment sees a library that is older than this version.
         stop: Step at which the next version is due.
         is_due: Whether that version is still to be published.
         is_last: Whether the run ends there.
@@ -56,9 +56,9 @@ class ExampleSource(Protocol):
     """Gives the examples of one run, in order.
 
     Attributes:
-        run: Identity of the run: with a step it names a commit.
-        poll_seconds: Seconds between two looks for more, where more may come at any time; None where the run ends
-            when there is nothing more to read.
+        run: Identity of the run. Run and step together identify a commit.
+        poll_seconds: Seconds between two looks for new examples. None if the run ends when there is nothing more to
+            read.
     """
 
     run: str
@@ -75,14 +75,14 @@ class ExampleSource(Protocol):
         """Read the next example; None if there is none yet."""
 
     def acknowledge(self, step: int) -> None:
-        """Take note that all up to this step is settled, and the version published that was due there."""
+        """Note that every example up to this step is settled, and that a version due at this step is published."""
 
     def rest(self, step: int) -> None:
-        """Take note that nothing is under way, and nothing after this step can be read."""
+        """Note that no example is under way, and that the source has no example after this step yet."""
 
 
 def endless_segments(done: int, publish_every: int | None) -> Iterator[Segment]:
-    """The segments of a run whose end is not known.
+    """Yield the segments of a run without a known end.
 
     Args:
         done: The last step that the library holds.
@@ -98,13 +98,13 @@ def endless_segments(done: int, publish_every: int | None) -> Iterator[Segment]:
 
 
 class TrainingSet:
-    """The examples of all epochs, each epoch in an order of its own.
+    """The examples of all epochs. Each epoch has its own order.
 
     Args:
         run: Identity of the run.
         order: The examples, in the order they are learned from.
         stops: Steps at which versions are published.
-        due: Those of them whose version is still to be published.
+        due: The steps among ``stops`` whose version is not published yet.
         done: The last step that the library holds.
     """
 
@@ -137,10 +137,10 @@ class TrainingSet:
         return Item(step, example_id(example), example)
 
     def acknowledge(self, step: int) -> None:
-        """Nothing to note: the library says how far the run is."""
+        """Do nothing. The library holds the last settled step."""
 
     def rest(self, step: int) -> None:
-        """Nothing to note."""
+        """Do nothing."""
 
 
 def shuffle_epochs(trainset: Sequence[dspy.Example], epochs: int, seed: int) -> list[dspy.Example]:
@@ -154,7 +154,7 @@ def shuffle_epochs(trainset: Sequence[dspy.Example], epochs: int, seed: int) -> 
 
 
 def stops(total: int, every: int | None) -> list[int]:
-    """The steps at which a version is published: at none, then on the way, and at the end.
+    """The steps at which a version is published: 0, some steps between, and the last step.
 
     Args:
         total: Number of examples.
@@ -162,6 +162,6 @@ def stops(total: int, every: int | None) -> list[int]:
     """
     if every is not None:
         return [*range(0, total, every), total]
-    first = total if total <= 50 else min(50, total // 4)  # few examples are too few for a version on the way
+    first = total if total <= 50 else min(50, total // 4)  # so few examples give no version between
     spread = np.geomspace(first, total, DEFAULT_VERSIONS)
     return sorted({0, *(round(float(value)) for value in spread), total})

@@ -1,7 +1,8 @@
 """Stop rules: callables over events that end a run early.
 
-A rule returns a reason, or True, to stop. The run then begins nothing more, commits what was begun, and publishes a
-version only if one is due. The same call without the rule goes on, and learns the same library, byte for byte::
+A rule returns a reason, or True, to stop. The run then begins no more examples, commits the examples under way, and
+publishes a version only if one is due. The same call without the rule continues the run. Its library is, byte for byte,
+the library of a run that was never stopped::
 
     ForwardLearning(metric, stop=[no_improvement(3), deadline(3600), file_appears("STOP")])
 """
@@ -22,10 +23,10 @@ ACCURACY = "accuracy"
 
 
 def no_improvement(versions: int, *, measure: str = ACCURACY) -> StopRule:
-    """Stop if so many versions in a row are no better than the best before them.
+    """Stop if a number of versions in a row are not better than the best version before them.
 
     Args:
-        versions: Number of versions; at least one.
+        versions: Number of versions in a row; at least 1.
         measure: Name of the measurement; versions without it do not count.
     """
     if versions < 1:
@@ -47,7 +48,7 @@ def target(score: float, *, measure: str = ACCURACY) -> StopRule:
     """Stop once a version reaches a score.
 
     Args:
-        score: The score.
+        score: The score, on the scale of the measurement.
         measure: Name of the measurement.
     """
 
@@ -60,10 +61,10 @@ def target(score: float, *, measure: str = ACCURACY) -> StopRule:
 
 
 def deadline(seconds: float) -> StopRule:
-    """Stop at the first event so many seconds after the run began.
+    """Stop at the first event after a time limit.
 
     Args:
-        seconds: Seconds.
+        seconds: The time limit in seconds, from the start of the run.
     """
     end: list[float] = []
 
@@ -76,7 +77,7 @@ def deadline(seconds: float) -> StopRule:
 
 
 def file_appears(path: str | Path) -> StopRule:
-    """Stop at the first event after a file is there.
+    """Stop at the first event after a file exists.
 
     Args:
         path: The file.
@@ -89,13 +90,13 @@ def file_appears(path: str | Path) -> StopRule:
 
 
 class OnSignal:
-    """Stops at the first event after a signal. The handler that was there before is put back when the run ends.
+    """Stops at the first event after a signal. The end of the run restores the earlier handler.
 
     Args:
         number: The signal, such as ``signal.SIGTERM``.
 
     Raises:
-        ConfigurationError: If a run begins in another thread than the main one: only that one receives signals.
+        ConfigurationError: If a run does not begin in the main thread, because only the main thread receives signals.
     """
 
     def __init__(self, number: signal.Signals = signal.SIGTERM) -> None:

@@ -1,4 +1,4 @@
-"""Failures in a row: whether they are the examples' own, or nothing works."""
+"""Counts failures in a row, to notice when nothing works."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ class Streak:
 
     Args:
         has_worked: Whether an example has succeeded before.
-        is_endless: Whether examples come for ever: then any failures in a row end the run, as nobody looks at each.
+        is_endless: Whether the run has no last example. Nobody watches such a run, so ``HOPELESS`` failures in a row of
+            any kind end it.
     """
 
     def __init__(self, has_worked: bool, *, is_endless: bool = False) -> None:
@@ -21,16 +22,16 @@ class Streak:
         self._outages = 0
 
     def end(self) -> None:
-        """An example succeeded."""
+        """Note that an example succeeded."""
         self.has_worked, self._failures, self._outages = True, 0, 0
 
     def add(self, error: str, *, outage: bool) -> None:
-        """An example failed.
+        """Note that an example failed.
 
         Args:
             error: The error it ended with.
-            outage: Whether a model could not be reached. Answers that cannot be read never stop a run that has worked,
-                unless it is endless.
+            outage: Whether a model could not be reached. Unreadable answers never stop a run in which an example has
+                succeeded, unless the run is endless.
 
         Raises:
             ModelError: If ``HOPELESS`` failed in a row, and nothing worked before or no model could be reached.

@@ -1,4 +1,4 @@
-"""Options as TOML, which the standard library reads and does not write."""
+"""Writes options as TOML, which the standard library can only read."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ def toml_text(values: Mapping[str, Any]) -> str:
     """Options as TOML.
 
     Args:
-        values: By name. None is left out, as TOML has no word for it; a value of another type is written as its text.
+        values: Options by name. None is left out, because TOML has no null. A value of an unknown type is written as
+            text.
     """
     return tomli_w.dumps(_writable(values))
 

@@ -1,4 +1,4 @@
-"""Learning from what a program answered in the past: no rerun, and no right answers needed.
+"""Learns from the past answers of a program. The program is not run again, and no right answers are needed.
 
 ::
 
@@ -8,8 +8,8 @@
     learner.learn(traces("support-bot"))
     agent = learner.program
 
-The guarantees are those of ``OnlineLearner``: nothing is lost, nothing is learned twice, and the same requests in the
-same order give the same library, at any concurrency. What is known of users goes into the library as it does there.
+The guarantees are those of ``OnlineLearner``. Every request is processed exactly once. The same requests in the same
+order give the same library, at any concurrency. As with ``OnlineLearner``, the library may quote what users wrote.
 """
 
 from __future__ import annotations
@@ -55,34 +55,34 @@ from flex_dspy.programs.updater import Updater
 from flex_dspy.programs.verifier import Verifier
 from flex_dspy.search.retrieval import retrievers
 
-_SHARE_OF = 100  # requests that the share of solved ones is of, where versions are published at the end alone
+_SHARE_OF = 100  # newest requests in the share of solved ones, if only the end of a call publishes
 
 
 class TraceLearner:
-    """Learns from rated requests: those of traces, or of a file.
+    """Learns from rated requests, which come from traces or from a file.
 
     Args:
-        program: The program that answered, or one of the same task: it says what the task is. It is not changed:
-            ``learner.program`` is the copy that reads the library.
-        library: Where to learn: a store, or the path of its file, or a snapshot to start from in memory. None starts in
-            memory from what the program has.
+        program: The program that answered, or another program for the same task. It defines the task. It is not
+            changed: ``learner.program`` is a copy that reads the library.
+        library: Where to learn: a store, the path of its file, or a snapshot to start from in memory. None starts in
+            memory from the program's own library.
         critic: The critic; by default a new ``Critic``.
         updater: The updater; by default a new ``Updater``.
-        verifier: Reads from a remark without a score whether the answer is accepted; by default a new ``Verifier``.
+        verifier: Decides from a remark without a score whether the answer is accepted; by default a new ``Verifier``.
         tracker: Logs every version; None logs nothing.
         ledger: Counts tokens and money by role, and keeps a budget.
         listeners: Called with every event; see ``flex_dspy.learning.events``.
-        stop: Rules that end a call; the next one goes on where it stood.
+        stop: Rules that end a call early. The next call continues at the same place.
         executor: Where lessons are written; None writes them in this process.
         settings: The settings; None starts from the defaults.
         **options: Fields of ``OnlineSettings`` by name.
 
     Attributes:
-        program: Reads the library.
-        failures: The requests of the last call that gave nothing.
+        program: The copy of the program that reads the library.
+        failures: The requests of the last call from which no lesson could be written because of an error.
 
     Raises:
-        ConfigurationError: If a number is not positive, or the program has nothing to equip.
+        ConfigurationError: If a number is not positive, or the program has no predictor that can read a library.
         LibraryError: If the library's file cannot be used.
     """
 
@@ -120,7 +120,7 @@ class TraceLearner:
         self._own_listeners = listeners
         self.versions = Versions(())
         self.failures: list[Failure] = []
-        self._logs: dict[str, RequestLog] = {}  # those that no file holds
+        self._logs: dict[str, RequestLog] = {}  # the logs of a library in memory
 
     @property
     def library(self) -> ExperienceLibrary:
@@ -128,18 +128,19 @@ class TraceLearner:
         return self._store.library
 
     def learn(self, requests: RatedRequests, *, poll_seconds: float | None = None) -> ExperienceLibrary:
-        """Learn from the requests that were not learned from before, oldest first, and publish the library.
+        """Learn from the new requests, oldest first, and publish the library.
 
         Args:
-            requests: Where they are: ``traces(...)`` or ``RatedFile(...)``.
-            poll_seconds: Follow new requests, and look for them so often; None ends with those that are there.
+            requests: The place that holds the requests: ``traces(...)`` or ``RatedFile(...)``.
+            poll_seconds: Seconds between two looks for new requests. The call then never ends by itself. None ends
+                after the requests that exist now.
 
         Returns:
             The library.
 
         Raises:
-            FlexError: If learning stops for a reason that no request would survive, or the place cannot be read. What
-                was learned is kept: the same call goes on where it stood.
+            FlexError: If the place cannot be read, or if learning stops with an error that would end every request. The
+                learned lessons are kept, and the same call continues at the same place.
         """
         self.failures = []
         log = self._open_log(requests)
@@ -151,7 +152,7 @@ class TraceLearner:
         return self._store.library
 
     def _open_log(self, requests: RatedRequests) -> RequestLog:
-        """The order of the requests; one in memory lives as long as the learner."""
+        """The log with the order of the requests. A log in memory lives as long as the learner."""
         if self._store.path is not None:
             return RequestLog(self._store.path, requests.name, self._store.library)
         if requests.name not in self._logs:
@@ -172,7 +173,7 @@ class TraceLearner:
             self._publish(versions, source.settled, before)
         except BaseException as error:
             if poll_seconds is not None and isinstance(error, asyncio.CancelledError):
-                self._publish(versions, source.settled, before)  # Ctrl-C is the usual end of following
+                self._publish(versions, source.settled, before)  # Ctrl-C is the usual end of polling
             listeners.tell(RunEnded(log.run, self._store.library, listeners.reason, type(error).__name__))
             raise
         listeners.tell(RunEnded(log.run, self._store.library, listeners.reason))
@@ -184,7 +185,7 @@ class TraceLearner:
         return Pipeline(ports, attempt, self._lessons, versions, failures, self.settings.window)
 
     def _publish(self, versions: OnlineVersions, step: int, before: ExperienceLibrary) -> None:
-        """Publish what no version holds yet; lessons that only wait make no version."""
+        """Publish a version if the library has learned anything that no version holds."""
         if self._store.library.seen == before.seen:
             return
         if self._store.library.hash in (before.hash, versions.newest_hash):

@@ -17,7 +17,7 @@ class Tracker(Protocol):
         """Begin the run, or continue it."""
 
     def log_version(self, version: Version) -> None:
-        """Record one version; one that ``is_again`` replaces its measurements."""
+        """Record one version. If ``is_again`` is set, replace the version's earlier measurements."""
 
     def finish(self, artifacts: Sequence[Path] = ()) -> None:
         """End the run."""
@@ -28,7 +28,7 @@ class TrackerListener:
 
     Args:
         tracker: The tracker.
-        artifacts: Files that are given to it at the end; read then.
+        artifacts: Files that the tracker receives at the end of the run. They are read then.
     """
 
     def __init__(self, tracker: Tracker, artifacts: Sequence[Path] = ()) -> None:
@@ -36,7 +36,7 @@ class TrackerListener:
         self.artifacts = artifacts
 
     def __call__(self, event: Event) -> None:
-        """Report an event. A run that ended with an error goes on later, so it is not finished."""
+        """Report an event. A run that ended with an error is not finished, because it may continue later."""
         match event:
             case RunStarted(parameters=parameters):
                 self.tracker.start(parameters)

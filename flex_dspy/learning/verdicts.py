@@ -1,4 +1,4 @@
-"""Answers of a deployed program and their verdicts, as text: from a call of ``observe`` to a trajectory."""
+"""Turns an answer of a deployed program and its verdict into an observation and a round."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ def observation(
     shown: Sequence[str] = (),
     scope: str = "",
 ) -> Observation:
-    """An answer and its verdict, as they are kept.
+    """The observation that holds an answer and its verdict.
 
     Args:
-        inputs: What the program was asked; an example may hold the right answer too.
-        prediction: What it answered.
+        inputs: The program's inputs. An example may hold the right answer too.
+        prediction: The program's answer.
         verdict: A score, a remark, or both.
         shown: Ids of the entries in its prompt.
-        scope: Whom the lesson will belong to; "" for all.
+        scope: The scope that the lesson will belong to; "" for all.
 
     Raises:
-        ConfigurationError: If one of them is nothing of the kind.
-        ValueError: If the score is infinite or no number.
+        ConfigurationError: If an argument has the wrong type.
+        ValueError: If the score is infinite or not a number.
     """
     if not isinstance(prediction, Mapping | dspy.Example):
         raise ConfigurationError(f"a prediction is a dspy.Prediction or a mapping, not {type(prediction).__name__}")
@@ -84,7 +84,10 @@ def _problem_and_reference(inputs: Mapping[str, Any] | dspy.Example, outputs: Ma
 
 
 def _clean(value: Any) -> str:
-    """A value as text that can be stored and sent: half of a surrogate pair, cut off by a client, cannot."""
+    """A value as text that can be stored and sent.
+
+    A client may have cut a surrogate pair in half. Such a half is replaced.
+    """
     return sound_text(value_text(value))
 
 
@@ -116,19 +119,22 @@ def _parse_verdict(verdict: Verdict) -> tuple[float | None, str, bool]:
 
 
 def _own_word(verdict: Verdict) -> bool | None:
-    """The metric's own word on success; None if it has none."""
+    """Whether the metric itself says that the answer is accepted; None if it does not say."""
     held = isinstance(verdict, Mapping | dspy.Example)
     word: Any = verdict.get("accepted") if held else getattr(verdict, "accepted", None)  # type: ignore[union-attr]
     return None if word is None else bool(word)
 
 
 async def judge(seen: Observation, verifier: Verifier, task: str = "") -> Round:
-    """The answer with its verdict; where there is only a remark, the verifier reads from it whether it is accepted.
+    """Return the answer with its verdict.
+
+    If there is only a remark, the verifier decides from the remark whether the answer is accepted.
+
 
     Args:
         seen: The observation.
-        verifier: Has the least score that counts as success.
-        task: What the task is; see ``flex_dspy.programs.task_description``.
+        verifier: Reads remarks, and holds the least score that counts as success.
+        task: Description of the task; see ``flex_dspy.programs.task_description``.
     """
     attempt = "\n".join(f"{name}: {text}" for name, text in seen.outputs.items())
     if seen.score is None:
@@ -144,7 +150,10 @@ async def judge(seen: Observation, verifier: Verifier, task: str = "") -> Round:
 
 
 def precedent_of(seen: Observation, round_: Round) -> Precedent:
-    """The case as a precedent: with the right answer, or the accepted one, marked where nothing measured it."""
+    """The case as a precedent, with the right answer, or else the accepted answer.
+
+    An accepted answer is marked if no score measured it.
+    """
     answer = seen.reference
     if not answer and round_.accepted:
         answer = problem_text({name: text for name, text in seen.outputs.items() if name not in WORKINGS})
@@ -153,7 +162,10 @@ def precedent_of(seen: Observation, round_: Round) -> Precedent:
 
 
 def tally_of(seen: Observation, round_: Round) -> Tally:
-    """Use of the library; what the program relied on it was shown, even where nobody said so."""
+    """The use of the library by an answer.
+
+    Entries that the program relied on count as shown, even if ``shown`` does not list them.
+    """
     shown = tuple(dict.fromkeys((*seen.shown, *seen.relied)))
     relied = tuple(entry_id for entry_id in shown if entry_id in seen.relied)
     helped, hurt = (relied, ()) if round_.accepted else ((), relied)

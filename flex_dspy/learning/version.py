@@ -1,4 +1,4 @@
-"""A version: a published snapshot of a library, with and without its content."""
+"""Versions: published snapshots of a library, with and without their content."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from flex_dspy.evaluation.records import Record
 
-HELD_OUT = "held_out"  # the measure that is reported beside the metric, where a task has one
+HELD_OUT = "held_out"  # a measure that some tasks report in addition to the metric
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class VersionRecord:
         return round(self.metrics.get("errors", 0))
 
     def score_text(self) -> str:
-        """Its accuracy in percent, or its mean score with its name: ``|Spearman| 0.674``; "" if it was not measured."""
+        """The accuracy in percent, or the mean score with its name, as in ``|Spearman| 0.674``; "" if not measured."""
         if "accuracy" not in self.metrics:
             return ""
         text = named_score_text(self.score, self.metrics["accuracy"])
@@ -103,7 +103,7 @@ class VersionRecord:
 
 
 class Versions(representations.Representable, list[VersionRecord]):
-    """Versions in order; in a notebook a table, a row each."""
+    """Versions in order. A notebook shows them as a table, one row a version."""
 
     def __repr__(self) -> str:
         return "\n".join(record.text() for record in self) or "no versions"
@@ -118,16 +118,16 @@ class Version:
     """One published snapshot of a library, with its measurements.
 
     Attributes:
-        library: The snapshot; its ``parent`` is the hash of the version that it was made from.
+        library: The snapshot. Its ``parent`` is the hash of the version before.
         step: Number of examples learned from.
         metrics: Its measurements: ``accuracy`` as a fraction, ``accuracy_low`` and ``accuracy_high`` for its
             95% interval, ``baseline_accuracy`` without a library, ``n`` for the size of the validation set.
         dataset: Name or source of the validation set.
-        dataset_digest: Digest of its content; accuracies are compared only where it agrees.
+        dataset_digest: Digest of the validation set's content. Accuracies are compared only if their digests are equal.
         records: The records of the validation examples.
-        is_again: Whether it was published before, with errors, and is measured again.
+        is_again: Whether the version was published before with errors, and is now measured again.
         score: Name of the mean score that ``accuracy`` holds, such as ``|Spearman|``.
-        program: The program that was measured, as ``describe_program`` gives it; empty where it cannot be described.
+        program: The measured program, as ``describe_program`` returns it; empty if it cannot be described.
     """
 
     library: ExperienceLibrary
@@ -142,11 +142,11 @@ class Version:
 
     @property
     def key(self) -> tuple[str, str]:
-        """Its key among the versions of its run: hash and step, as MLflow keeps them."""
+        """The version's key in its run: hash and step, as MLflow keeps them."""
         return self.library.hash, str(self.step)
 
     def numbers(self) -> dict[str, float]:
-        """Its measurements, and the library's size in all and by zone."""
+        """The version's measurements, and the library's size, total and by zone."""
         library = self.library
         sizes = {"library_size": len(library), **library.sizes(), "precedents": library.precedent_count}
         return {name: float(value) for name, value in {**self.metrics, **sizes}.items()}

@@ -1,4 +1,4 @@
-"""The log of versions: one line a version, beside the library's file."""
+"""The log of versions beside the library's file, one line a version."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from flex_dspy.libraries.paths import beside, mode_beside
 class VersionLog:
     """The versions of one run, kept in ``<library>.versions.jsonl``.
 
-    It is a record beside the library: where it cannot be written in the middle of a run, a warning says so once, and
-    the next version tries to write all of them. A resumed run measures a version again that is missing.
+    If the log cannot be written during a run, one warning says so, and the next version tries to write all lines again.
+    A resumed run measures a missing version again.
 
     Args:
         library_path: The library's file; None keeps the log in memory.
@@ -57,7 +57,7 @@ class VersionLog:
             raise LibraryFormatError(self.path or "", f"line {number}", f"no version: {error}", remedy) from error
 
     def refresh(self) -> None:
-        """Take in the lines that other processes wrote, so that the next version leaves them there."""
+        """Read the lines that other processes wrote, so that the next write keeps them."""
         with self._record.attempt():
             there = self._read()
             self._all = there + [record for record in self._all if record not in there]
@@ -68,7 +68,7 @@ class VersionLog:
         return Versions(self._all)
 
     def get(self, step: int) -> VersionRecord | None:
-        """The newest version published after so many examples, if there is one."""
+        """The newest version that was published at a step; None if there is none."""
         return next((record for record in reversed(self.records) if record.step == step), None)
 
     def newest(self) -> list[VersionRecord]:
@@ -76,17 +76,17 @@ class VersionLog:
         return list({record.step: record for record in self.records}.values())
 
     def add(self, step: int, library: ExperienceLibrary, metrics: Mapping[str, float]) -> VersionRecord:
-        """Note a version.
+        """Add a version to the log.
 
         Args:
             step: Number of examples learned from.
-            library: Its library.
-            metrics: Its measurements.
+            library: The version's library.
+            metrics: The version's measurements.
         """
         return self.append(VersionRecord.of(self.run, step, library, metrics))
 
     def append(self, record: VersionRecord) -> VersionRecord:
-        """Note a version by its record."""
+        """Add a version's record to the log."""
         self.records.append(record)
         self._all.append(record)
         self._write()
@@ -112,7 +112,7 @@ class VersionLog:
         with self._record.attempt():
             write_atomically(self.path, text, mode=mode_beside(self._library))
 
-    # -- libraries of versions that are to be measured again -----------------------------------------------
+    # -- libraries of versions that will be measured again -------------------------------------------------
 
     def keep(self, library: ExperienceLibrary) -> None:
         """Keep the library of a version that was measured with errors, as ``<library>.version-<hash>.kept``."""
@@ -120,12 +120,12 @@ class VersionLog:
             library.save(path)
 
     def load_kept(self, library_hash: str) -> ExperienceLibrary | None:
-        """The library that was kept of a version, if it was."""
+        """The kept library of a version; None if it was not kept."""
         path = self._path_of_kept(library_hash)
         return ExperienceLibrary.load(path) if path is not None and path.exists() else None
 
     def discard(self, library_hash: str) -> None:
-        """Remove the kept library of a version: it is measured without errors now."""
+        """Remove the kept library of a version, after the version was measured without errors."""
         if (path := self._path_of_kept(library_hash)) is not None:
             path.unlink(missing_ok=True)
 

@@ -1,1 +1,1 @@
-"""Bringing fitting experiences back: indexes, views, fusion, and the block in the prompt."""
+"""Retrieval of fitting experiences: indexes, views, fusion, and the block in the prompt."""

@@ -2,8 +2,8 @@
 
 A row's score is the sum, over the distinct terms of the query, of
 ``log(1 + (N - n + 0.5) / (n + 0.5)) * f * (K1 + 1) / (f + K1 * (1 - B + B * length / mean_length))``, with N rows,
-n of them holding the term, f of its occurrences in the row. All are those of the snapshot that is searched. A search
-reads the places of the query's terms: it grows with how common those are.
+n rows that hold the term, and f occurrences of the term in the row. All these numbers are counted in the snapshot that
+is searched. A search reads the postings of the query's terms, so it takes longer for common terms.
 
 Source: Robertson and Zaragoza, Found. Trends Inf. Retr. 2009, 3, 333; the weight of a term is the non-negative form
 of Lucene.
@@ -26,14 +26,17 @@ from flex_dspy.search.index_rows import NEVER, RowLog, grow
 
 @dataclass(slots=True)
 class _Postings:
-    """One term: the rows it is in, how often, and when such rows were retired; all ascending but the counts."""
+    """The postings of one term: the rows that hold it, its counts in them, and the changes that retired such rows.
+
+    ``rows`` and ``deaths`` are ascending.
+    """
 
     rows: array[int] = field(default_factory=lambda: array("i"))
     counts: array[int] = field(default_factory=lambda: array("i"))
     deaths: array[int] = field(default_factory=lambda: array("i"))
 
     def until(self, end: int, tip: int) -> tuple[int, int]:
-        """How many rows of a snapshot hold or held the term, and how many of those are retired."""
+        """The number of rows of a snapshot that hold or held the term, and the number of these that are retired."""
         return bisect_left(self.rows, end), bisect_left(self.deaths, tip)
 
 
@@ -42,7 +45,7 @@ class TermRows:
 
     K1 = 1.2
     B = 0.75
-    # A term in more than this share of many rows says little, and costs a scan; the rarest few always count.
+    # A term in more than this share of many rows says little and makes a search slow. The rarest few always count.
     COMMON_SHARE = 0.2
     COMMON_FLOOR = 1_000
     RAREST = 4
@@ -51,16 +54,16 @@ class TermRows:
         self._rows = RowLog()
         self._length: npt.NDArray[np.int32] = np.zeros(64, np.int32)
         self._died: npt.NDArray[np.int64] = np.full(64, NEVER)
-        # By tip: rows that live there, and terms in all of them.
+        # By tip: the number of live rows, and the number of terms in them.
         self._count_at, self._length_at = array("q", [0]), array("q", [0])
         self._alive = self._total = 0
-        self._numbers: dict[str, int] = {}  # of the terms; a row then takes a fifth of what a Counter takes
+        self._numbers: dict[str, int] = {}  # by term; rows of numbers take a fifth of a Counter's memory
         self._terms: list[str] = []
         self._postings: list[_Postings] = []
         self._row_terms: list[array[int] | None] = []  # term, count, term, count, ...; None once retired
 
     def write(self, terms: Mapping[str, int], number: int) -> int:
-        """Add a row in the change with this number.
+        """Add a row, as part of the change with this number.
 
         Returns:
             The row's number.
@@ -81,7 +84,7 @@ class TermRows:
         return self._rows.add(number)
 
     def retire(self, row: int, number: int) -> None:
-        """End a row in the change with this number."""
+        """Retire a row, as part of the change with this number."""
         self._died[row] = number
         for term in (self._row_terms[row] or ())[::2]:
             self._postings[term].deaths.append(number)
@@ -90,7 +93,7 @@ class TermRows:
         self._total -= int(self._length[row])
 
     def end_change(self) -> None:
-        """Note the state after a change; called once for each change of the log, in order."""
+        """Record the state after a change. Call it once for each change of the log, in order."""
         self._count_at.append(self._alive)
         self._length_at.append(self._total)
 
@@ -107,7 +110,7 @@ class TermRows:
         return at
 
     def scores(self, terms: Iterable[str], tip: int) -> npt.NDArray[np.float64]:
-        """The score of every row of a snapshot, 0 for a row that is retired in it.
+        """The score of every row of a snapshot; 0 for a retired row.
 
         Args:
             terms: Terms of the query; each counts once.
@@ -120,7 +123,7 @@ class TermRows:
         telling = [(holders, self._postings[at]) for holders, at in self._telling(terms, tip)]
         if not telling:
             return np.zeros(end)
-        # All terms at once: numpy's calls, a dozen a term, took twice as long as the sums.
+        # All terms at once: a dozen calls of numpy for each term took twice as long as the sums.
         births = [bisect_left(postings.rows, end) for _, postings in telling]
         spans = list(zip(births, telling, strict=True))
         rows = np.concatenate([np.frombuffer(p.rows, np.int32, count) for count, (_, p) in spans])
@@ -150,9 +153,9 @@ class TermRows:
         return math.log(1 + (self._count_at[tip] - holders + 0.5) / (holders + 0.5)) * (self.K1 + 1)
 
     def _telling(self, terms: Iterable[str], tip: int) -> list[tuple[int, int]]:
-        """The terms that tell rows apart: how many rows of the snapshot hold each, and its number.
+        """The terms that distinguish rows, as pairs: the number of rows of the snapshot that hold it, and its number.
 
-        They are in the order of the terms, which decides the last digit of a sum.
+        They are sorted by term, because the order decides the last digit of a sum.
         """
         end = self._rows.until(tip)
         found: list[tuple[int, int]] = []

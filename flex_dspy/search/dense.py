@@ -1,8 +1,8 @@
-"""The dense view: entries by the cosine of embeddings.
+"""The dense view: finds entries by the cosine of embeddings.
 
-Any ``dspy.Embedder`` serves. A text is embedded once, in batches, and known again by its content, whichever library or
-snapshot it is met in. An entry has a vector of its lesson and one of each of its first precedents' problems; the
-nearest of them counts.
+Any ``dspy.Embedder`` can be used. Texts are embedded in batches, and each text only once. A text is recognized by its
+content in every library and snapshot. An entry has a vector for its lesson, and a vector for each of its first
+precedents' problems. The nearest of these vectors counts.
 
 Example:
     >>> import dspy, numpy
@@ -35,25 +35,25 @@ from flex_dspy.search.index_rows import DeathLog, RowLog, grow
 from flex_dspy.search.indexes import LONGEST_QUERY, Match, top_rows
 
 Floats = npt.NDArray[np.float32]
-# A product of a whole matrix may differ in its last digits with the place of a row in it.
+# In a product of a whole matrix, the last digits of a row's result may depend on the row's position.
 _SLACK = 1e-5
-# Texts that the embedder is given at once, to cut into its batches: what an error in the midst of them costs.
+# Texts in one call of the embedder, which cuts them into batches. An error loses at most the vectors of one call.
 _AT_ONCE = 1_000
 _NUMBERS = itertools.count()
 
 
 def embedder_name(embedder: dspy.Embedder) -> str:
-    """Name of an embedder in a saved program: that of its model, or of its function."""
+    """Name of an embedder in a saved program: the name of its model, or of its function."""
     model = embedder.model
     return model if isinstance(model, str) else str(getattr(model, "__qualname__", type(model).__qualname__))
 
 
 class Vectors:
-    """Unit vectors of texts, by one embedder; each text is embedded once.
+    """Unit vectors of texts, from one embedder. Each text is embedded once.
 
     Args:
-        embedder: The embedder. Its own cache is used for hosted models alone: that of a function would take two
-            functions of one source text for the same.
+        embedder: The embedder. Its own cache is used for hosted models only, because the cache would take two functions
+            with the same source text for one function.
     """
 
     def __init__(self, embedder: dspy.Embedder) -> None:
@@ -67,13 +67,13 @@ class Vectors:
 
     @classmethod
     def of(cls, embedder: dspy.Embedder) -> Vectors:
-        """The vectors that are already made with this embedder, or none yet."""
+        """Return the ``Vectors`` that exist for this embedder, or new ones."""
         vectors = _IN_USE.get(id(embedder))
-        if vectors is None:  # while there are some, they hold the embedder, and no other has its id
+        if vectors is None:  # existing vectors hold the embedder, so its id stays unique
             vectors = _IN_USE[id(embedder)] = cls(embedder)
         return vectors
 
-    # It is a cache, and two copies of it would embed everything twice.
+    # Vectors are a cache. A second copy would embed every text again.
     def __deepcopy__(self, memo: dict[int, Any]) -> Vectors:
         return self
 
@@ -82,22 +82,22 @@ class Vectors:
 
     @property
     def matrix(self) -> Floats:
-        """The vectors, one a row, with room after the last; shape (room, dimensions)."""
+        """The vectors, one a row, with free rows at the end; shape (room, dimensions)."""
         return self._matrix
 
     def query(self, text: str) -> Floats:
-        """The vector of one text, which is not kept; shape (dimensions,)."""
+        """The vector of one text, shape (dimensions,). It is not kept."""
         return self._embed([text])[0]
 
     def number(self, text: str) -> int:
-        """The row of a text's vector, or -1 where it has none yet."""
+        """The row of a text's vector, or -1 if it has none yet."""
         return self._number_of.get(_digest(text), -1)
 
     def numbers(self, texts: Sequence[str]) -> list[int]:
-        """The rows of the texts' vectors; those that have none yet are embedded now, in batches.
+        """Return the rows of the texts' vectors. Texts without a vector are embedded now, in batches.
 
         Raises:
-            ConfigurationError: If the embedder gives what are no vectors, or vectors of another length.
+            ConfigurationError: If the embedder returns something other than vectors, or vectors of another length.
         """
         with self._lock:
             digests = [_digest(text) for text in texts]
@@ -133,7 +133,7 @@ class Vectors:
     # -- beside the library --------------------------------------------------------------------------------
 
     def save(self, path: str | Path) -> None:
-        """Write the vectors to a file in numpy's own format, in place of what is there; texts are not in it."""
+        """Write the vectors to a file in numpy's own format, without the texts. An existing file is replaced."""
         path = Path(path)
         partial = path.with_name(f"{path.name}.part")
         with self._lock, partial.open("wb") as file:
@@ -143,7 +143,7 @@ class Vectors:
 
     @classmethod
     def load(cls, path: str | Path, embedder: dspy.Embedder) -> Vectors:
-        """Read a file of vectors, so that what is in it is not embedded again.
+        """Read a file of vectors, so that their texts are not embedded again.
 
         Args:
             path: The file.
@@ -151,7 +151,7 @@ class Vectors:
 
         Raises:
             LibraryFormatError: If the file cannot be read.
-            ConfigurationError: If an embedder of another name made it.
+            ConfigurationError: If an embedder with another name made the file.
         """
         vectors = cls(embedder)
         try:
@@ -180,16 +180,16 @@ def _digest(text: str) -> bytes:
 
 
 class DenseIndex:
-    """Cosine of the query's embedding to those of each entry.
+    """Finds entries by the cosine between the query's embedding and the embeddings of each entry.
 
-    A search compares the query with every vector: it grows linearly. Its answer depends on the snapshot's content
-    alone, as far as the embedder's vectors do not depend on what shares their batch.
+    A search compares the query with every vector, so its time grows linearly. Its result depends only on the snapshot's
+    content, provided that a text's vector does not depend on the other texts of its batch.
 
     Args:
-        vectors: Where the vectors are.
+        vectors: Holds the vectors.
     """
 
-    # As many problems of an entry have a vector as have their words in the lexical index.
+    # Most problems of an entry that have a vector, as in the lexical index.
     PRECEDENTS = 8
 
     def __init__(self, vectors: Vectors) -> None:
@@ -199,15 +199,18 @@ class DenseIndex:
         self._deaths = DeathLog()
         self._entry_of_row: list[str] = []
         self._live: dict[str, list[int]] = {}  # an entry's rows
-        self._known: dict[str, int] = {}  # precedents among them
+        self._known: dict[str, int] = {}  # the number of precedents among them
         self._pending: list[str] = []  # texts of the newest rows, which are not embedded yet
-        self._numbers: npt.NDArray[np.int64] = np.zeros(64, np.int64)  # of each row's vector
-        self._embedded_rows = 0  # rows that have one
+        self._numbers: npt.NDArray[np.int64] = np.zeros(64, np.int64)  # the number of each row's vector
+        self._embedded_rows = 0  # rows that have a vector
         self._in_order = True  # whether each row's number is one more than the row's before
         self._lock = threading.Lock()
 
     def read(self, number: int, change: Change) -> None:
-        """Note the texts of a new or rewritten entry, or of new precedents. A search embeds them, many at once."""
+        """Record the texts of a new or rewritten entry, or of new precedents.
+
+        The next search embeds them in batches.
+        """
         known, texts = self._known.get(change.entry_id, 0), []
         if change.removed or change.rewritten is not None:
             for row in self._live.pop(change.entry_id, ()):
@@ -228,13 +231,16 @@ class DenseIndex:
     def search(
         self, library: ExperienceLibrary, text: str, depth: int, *, skip: frozenset[str] = frozenset()
     ) -> list[Match]:
-        """The ``depth`` entries nearest to a text, best first; ties by id. Those at a right angle or more are left out.
+        """The ``depth`` entries nearest to a text, best first; ties by id.
+
+        Entries with a cosine of zero or less are left out.
+
 
         Args:
             library: The snapshot to search.
-            text: The query; what is beyond ``LONGEST_QUERY`` is not looked at.
-            depth: How many entries.
-            skip: Vectors of these very texts are left out.
+            text: The query. Only the first ``LONGEST_QUERY`` characters are used.
+            depth: Number of entries.
+            skip: Texts whose vectors are left out.
         """
         if not self._rows.until(library.tip):
             return []
@@ -255,7 +261,7 @@ class DenseIndex:
             wanted *= 2  # some entries have many rows among them
 
     def _embed(self) -> None:
-        """Give every row read so far its vector."""
+        """Embed the texts of all rows that have no vector yet."""
         with self._lock:
             pending = self._pending[:]
             if not pending:
@@ -269,7 +275,7 @@ class DenseIndex:
             del self._pending[: len(pending)]
 
     def _cosines(self, query: Floats, library: ExperienceLibrary) -> Any:
-        """One number a row of the snapshot; zero where there is nothing to find."""
+        """The cosine of each row of the snapshot; zero for rows that must not be found."""
         numbers = self._numbers[: self._rows.until(library.tip)]
         ends = numbers[[0, -1]] if self._in_order else np.array([numbers.min(), numbers.max()])
         product = self._vectors.matrix[ends[0] : ends[1] + 1] @ query
@@ -281,7 +287,10 @@ class DenseIndex:
         return cosines
 
     def _best(self, rows: npt.NDArray[np.intp], query: Floats, own: frozenset[int]) -> dict[str, float]:
-        """Each entry's nearest vector, computed one by one, so that its place is no matter."""
+        """The cosine of each entry's nearest vector.
+
+        Each cosine is computed on its own, so the row's position does not matter.
+        """
         numbers = self._numbers[rows]
         exact = (self._vectors.matrix[numbers].astype(np.float64) * query).sum(axis=1)
         exact[np.isin(numbers, list(own))] = 0
@@ -294,5 +303,5 @@ class DenseIndex:
 
 
 def _with_close_ones(rows: npt.NDArray[np.intp], scores: Floats) -> npt.NDArray[np.intp]:
-    """These rows, and those that a difference in the last digits may have kept from being among them."""
+    """These rows, and the rows whose scores are so close that rounding may have kept them out."""
     return np.flatnonzero(scores >= max(scores[rows].min() - _SLACK, _SLACK)) if len(rows) else rows

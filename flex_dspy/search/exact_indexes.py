@@ -1,4 +1,4 @@
-"""Entries by the exact text of a rule, and of a problem."""
+"""Indexes that find entries by the exact text of a rule, or of a problem."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from flex_dspy.libraries.library import ExperienceLibrary
 
 
 class RuleIndex:
-    """Entries by the exact text of their rules: the sure way to find a lesson that is already there."""
+    """Finds entries by the exact text of their rules, and so every lesson that the library already holds."""
 
     def __init__(self) -> None:
         self.synced = 0
         self._entries: dict[tuple[str, Zone], list[str]] = {}  # ids in order
 
     def read(self, number: int, change: Change) -> None:
-        """Note the rules of a new or rewritten entry; those of a removed one are passed over by a search."""
+        """Record the rules of a new or rewritten entry. Searches skip the rules of removed entries."""
         if change.rewritten is None:
             return
         for rule in change.rewritten.rules:
@@ -32,8 +32,8 @@ class RuleIndex:
     def search(self, library: ExperienceLibrary, lesson: Experience, count: int) -> list[Experience]:
         """Up to ``count`` entries that hold one of the lesson's rules word for word.
 
-        Those that hold its first rule come first, and of these the ones in its own zone: where a rule is in more
-        entries than are asked for, the one to merge into must be among them.
+        Entries that hold its first rule come first, and among these the entries in its own zone. So the best entry to
+        merge into is found even if more than ``count`` entries hold the rule.
         """
         zones = sorted(ZONES, key=lambda zone: zone != lesson.zone)
         found: dict[str, Experience] = {}
@@ -46,7 +46,10 @@ class RuleIndex:
         return list(found.values())
 
     def _holders(self, library: ExperienceLibrary, rule: str, zone: Zone) -> Iterable[Experience]:
-        """Entries of the snapshot; the index may know some that are newer, gone, moved or without the rule by now."""
+        """The entries of the snapshot that hold a rule.
+
+        The index may also know entries that are newer than the snapshot, were removed or moved, or have lost the rule.
+        """
         for entry_id in self._entries.get((rule, zone), ()):
             entry = library.get(entry_id)
             if entry is not None and entry.zone == zone and any(held.text == rule for held in entry.rules):
@@ -54,7 +57,7 @@ class RuleIndex:
 
 
 class ProblemIndex:
-    """Entries by the exact problems of their precedents: who has solved this very problem."""
+    """Finds entries by the exact problems of their precedents."""
 
     def __init__(self) -> None:
         self.synced = 0
@@ -62,7 +65,7 @@ class ProblemIndex:
         self._removals: dict[str, array[int]] = {}  # by entry, the changes that removed it
 
     def read(self, number: int, change: Change) -> None:
-        """Note the problems of new precedents, and which entries went."""
+        """Record the problems of new precedents, and the removals of entries."""
         if change.removed:
             self._removals.setdefault(change.entry_id, array("q")).append(number)
         for precedent in change.precedents:
@@ -77,7 +80,7 @@ class ProblemIndex:
         )
 
     def _is_gone(self, entry_id: str, since: int, tip: int) -> bool:
-        """Whether an entry that was there at a change is removed in a snapshot."""
+        """Whether an entry that existed at the change ``since`` is removed in a snapshot."""
         removals = self._removals.get(entry_id, ())
         after = bisect_right(removals, since)
         return after < len(removals) and removals[after] < tip

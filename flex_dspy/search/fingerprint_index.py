@@ -1,4 +1,4 @@
-"""Precedents by the fingerprint of their problem."""
+"""An index that finds precedents by the fingerprint of their problem."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from flex_dspy.search.views import Fingerprint
 
 
 class FingerprintIndex:
-    """Tanimoto similarity of fingerprints between the problem that is asked and every precedent's problem.
+    """Finds precedents by the Tanimoto similarity of the fingerprints of their problem and the query.
 
-    A search compares the query with every precedent, 256 bytes each for 2,048 bits: it grows linearly
-    (tests/benchmarks says how).
+    A search compares the query with every precedent, so its time grows linearly (measured in tests/benchmarks). A
+    precedent takes 256 bytes for 2,048 bits.
 
     Args:
-        fingerprint: Gives a problem's bits; see ``flex_dspy.search.views``.
+        fingerprint: Returns a problem's bits; see ``flex_dspy.search.views``.
 
     Source: similarity of products as the key to precedents is RetroSim's idea (Coley et al., ACS Cent. Sci. 2017,
     3, 1237).
@@ -33,12 +33,12 @@ class FingerprintIndex:
         self.synced = 0
         self._fingerprint = fingerprint
         self._rows = RowLog()
-        # One array a word, not one a fingerprint: numpy then runs along thousands of rows at once, and words
-        # without a bit in the query cost nothing. Five times as fast as rows of 32 words, at 40,000 precedents.
+        # One array for each word, not for each fingerprint. So numpy works on thousands of rows at once, and words
+        # without a bit in the query cost no time. Five times as fast as rows of 32 words, at 40,000 precedents.
         self._bits: npt.NDArray[np.uint64] = np.zeros((0, 64), np.uint64)
         self._ones: npt.NDArray[np.int32] = np.zeros(64, np.int32)
         self._keys: list[tuple[str, Precedent]] = []
-        # The rows of an entry, newest first: each knows the one before, so that a removal looks at no others.
+        # The rows of an entry, newest first. Each row knows the row before, so a removal reads no other rows.
         self._newest_row: dict[str, int] = {}
         self._row_before = array("q")
         self._deaths = DeathLog()
@@ -47,7 +47,7 @@ class FingerprintIndex:
         return None if len(problem) > LONGEST_QUERY else self._fingerprint(problem)
 
     def read(self, number: int, change: Change) -> None:
-        """Add one row a precedent whose problem has a fingerprint. A removal ends an entry's rows."""
+        """Add one row for each precedent whose problem has a fingerprint. A removal ends the entry's rows."""
         if change.removed:
             self._end_rows(number, change.entry_id)
         for precedent in change.precedents:
@@ -72,28 +72,28 @@ class FingerprintIndex:
     def search(
         self, library: ExperienceLibrary, problem: str, depth: int, *, skip: frozenset[str] = frozenset()
     ) -> list[Match]:
-        """The ``depth`` most similar precedents, best first; ties by text, so that order of arrival is no matter.
+        """The ``depth`` most similar precedents, best first; ties by text, so the order of arrival does not matter.
 
-        Precedents that share nothing with the problem are never among them.
+        Precedents that share no bit with the problem are left out.
 
         Args:
             library: The snapshot to search.
-            problem: The problem that is asked.
-            depth: How many precedents.
-            skip: Precedents with these very problems are left out.
+            problem: The problem of the query.
+            depth: Number of precedents.
+            skip: Problems whose precedents are left out.
         """
         query, end = self._words(problem), self._rows.until(library.tip)
         if query is None or not end:
             return []
         similarity = self._similarity(query, end)
-        similarity[np.array(self._deaths.until(library.tip), np.intp)] = 0  # what scores nothing is no match
+        similarity[np.array(self._deaths.until(library.tip), np.intp)] = 0  # rows with similarity 0 are no matches
         wanted = depth
         while True:
             rows = top_rows(similarity, wanted)
             matches = list(self._matches(rows, similarity, skip))
             if len(matches) >= depth or len(rows) < wanted:
                 return sorted(matches, key=content_order)[:depth]
-            wanted *= 2  # more of them were skipped than there was room for
+            wanted *= 2  # too many of the rows were skipped: look further
 
     def _similarity(self, query: npt.NDArray[np.uint64], end: int) -> npt.NDArray[np.float64]:
         common: npt.NDArray[np.uint16] = np.zeros(end, np.uint16)

@@ -1,4 +1,4 @@
-"""Rows of an index by snapshot: which change added a row, and which ended it."""
+"""Records which change added each row of an index, and which change ended it."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ NEVER = np.iinfo(np.int64).max
 
 
 class RowLog:
-    """Which change added which row: the rows of a snapshot are a prefix."""
+    """The change that added each row. The rows of a snapshot are a prefix of all rows."""
 
     def __init__(self) -> None:
         self._change_of_row = array("q")
 
     @property
     def count(self) -> int:
-        """How many rows there are."""
+        """Number of rows."""
         return len(self._change_of_row)
 
     def add(self, change: int) -> int:
-        """Note a new row; its number."""
+        """Record a new row, and return its number."""
         self._change_of_row.append(change)
         return self.count - 1
 
@@ -34,19 +34,19 @@ class RowLog:
 
 
 class DeathLog:
-    """Which rows ended at which change: the dead of a snapshot are a prefix."""
+    """The change that ended each row. The dead rows of a snapshot are a prefix of all dead rows."""
 
     def __init__(self) -> None:
         self._row_of_death = array("q")
         self._change_of_death = array("q")
 
     def add(self, change: int, row: int) -> None:
-        """Note that a change ended a row."""
+        """Record that a change ended a row."""
         self._change_of_death.append(change)
         self._row_of_death.append(row)
 
     def until(self, tip: int) -> array[int]:
-        """Rows of a snapshot that are dead in it."""
+        """The rows that are dead in a snapshot."""
         return self._row_of_death[: bisect_right(self._change_of_death, tip - 1)]
 
 
@@ -54,7 +54,10 @@ ArrayT = TypeVar("ArrayT", bound=np.generic)
 
 
 def grow(data: npt.NDArray[ArrayT], needed: int, fill: int = 0) -> npt.NDArray[ArrayT]:
-    """``data`` with room for ``needed`` items on its last axis; doubling keeps the cost of an item constant."""
+    """``data`` with room for ``needed`` items on its last axis.
+
+    It grows by doubling, so the cost per item is constant.
+    """
     room = data.shape[-1]
     if needed <= room:
         return data

@@ -1,8 +1,8 @@
 """Indexes over a line of library snapshots.
 
-An index reads the library's change log forward and never rebuilds. It answers for any snapshot of its line, and
-its answer depends on that snapshot's content alone (not on the order in which the content arrived): a library
-loaded from a file is searched exactly like the one that was saved.
+An index reads the library's change log forward and is never rebuilt. It answers for any snapshot of its line. Its
+answer depends only on the snapshot's content, not on the order in which the content arrived. So a library that was
+loaded from a file is searched exactly like the library that was saved.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from flex_dspy.libraries.change_log import Change, ChangeLog
 from flex_dspy.libraries.experience import Precedent
 from flex_dspy.libraries.library import ExperienceLibrary
 
-# Characters of a query that are looked at. A longer one, of a megabyte, would be a scan of all that the library holds.
+# Characters of a query that are used. A query of a megabyte would scan the whole library.
 LONGEST_QUERY = 20_000
 
 
@@ -29,8 +29,8 @@ class Match:
 
     Attributes:
         entry_id: The entry.
-        score: The view's own score; greater fits better.
-        precedent: The precedent that matched, where the view looks at those.
+        score: The view's own score; a higher score is a better match.
+        precedent: The precedent that matched; None if the view does not compare precedents.
     """
 
     entry_id: str
@@ -44,7 +44,7 @@ class Index(Protocol):
     synced: int
 
     def read(self, number: int, change: Change) -> None:
-        """Take in the change with this number in the log."""
+        """Read the change with this number in the log."""
 
 
 IndexT = TypeVar("IndexT", bound=Index)
@@ -52,13 +52,13 @@ LOCK = threading.RLock()
 
 
 def index_of(library: ExperienceLibrary, kind: str, make: Callable[[], IndexT]) -> IndexT:
-    """The index of this kind for the library's line, up to date with the snapshot."""
+    """Return the index of this kind for the library's line, after it has read all changes up to the snapshot."""
     with LOCK:
         index: IndexT = library.log.views.setdefault(kind, None) or make()
         library.log.views[kind] = index
         try:
             _catch_up(index, library.log, library.tip)
-        except BaseException:  # also ctrl-C in a notebook: half a change that is read again would count twice
+        except BaseException:  # also Ctrl-C: reading a half-read change again would count it twice
             del library.log.views[kind]
             raise
         return index
@@ -71,7 +71,7 @@ def _catch_up(index: Index, log: ChangeLog, tip: int) -> None:
 
 
 def top_rows(scores: npt.NDArray[np.float64], count: int) -> npt.NDArray[np.intp]:
-    """Rows of the ``count`` highest scores above zero, and of all that tie with the last of them."""
+    """Rows of the ``count`` highest scores above zero, and all rows that tie with the last of these."""
     rows = np.flatnonzero(scores)
     if len(rows) <= count:
         return rows
@@ -80,7 +80,7 @@ def top_rows(scores: npt.NDArray[np.float64], count: int) -> npt.NDArray[np.intp
 
 
 def content_order(match: Match) -> tuple[float, str, str, str, str]:
-    """Key to sort matches by: best first, ties by their text, so that the order of arrival is no matter."""
+    """Sort key of matches: best first, ties by text. So the order of arrival does not matter."""
     precedent = match.precedent
     if precedent is None:
         return -match.score, "", "", "", match.entry_id

@@ -1,8 +1,8 @@
-"""Experience by levels, on demand: tools with which an actor looks through the library while it works on a problem.
+"""Experience by levels: tools with which an actor reads the library while it works on a problem.
 
-First the methods that fit, a line each; then the rules of those that look right; then an instance worked through. What
-was read once is not given again, and a problem has a number of calls, so that a model that explores without end is
-stopped. That is how the FLEX release lets an agent walk its library.
+The actor first lists the methods that fit, one line each. Then it reads the rules of the promising lessons, and then
+their worked instances. No text is given twice. The number of calls for a problem is limited, so that a model cannot
+explore without end. The FLEX release gives its agents the same access.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ class Exploration:
     """The entries and levels that were read while one problem was solved.
 
     Attributes:
-        retriever: Where lessons come from.
-        problem: The problem under way; what was learned from it alone is never shown.
-        calls_left: How many more calls are answered.
-        listed: By id, the entries whose headline was shown.
-        read: Ids whose rules, and ids whose instances were shown.
+        retriever: Finds the lessons.
+        problem: The problem under way. Lessons that were learned only from this problem are never shown.
+        calls_left: Number of calls that will still be answered.
+        listed: The entries whose headline was shown, by id.
+        read: For each level, the ids of the entries whose rules or instances were shown.
     """
 
     retriever: ExperienceRetriever
@@ -44,12 +44,12 @@ class Exploration:
     read: dict[Level, set[str]] = field(default_factory=lambda: {"rules": set(), "trajectory": set()})
 
     def is_over(self) -> bool:
-        """Count a call; whether there was none left."""
+        """Count a call, and return whether no call was left."""
         self.calls_left -= 1
         return self.calls_left < 0
 
     def list_methods(self, query: str) -> str:
-        """The next ``k`` entries that fit and are not listed yet."""
+        """List the next ``k`` entries that fit and are not listed yet."""
         known = len(self.listed)
         found = self.retriever.hits(query, self.retriever.k + known, self.problem)
         fresh = [hit for hit in found if hit.experience.id not in self.listed][: self.retriever.k]
@@ -68,7 +68,7 @@ class Exploration:
         return self._with_footer("\n".join([OPEN, *lines, CLOSE]))
 
     def read_level(self, ids: Sequence[str], level: Level, shown: Sequence[Level]) -> str:
-        """A level of listed entries; what was read before, or was never listed, is named instead."""
+        """Return a level of listed entries. Entries that were read before or never listed get a note instead."""
         wanted = dict.fromkeys(text.strip() for text in ids)
         notes = [f"{i}: {_NOT_LISTED}" for i in wanted if i not in self.listed]
         notes += [f"{i}: read already" for i in wanted if i in self.read[level]]
@@ -97,18 +97,18 @@ _EXPLORING: Ambient[Exploration | None] = Ambient("exploration", None)
 
 @contextlib.contextmanager
 def exploring(retriever: ExperienceRetriever, problem: str, calls: int = CALLS) -> Iterator[Exploration]:
-    """Within this block the tools explore this retriever's library, on behalf of an actor that works on this problem.
+    """Let the tools explore a retriever's library for one problem, within a ``with`` block.
 
-    The tools themselves hold nothing: a copy of an actor explores through its own retriever, and actors at work at the
-    same time do not meet.
+    The tools hold no state. So a copy of an actor explores through its own retriever, and actors that work at the same
+    time do not affect each other.
 
     Args:
-        retriever: Where lessons come from.
+        retriever: Finds the lessons.
         problem: The problem under way.
-        calls: Most calls that are answered.
+        calls: Largest number of calls that are answered.
 
     Raises:
-        ConfigurationError: If no call is allowed.
+        ConfigurationError: If ``calls`` is less than 1.
     """
     if calls < 1:
         raise ConfigurationError(f"calls must be at least 1, got {calls}")
@@ -148,7 +148,7 @@ def _read(ids: Iterable[str] | str, level: Level, shown: Sequence[Level]) -> str
 
 
 def level_tools() -> list[dspy.Tool]:
-    """The three tools as a model is told of them."""
+    """The three tools, with their descriptions for a model."""
     ids = {"ids": "ids of lessons, as list_methods gave them"}
     return [
         dspy.Tool(

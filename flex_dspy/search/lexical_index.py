@@ -1,4 +1,4 @@
-"""Entries by their words."""
+"""An index that finds entries by their words."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from flex_dspy.search.words import words_of
 
 
 class LexicalIndex:
-    """BM25 over the text of entries and of their precedents' problems; see ``flex_dspy.search.bm25``."""
+    """Finds entries by BM25 over their text and their precedents' problems; see ``flex_dspy.search.bm25``."""
 
-    # Precedents whose words count: an entry with thousands would drown its own lesson, and rewriting its row at
-    # every merge would cost more each time.
+    # Number of precedents whose words count. With thousands, the lesson's own words would hardly count, and each
+    # merge would take longer than the one before.
     PRECEDENTS = 8
 
     def __init__(self) -> None:
         self.synced = 0
         self._rows = TermRows()
         self._entry_of_row: list[str] = []
-        self._newest: dict[str, tuple[int, int]] = {}  # an entry's row, and the precedents in it
+        self._newest: dict[str, tuple[int, int]] = {}  # an entry's row, and the number of precedents in it
 
     def read(self, number: int, change: Change) -> None:
-        """Write a new row where an entry's words changed, and retire the row it replaces."""
+        """Write a new row if an entry's words changed, and retire the old row."""
         self._take_in(number, change)
         self._rows.end_change()
 
@@ -57,10 +57,10 @@ class LexicalIndex:
 
         Args:
             library: The snapshot to search.
-            text: The query; what is beyond ``LONGEST_QUERY`` is not looked at.
-            depth: How many entries.
+            text: The query. Only the first ``LONGEST_QUERY`` characters are used.
+            depth: Number of entries.
         """
-        with LOCK:  # an array whose buffer is being read cannot grow
+        with LOCK:  # an array cannot grow while its buffer is read
             scores = self._rows.scores(words_of(text[:LONGEST_QUERY]), library.tip)
         rows = top_rows(scores, depth)
         matches = (

@@ -1,4 +1,4 @@
-"""The entries nearest to a new lesson: those that the updater compares it with."""
+"""Finds the entries that the updater compares with a new lesson."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from flex_dspy.search.ranking import until_enough
 
 
 def nearest_lessons(library: ExperienceLibrary, lesson: Experience, count: int) -> list[Experience]:
-    """The few entries that a new lesson might belong to: what the updater compares it with.
+    """The entries nearest to a new lesson, which the updater compares with it.
 
-    An entry that holds one of its rules word for word is surely one of them; otherwise the closest by words.
+    These are the entries that hold one of its rules word for word. If there are none, they are the closest entries by
+    words.
     """
     exact = index_of(library, "rules", RuleIndex).search(library, lesson, count)
     if exact:

@@ -1,4 +1,4 @@
-"""Precedents by the words of their problem."""
+"""An index that finds precedents by the words of their problem."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from flex_dspy.search.bm25 import TermRows
 from flex_dspy.search.indexes import LOCK, Match, content_order, top_rows
 from flex_dspy.search.words import spelling_of
 
-# Characters of a problem that are compared. Trigrams of a long text say little of it, and take memory.
+# Characters of a problem that are compared. Trigrams of a long text say little about it, and take memory.
 LONGEST_PROBLEM = 1_000
 
 
 class PrecedentIndex:
-    """Likeness of the problem that is asked to every precedent's problem, by words and their trigrams.
+    """Finds precedents by the words of their problem, and by the trigrams of these words.
 
-    The score is BM25's as a share of the score that the problem itself would have, so that it lies between 0 and 1.
+    The score is the BM25 score divided by the score that the query itself would have. So it lies between 0 and 1.
 
-    Two measurements without a language model, on the label of the most similar of 150 precedents: Banking77 with ten
+    Two measurements without a language model take the label of the most similar of 150 precedents: Banking77 with ten
     labels 73% (63% with words alone), CLINC150 with twenty 73% (71%).
     """
 
@@ -34,7 +34,7 @@ class PrecedentIndex:
         self._rows_of: dict[str, list[int]] = {}
 
     def read(self, number: int, change: Change) -> None:
-        """Add one row a precedent. A removal ends an entry's rows."""
+        """Add one row for each precedent. A removal ends the entry's rows."""
         if change.removed:
             for row in self._rows_of.pop(change.entry_id, ()):
                 self._rows.retire(row, number)
@@ -51,12 +51,12 @@ class PrecedentIndex:
 
         Args:
             library: The snapshot to search.
-            problem: The problem that is asked.
-            depth: How many precedents.
-            skip: Precedents with these very problems are left out.
+            problem: The problem of the query.
+            depth: Number of precedents.
+            skip: Problems whose precedents are left out.
         """
         terms = spelling_of(problem[:LONGEST_PROBLEM])
-        with LOCK:  # an array whose buffer is being read cannot grow
+        with LOCK:  # an array cannot grow while its buffer is read
             scores = self._rows.scores(terms, library.tip)
             most = self._rows.own_score(terms, library.tip)
         wanted = depth
@@ -65,7 +65,7 @@ class PrecedentIndex:
             matches = list(self._matches(rows, scores, most, skip))
             if len(matches) >= depth or len(rows) < wanted:
                 return sorted(matches, key=content_order)[:depth]
-            wanted *= 2  # more of them were skipped than there was room for
+            wanted *= 2  # too many of the rows were skipped: look further
 
     def _matches(
         self, rows: npt.NDArray[np.intp], scores: npt.NDArray[np.float64], most: float, skip: frozenset[str]

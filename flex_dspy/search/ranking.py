@@ -1,4 +1,4 @@
-"""From the views' rankings to the entries that are shown: fusion, filters, quotas, diversity."""
+"""Chooses the entries that are shown from the views' rankings: fusion, filters, quotas and diversity."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from flex_dspy.search.words import words_of
 
 # Cormack, Clarke and Buettcher, SIGIR 2009: the constant of reciprocal rank fusion.
 RRF = 60
-# Candidates that diversity chooses from, for each entry wanted.
+# Number of candidates for each chosen entry, from which diversity chooses.
 POOL = 4
 
-# From the entries that were found to the utility of each, by id; see ``flex_dspy.search.utility``.
+# Takes the entries that were found, and returns the utility of each by id; see ``flex_dspy.search.utility``.
 Utilities = Callable[[Sequence[Experience]], Mapping[str, Utility]]
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """An entry on its way into the result.
+    """An entry that may become part of the result.
 
     Attributes:
         entry_id: The entry.
         score: Its fused score.
-        ranks: Its rank in each view that found it, from 1.
+        ranks: Its rank in each view that found it; the best rank is 1.
         scores: The best score that each of these views gave it.
         weight: The factor of its zone.
-        utility: What its measured effect did to the score; None where the ranking does not use it.
+        utility: The influence of its measured effect on the score; None if the ranking does not use utility.
     """
 
     entry_id: str
@@ -50,16 +50,16 @@ def fuse(
     weights: Mapping[Zone, float],
     utilities: Utilities | None = None,
 ) -> Iterator[Candidate]:
-    """One ranking of many, by reciprocal rank: the sum over views of the zone's weight / (60 + rank).
+    """Combine the views' rankings by reciprocal rank: the score is the sum over views of zone weight / (60 + rank).
 
     Args:
-        library: Where the entries are.
-        rankings: For each view its matches, best first; an entry's first match gives its rank.
+        library: Holds the entries.
+        rankings: The matches of each view, best first. An entry's first match gives its rank.
         weights: Factor of each zone.
-        utilities: Further factors, from what was measured about the entries; None for none.
+        utilities: Returns further factors from the measured effects of entries; None for no such factors.
 
     Returns:
-        The entries, best first; ties by id. Each is made when it is asked for: most rank too low to be.
+        The entries, best first; ties by id. They are made lazily, because most of them rank too low to be used.
     """
     score: dict[str, float] = {}
     weight: dict[str, float] = {}
@@ -89,11 +89,11 @@ def fuse(
 def until_enough(
     search: Callable[[int], Sequence[Match]], depth: int, keep: Callable[[str], bool] | None
 ) -> Sequence[Match]:
-    """The first ``depth`` matches that are kept, however far down a view ranks them.
+    """The first ``depth`` matches that are kept, at whatever rank they are.
 
     Args:
-        search: A view's matches, best first, to the depth that it is given.
-        depth: How many are wanted.
+        search: Returns a view's matches, best first, down to a given depth.
+        depth: Number of matches to return.
         keep: Whether the entry with this id may be in the result; None keeps all.
     """
     matches = search(depth)
@@ -119,21 +119,22 @@ def choose(
     """The ``k`` candidates that are shown.
 
     Args:
-        library: Where the entries are.
+        library: Holds the entries.
         ranked: Candidates, best first.
-        k: How many to choose.
-        quotas: Most entries of a zone; a zone that is not named has no limit.
-        diversity: How much likeness to what is chosen already counts against a candidate, from 0 (nothing) to 1
-            (fit counts for the first alone). With it, the result is in order of choice.
+        k: Number of candidates to choose.
+        quotas: Largest number of entries of each zone; other zones have no limit.
+        diversity: Weight of the likeness to already chosen entries, which counts against a candidate. With 0 it does
+            not count. With 1 the score decides only the first choice. If it is above 0, the result is in the order of
+            choice.
 
     Source: maximal marginal relevance, Carbonell and Goldstein, SIGIR 1998, over the first ``POOL * k`` candidates;
-    relevance is the fused score over the best one.
+    relevance is the fused score divided by the best fused score.
     """
     left = dict(quotas or {})
     pool: list[Candidate] = []
     most = k if not diversity else POOL * k
     if diversity and quotas:
-        most = POOL * k * len(ZONE_WEIGHTS)  # one zone's candidates must not keep the others out of the pool
+        most = POOL * k * len(ZONE_WEIGHTS)  # candidates of one zone must not keep other zones out of the pool
     for candidate in ranked:
         zone = library[candidate.entry_id].zone
         if not diversity and zone in left:
@@ -169,7 +170,7 @@ def _diverse(
 
 
 def likeness(one: Experience, other: Experience) -> float:
-    """How much two entries say the same, in [0, 1]: half by their category, half by the words that they share."""
+    """The likeness of two entries, in [0, 1]: one half from their category, one half from their common words."""
     first, second = _words(one.text()), _words(other.text())
     shared = len(first & second)
     same = bool(one.category) and one.category.casefold() == other.category.casefold()

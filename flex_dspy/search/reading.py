@@ -1,4 +1,4 @@
-"""The snapshot that a program is pinned to while it runs, and a record of the entries it was shown."""
+"""Pins a program to a snapshot while it runs, and records the entries that it was shown."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ class Reading:
 
     Attributes:
         library: The snapshot.
-        shown: Ids of the entries that were written into a prompt, in order, once for each time.
+        shown: Ids of the entries that were written into a prompt, in order. An entry that was written twice is listed
+            twice.
         hidden: Ids of entries that no retriever finds, as if the snapshot did not hold them.
-        replace: Whether the next in the ranking take the places of hidden entries.
-        problem: The problem under way, whatever a step of the program asks for: it is not answered from itself.
+        replace: Whether the next entries of the ranking take the places of hidden entries.
+        problem: The problem under way. Entries that rest only on this problem are not shown, whatever text a step of
+            the program searches for.
     """
 
     library: ExperienceLibrary
@@ -40,14 +42,15 @@ def pinned(
     replace: bool = True,
     problem: str | None = None,
 ) -> Iterator[Reading]:
-    """Within this block every retriever reads this snapshot, and what it shows is recorded.
+    """Let every retriever read one snapshot within a ``with`` block, and record the entries that it shows.
 
     Args:
         library: The snapshot.
         hidden: Ids of entries that are not found in this block.
-        replace: Whether the next in the ranking take their places; otherwise these stay empty.
-        problem: The problem under way: no retriever that leaves out the query's own case shows what rests on it
-            alone, even where a step of a program asks in other words.
+        replace: Whether the next entries of the ranking take the places of hidden entries. Otherwise these places stay
+            empty.
+        problem: The problem under way. Retrievers with ``exclude_self`` do not show entries that rest only on this
+            problem, even if a step of the program searches with another text.
 
     Example:
         >>> from flex_dspy import ExperienceLibrary
@@ -67,7 +70,7 @@ def current_reading() -> Reading | None:
 
 
 def record(entry_ids: Iterable[str]) -> None:
-    """Note that these entries were written into a prompt; see ``pinned``."""
+    """Record that these entries were written into a prompt; see ``pinned``."""
     reading = _CURRENT.get()
     if reading is not None:
         reading.shown.extend(entry_ids)

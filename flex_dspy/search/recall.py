@@ -1,4 +1,4 @@
-"""Experience on demand: a tool with which an actor searches the library while it works on a problem."""
+"""A tool with which an actor searches the library while it works on a problem."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ RECALL = "recall"  # the tool's name
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """The problem under way, and whose experience may be recalled."""
+    """The problem under way, and the retriever that ``recall`` searches."""
 
     retriever: ExperienceRetriever
     problem: str
@@ -28,17 +28,17 @@ _ASKED: Ambient[Asked | None] = Ambient("problem", None)
 
 @contextlib.contextmanager
 def recalling(retriever: ExperienceRetriever, problem: str) -> Iterator[None]:
-    """Within this block ``recall`` searches this retriever, on behalf of an actor that works on this problem.
+    """Let ``recall`` search a retriever for one problem, within a ``with`` block.
 
-    The tool itself holds nothing: a copy of an actor recalls through its own retriever, and actors at work at the
-    same time do not meet.
+    The tool holds no state. So a copy of an actor searches through its own retriever, and actors that work at the same
+    time do not affect each other.
     """
     with _ASKED.within(Asked(retriever, problem)):
         yield
 
 
 def current_question() -> Asked | None:
-    """The problem and retriever of the actor at work; None outside of one."""
+    """The problem and the retriever of the actor at work; None if no actor is at work."""
     return _ASKED.get()
 
 
@@ -60,10 +60,10 @@ def recall(query: str) -> str:
 
 
 class Recall:
-    """``recall`` for a program that is no ``Actor``: it searches a retriever of its own.
+    """``recall`` for a program that is not an ``Actor``. It searches its own retriever.
 
     Args:
-        retriever: Where lessons come from.
+        retriever: Finds the lessons.
     """
 
     def __init__(self, retriever: ExperienceRetriever) -> None:
@@ -75,10 +75,10 @@ class Recall:
 
 
 def recall_tool(search: Callable[[str], str] = recall) -> dspy.Tool:
-    """``recall`` as a model is told of it.
+    """The ``recall`` tool, with its description for a model.
 
     Args:
-        search: What it does: for an actor ``recall`` itself, else a ``Recall``.
+        search: The function that the tool calls: ``recall`` itself for an actor, else a ``Recall``.
     """
     return dspy.Tool(
         search,

@@ -1,9 +1,9 @@
-"""Experiences as text in a prompt, and back.
+"""Writes experiences as text for a prompt, and reads this text back.
 
-What is retrieved is written once, for every reader: a language model and an offline expert see the same text.
-Nothing in an entry can leave its place: its texts never begin a line (a second line is indented), and the marks that
-open or close the block, or that DSPy's adapters read as field headers, are broken up. Where the adapter in use tells
-fields apart by tags, as ``dspy.XMLAdapter`` does, or in a way that is not known here, all tags are broken up too.
+A language model and an offline expert read the same text. The texts of an entry cannot change the structure of the
+prompt. They never begin a line, because their further lines are indented. Marks that open or close the block are broken
+up, and so are marks that DSPy's adapters read as field headers. All tags are broken up too if the adapter in use
+separates fields by tags, as ``dspy.XMLAdapter`` does, or if the adapter is not known here.
 """
 
 from __future__ import annotations
@@ -33,21 +33,21 @@ LEVELS: tuple[Level, ...] = ("method", "rules", "precedents", "trajectory")
 def render(hits: Sequence[Hit], budget: int, levels: Sequence[Level] = LEVELS) -> str:
     """The block of experiences for a prompt, within a token budget.
 
-    The levels are filled in the order of their worth a token: every entry's method, then rules, then precedents,
-    then trajectories. What no longer fits is left out whole, so that a smaller budget degrades instance, then
-    rules, then method.
+    The levels are written in the order of their value per token: every entry's method, then rules, then precedents,
+    then trajectories. Parts that do not fit are left out whole. So a smaller budget first loses instances, then rules,
+    then methods.
 
     Args:
-        hits: What was retrieved, best first.
-        budget: Most tokens the block may take; where not even one method fits, the block says that there is none.
-        levels: The levels to write, in the order of filling, ``method`` first. Without ``method``, an entry has its
-            head line and the levels asked for, and is left out where it has nothing of them.
+        hits: The retrieved entries, best first.
+        budget: Most tokens of the block. If not even one method fits, the block says that there are no experiences.
+        levels: The levels to write, in this order, ``method`` first. Without ``method``, an entry has its head line and
+            the given levels. It is left out if it has no text on these levels.
     """
     return block(arrange(hits, budget, levels))
 
 
 def arrange(hits: Sequence[Hit], budget: int, levels: Sequence[Level] = LEVELS) -> list[list[str]]:
-    """The lines that ``render`` writes of each hit; none of a hit that does not fit."""
+    """The lines that ``render`` writes for each hit; no lines for a hit that does not fit."""
     chosen: list[list[str]] = [[] for _ in hits]
     left = budget - tokens(OPEN + "\n" + CLOSE)
     headless = "method" not in levels
@@ -56,7 +56,7 @@ def arrange(hits: Sequence[Hit], budget: int, levels: Sequence[Level] = LEVELS) 
         lines = [
             (entry, written(line))
             for entry, hit in zip(chosen, hits, strict=True)
-            if entry or level in _FIRST  # no rule without the method above it
+            if entry or level in _FIRST  # an entry without its method gets no rules
             for line in _WRITERS[level](hit)
         ]
         left -= _fill(lines, left)
@@ -64,8 +64,8 @@ def arrange(hits: Sequence[Hit], budget: int, levels: Sequence[Level] = LEVELS) 
 
 
 def _fill(lines: Sequence[tuple[list[str], str]], left: int) -> int:
-    """Put each line into its entry where it fits into what is left of the budget; what they cost together."""
-    # To count the level once is three times as fast as line by line; most often all of it fits.
+    """Add each line to its entry if it fits into the rest of the budget, and return the tokens used."""
+    # Most often the whole level fits. One count of it is three times as fast as a count of each line.
     everything = tokens("".join(line + "\n" for _, line in lines))
     if everything <= left:
         for entry, line in lines:
@@ -92,7 +92,7 @@ def block(entries: Iterable[Sequence[str]], tally: str = "") -> str:
 
 
 def headline(experience: Experience, most: int = 160) -> str:
-    """One line on an entry: id, zone, category, and the first ``most`` characters of its method."""
+    """An entry as one line: id, zone, category, and the first ``most`` characters of its method."""
     method = " ".join(experience.method[: 2 * most].split())
     cut = method if len(method) <= most else method[:most].rsplit(" ", 1)[0] + " ..."
     line = f"- {_cell(experience.id)} | {experience.zone} | {_cell(experience.category)} | {one_line(cut)}"
@@ -143,7 +143,7 @@ _WRITERS: dict[str, Callable[[Hit], Iterable[str]]] = {
 
 _ARROW = re.compile(r"(?<!\S)=>(?!\S)")
 _TAG = re.compile(r"<(?=/?experiences\b)", re.IGNORECASE)
-# Each mark is broken by what is put in: taking something out would let "[[ ### x" become a mark.
+# A mark is broken up by adding characters. Removing characters could turn "[[ ### x" into a mark.
 _FIELD_OPENS = re.compile(r"\[\[(?=\s*##)")
 _FIELD_CLOSES = re.compile(r"(?<=##)(\s*)\]\]")
 
@@ -152,7 +152,7 @@ _ANY_TAG = re.compile(r"<(?=[/!?]|[^\W\d])")
 
 
 def _reads_tags() -> bool:
-    """Whether the adapter in use may take a tag in a text for the end of a field."""
+    """Whether the adapter in use may read a tag in a text as the end of a field."""
     dspy = sys.modules.get("dspy")
     adapter = None if dspy is None else dspy.settings.adapter
     if dspy is None or adapter is None:
@@ -174,13 +174,13 @@ def _safe(text: str) -> str:
 
 @functools.lru_cache(maxsize=100_000)  # the same precedents are shown again and again
 def one_line(text: str) -> str:
-    """A text on one line that cannot end the block or a field."""
+    """A text as one line that cannot end the block or a field."""
     line = _safe(" ".join(text.split()))
-    return text if line == text else line  # an equal copy would take memory
+    return text if line == text else line  # an equal copy would waste memory
 
 
 def _cell(text: str) -> str:
-    """A text between two bars."""
+    """A text for the place between two bars."""
     return one_line(text).replace("|", "/")
 
 
@@ -192,7 +192,7 @@ def _indent(text: str) -> str:
 
 @dataclass(slots=True)
 class Rendered:
-    """One entry as a reader of the prompt finds it."""
+    """One entry as a reader of the prompt sees it."""
 
     id: str
     zone: Zone
@@ -206,10 +206,10 @@ _HEAD = re.compile(r"## ([^|]+) \| (golden|warning|mixed) \|([^|]*)(?:\|.*)?")
 
 
 def parse(block: str) -> list[Rendered]:
-    """Read a rendered block back; lines that do not belong to the format are passed over."""
+    """Read a rendered block back. Lines that do not belong to the format are skipped."""
     entries: list[Rendered] = []
     for text in f"\n{block}".partition(f"\n{CLOSE}")[0].split("\n## "):
-        # What an entry teaches is the same in every prompt, and is read once; which cases are shown is not.
+        # The lesson of an entry is the same in every prompt, so it is parsed once. The shown cases differ.
         head, *cases = text.split("\nSolved (")
         lines = [case.partition("\n") for case in cases]
         taught = _taught("\n".join([f"## {head}", *(rest for _, _, rest in lines if rest)]))
@@ -220,7 +220,7 @@ def parse(block: str) -> list[Rendered]:
 
 
 def _parse_case(line: str) -> tuple[str, str, float] | None:
-    """Problem, answer and similarity of a line on a precedent, from its first figure on."""
+    """Problem, answer and similarity from the line of a precedent that begins with the similarity."""
     similarity, _, case = line.partition("): ")
     problem, arrow, answer = case.rpartition(" =>")
     if not arrow or not similarity.replace(".", "", 1).isdecimal():
@@ -230,7 +230,7 @@ def _parse_case(line: str) -> tuple[str, str, float] | None:
 
 @functools.lru_cache(maxsize=20_000)
 def _taught(text: str) -> Rendered | None:
-    """An entry without its precedents; None for what is no entry."""
+    """An entry without its precedents; None if the text is not an entry."""
     first, *lines = _join_lines(text) or [""]
     head = _HEAD.fullmatch(first.partition("\n")[0])
     if head is None:
@@ -246,7 +246,7 @@ def _taught(text: str) -> Rendered | None:
 
 
 def _join_lines(block: str) -> list[str]:
-    """The lines of a block, each with its indented continuation."""
+    """The lines of a block, each together with its indented continuation lines."""
     lines: list[str] = []
     for line in block.splitlines():
         if line.startswith(INDENT[1:]) and lines:

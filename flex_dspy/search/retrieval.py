@@ -1,4 +1,4 @@
-"""Bringing fitting experiences to the actor: a DSPy retriever over an experience library."""
+"""A DSPy retriever that finds fitting experiences in an experience library."""
 
 from __future__ import annotations
 
@@ -35,37 +35,37 @@ from flex_dspy.search.views import TEXT_VIEWS, fingerprint_of
 
 logger = logging.getLogger(__name__)
 
-_NO_SETTINGS = ("library", "library_hash", "embedder", "effects")  # of what is saved
+_NO_SETTINGS = ("library", "library_hash", "embedder", "effects")  # saved keys that are not settings
 
 
 @runtime_checkable
 class Followed(Protocol):
-    """A library that others change, such as ``flex_dspy.FollowedLibrary``."""
+    """A library that may change at any time, such as ``flex_dspy.FollowedLibrary``."""
 
     def snapshot(self) -> ExperienceLibrary:
-        """The library as it is now; the same object as long as nothing changed."""
+        """The current library. It is the same object until the library changes."""
 
 
 class Retrieval(dspy.Prediction):
-    """A retriever's result: ``hits``, ``passages`` and ``experiences``; a notebook shows each hit with its reasons."""
+    """A retriever's result: ``hits``, ``passages`` and ``experiences``. A notebook shows each hit with its reasons."""
 
     def _repr_html_(self) -> str:
         return Hits(self.hits)._repr_html_()
 
 
 class ExperienceRetriever(dspy.Retrieve):
-    """Finds the experiences that fit a problem, and writes them for the prompt.
+    """Finds the experiences that fit a problem, and writes them as text for the prompt.
 
-    Each view ranks entries on its own; reciprocal rank fusion makes one ranking of them, weighted by the entry's
-    zone (golden 1.0, mixed 0.9, warning 0.8, as in the FLEX release). Every hit says why it is there: ``hit.why()``.
+    Each view ranks entries on its own. Reciprocal rank fusion combines these rankings, weighted by the entry's zone
+    (golden 1.0, mixed 0.9, warning 0.8, as in the FLEX release). ``hit.why()`` explains why a hit was found.
 
     Args:
-        library: What to read when nothing is pinned: a snapshot, or a ``FollowedLibrary``, which is asked for its
-            newest snapshot at each retrieval. A copy of the retriever follows too; saved state holds, or names by its
-            hash, the snapshot of that moment.
-        embedder: For the dense view: an embedder, or its ``Vectors`` where they are kept. Saved state names it.
-        effects: For ``utility``: results of trials by entry id, such as those of ``flex_dspy.value``. They count in
-            place of an entry's usage.
+        library: The library to read outside of ``pinned``: a snapshot, or a ``FollowedLibrary``, whose newest snapshot
+            is read at each retrieval. A copy of the retriever follows too. Saved state holds the current snapshot, or
+            its hash.
+        embedder: For the dense view: an embedder, or ``Vectors`` that were loaded. Saved state holds its name.
+        effects: For ``utility``: results of trials by entry id, such as the results of ``flex_dspy.value``. They
+            replace an entry's usage.
         settings: Settings; None starts from the defaults.
         **options: Fields of ``RetrievalSettings`` by name.
 
@@ -88,7 +88,7 @@ class ExperienceRetriever(dspy.Retrieve):
     ) -> None:
         settings = RetrievalSettings.resolve(settings, options)
         super().__init__(k=settings.k)
-        # An empty library is false, and yet may be the first snapshot of a task.
+        # An empty library is false, but may be the first snapshot of a task.
         self.source: ExperienceLibrary | Followed = ExperienceLibrary() if library is None else library
         self.vectors: Vectors | None = (
             embedder if embedder is None or isinstance(embedder, Vectors) else Vectors.of(embedder)
@@ -98,7 +98,7 @@ class ExperienceRetriever(dspy.Retrieve):
 
     @property
     def settings(self) -> RetrievalSettings:
-        """The settings as they are now; each is an attribute too, such as ``retriever.k``."""
+        """The current settings. Each is also an attribute, such as ``retriever.k``."""
         return RetrievalSettings(**{name: getattr(self, name) for name in RetrievalSettings.model_fields})
 
     @settings.setter
@@ -107,7 +107,7 @@ class ExperienceRetriever(dspy.Retrieve):
             raise ConfigurationError("the view 'dense' needs an embedder: ExperienceRetriever(..., embedder=...)")
         self.__dict__.update(settings.attributes())
 
-    # An embedder may hold a model: a copy of the retriever shares it, with the vectors made so far.
+    # An embedder may hold a model, so copies of the retriever share it and its vectors.
     def __deepcopy__(self, memo: dict[int, Any]) -> ExperienceRetriever:
         new = object.__new__(type(self))
         memo[id(self)] = new
@@ -116,7 +116,7 @@ class ExperienceRetriever(dspy.Retrieve):
 
     @property
     def library(self) -> ExperienceLibrary:
-        """The view of the retriever's scopes of the pinned snapshot where there is one, else of its own."""
+        """The entries of the retriever's scopes, in the pinned snapshot if there is one, else in its own."""
         reading = current_reading()
         library = reading.library if reading is not None else self.snapshot()
         return library.scoped(*self.scopes)
@@ -142,20 +142,20 @@ class ExperienceRetriever(dspy.Retrieve):
         """Retrieve for one problem.
 
         Args:
-            query: The problem, as the views read it. Of a text only the first 20,000 characters are looked at, and
-                a longer one has no fingerprint.
-            k: Most entries to bring, instead of the retriever's own ``k``.
-            exclude: The problem that is being solved, or all texts that may be it, where the query is not its text;
-                see ``exclude_self``.
-            elsewhere: Steps of the program that do not ask: lessons for them are not found.
-            picks_label: Whether the answer is a label: then the answers of similar precedents are counted by default,
+            query: The problem, as the views read it. Only the first 20,000 characters of a text are used, and a longer
+                text has no fingerprint.
+            k: Largest number of entries, instead of the retriever's own ``k``.
+            exclude: The text of the problem under way, or all texts that may be it. Needed if the query is another
+                text; see ``exclude_self``.
+            elsewhere: Names of the program's other steps. Lessons for these steps are not found.
+            picks_label: Whether the answer is a label. Then the answers of similar precedents are counted by default,
                 and are not written into the block.
             **kwargs: Ignored; for compatibility with ``dspy.Retrieve``.
 
         Returns:
             A prediction with ``passages`` (one text an entry), ``hits`` (``Hit`` objects, best first), ``experiences``
-            (the block for the prompt), ``demonstrations`` (precedents to show as such, most similar first) and
-            ``answers`` (those of similar precedents, with their shares).
+            (the block for the prompt), ``demonstrations`` (precedents to show as demonstrations, most similar first)
+            and ``answers`` (the answers of similar precedents, with their shares).
         """
         found = self.hits(query, k if k is not None else self.k, exclude, elsewhere)
         counted = bool(self._tally(picks_label) or self.demonstrations)
@@ -163,7 +163,7 @@ class ExperienceRetriever(dspy.Retrieve):
         return self.write(found, similar, picks_label=picks_label)
 
     def _tally(self, picks_label: bool) -> int:
-        """How many precedents are counted."""
+        """The number of precedents whose answers are counted."""
         if self.tally is not None:
             return self.tally
         return LABEL_TALLY if picks_label else 0
@@ -183,7 +183,7 @@ class ExperienceRetriever(dspy.Retrieve):
     def write(
         self, hits: Sequence[Hit], similar: Sequence[Match] = (), *, picks_label: bool = False
     ) -> dspy.Prediction:
-        """The prediction for these hits; what it shows is recorded (see ``pinned``).
+        """Build the prediction for these hits, and record the entries that it shows (see ``pinned``).
 
         Args:
             hits: Entries, best first.
@@ -261,7 +261,7 @@ class ExperienceRetriever(dspy.Retrieve):
     def _keep(
         self, library: ExperienceLibrary, hidden: frozenset[str], elsewhere: Collection[str]
     ) -> Callable[[str], bool] | None:
-        """Whether an entry may be found at all, or None where every one may."""
+        """A function that says whether an entry may be found; None if every entry may."""
         if not hidden and not elsewhere and self.zones is None and self.categories is None:
             return None
         zones = ZONES if self.zones is None else self.zones
@@ -275,7 +275,7 @@ class ExperienceRetriever(dspy.Retrieve):
         return keep
 
     def _utilities(self, query: str) -> Utilities | None:
-        """The factors of entries by their measured effect; None where the ranking does not use it."""
+        """A function that returns the utility of entries; None if the ranking does not use utility."""
         if not self.utility:
             return None
         return functools.partial(UtilityRanking(self.utility, self.exploration, self.effects).utilities, query)
@@ -300,28 +300,28 @@ class ExperienceRetriever(dspy.Retrieve):
                 return index.search(library, query, depth, skip=skip)
             return index_of(library, view, LexicalIndex).search(library, query, depth)
 
-        if view == "lexical":  # it reads what entries teach
+        if view == "lexical":  # this view reads only lessons
             return until_enough(search, self.depth, lambda id: library[id].teaches and (keep is None or keep(id)))
         return until_enough(search, self.depth, keep)
 
     def _problems(self, given: str | Collection[str], reading: Reading) -> frozenset[str]:
-        """The problem that is asked, in all its texts; none where it may be answered from its own solution."""
+        """All texts of the problem under way; empty if its own solution may be shown."""
         if not self.exclude_self:
             return frozenset()
         texts = {given} if isinstance(given, str) else {*given}
         return frozenset(texts if reading.problem is None else {*texts, reading.problem})
 
     def _own(self, library: ExperienceLibrary, problems: frozenset[str]) -> frozenset[str]:
-        """Ids of the entries among whose precedents is the very problem that is asked."""
+        """Ids of the entries with a precedent of the problem under way."""
         index = index_of(library, "problems", ProblemIndex) if problems else None
         return frozenset().union(*(index.search(library, problem) for problem in problems)) if index else frozenset()
 
     # -- as a DSPy parameter -------------------------------------------------------------------------------
 
     def dump_state(self, json_mode: bool = True) -> dict[str, Any]:
-        """Settings, the library by hash or whole (``embed``), the embedder by name, effects of trials.
+        """The state: settings, the library by hash or whole (``embed``), the embedder by name, effects of trials.
 
-        Settings that a state of version 0.1 does not know are in it where they are not at their defaults.
+        Settings that version 0.1 does not know are saved only if they differ from their defaults.
         """
         state = {name: copy.copy(getattr(self, name)) for name in ALWAYS_SAVED}
         for name, default in RetrievalSettings().attributes().items():
@@ -339,14 +339,14 @@ class ExperienceRetriever(dspy.Retrieve):
         return {**state, "library_hash": library.hash}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Take over settings, and the library where the state holds it whole.
+        """Load the settings, and the library if the state holds it whole.
 
-        Otherwise the library and the embedder stay, and must be those that were saved with them. A retriever that
-        follows a library goes on with it, whatever was saved.
+        Otherwise the retriever keeps its library and its embedder, which must be the saved ones. A retriever that
+        follows a library keeps following it, whatever was saved.
 
         Raises:
             ConfigurationError: If this retriever's library is neither empty nor the saved one, if the embedder is not
-                the saved one, or if the state holds what is no setting.
+                the saved one, or if the state holds an unknown setting.
             LibraryError: If the state's library is damaged.
         """
         source = self._restore(state)
@@ -356,13 +356,13 @@ class ExperienceRetriever(dspy.Retrieve):
         saved = {name: value for name, value in state.items() if name not in _NO_SETTINGS}
         if unknown := sorted(saved.keys() - RetrievalSettings.model_fields.keys()):
             raise ConfigurationError(f"a retriever has no settings {', '.join(unknown)}")
-        always = {name: getattr(self, name) for name in ALWAYS_SAVED}  # a state that lacks one leaves it as it is
+        always = {name: getattr(self, name) for name in ALWAYS_SAVED}  # a setting that the state lacks does not change
         self.settings = RetrievalSettings(**{**always, **saved})
         self.effects |= {entry_id: tuple(effect) for entry_id, effect in state.get("effects", {}).items()}
         self.source = source
 
     def _restore(self, state: Mapping[str, Any]) -> ExperienceLibrary | Followed:
-        """The library that a state holds, or this retriever's own, if that is the one that the state names."""
+        """The library that a state holds, or this retriever's own library if the state names it."""
         wanted, own = state.get("library_hash"), self.source
         if not isinstance(own, ExperienceLibrary):
             return own
@@ -393,19 +393,19 @@ def _precedents_by_entry(matches: Iterable[Match]) -> dict[str, list[tuple[Prece
 
 
 def search_library(library: ExperienceLibrary, query: str, k: int = 5, **settings: Any) -> Hits:
-    """The entries that fit a query, best first: ``ExperienceLibrary.search``, which finds this by its entry point."""
+    """The entries that fit a query, best first. ``ExperienceLibrary.search`` calls this by its entry point."""
     return Hits(ExperienceRetriever(library, **settings).hits(query, k))
 
 
 def retrievers(program: dspy.Module) -> list[ExperienceRetriever]:
-    """The experience retrievers that a program holds, each once: among its parts, or in its predictors."""
+    """The experience retrievers in a program's parts and predictors, without repetition."""
     parts = program.parameters()
     held = [*parts, *(getattr(part, "retriever", None) for part in parts)]
     return list({id(part): part for part in held if isinstance(part, ExperienceRetriever)}.values())
 
 
 def shorter_blocks(found: dspy.Prediction | None, levels: Sequence[Level]) -> Iterator[str]:
-    """The block of a retriever's result in decreasing length; the last one is empty.
+    """Yield the block of a retriever's result in decreasing length. The last block is empty.
 
     Args:
         found: A retriever's prediction; None for no search at all.
@@ -414,6 +414,6 @@ def shorter_blocks(found: dspy.Prediction | None, levels: Sequence[Level]) -> It
     if found is not None:
         whole = str(found.experiences)
         yield whole
-        for share in (2, 4):  # of the tokens that it took, as a budget may be far from used up
+        for share in (2, 4):  # of the tokens that the block took, as the budget may be larger
             yield render(found.hits, tokens(whole) // share, levels)
     yield NONE

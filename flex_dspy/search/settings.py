@@ -15,7 +15,7 @@ from flex_dspy.search.views import view_names
 
 T = TypeVar("T")
 ZONE_WEIGHTS: Mapping[Zone, float] = {"golden": 1.0, "mixed": 0.9, "warning": 0.8}  # as in the FLEX release
-# A saved state always holds these; the others only where they are not at their defaults, as in version 0.1.
+# A saved state always holds these settings, as in version 0.1. It holds others only if they differ from the default.
 ALWAYS_SAVED = ("k", "views", "depth", "token_budget", "exclude_self")
 
 
@@ -34,7 +34,7 @@ def _check_view(view: str) -> str:
 
 
 View = Annotated[str, AfterValidator(_check_view)]
-LABEL_TALLY = 8  # precedents that are counted for a label
+LABEL_TALLY = 8  # number of precedents that are counted for a label
 Number = Annotated[int | float, Field(ge=0, lt=float("inf"))]
 Views = Annotated[tuple[View, ...], Field(min_length=1), AfterValidator(_unique)]
 Zones = Annotated[tuple[Zone, ...], Field(min_length=1), AfterValidator(_unique)]
@@ -95,7 +95,7 @@ class RetrievalSettings(Settings):
     """Whether saved state holds the whole library, and not its hash alone."""
 
     def attributes(self) -> dict[str, Any]:
-        """The settings as a retriever holds them: lists for tuples, and a weight for each zone."""
+        """The settings as a retriever holds them: with lists instead of tuples, and with a weight for each zone."""
         values = {name: _list(getattr(self, name)) for name in type(self).model_fields}
         weights = {**ZONE_WEIGHTS, **(self.zone_weights or {})}
         return {**values, "zone_weights": weights, "quotas": dict(self.quotas or {}) or None}

@@ -1,17 +1,18 @@
 """Utility: the measured effect of entries, as a factor of their scores.
 
-Two things are measured. Usage says how often an entry was shown, and how often a showing helped: the actor relied on
-it, and was right. Trials say how much an entry changes the score of an example (``flex_dspy.evaluation.value``). Trials
-are paired with their counterparts, and usage is not: where there are trials, they count alone.
+Two things are measured. Usage counts how often an entry was shown, and how often it helped. It helped if the actor
+relied on it and was right. Trials measure how much an entry changes the score of an example
+(``flex_dspy.evaluation.value``). Trials are paired comparisons, and usage is not. So if an entry has trials, only these
+count.
 
-Each effect is shrunk towards the mean of the entries that were found for the same problem: an entry that was shown
-twice keeps close to it, one that was shown 200 times stands for itself. How much entries really differ is estimated
-from the same entries, by the method of moments; for usage this gives the mean of a beta posterior. The neighbours are
-the prior, and not the whole library, because rare and difficult problems would otherwise count against their own
-lessons. It also costs the same in a library of any size.
+Each effect is shrunk towards the mean of the entries that were found for the same problem. The effect of an entry that
+was shown twice stays close to this mean. The effect of an entry that was shown 200 times hardly changes. The true
+variance between entries is estimated from the same entries by the method of moments. For usage this gives the mean of a
+beta posterior. The entries found together are the prior, not the whole library, because otherwise rare and difficult
+problems would count against their own lessons. The cost does not depend on the library's size.
 
-``hurt`` does not count. Measured: of the entries found for a difficult problem, those that the actor relied on and
-failed with are the relevant ones more often than not (see ``docs/results.md``).
+``hurt`` does not count. By measurement, the entries that the actor relied on before it failed at a difficult problem
+are more often relevant than not (see ``docs/results.md``).
 
 Source: DerSimonian and Laird, Control. Clin. Trials 1986, 7, 177; Efron and Morris, J. Am. Stat. Assoc. 1975, 70, 311;
 Thompson, Biometrika 1933, 25, 285.
@@ -32,18 +33,18 @@ from flex_dspy.libraries.experience import Experience
 from flex_dspy.libraries.hits import Utility
 
 Floats = npt.NDArray[np.float64]
-Effect = tuple[float, float]  # and its standard error
+Effect = tuple[float, float]  # an effect and its standard error
 
 UNKNOWN: Effect = (0.0, np.inf)
-EVEN = 0.25  # by how much the chance of success grows with its log odds, where it is even
+EVEN = 0.25  # slope of the chance of success over its log odds, at even odds
 
 
 class MeasuredEffect(Protocol):
     """The result of trials of one entry, such as an ``EntryValue``.
 
     Attributes:
-        effect: Mean score with it less mean score without it; None where it is not known.
-        error: Standard error of the effect; None where it is not known.
+        effect: Mean score with the entry minus mean score without it; None if it is not known.
+        error: Standard error of the effect; None if it is not known.
     """
 
     @property
@@ -54,10 +55,10 @@ class MeasuredEffect(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class UtilityRanking:
-    """Turns what is measured about entries into factors of their scores.
+    """Turns the measured effects of entries into factors of their scores.
 
     Attributes:
-        strength: How much utility counts: the factor is the entry's odds ratio to the power of this number.
+        strength: Weight of utility. The factor is the entry's odds ratio to the power of this number.
         seed: Seed of exploration; None ranks by the expected lift.
         effects: Results of trials, by entry id; see ``known_effects``.
     """
@@ -70,7 +71,7 @@ class UtilityRanking:
         """The utility of each entry that was found for a query.
 
         Args:
-            query: The problem. Exploration draws anew for each.
+            query: The problem. Exploration draws new numbers for each problem.
             entries: All entries that were found.
         """
         lifts, errors = self._lifts(entries)
@@ -83,7 +84,7 @@ class UtilityRanking:
         return {entry.id: Utility(lift, factor, reason) for entry, lift, factor, reason in rows}
 
     def _lifts(self, entries: Sequence[Experience]) -> tuple[Floats, Floats]:
-        """Lift and its standard error, of each entry: from its trials, else from its usage."""
+        """The lift of each entry and its standard error, from trials if there are any, else from usage."""
         lifts, errors = usage_lifts(entries)
         if self.effects:
             trials = np.array([self.effects.get(entry.id, UNKNOWN) for entry in entries]).T
@@ -112,14 +113,17 @@ def known_effects(results: Mapping[str, MeasuredEffect]) -> dict[str, Effect]:
 
 
 def usage_lifts(entries: Sequence[Experience]) -> tuple[Floats, Floats]:
-    """The log odds that a showing of each entry helps, less those of a showing of any; and their standard errors.
+    """The lift of each entry from its usage, and its standard error.
+
+    The lift is the log odds that the entry helps when it is shown, minus the log odds for any of the entries.
+
 
     Args:
         entries: The entries.
     """
     counts = np.array([(entry.shown, entry.helped) for entry in entries], dtype=np.float64).reshape(-1, 2)
     shown, helped = counts.T
-    pooled = (helped.sum() + 0.5) / (shown.sum() + 1)  # neither 0 nor 1, as that would be certain
+    pooled = (helped.sum() + 0.5) / (shown.sum() + 1)  # never 0 or 1, which would mean certainty
     with np.errstate(divide="ignore", invalid="ignore"):
         shares, errors = np.where(shown > 0, helped / shown, 0.0), np.sqrt(pooled * (1 - pooled) / shown)
     mean, deviations, spread = shrink(shares, errors)
@@ -129,15 +133,15 @@ def usage_lifts(entries: Sequence[Experience]) -> tuple[Floats, Floats]:
 
 
 def shrink(effects: Floats, errors: Floats) -> tuple[float, Floats, Floats]:
-    """Effects over their common mean, shrunk towards zero as far as they are uncertain.
+    """Subtract the common mean from effects, and shrink the deviations. Uncertain effects shrink most.
 
     Args:
         effects: Measured effects.
-        errors: Their standard errors; infinite where nothing is known.
+        errors: Their standard errors; infinite if nothing is known.
 
     Returns:
-        The mean, the deviations from it and their standard errors. All of these are zero where effects differ no more
-        than by chance.
+        The mean, the deviations from it and their standard errors. All deviations and errors are zero if effects differ
+        no more than by chance.
     """
     weights = 1 / np.maximum(errors, 1e-6) ** 2
     total, known = float(weights.sum()), int((weights > 0).sum())
@@ -151,6 +155,6 @@ def shrink(effects: Floats, errors: Floats) -> tuple[float, Floats, Floats]:
 
 
 def _uniform(seed: int, query: str, entry_id: str) -> float:
-    """A number in (0, 1) that depends on nothing else: the same in every process."""
+    """A number in (0, 1) that depends only on the arguments. It is the same in every process."""
     digest = hashlib.sha256(f"{seed}\x1f{query}\x1f{entry_id}".encode()).digest()
     return (int.from_bytes(digest[:6]) + 0.5) / 2**48

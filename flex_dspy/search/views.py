@@ -1,7 +1,7 @@
 """Views by name: the ways to find entries that fit a problem.
 
-``lexical``, ``precedents`` and ``dense`` read any text. A further view compares problems by their fingerprints, where
-a problem has one: bits that say what is in it. A package brings such a view by an entry point:
+``lexical``, ``precedents`` and ``dense`` read any text. A further view compares problems by their fingerprints. A
+fingerprint is a row of bits for the features of a problem. A package adds such a view by an entry point:
 
     [project.entry-points."flex_dspy.views"]
     structural = "flex_dspy.metrics.molecules:problem_fingerprint"
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-# From a problem's text to the words of its bits, of shape (words,), always as many; None where it has no fingerprint.
+# From a problem's text to its bits as words, of fixed shape (words,); None if it has no fingerprint.
 Fingerprint = Callable[[str], "npt.NDArray[np.uint64] | None"]
 
 GROUP = "flex_dspy.views"
@@ -31,7 +31,7 @@ _FINGERPRINTS: dict[str, Fingerprint] = {}
 
 
 def register_view(name: str, fingerprint: Fingerprint) -> None:
-    """Make a view known that compares problems by their fingerprints.
+    """Register a view that compares problems by their fingerprints.
 
     Args:
         name: The view's name, for ``ExperienceRetriever(views=...)``.
@@ -46,15 +46,15 @@ def register_view(name: str, fingerprint: Fingerprint) -> None:
 
 
 def view_names() -> tuple[str, ...]:
-    """Every name that a view has: those of fingerprints, then those of texts."""
+    """The names of all views: first the views of fingerprints, then the views of texts."""
     return tuple(dict.fromkeys([*_FINGERPRINTS, *_points_by_view(tuple(sys.path)), *TEXT_VIEWS]))
 
 
 def fingerprint_of(view: str) -> Fingerprint:
-    """The fingerprint of a view, imported when it is first asked for.
+    """Return the fingerprint function of a view. It is imported at its first use.
 
     Raises:
-        ConfigurationError: If there is none, or it cannot be imported.
+        ConfigurationError: If there is no such view, or its function cannot be imported.
     """
     if view not in _FINGERPRINTS:
         point = _points_by_view(tuple(sys.path)).get(view)

@@ -14,9 +14,9 @@ def words_of(text: str) -> list[str]:
 
 
 def spelling_of(text: str) -> Counter[str]:
-    """Words, and trigrams of letters within them: other forms of one word, and slips of the pen, share most of those.
+    """Words and their trigrams. Other forms of a word, and spelling mistakes, share most of these trigrams.
 
-    A trigram begins with a space, which no word does: so the two are told apart.
+    Each trigram gets a leading space, which words do not have. So no trigram equals a word.
     """
     words = words_of(text)
     terms = Counter(words)
