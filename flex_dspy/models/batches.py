@@ -60,7 +60,7 @@ class _Group:
     def start(self, work: Coroutine[Any, Any, Mapping[str, Answer]]) -> None:
         """Start the task that sends the batch and waits for it."""
         self.answers = asyncio.create_task(work)
-        self.answers.add_done_callback(lambda done: done.cancelled() or done.exception())  # callers get it
+        self.answers.add_done_callback(lambda done: done.cancelled() or done.exception())  # callers get errors
 
     async def answer(self, request: str) -> Answer:
         """Wait for the answer to one request."""
