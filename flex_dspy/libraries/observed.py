@@ -155,7 +155,7 @@ class ObservationJournal:
         return step
 
     def _add(self, body: bytes, known_as: str) -> tuple[int, int]:
-        """Write a line, and return its step and its end in the file. For a known id, return step 0 and the old end."""
+        """Write a line, and return its step and its end in the file. For a known id, write nothing; the step is 0."""
         if known_as and known_as in self._unforced:
             return 0, self._unforced[known_as]
         if known_as and known_as in self.known:
