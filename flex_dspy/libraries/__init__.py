@@ -1,3 +1,3 @@
-"""Experiences and the library that they make: snapshot, file, store, and what people do with them."""
+"""The experience library: its entries, its snapshots, its files, and edits by people."""
 
 from flex_dspy.libraries import methods as methods

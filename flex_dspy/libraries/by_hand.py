@@ -1,4 +1,4 @@
-"""A person's edits by name: add, pin, revise and veto entries of a library in a notebook's cell.
+"""Methods by which a person edits a library: add, pin, revise and veto entries, for example in a notebook.
 
 Example:
     >>> from flex_dspy.libraries.experience import Experience
@@ -49,10 +49,10 @@ class _Editable(Protocol[Library]):
 
 
 class ByHand:
-    """Edits of one entry each, by a person: on a snapshot, which gives the next one, or on a store.
+    """Methods that change one entry each, for a snapshot and for a store.
 
-    Every method takes an entry's id, or the beginning of one, and returns the library after the edit; it raises
-    ``ConfigurationError`` if there is no such entry, or the edit cannot be made.
+    Every method takes the id of an entry, or the beginning of an id. It returns the library after the edit. It raises
+    ``ConfigurationError`` if there is no such entry, or if the edit cannot be made.
     """
 
     def add(
@@ -75,17 +75,20 @@ class ByHand:
 
         Args:
             method: The strategy, one paragraph.
-            rules: When to do exactly what; texts, or ``Rule`` with examples.
-            zone: ``golden`` for advice, ``warning`` for what goes wrong, ``mixed`` for a way out of it.
+            rules: Exact instructions and when to follow them; texts, or ``Rule`` with examples.
+            zone: ``golden`` for advice, ``warning`` for what goes wrong, ``mixed`` for a way to correct a mistake.
             category: The problem family.
             priority: 1 (minor) to 5 (decisive).
             trajectory: A worked instance.
-            precedents: Solved cases, by which the lesson is found too.
-            step: Name of the predictor that it is for, in a program of several.
-            author: Who wrote it; the entry says so.
-            pinned: Keep its words: it is never pruned, and merges only add precedents to it.
-            review: Let it wait for approval; nobody is shown it before.
-            reason: Why.
+            precedents: Precedents; a search finds the lesson by them too.
+            step: Name of the predictor that the lesson is for, if the program has several.
+            author: Who wrote the lesson; the entry stores this name.
+            pinned: Whether to protect the lesson: it is never pruned, and merges only add precedents to it.
+            review: Whether the lesson waits for approval; until then no actor sees it.
+            reason: Why the lesson is added.
+
+        Returns:
+            The library after the edit.
         """
         if not author:
             raise ConfigurationError("a lesson that a person adds has an author: say who, or leave it out")
@@ -107,15 +110,15 @@ class ByHand:
         return self.edit([Propose(lesson, reason) if review else Insert(lesson, reason)])
 
     def approve(self: _Editable[Library], entry_id: str, reason: str = "") -> Library:
-        """Make a lesson that waits an entry, which actors are shown."""
+        """Approve a waiting lesson: it becomes an entry, and actors see it."""
         return self.edit([Approve(find_waiting(self._newest(), entry_id).id, reason)])
 
     def reject(self: _Editable[Library], entry_id: str, reason: str = "") -> Library:
-        """Drop a lesson that waits. Learning goes on, and may propose the like again."""
+        """Drop a waiting lesson. Later learning may propose a similar lesson again."""
         return self.edit([Reject(find_waiting(self._newest(), entry_id).id, reason)])
 
     def pin(self: _Editable[Library], entry_id: str, reason: str = "") -> Library:
-        """Vouch for an entry: it is never pruned, and merges only add precedents to it."""
+        """Pin an entry: it is never pruned, and merges only add precedents to it."""
         return self.edit([Pin(_whole(self, entry_id), reason=reason)])
 
     def unpin(self: _Editable[Library], entry_id: str, reason: str = "") -> Library:
@@ -123,11 +126,11 @@ class ByHand:
         return self.edit([Pin(_whole(self, entry_id), pinned=False, reason=reason)])
 
     def veto(self: _Editable[Library], entry_id: str, reason: str = "", *, force: bool = False) -> Library:
-        """Take an entry out; one that is pinned only by ``force``. Learning goes on, and may teach the like again."""
+        """Remove an entry. A pinned entry needs ``force``. Later learning may add a similar entry again."""
         return self.edit([Remove(_whole(self, entry_id), reason, force)])
 
     def revise(self: _Editable[Library], entry_id: str, reason: str = "", **fields: Any) -> Library:
-        """Change what an entry says; its id, precedents and usage record stay.
+        """Change the content of an entry; its id, precedents and usage record stay.
 
         Args:
             entry_id: The entry.

@@ -1,4 +1,4 @@
-"""The changes that led from one snapshot of a library to the next, for the indexes and for replicas to read."""
+"""The log of changes between snapshots of a library; indexes and replicas read it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from flex_dspy.libraries.experience import Commit, Experience, Precedent
 
-_RECENT = 1_024  # commits that a log remembers; a replica that lacks more is given the library whole
+_RECENT = 1_024  # commits that a log keeps; a replica that misses more gets the whole library
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,8 +17,8 @@ class Change:
     Attributes:
         entry_id: The entry.
         precedents: Its new precedents.
-        rewritten: The entry as it is now, where it is new or its text or zone changed.
-        removed: The entry is gone, with all that was read of it. Its id may come back later.
+        rewritten: The entry as it is now, if it is new or if its text or zone changed.
+        removed: Whether the entry was removed, so that indexes drop it. Its id may come back later.
     """
 
     entry_id: str
@@ -28,10 +28,11 @@ class Change:
 
 
 class ChangeLog:
-    """The changes of a line of snapshots, oldest first, the indexes built from them, and the last commits.
+    """The changes of a series of snapshots, oldest first, with their indexes and their last commits.
 
-    Snapshots of one line share one log; each knows how much of it is its own (``ExperienceLibrary.tip``).
-    Only the newest snapshot appends; an older one that is changed copies its part first.
+    The snapshots of one series share one log. Each snapshot knows how many of the changes belong to it
+    (``ExperienceLibrary.tip``). Only the newest snapshot appends to the log. If an older snapshot is changed, it first
+    copies its part of the log.
     """
 
     def __init__(self, changes: list[Change]) -> None:
@@ -40,11 +41,13 @@ class ChangeLog:
         self._commits: dict[int, Commit] = {}  # by number, oldest first
 
     def extend(self, tip: int, changes: list[Change], number: int, commit: Commit) -> ChangeLog:
-        """This log with the changes of one more commit, in place where nothing follows its first changes yet.
+        """Add the changes of a commit, and return the log that holds them.
+
+        The log is changed in place if ``tip`` is its end; otherwise the first ``tip`` changes are copied.
 
         Args:
-            tip: How many of the changes stay.
-            changes: Those that follow.
+            tip: Number of changes that stay.
+            changes: The changes that follow them.
             number: The commit's number in the library.
             commit: The commit.
         """
@@ -62,7 +65,7 @@ class ChangeLog:
         return log
 
     def commits(self, after: int, last: int) -> list[Commit] | None:
-        """The commits from one snapshot to a later one; None where they are forgotten.
+        """The commits from one snapshot to a later one; None if the log no longer has all of them.
 
         Args:
             after: Number of the last commit of the earlier snapshot.

@@ -1,4 +1,4 @@
-"""Contradictions between the entries of a library, listed for a person: nothing is decided here."""
+"""Finds contradictions between the entries of a library. A person decides about them."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class Conflict:
     """Two groups of entries that contradict each other.
 
     Attributes:
-        kind: ``rule`` where one group recommends what the other avoids, ``answer`` where they rest on one example
-            with two answers.
-        about: What it is about: the rule's words, or the example's problem.
-        entries: Ids of those that recommend it, or that hold the first answer.
-        against: Ids of those that avoid it, or that hold another answer.
+        kind: ``rule`` if one group recommends what the other avoids; ``answer`` if the groups hold different answers
+            to one example.
+        about: The words of the rule, or the problem of the example.
+        entries: Ids of the entries that recommend the rule, or that hold the first answer.
+        against: Ids of the entries that avoid the rule, or that hold another answer.
     """
 
     kind: Literal["rule", "answer"]
@@ -30,7 +30,7 @@ class Conflict:
     against: tuple[str, ...]
 
     def text(self) -> str:
-        """One line for a terminal."""
+        """The conflict as one line for a terminal."""
         how = "recommended by {}, avoided by {}" if self.kind == "rule" else "answered by {}, otherwise by {}"
         about = self.about if len(self.about) <= 100 else self.about[:97] + "..."
         return f"{self.kind}: {about}: " + how.format(_id_list(self.entries), _id_list(self.against))
@@ -41,11 +41,11 @@ def _id_list(ids: tuple[str, ...]) -> str:
 
 
 def conflicts(library: ExperienceLibrary) -> tuple[Conflict, ...]:
-    """All contradictions of a library, in the order of what they are about. Cost grows with its size, once.
+    """All contradictions of a library, sorted by kind and subject. Each entry is read once.
 
-    A rule is avoided where it begins so ("avoid", "never", "do not") or stands as it is in a ``warning``; it is
-    recommended where it stands as it is in a ``golden`` entry. Where a rule quotes something in backticks, it is
-    about that.
+    A rule is avoided if it begins with "avoid", "never", "do not" or the like, or if a ``warning`` entry states it. A
+    rule is recommended if a ``golden`` entry states it without such a word. If a rule quotes a text in backticks, this
+    text is the subject.
     """
     return (*_about_rules(library), *_about_answers(library))
 
@@ -66,7 +66,7 @@ _QUOTED = re.compile(r"`([^`]+)`")
 
 
 def _advice(entry: Experience, rule: Rule) -> Iterator[tuple[bool, str]]:
-    """Whether a rule recommends, and what. A rule of a mixed entry may be either, unless it says so."""
+    """Whether a rule recommends, and its subject. A rule of a mixed entry counts only if it begins with "avoid"."""
     negative = _AVOID.match(rule.text)
     said = rule.text[negative.end() :] if negative else rule.text
     words = " ".join(normal_words(said))
@@ -82,9 +82,9 @@ _MARKS = '.,;:`"'
 
 
 def normal_words(text: str) -> list[str]:
-    """The words of a text, without the marks around them and without the capital of a sentence's beginning.
+    """The words of a text, without punctuation around them and without the capital letter that begins a sentence.
 
-    Marks and capitals within a word stay: in a formula or a SMILES they make the difference.
+    Punctuation and capitals within a word stay, because they matter in a formula or a SMILES.
     """
     words = (word.strip(_MARKS) for word in text.split())
     return [word.lower() if word[1:].islower() else word for word in words if word]

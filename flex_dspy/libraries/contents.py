@@ -1,4 +1,4 @@
-"""The readable side of a library, for modules that the library itself imports."""
+"""The read-only interface of a library, for modules that the library itself imports."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from flex_dspy.libraries.experience import Experience
 
 
 class Contents(Protocol):
-    """A library as its readers see it: the entries, the version and the runs."""
+    """The read-only interface of a library: entries, version and runs."""
 
     @property
     def task(self) -> str:
@@ -23,7 +23,7 @@ class Contents(Protocol):
 
     @property
     def parent(self) -> str | None:
-        """Hash of the version that it was made from."""
+        """Hash of the version that the library was made from."""
         ...
 
     @property
@@ -33,7 +33,7 @@ class Contents(Protocol):
 
     @property
     def runs(self) -> Mapping[str, int]:
-        """For each learning run, the last step that is in."""
+        """For each learning run, the last step that the library holds."""
         ...
 
     @property

@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 FIELDS = ("zone", "category", "priority", "pinned", "method", "trajectory")
 COUNTERS = ("shown", "helped", "hurt", "merged")
-# Share of words in common, in order, from which a rule that went and one that came count as one reworded.
+# A removed and an added rule count as one reworded rule from this share of common words in order.
 REWORDED = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Removed:
-    """An entry that is gone, and the ids of those that hold all its rules, or were made of it."""
+    """A removed entry, and the ids of the entries that now hold all its rules or were made from it."""
 
     entry: Experience
     merged_into: tuple[str, ...] = ()
@@ -39,11 +39,11 @@ class EntryChange:
         category: The category it has now.
         fields: Old and new value of each field of ``FIELDS`` that changed.
         rules_added: Texts of new rules.
-        rules_removed: Texts of rules that went.
+        rules_removed: Texts of removed rules.
         rules_reworded: Old and new text of rules that changed.
-        precedents_gathered: How many precedents came.
-        precedents_lost: How many went.
-        counters: By how much each of ``COUNTERS`` changed, where it did.
+        precedents_gathered: Number of new precedents.
+        precedents_lost: Number of removed precedents.
+        counters: By how much each of ``COUNTERS`` changed; unchanged counters are left out.
         other: Names of further fields that changed, such as a rule's examples.
     """
 
@@ -60,21 +60,21 @@ class EntryChange:
 
     @property
     def says_other(self) -> bool:
-        """Whether it says something else now: more changed than its usage record, precedents and sources."""
+        """Whether the content of the entry changed, and not only its usage record, precedents and sources."""
         rules = self.rules_added or self.rules_removed or self.rules_reworded
         return bool(self.fields or rules or set(self.other) - {"sources", "dates"})
 
 
 @dataclass(frozen=True, slots=True)
 class LibraryDiff(representations.Representable):
-    """The difference of two libraries; each list oldest entry first.
+    """The difference between two libraries. Each list begins with the oldest entry.
 
     Attributes:
-        older: Hash of the one.
-        newer: Hash of the other.
-        added: Entries of the newer that the older lacks.
-        removed: Entries of the older that the newer lacks.
-        changed: What is in both, and differs.
+        older: Hash of the older library.
+        newer: Hash of the newer library.
+        added: Entries that only the newer library has.
+        removed: Entries that only the older library has.
+        changed: Changes of the entries that both libraries have.
     """
 
     older: str
@@ -104,11 +104,11 @@ class LibraryDiff(representations.Representable):
         }
 
     def text(self, *, colour: bool = False, limit: int | None = None) -> str:
-        """The difference for a terminal.
+        """The difference as text for a terminal.
 
         Args:
-            colour: Mark what came and went by colours too; what is no colour is then made visible.
-            limit: Most entries of each kind; None for all.
+            colour: Whether to colour added and removed text; escape sequences in the entries are then made visible.
+            limit: Largest number of entries of each kind; None for all.
         """
         told = [change for change in self.changed if change.says_other]
         quiet = [change for change in self.changed if not change.says_other]
@@ -120,7 +120,7 @@ class LibraryDiff(representations.Representable):
         return "\n".join(_colour(printable(line)) for line in lines) if colour else "\n".join(lines)
 
     def to_pandas(self) -> pd.DataFrame:
-        """One row an entry that differs. See ``flex_dspy.display.frames.diff_frame``."""
+        """A table with one row for each entry that differs. See ``flex_dspy.display.frames.diff_frame``."""
         return representations.frame(self)
 
     def _summary(self) -> str:
@@ -137,11 +137,11 @@ class LibraryDiff(representations.Representable):
 
 
 def diff(older: Contents, newer: Contents) -> LibraryDiff:
-    """The difference from one library to another. Cost is linear in the size of both.
+    """The difference from one library to another. The cost is linear in the size of both.
 
     Args:
-        older: The one.
-        newer: The other; they need not descend from each other.
+        older: The first library.
+        newer: The second library; it need not descend from the first.
     """
     gone = [entry for entry in older if entry.id not in newer]
     homes = _homes(newer) if gone else {}
@@ -155,7 +155,7 @@ def diff(older: Contents, newer: Contents) -> LibraryDiff:
 
 
 def _homes(library: Contents) -> dict[str, list[str]]:
-    """Entries by the rules they hold, and by the entries they were made of."""
+    """Ids of entries by the rules that they hold, and by the entries that they were made from."""
     homes: dict[str, list[str]] = {}
     for entry in library:
         for key in {*(f"rule {rule.text}" for rule in entry.rules), *(f"id {s.id}" for s in entry.sources)}:
@@ -195,7 +195,7 @@ def _only_in(rules: Sequence[Rule], others: Sequence[Rule]) -> list[str]:
 
 
 def _pair_reworded(gone: Sequence[str], came: Sequence[str]) -> list[tuple[str, str]]:
-    """Pairs of an old and a new text that say nearly the same, the most alike first to find each other."""
+    """Pairs of an old and a new text with similar words. The most similar texts are paired first."""
     alike = [
         (difflib.SequenceMatcher(None, old.split(), new.split(), autojunk=False).ratio(), old, new)
         for old in gone

@@ -1,4 +1,4 @@
-"""A library being changed: the one place where edits are interpreted."""
+"""Applies edits to a library. No other module interprets edits."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ from flex_dspy.libraries.scopes import Sizes, resize
 
 
 class Draft:
-    """The next snapshot of a library, while a commit is applied to it.
+    """The next snapshot of a library, during a commit.
 
     Args:
         now: The clock of the next snapshot.
-        entries: Entries of the last one, by id.
-        sizes: Its scopes in numbers.
+        entries: Entries of the last snapshot, by id.
+        sizes: Number of entries of each scope of the last snapshot.
         waiting: Lessons that wait for approval, by id.
     """
 
@@ -49,7 +49,7 @@ class Draft:
         self.changes: list[Change] = []
 
     def edit(self, edit: Edit) -> Edit:
-        """Apply an edit; returns it as it really went: a merge may become an insert."""
+        """Apply an edit, and return the edit that was really made: a merge may become an insert."""
         match edit:
             case Insert():
                 return self._insert(edit)
@@ -96,7 +96,7 @@ class Draft:
             self._store(replace(entry, pinned=edit.pinned, updated_at=self.now), (), rewritten=False)
             return edit
         capped = replace(entry, **edit.fields()).within_caps()
-        kept = {name: getattr(capped, name) for name in edit.fields()}  # what else is overlong stays whole
+        kept = {name: getattr(capped, name) for name in edit.fields()}  # other fields that are too long stay whole
         revised = replace(entry, **kept, updated_at=self.now)
         self._store(revised, (), rewritten=(revised.zone, revised.text()) != (entry.zone, entry.text()))
         return edit
@@ -115,7 +115,7 @@ class Draft:
             experience = replace(experience, id="")
             if _is_of_another_scope(experience, self.entries):
                 return Discard(experience.id, _TAKEN)
-        if experience.id in self.entries:  # the very same lesson, from another writer
+        if experience.id in self.entries:  # another writer added the same lesson
             return self._merge(Merge(experience.id, experience, reason=edit.reason))
         experience = replace(experience, created_at=self.now, updated_at=self.now)
         edit = replace(edit, experience=experience) if experience.id != edit.experience.id else edit
@@ -165,13 +165,13 @@ _TAKEN = "its id is that of an entry of another scope"
 
 
 def _is_of_another_scope(lesson: Experience, entries: HashTrieMap[str, Experience]) -> bool:
-    """Whether the id of a lesson is that of an entry of another scope."""
+    """Whether an entry of another scope has the id of this lesson."""
     known = entries.get(lesson.id)
     return known is not None and known.scope != lesson.scope
 
 
 def _fresh_precedents(entry: Experience, lesson: Experience) -> tuple[Precedent, ...]:
-    """The precedents of a lesson that an entry lacks."""
+    """The precedents of a lesson that the entry does not have yet."""
     known = {(p.example_id, p.answer) for p in entry.precedents}
     return tuple(p for p in lesson.precedents if (p.example_id, p.answer) not in known)
 
@@ -181,15 +181,15 @@ def _says_the_same(one: Experience, other: Experience) -> bool:
 
 
 def _union(examples: tuple[str, ...], more: tuple[str, ...]) -> tuple[str, ...]:
-    """Examples of a rule and as many of the others as it has room for."""
+    """The examples of a rule, and as many further examples as the cap allows."""
     fresh = tuple(text for text in more if text not in examples)
     return examples + fresh[: max(0, MAX_EXAMPLES - len(examples))]
 
 
 def _merge_rules(target: Experience, edit: Merge) -> tuple[Rule, ...] | None:
-    """The target's rules after the edit, or None where they would outgrow the cap.
+    """The target's rules after the edit; None if they would exceed the cap.
 
-    Rules of equal text become one, with the examples of both.
+    Rules with the same text become one rule with the examples of both.
     """
     revised = {revision.old: revision.rule.within_caps() for revision in edit.revise_rules}
     rules: dict[str, Rule] = {}

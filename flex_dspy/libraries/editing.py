@@ -1,7 +1,7 @@
-"""Edits by a person: finds the entry that is meant, and refuses edits that cannot be made.
+"""Checks edits by a person: finds the entry by its id, and refuses edits that cannot be made.
 
-A commit must apply in any state of the library, so that a journal can always be replayed: there, an edit that makes
-no sense does nothing. A person wants to be told, so their edits are checked before they are committed.
+A commit must apply in any state of the library, so that a journal can always be replayed. In a commit, an impossible
+edit therefore does nothing. A person needs an error message, so a person's edits are checked before the commit.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from flex_dspy.libraries.experience import (
     Revise,
 )
 
-# The run that a person's commits belong to. It counts them; a learning run counts its examples under its own name.
+# The run of a person's commits. Its step counts these commits; the step of a learning run counts examples.
 EDITS = "edit"
 
 
 def find_entry(library: Contents, wanted: str) -> Experience:
-    """The entry with an id, or the only one whose id begins so.
+    """The entry with this id, or the only entry whose id begins with this text.
 
     Args:
         library: The library.
@@ -44,7 +44,7 @@ def find_entry(library: Contents, wanted: str) -> Experience:
 
 
 def find_waiting(library: Contents, wanted: str) -> Experience:
-    """The lesson that waits for approval with an id, or the only one whose id begins so.
+    """The waiting lesson with this id, or the only waiting lesson whose id begins with this text.
 
     Args:
         library: The library.
@@ -77,11 +77,11 @@ def check_edits(library: Contents, edits: Sequence[PersonEdit]) -> None:
     """Refuse edits that the library would ignore.
 
     Args:
-        library: What the edits are for.
-        edits: In the order of their making; each is looked at on its own.
+        library: The library that the edits are for.
+        edits: The edits, in order; each is checked separately.
 
     Raises:
-        ConfigurationError: If an entry is not there, is there already, is pinned and to be removed, or would outgrow
+        ConfigurationError: If an entry is missing, exists already, is pinned and cannot be removed, or would exceed
             its caps.
     """
     for edit in edits:
@@ -105,7 +105,7 @@ def _check_new(library: Contents, lesson: Experience) -> None:
 
 
 def _check_whole(wanted: str, found: Experience) -> None:
-    """Refuse the beginning of an id: a commit names an entry whole, so that it applies in any state of the library."""
+    """Refuse the beginning of an id: a commit needs the full id, so that it applies in any state of the library."""
     if wanted != found.id:
         raise ConfigurationError(f"name the entry {wanted!r} by its whole id")
 

@@ -1,7 +1,7 @@
-"""Experiences, which an agent learns, and the edits that put them into a library.
+"""Experiences that an agent learns, and the edits that change a library.
 
 An experience is one lesson on three levels (strategy, rules, instance), as in FLEX (arXiv 2511.06449):
-``method`` says how, ``rules`` say exactly what, ``trajectory`` shows it done once.
+``method`` is the strategy, ``rules`` are exact instructions, ``trajectory`` is one worked example.
 
 Example:
     >>> from flex_dspy.libraries.experience import Experience, Precedent, Rule
@@ -33,7 +33,7 @@ from flex_dspy.core.zones import Zone
 _CLOSED = ConfigDict(extra="forbid")
 
 
-# An entry that outgrows these no longer fits a prompt beside others, and drowns in its own text at retrieval.
+# A longer entry leaves no room for others in a prompt, and retrieval ranks it badly because of its long text.
 MAX_RULES = 12
 MAX_METHOD = 4_000
 MAX_RULE = 1_500
@@ -43,7 +43,7 @@ MAX_TRAJECTORY = 6_000
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One tactical rule: when to do exactly what, with short examples."""
+    """One tactical rule: an exact instruction, when to follow it, and short examples."""
 
     __pydantic_config__: ClassVar[ConfigDict] = _CLOSED
 
@@ -63,7 +63,7 @@ class Precedent:
         example_id: The example's id (see ``flex_dspy.core.examples.example_id``).
         problem: The problem's text, as the actor saw it.
         answer: The reference answer.
-        trace: The record that it was observed in: ``mlflow:EXPERIMENT/TRACE`` or ``file:NAME#ROW``; "" for none.
+        trace: The record that it comes from: ``mlflow:EXPERIMENT/TRACE`` or ``file:NAME#ROW``; "" for none.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = _CLOSED
@@ -71,7 +71,7 @@ class Precedent:
     example_id: str
     problem: str
     answer: str
-    trace: Annotated[str, Field(exclude_if=operator.not_)] = ""  # left out of a file where there is none
+    trace: Annotated[str, Field(exclude_if=operator.not_)] = ""  # a file leaves it out if it is empty
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +80,13 @@ class Source:
 
     Attributes:
         id: The entry's id in that library.
-        name: What that library was called, such as the model that learned it.
-        runs: The learning runs that made that library, sorted; empty where none is known.
-        lessons: Digests of what the entry taught, by which the same lesson is known again.
-        shown: How many attempts there had it in their prompt.
-        helped: How many of those that succeeded relied on it.
-        hurt: How many of those that failed relied on it.
-        merged: How many lessons were merged into it there.
+        name: Name of that library, such as the model that learned it.
+        runs: The learning runs that made that library, sorted; empty if none is known.
+        lessons: Digests of the entry's lesson; they identify the same lesson later.
+        shown: Number of attempts in that library that had the entry in their prompt.
+        helped: Number of successful attempts in that library that relied on it.
+        hurt: Number of failed attempts in that library that relied on it.
+        merged: Number of lessons that were merged into it in that library.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = _CLOSED
@@ -118,15 +118,15 @@ class Experience(Representable):
         helped: How many successful attempts relied on it.
         hurt: How many failed attempts relied on it.
         merged: How many other lessons were merged into it.
-        created_at: Logical time of its making: how many examples the library had learned from. A library
-            file holds no clock reading, so that the same run writes the same bytes; MLflow keeps the dates.
+        created_at: Logical time of its creation: the number of examples that the library had learned from. A library
+            file holds no dates, so that the same run writes the same bytes; MLflow keeps the dates.
         updated_at: Logical time of its last change by an edit.
-        pinned: A person vouches for it: it is never pruned, and merges only add precedents to it.
+        pinned: Whether a person protects it: it is never pruned, and merges only add precedents to it.
         origin: Fields of a foreign format, kept so that they can be written back.
-        sources: In a merged library, the entries that it was made of.
-        step: Name of the predictor that it is for, in a program of several; "" for all of them.
-        author: The person who wrote it; "" where the critic did.
-        scope: Whom it belongs to: a tenant, user, agent or team; "" for all. See ``ExperienceLibrary.scoped``.
+        sources: In a merged library, the entries that it was made from.
+        step: Name of the predictor that it is for, if the program has several; "" for all of them.
+        author: The person who wrote it; "" if the critic wrote it.
+        scope: Its owner: a tenant, user, agent or team; "" for all. See ``ExperienceLibrary.scoped``.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = _CLOSED
@@ -147,7 +147,7 @@ class Experience(Representable):
     updated_at: int = 0
     pinned: bool = False
     origin: Mapping[str, Any] = field(default_factory=dict, hash=False)
-    # Left out of a file where there are none, so that libraries that were never merged keep their bytes and hash.
+    # A file leaves out empty sources, so that libraries that were never merged keep their bytes and hash.
     sources: Annotated[tuple[Source, ...], Field(exclude_if=operator.not_)] = ()
     step: Annotated[str, Field(exclude_if=operator.not_)] = ""
     author: Annotated[str, Field(exclude_if=operator.not_)] = ""
@@ -168,24 +168,24 @@ class Experience(Representable):
         for rule in self.rules:
             parts += [rule.text, *rule.examples]
         parts += [self.step] if self.step else []
-        parts += [f"scope {self.scope}"] if self.scope else []  # the same lesson of two scopes is two entries
+        parts += [f"scope {self.scope}"] if self.scope else []  # the same lesson in two scopes gives two entries
         return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()[:16]
 
     def of_scope(self, scope: str) -> Experience:
-        """The same lesson in another scope, where it is another entry."""
+        """A copy of the lesson for another scope; the copy has another id."""
         return self if scope == self.scope else replace(self, scope=scope, id="")
 
     @property
     def teaches(self) -> bool:
-        """Whether it holds a lesson; otherwise it only keeps precedents."""
+        """Whether the entry holds a lesson; otherwise it holds precedents only."""
         return bool(self.method or self.rules or self.trajectory)
 
     def text(self) -> str:
-        """Everything of the lesson that lexical search should see, precedents excluded."""
+        """The text of the lesson for lexical search, without precedents."""
         return "\n".join([self.category, self.method, *(rule.text for rule in self.rules)])
 
     def is_overlong(self) -> bool:
-        """Whether the entry is beyond the caps; a release's may be (see ``flex_dspy.libraries.splitting``)."""
+        """Whether the entry exceeds the caps, as some FLEX entries do (see ``flex_dspy.libraries.splitting``)."""
         return self.within_caps() != self
 
     def within_caps(self) -> Experience:
@@ -207,9 +207,9 @@ class Insert:
 
 @dataclass(frozen=True, slots=True)
 class Propose:
-    """Let a lesson wait for a person's approval. Until then nobody is shown it.
+    """Propose a lesson that waits for a person's approval. Until then no actor sees it.
 
-    Where a lesson that waits says the same, word for word, the new one only adds its precedents.
+    If a waiting lesson has exactly the same words, the new lesson only adds its precedents to that lesson.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = _CLOSED
@@ -221,7 +221,7 @@ class Propose:
 
 @dataclass(frozen=True, slots=True)
 class Approve:
-    """Insert a lesson that waits. Where it does not wait, nothing happens."""
+    """Insert a waiting lesson. If it does not wait, nothing happens."""
 
     __pydantic_config__: ClassVar[ConfigDict] = _CLOSED
 
@@ -232,7 +232,7 @@ class Approve:
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """Drop a lesson that waits. Where it does not wait, nothing happens."""
+    """Drop a waiting lesson. If it does not wait, nothing happens."""
 
     __pydantic_config__: ClassVar[ConfigDict] = _CLOSED
 
@@ -253,11 +253,11 @@ class Revision:
 
 @dataclass(frozen=True, slots=True)
 class Merge:
-    """Fold a lesson into the entry ``target``.
+    """Merge a lesson into the entry ``target``.
 
-    A merge is a difference, not a new state, so that two writers can merge into one entry at once. Where
-    ``target`` is gone, or would outgrow its caps, the lesson is inserted instead: nothing is lost. A pinned target
-    takes the lesson's precedents, and keeps its words. A target of another scope is never merged into.
+    A merge holds the changes only, not the new entry, so that two writers can merge into one entry at the same time.
+    If ``target`` is gone, or would exceed its caps, the lesson is inserted as a new entry. A pinned target takes the
+    lesson's precedents only. A lesson is never merged into an entry of another scope.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = _CLOSED
@@ -273,7 +273,7 @@ class Merge:
 
 @dataclass(frozen=True, slots=True)
 class Discard:
-    """Keep nothing of a lesson: the library already says it, or it says nothing."""
+    """Discard a lesson, because the library already holds it or because it is empty."""
 
     __pydantic_config__: ClassVar[ConfigDict] = _CLOSED
 
@@ -284,7 +284,7 @@ class Discard:
 
 @dataclass(frozen=True, slots=True)
 class Remove:
-    """Take an entry out. Where it is gone already, or pinned and ``force`` is not set, nothing happens."""
+    """Remove an entry. If it is gone already, or is pinned and ``force`` is not set, nothing happens."""
 
     __pydantic_config__: ClassVar[ConfigDict] = _CLOSED
 
@@ -296,9 +296,9 @@ class Remove:
 
 @dataclass(frozen=True, slots=True)
 class Revise:
-    """Change what an entry says; its id, precedents and usage record stay. None leaves a field as it is.
+    """Change the content of an entry; its id, precedents and usage record stay. None leaves a field as it is.
 
-    Pinned or not: it is a person who revises. Where the entry is gone, nothing happens.
+    A person revises, so a pinned entry is changed too. If the entry is gone, nothing happens.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = _CLOSED
@@ -314,7 +314,7 @@ class Revise:
     action: Literal["revise"] = "revise"
 
     def fields(self) -> dict[str, Any]:
-        """The new values by the field of ``Experience`` that they are for."""
+        """The new values, by the name of the field of ``Experience``."""
         values = {name: getattr(self, name) for name in REVISABLE}
         return {name: value for name, value in values.items() if value is not None}
 
@@ -324,7 +324,7 @@ REVISABLE = ("zone", "method", "rules", "trajectory", "category", "priority")
 
 @dataclass(frozen=True, slots=True)
 class Pin:
-    """Pin an entry, or let it loose. Where it is gone, nothing happens."""
+    """Pin an entry, or unpin it. If it is gone, nothing happens."""
 
     __pydantic_config__: ClassVar[ConfigDict] = _CLOSED
 
@@ -335,15 +335,15 @@ class Pin:
 
 
 Edit = Insert | Merge | Discard | Propose | Approve | Reject | Remove | Revise | Pin
-EntryEdit = Remove | Revise | Pin  # of an entry that is there
+EntryEdit = Remove | Revise | Pin  # of an existing entry
 PersonEdit = Insert | Propose | Approve | Reject | EntryEdit
 
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """Which entries an example's attempts were shown, and what came of relying on them.
+    """The entries that the attempts at one example saw, and whether relying on them helped.
 
-    Only entries of its own scope are counted: who may not write an entry may not change its record either.
+    Only entries of the example's own scope are counted, because others may not change an entry's usage record.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = _CLOSED
@@ -354,7 +354,7 @@ class Tally:
     scope: Annotated[str, Field(exclude_if=operator.not_)] = ""
 
     def without(self, hidden: Callable[[str], bool]) -> Tally:
-        """The tally without the entries whose ids are hidden."""
+        """The tally without the hidden entries."""
         shown, helped, hurt = (
             tuple(entry_id for entry_id in ids if not hidden(entry_id)) for ids in (self.shown, self.helped, self.hurt)
         )
@@ -363,14 +363,14 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """All changes that one example made, applied together or not at all.
+    """All changes from one example. They are applied together or not at all.
 
     Attributes:
-        run: Identity of the learning run; with ``step`` it makes a commit recognizable after a crash.
+        run: Identity of the learning run; ``run`` and ``step`` identify a commit after a crash.
         step: Position of the example in the run, from 1.
         edits: The updater's edits, in order.
-        tally: Use of the library by the example's attempts.
-        solved: Whether an attempt was accepted, or None where there was no attempt (study).
+        tally: How the attempts at the example used the library.
+        solved: Whether an attempt was accepted; None if there was no attempt (study).
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = _CLOSED

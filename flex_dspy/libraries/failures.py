@@ -1,7 +1,7 @@
-"""Examples that gave nothing: a line each in ``<library>.failures.jsonl``, until a later attempt succeeds.
+"""The log of failed examples: one line for each in ``<library>.failures.jsonl``, until a later attempt succeeds.
 
-A line is written before the step of its example is committed, and taken out after the commit of the attempt that
-succeeded. A process that is killed between the two loses nothing; ``reconcile`` removes what is then said twice.
+A line is written before the step of its example is committed. It is removed after a successful attempt is committed.
+If a process is killed between the two, the line is still there; ``reconcile`` then removes lines that are out of date.
 
 Example:
     >>> from pathlib import Path
@@ -28,12 +28,12 @@ from flex_dspy.libraries.library_file import write_atomically
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """An example that gave nothing.
+    """An example that could not be learned from.
 
     Attributes:
         example_id: Identity of the problem.
-        error: What its last attempt ended with.
-        step: Position of the example in its run, from 1; 0 where there is no run.
+        error: The error of its last attempt.
+        step: Position of the example in its run, from 1; 0 if there is no run.
     """
 
     example_id: str
@@ -43,7 +43,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class _Line(Failure):
-    """A failure as the file keeps it: with the run that it belongs to."""
+    """A failure in the form of the file: with its run."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
@@ -54,7 +54,7 @@ _LINE: TypeAdapter[_Line] = TypeAdapter(_Line)
 
 
 class FailureLog:
-    """The failures of one run that still stand.
+    """The failures of one run that no later attempt has resolved.
 
     Args:
         library_path: The library's file; None keeps the log in memory.
@@ -75,20 +75,20 @@ class FailureLog:
         self.standing = [Failure(line.example_id, line.error, line.step) for line in lines if line.run == run]
 
     def add(self, failures: Sequence[Failure]) -> None:
-        """Note failures; one of a step that is known replaces what was known."""
+        """Add failures. A failure of a known step replaces the earlier one."""
         steps = {failure.step for failure in failures}
         self._replace([*(known for known in self.standing if known.step not in steps), *failures])
 
     def remove(self, step: int) -> None:
-        """Forget the failure of a step: a later attempt succeeded."""
+        """Remove the failure of a step after a later attempt succeeded."""
         self._replace([failure for failure in self.standing if failure.step != step])
 
     def reconcile(self, done: int, retried: int) -> None:
-        """Forget failures that the library's commits contradict, as after a crash.
+        """Remove failures that the library's commits contradict, for example after a crash.
 
         Args:
-            done: The last step that was committed: what comes after it is attempted anyway.
-            retried: The step whose later attempt was committed last; 0 for none.
+            done: The last committed step; later steps are attempted anyway.
+            retried: The step whose retry was committed last; 0 for none.
         """
         true = [failure for failure in self.standing if failure.step <= done and failure.step != retried]
         if len(true) < len(self.standing):

@@ -1,4 +1,4 @@
-"""The files of a library by name, and the lock that its writers share."""
+"""The paths of a library's files, and the lock that its writers share."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from flex_dspy.libraries.paths import beside, library_path, mode_beside
 # A checkpoint of the largest libraries holds the lock for less than this.
 LOCK_SECONDS = 300.0
 
-# Identity of a snapshot file, which changes when it is replaced; None without one.
+# Identity of a snapshot file. It changes when the file is replaced; None if there is no file.
 Identity = tuple[int, int, int] | None
 
 
@@ -26,13 +26,13 @@ class LibraryFiles:
     """The files of a library.
 
     Args:
-        path: The library file, by any of its names.
-        mode: Permissions of a library that is not there yet; None follows the umask.
+        path: The library file; it may be a link.
+        mode: Permissions of a new library; None follows the umask.
 
     Attributes:
         snapshot: The library file, with all links followed.
-        journal: The commits since.
-        new_mode: The permissions given.
+        journal: The file of the commits since the snapshot.
+        new_mode: Permissions of a new library.
     """
 
     def __init__(self, path: str | Path, mode: int | None = None) -> None:
@@ -42,7 +42,7 @@ class LibraryFiles:
         self._lock = NamedLock(beside(self.snapshot, "lock"), self.mode())
 
     def mode(self) -> int | None:
-        """Permissions of the files: those that they have, else those that a new library was to have."""
+        """Permissions of the existing files; if there are none, the permissions for a new library."""
         known = mode_beside(self.snapshot)
         return self.new_mode if known is None else known
 
@@ -62,14 +62,14 @@ class LibraryFiles:
             raise LibraryError(self.snapshot, "the files", f"cannot be used: {error}", remedy) from error
 
     def is_locked(self) -> bool:
-        """Whether the lock still holds. If its file was deleted, it is taken anew: others may have written then."""
+        """Whether the lock still holds. If its file was deleted, the lock is taken again: others may have written."""
         if self._lock.is_held():
             return True
         self._lock.renew(LOCK_SECONDS)
         return False
 
     def check_lock(self) -> None:
-        """Make sure that nobody else could write since the lock was taken.
+        """Check that no other process could write since the lock was taken.
 
         Raises:
             LibraryError: If the lock file was deleted meanwhile.
@@ -79,7 +79,7 @@ class LibraryFiles:
             raise LibraryError(self.snapshot, "the lock file", problem, "Leave that file alone, and do the same again")
 
     def snapshot_identity(self) -> Identity:
-        """Identity of the snapshot file, which changes when it is replaced; None without one."""
+        """Identity of the snapshot file. It changes when the file is replaced; None if there is no file."""
         try:
             stat = self.snapshot.stat()
         except FileNotFoundError:
@@ -87,13 +87,13 @@ class LibraryFiles:
         return stat.st_ino, stat.st_mtime_ns, stat.st_size
 
     def remove_leftovers(self) -> None:
-        """Remove what processes killed while writing left."""
+        """Remove temporary files of processes that were killed during a write."""
         for path in (self.snapshot, self.journal):
             for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
                 leftover.unlink()
 
     def move_aside(self) -> None:
-        """Rename the files to the first free backup name: together they are a store of that name."""
+        """Rename all files to the first free backup name, so that they form a store of that name."""
         content, stem = self.content(), self.snapshot.name.removesuffix(".json")
         for n in count(1):
             names = (f"{stem}.{n}.bak{path.name.removeprefix(stem)}" for path in content)

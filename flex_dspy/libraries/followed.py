@@ -1,8 +1,8 @@
 """A library that follows its files: a reader gets the newest snapshot, without a restart.
 
-While a learner keeps a journal beside the file, only the commits that are new are read, and the indexes that were
-built go on with them. Following takes no lock and writes nothing: leave to read the files is enough. A link is followed
-anew at each look, so that it may be turned to another library.
+While a learner writes a journal beside the file, only the new commits are read, and the existing indexes are extended.
+A reader takes no lock and writes nothing, so permission to read the files is enough. A link is resolved at each check,
+so that it can later point to another library.
 
 Example:
     >>> from pathlib import Path
@@ -38,13 +38,13 @@ Stamp = tuple[Any, ...]
 
 
 class FollowedFile:
-    """The newest snapshot of a library file or folder that others may change. Any number of threads may ask.
+    """The newest snapshot of a library file or folder that other processes may change. It is thread-safe.
 
-    A deep copy is the same object: a program that is copied goes on with the one follower.
+    A deep copy is the same object, so that a copied program uses the same follower.
 
     Args:
         source: A library file, or a folder: its ``library.json``, or the merge of its files.
-        every: Seconds between two looks at the source; 0 looks each time. A look takes microseconds.
+        every: Seconds between two checks of the source; 0 checks at each call. A check takes microseconds.
     """
 
     def __init__(self, source: str | Path, every: float = 1.0) -> None:
@@ -53,7 +53,7 @@ class FollowedFile:
         self._guard = threading.Lock()
         self._library: ExperienceLibrary | None = None
         self._reader: LibraryReader | None = None
-        self._path = Path.cwd() / source  # the process may go to another folder
+        self._path = Path.cwd() / source  # the process may change its working folder
         self._stamp: Stamp = ()
         self._looked_at = 0.0
 
@@ -67,10 +67,10 @@ class FollowedFile:
         return type(self), (self._path, self.every)
 
     def snapshot(self) -> ExperienceLibrary:
-        """The library as it is now, or was at the last look; the same object as long as nothing changed.
+        """The library as of the last check; the same object as long as nothing changed.
 
         Raises:
-            LibraryError: If a file is gone or cannot be used; the next call looks again.
+            LibraryError: If a file is gone or cannot be used; the next call checks again.
             ConfigurationError: If files of one folder are of different tasks.
         """
         with self._guard:
@@ -81,7 +81,7 @@ class FollowedFile:
             return self._library
 
     def _newest(self, known: ExperienceLibrary | None) -> ExperienceLibrary:
-        stamp = self._look()  # before reading: what changes meanwhile is seen at the next look
+        stamp = self._look()  # before reading, so that the next check sees a change made meanwhile
         if known is not None and stamp == self._stamp:
             return known
         library = self._read()
@@ -104,7 +104,7 @@ class FollowedFile:
         if self._reader is not None and self._reader.path == library_path(file):
             try:
                 return self._reader.refresh()
-            except LibraryError:  # another library may have taken its place: what is there now is read anew
+            except LibraryError:  # another library may have replaced it, so the files are read from the start
                 self._reader = None
         self._reader = LibraryReader(file)
         return self._reader.library

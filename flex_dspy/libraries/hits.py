@@ -1,4 +1,4 @@
-"""Entries that a search found, each with the reasons."""
+"""Entries that a search found, with the reasons for each."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from flex_dspy.libraries.experience import Experience, Precedent
 
 @dataclass(frozen=True, slots=True)
 class Utility:
-    """What the measured effect of an entry did to its score.
+    """How the measured effect of an entry changed its score.
 
     Attributes:
-        lift: Its expected effect over that of the other entries found for the same problem, as a difference of log
+        lift: Its expected effect compared with the other entries found for the same problem, as a difference of log
             odds of success.
-        factor: The factor of its fused score.
-        reason: What was measured.
+        factor: The factor by which its fused score was multiplied.
+        reason: The measured counts, in words.
     """
 
     lift: float
@@ -31,17 +31,17 @@ class Utility:
 
 @dataclass(frozen=True, slots=True)
 class Hit(Representable):
-    """An entry that was retrieved, and why.
+    """A retrieved entry, and why it was retrieved.
 
     Attributes:
         experience: The entry.
         score: Its fused score.
         precedents: Its precedents that fit the query, each with its similarity in [0, 1], best first.
         ranks: Its rank in each view that found it, from 1.
-        own: The query's own example is among the entry's precedents: what shows its solution is left out.
-        scores: The score that each of these views gave it: a similarity (structural), a cosine (dense), or BM25.
+        own: Whether the query's own example is one of the entry's precedents; its solution is then left out.
+        scores: The score in each view that found it: a similarity (structural), a cosine (dense), or BM25.
         weight: The factor of its zone in the fused score.
-        utility: What its measured effect did to the fused score; None where the ranking does not use it.
+        utility: How its measured effect changed the fused score; None if the ranking does not use it.
     """
 
     experience: Experience

@@ -1,7 +1,7 @@
-"""The journal of a library: a line for each commit since the last checkpoint. The caller holds the lock to write.
+"""The journal of a library: a line for each commit since the last checkpoint. To write, the caller holds the lock.
 
-A last line that a crash cut short was never acknowledged, and is dropped. Any other damage is an error, and an error
-changes no file.
+A crash may cut the last line short. That commit was never acknowledged, so the line is dropped. Any other damage is an
+error, and an error changes no file.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _MEND = "Restore it from a backup, or delete this line and those after it to go 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """The journal's first line: the snapshot that it continues, and an id no other journal has."""
+    """The journal's first line: the snapshot that the journal continues, and an id that no other journal has."""
 
     format: str
     id: str
@@ -51,7 +51,7 @@ _HEADER_JSON: TypeAdapter[Header] = TypeAdapter(Header)
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """How far a journal has been read."""
+    """The position up to which a journal has been read."""
 
     offset: int = 0
     lines: int = 0
@@ -64,9 +64,9 @@ class Journal:
         path: The file; it need not exist.
 
     Attributes:
-        position: How far it has been read.
-        is_stale: Whether the snapshot holds all of it; the next commit starts another.
-        first_line: Its header as it is in the file; empty where there is no journal.
+        position: The position up to which it has been read.
+        is_stale: Whether the snapshot holds all its commits; the next commit then starts a new journal.
+        first_line: Its header as it is in the file; empty if there is no journal.
     """
 
     def __init__(self, path: Path) -> None:
@@ -74,16 +74,16 @@ class Journal:
         self.position = Position()
         self.is_stale = False
         self.first_line = b""
-        self._is_named = False  # known to be found after a power failure
-        self._safe_to = 0  # known to be on the disk; what a process wrote that was killed then may not be
-        self._rejected: int | None = None  # size of a file that ends in lines which do not count
+        self._is_named = False  # whether the file's name is known to survive a power failure
+        self._safe_to = 0  # bytes known to be on the disk; a killed process may have left later bytes unsynced
+        self._rejected: int | None = None  # size of the file, if it ends in lines that do not count
 
     def is_same(self) -> bool:
-        """Whether it is still the file that was opened, or there is still none."""
+        """Whether the file is still the one that was opened, or still does not exist."""
         return self.read_first_line() == self.first_line
 
     def open(self) -> Header | None:
-        """The header; None where there is no journal.
+        """Open the journal and return its header; None if there is no journal.
 
         Raises:
             LibraryFormatError: If it is damaged.
@@ -97,10 +97,10 @@ class Journal:
         return header
 
     def read(self, seen: int) -> tuple[list[Commit], Position]:
-        """The commits from the position on, and the position after them.
+        """The commits after the current position, and the position after these commits.
 
         Args:
-            seen: Number of the commit before the first of them.
+            seen: Number of the last commit before them.
 
         Raises:
             LibraryFormatError: If a line is damaged, or longer than ``flex_dspy.core.lines.MAX_LINE``.
@@ -122,16 +122,16 @@ class Journal:
         return commits, end
 
     def append(self, lines: list[bytes], base: ExperienceLibrary, mode: Callable[[], int | None]) -> None:
-        """Put lines on the disk, after ``base``. When this raises, none of them counts.
+        """Write lines durably, after ``base``. If this raises an error, none of them counts.
 
         Args:
-            lines: Of commits, as ``commit_line`` makes them.
-            base: The library before the first of them.
-            mode: Gives the permissions of a new journal; None follows the umask.
+            lines: Lines from ``commit_line``.
+            base: The library before the first of these commits.
+            mode: Returns the permissions of a new journal; None follows the umask.
 
         Raises:
             OSError: If they cannot be written.
-            LibraryError: If a new journal cannot be.
+            LibraryError: If a new journal cannot be written.
         """
         if not self.first_line or self.is_stale:
             self._start(base, mode())
@@ -140,7 +140,7 @@ class Journal:
         try:
             self._drop_torn_line(file)
             try:
-                if not self._safe_to:  # what is appended must not survive what it stands behind
+                if not self._safe_to:  # the lines before must be on the disk first
                     os.fsync(file)
                 write_all(file, data)
                 os.fsync(file)
@@ -154,10 +154,10 @@ class Journal:
         self._safe_to = self.position.offset
 
     def confirm(self) -> None:
-        """Make sure that all commits that were read are on the disk: their writer may have been killed too early.
+        """Sync all commits that were read to the disk, because their writer may have been killed before it did so.
 
         Raises:
-            OSError: If they cannot be put there.
+            OSError: If they cannot be synced.
         """
         if self.first_line and self._safe_to < self.position.offset:
             file = os.open(self.path, os.O_RDWR | BINARY)
@@ -169,27 +169,27 @@ class Journal:
             self._safe_to = self.position.offset
 
     def drop_rejected(self) -> None:
-        """Cut off lines that were not acknowledged, where the disk failed so badly that it could not be done at once.
+        """Cut off lines that were not acknowledged, if an earlier attempt to do so failed.
 
         Raises:
-            OSError: If it cannot be done now either.
+            OSError: If it fails again.
         """
         if self._rejected is None:
             return
-        # A file that has grown since was read by another process, which goes on from these lines: they count now.
+        # If the file has grown since, another process has read these lines and continued after them: they count now.
         if self.path.exists() and self.path.stat().st_size == self._rejected:
             os.truncate(self.path, self.position.offset)
         self._rejected = None
 
     def remove(self) -> None:
-        """Delete it: the snapshot holds it all."""
+        """Delete the journal, because the snapshot holds all its commits."""
         self.path.unlink(missing_ok=True)
         sync_folder(self.path.parent)
         self.first_line, self.position, self.is_stale = b"", Position(), False
         self._safe_to = 0
 
     def _start(self, base: ExperienceLibrary, mode: int | None) -> None:
-        if self.is_stale:  # the snapshot must outlive what it replaces
+        if self.is_stale:  # the snapshot must be on the disk before the old journal goes
             sync_folder(self.path.parent)
         header = Header(JOURNAL_FORMAT, secrets.token_hex(8), base.task, base.hash, base.seen)
         line = _header_line(header)
@@ -198,14 +198,14 @@ class Journal:
         self._safe_to = len(line)
 
     def _sync_name(self) -> None:
-        """Make sure, once, that the journal can be found: whoever made it or its folder may have been killed then."""
+        """Sync the journal's name to the disk, once: the process that made the file may have been killed too early."""
         if not self._is_named:
             sync_folder(self.path.parent)
             sync_name(self.path.parent)
             self._is_named = True
 
     def _reject(self, file: int) -> None:
-        """Take back what was appended."""
+        """Remove the lines that were just appended."""
         try:
             os.ftruncate(file, self.position.offset)
         except OSError:
@@ -218,11 +218,11 @@ class Journal:
         if excess:
             logger.warning("%s: dropping %d bytes of a commit that a crash cut short", self.path, excess)
             os.ftruncate(file, self.position.offset)
-            os.fsync(file)  # or what is written next could reach the disk first
+            os.fsync(file)  # otherwise later lines could reach the disk first
         os.lseek(file, self.position.offset, os.SEEK_SET)
 
     def read_first_line(self) -> bytes:
-        """The header as it is in the file now; empty where there is no journal."""
+        """The header as it is in the file now; empty if there is no journal."""
         try:
             with self.path.open("rb") as file:
                 return file.readline(_LONGEST_HEADER)
@@ -258,7 +258,7 @@ class Journal:
             raise LibraryFormatError(self.path, f"line {number}", problem, _MEND) from error
 
     def _check_torn(self, tail: bytes, number: int) -> None:
-        """Tell a line that a crash cut short (it is shorter than it says) from one that was damaged later."""
+        """Refuse a last line that is damaged. A line that a crash cut short is shorter than it says, and is allowed."""
         written = tail.rstrip(b"\0")  # some file systems lengthen a file before its content arrives
         prefix = _PREFIX.match(written)
         whole = prefix.end() + int(prefix[2]) + len(b"}\n") if prefix else _LONGEST_PREFIX
@@ -267,16 +267,16 @@ class Journal:
 
 
 def first_problem(error: ValidationError) -> str:
-    """The first of the problems that pydantic found, with its place."""
+    """The first problem that pydantic found, with its place."""
     first = error.errors(include_url=False, include_input=False)[0]
     return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
 
 
 def commit_line(seq: int, body: bytes) -> bytes:
-    """A commit's line.
+    """The journal line of a commit.
 
     Args:
-        seq: Its number in the library.
+        seq: The commit's number in the library.
         body: The commit as JSON.
     """
     digest = hashlib.sha256(b"%d %b" % (seq, body)).hexdigest()[:16].encode()

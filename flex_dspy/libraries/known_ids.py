@@ -1,8 +1,8 @@
-"""The ids of the newest observations, so that one which is sent twice counts once, after a restart too.
+"""The ids of the newest observations, so that an observation that is sent twice counts once, also after a restart.
 
-An id is kept as 32 digits of its hash: it may name a person. In memory and in the file the newest ``KEPT`` are known,
-about 7 MB; an observation that is sent again after so many others is a new one. Processes that are alive at the same
-time do not know each other's newest ids: they read them when they start.
+An id may name a person, so only 32 digits of its hash are kept. Memory and file hold the newest ``KEPT`` ids, about
+7 MB. If an observation is sent again after so many others, it counts as new. A process reads the ids of other processes
+when it starts, so it does not know their later ids.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ _ID = re.compile(rb'(?:\{"step":\d{1,18},"id":")?([0-9a-f]{32})["\n]')
 
 
 def digest(known_as: str) -> str:
-    """Digest of an id, which is kept in its place; "" for no id."""
+    """The digest that is kept instead of an id; "" for no id."""
     return hashlib.sha256(known_as.encode("utf-8", "replace")).hexdigest()[:32] if known_as else ""
 
 
 def ids_in(path: Path) -> Iterator[str]:
-    """The ids in a file of ids, or in a journal of observations; none where it is not there.
+    """The ids in a file of ids, or in a journal of observations; none if the file does not exist.
 
     Raises:
         OSError: If it cannot be read.
@@ -45,10 +45,10 @@ def ids_in(path: Path) -> Iterator[str]:
 
 
 class KnownIds:
-    """A set of ids that forgets the oldest. The caller sees to it that one thread at a time changes it.
+    """A set of ids that forgets the oldest. Only one thread at a time may change it.
 
     Args:
-        path: The file; None keeps nothing on the disk. It is made when there is something to keep.
+        path: The file; None keeps nothing on the disk. The file is made with the first id.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -56,7 +56,7 @@ class KnownIds:
         self._known: dict[str, None] = {}
         self._unkept: list[str] = []
         self._lines = 0
-        self._is_named = False  # known to be found after a power failure
+        self._is_named = False  # whether the file's name is known to survive a power failure
         self._record = SideRecord("the ids of observations")
         if path is not None:
             with self._record.attempt():
@@ -68,13 +68,13 @@ class KnownIds:
         return known_as in self._known
 
     def note(self, known_as: str) -> None:
-        """Know an id from now on."""
+        """Add an id."""
         if known_as not in self._known:
             self._unkept.append(known_as)
         self._remember(known_as)
 
     def take_in(self, paths: Iterable[Path]) -> None:
-        """Know, for good, what other files hold; those that cannot be read are passed over."""
+        """Add the ids of other files, and keep them. Files that cannot be read are skipped."""
         for path in paths:
             with contextlib.suppress(OSError, LibraryError):
                 for known_as in ids_in(path):
@@ -82,7 +82,7 @@ class KnownIds:
         self.keep()
 
     def keep(self) -> None:
-        """Put what is new onto the disk. If that fails, a warning says so once."""
+        """Write the new ids to the disk. If that fails, log one warning."""
         if self._path is None or not self._unkept:
             return
         with self._record.attempt():
@@ -108,7 +108,7 @@ class KnownIds:
     def _append(self, path: Path, data: bytes) -> None:
         file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | BINARY, PRIVATE)
         try:
-            write_all(file, b"\n" + data)  # whatever a crash cut short ends here; an empty line is passed over
+            write_all(file, b"\n" + data)  # ends a line that a crash cut short; readers skip an empty line
             os.fsync(file)
         finally:
             os.close(file)

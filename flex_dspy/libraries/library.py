@@ -1,7 +1,7 @@
 """The experience library: an immutable snapshot, and the pure function that applies a commit to it.
 
-A snapshot shares its structure with the one it came from, so that keeping the last few hundred of them, and
-making the next, costs the same at a hundred entries and at a hundred thousand.
+A snapshot shares its structure with the snapshot before it. To make the next snapshot, or to keep the last few hundred,
+therefore costs the same at a hundred entries and at a hundred thousand.
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ if TYPE_CHECKING:
     from flex_dspy.libraries.hits import Hits
 
 FORMAT = "flex-dspy/1"
-# Entries that are serialised at once for the hash: one text of a large library would take as much memory as it does.
+# Number of entries that are serialised at once for the hash; the text of all would need as much memory as the library.
 _BATCH = 1_000
-_DERIVED = ("hash", "_views")  # what is made of the rest when it is asked for
-# Methods that make or write libraries: their modules import this one, so they register themselves.
+_DERIVED = ("hash", "_views")  # computed from the other attributes on demand
+# Methods that make or write libraries. Their modules import this one, so they register themselves here.
 _METHODS: dict[str, Callable[..., Any]] = {}
 
 
 def register_methods(**functions: Callable[..., Any]) -> None:
-    """Give ``ExperienceLibrary`` the work behind its methods.
+    """Register the functions that methods of ``ExperienceLibrary`` call.
 
     Args:
-        **functions: ``parse``, ``load``, ``save``, ``export`` and ``merge``.
+        **functions: The functions ``parse``, ``load``, ``save``, ``export`` and ``merge``.
     """
     _METHODS.update(functions)
 
@@ -58,9 +58,9 @@ class ExperienceLibrary(ByHand, representations.Representable):
         task: Name of the task the library was learned on.
         parent: Hash of the version it was made from.
         seen: Number of commits applied so far: the library's logical clock.
-        runs: For each learning run, the last step that is in.
+        runs: For each learning run, the last step that the library holds.
         origin: Fields of a foreign file format, kept so that they can be written back.
-        waiting: Lessons that wait for a person's approval. They are no entries: nothing that reads the library sees
+        waiting: Lessons that wait for a person's approval. They are not entries: readers of the library do not see
             them, and the content hash does not cover them.
 
     Raises:
@@ -83,7 +83,7 @@ class ExperienceLibrary(ByHand, representations.Representable):
             raise ValueError("two experiences have the same id")
         self.task = task
         self.parent = parent
-        # The clock is never behind what it has stamped.
+        # The clock is never behind the times of the entries.
         self.seen = max([seen, *(max(e.created_at, e.updated_at) for e in (*experiences, *waiting))])
         self.runs = dict(runs or {})
         self.origin = dict(origin or {})
@@ -130,22 +130,22 @@ class ExperienceLibrary(ByHand, representations.Representable):
 
     @property
     def scopes(self) -> tuple[str, ...]:
-        """The scopes that its entries and waiting lessons belong to; "" is what all share."""
+        """The scopes of the entries and waiting lessons; "" is the shared scope."""
         return tuple(sorted({*self._sizes, *(lesson.scope for lesson in self._waiting.values())}))
 
     def scoped(self, *scopes: str, shared: bool = True) -> ExperienceLibrary:
-        """A view: the entries of these scopes, and those that all share. It holds nothing of any other scope.
+        """A view: a library with the entries of these scopes and the shared entries, and nothing of other scopes.
 
-        Whatever is done with a library is done with a view: it is searched, printed, compared, saved. It says nothing
-        of the runs and the file that the library comes from, and its clock stands at its own last change. The whole
-        library is its own view where nothing is hidden.
+        A view can be searched, printed, compared and saved like any library. It does not hold the runs and the file of
+        the whole library, and its clock shows its own last change. If no entry is hidden, the view is the library
+        itself.
 
         Args:
-            *scopes: Whose entries are read; none for the shared ones alone. One that there is not has no entries.
-            shared: Whether the shared entries are read too.
+            *scopes: The scopes to include; none for the shared entries only. An unknown scope has no entries.
+            shared: Whether to include the shared entries.
 
         Raises:
-            ValueError: If a text is no scope.
+            ValueError: If a text is not a valid scope.
         """
         wanted = frozenset(map(check_scope, scopes)) | ({SHARED} if shared else frozenset())
         held = wanted.intersection(self.scopes)
@@ -153,7 +153,7 @@ class ExperienceLibrary(ByHand, representations.Representable):
             return self
         views: dict[frozenset[str], ExperienceLibrary] = self.__dict__.setdefault("_views", {})
         if held not in views:
-            views[held] = self._view(held)  # two threads may make it, and get equal ones
+            views[held] = self._view(held)  # two threads may both make the view; the two are equal
         return views[held]
 
     def _view(self, scopes: frozenset[str]) -> ExperienceLibrary:
@@ -174,7 +174,7 @@ class ExperienceLibrary(ByHand, representations.Representable):
 
     @cached_property
     def hash(self) -> str:
-        """SHA-256 of the content: equal for two libraries exactly when task and entries are equal."""
+        """SHA-256 of the content. Two libraries have the same hash exactly if task and entries are equal."""
         digest = hashlib.sha256(self.task.encode() + b"\n[")
         entries = sorted(self._entries.values(), key=lambda e: e.id)
         for start in range(0, len(entries), _BATCH):
@@ -185,7 +185,7 @@ class ExperienceLibrary(ByHand, representations.Representable):
 
     @property
     def checksum(self) -> str:
-        """SHA-256 of a library file's other keys: its lineage, clock, runs and foreign fields."""
+        """SHA-256 of the other keys of the library file: lineage, clock, runs and foreign fields."""
         head: list[Any] = [self.hash, self.parent, self.seen, self.runs, self.origin]
         if self._waiting:
             head.append(EXPERIENCES_JSON.dump_python(list(self.waiting), mode="json"))
@@ -221,7 +221,7 @@ class ExperienceLibrary(ByHand, representations.Representable):
         return self.apply_with_report(commit)[0]
 
     def apply_with_report(self, commit: Commit) -> tuple[ExperienceLibrary, list[Edit]]:
-        """The library after one commit, and the edits as they really went (a merge may become an insert)."""
+        """The library after one commit, and the edits that were really made (a merge may become an insert)."""
         draft = Draft(self.seen + 1, self._entries, self._sizes, self._waiting)
         done = [draft.edit(edit) for edit in commit.edits]
         draft.count(commit.tally)
@@ -252,20 +252,20 @@ class ExperienceLibrary(ByHand, representations.Representable):
         return self
 
     def as_version(self, parent: str | None) -> ExperienceLibrary:
-        """The same snapshot as a version with the parent given."""
+        """The same snapshot as a version with this parent."""
         return self._with(parent=parent, hash=self.hash)
 
     def with_waiting(self, lessons: Sequence[Experience]) -> ExperienceLibrary:
-        """The same snapshot with these lessons waiting for approval, instead of those that do."""
+        """The same snapshot with these waiting lessons instead of its own."""
         latest = max([self.seen, *(max(lesson.created_at, lesson.updated_at) for lesson in lessons)])
         return self._with(seen=latest, _waiting=HashTrieMap({lesson.id: lesson for lesson in lessons}))
 
     def for_task(self, task: str) -> ExperienceLibrary:
-        """The same snapshot as a library of a task, where it is of none."""
+        """The same snapshot with this task if it has none yet."""
         return self if self.task or not task else self.of_task(task)
 
     def of_task(self, task: str) -> ExperienceLibrary:
-        """The same snapshot as a library of this task."""
+        """The same snapshot with this task."""
         return self if task == self.task else self._with(task=task)
 
     def _with(self, **fields: Any) -> ExperienceLibrary:
@@ -276,7 +276,7 @@ class ExperienceLibrary(ByHand, representations.Representable):
     # -- files ---------------------------------------------------------------------------------------------
 
     def to_json(self) -> str:
-        """The library file: one JSON document, a precedent a line, readable and equal for equal content."""
+        """The text of the library file: one JSON document, a line for each precedent; equal for equal content."""
         head = {
             "format": FORMAT,
             "task": self.task,
@@ -314,16 +314,16 @@ class ExperienceLibrary(ByHand, representations.Representable):
         return diff(older, self)
 
     def merge(self, *others: ExperienceLibrary) -> ExperienceLibrary:
-        """One library of this and others. See ``flex_dspy.libraries.merging.merge``, which says what they dispute."""
+        """Merge this library with others. ``flex_dspy.libraries.merging.merge`` also returns their conflicts."""
         library: ExperienceLibrary = _METHODS["merge"](self, *others)
         return library
 
     def stats(self, most: int = 5) -> dict[str, Any]:
-        """The library in figures. See ``flex_dspy.libraries.statistics.statistics``."""
+        """A summary of the library in numbers. See ``flex_dspy.libraries.statistics.statistics``."""
         return statistics(self, most)
 
     def to_pandas(self) -> pd.DataFrame:
-        """One row an entry. See ``flex_dspy.display.frames.library_frame``."""
+        """A table with one row for each entry. See ``flex_dspy.display.frames.library_frame``."""
         return representations.frame(self)
 
     def search(self, query: str, k: int = 5, **settings: Any) -> Hits:
@@ -331,10 +331,10 @@ class ExperienceLibrary(ByHand, representations.Representable):
 
         Args:
             query: A text, or a SMILES.
-            k: Most entries.
-            **settings: Those of ``ExperienceRetriever``.
+            k: Largest number of entries.
+            **settings: Settings of ``ExperienceRetriever``.
         """
-        [point] = find_points("flex_dspy.library")["search"]  # ``flex_dspy.search`` lies above this package
+        [point] = find_points("flex_dspy.library")["search"]  # this package must not import ``flex_dspy.search``
         hits: Hits = load_point(point)(self, query, k, **settings)
         return hits
 

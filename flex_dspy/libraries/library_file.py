@@ -1,8 +1,8 @@
-"""The library file: reading it with every check, and writing it so that no crash can spoil it.
+"""Reads the library file with every check, and writes it so that no crash can damage it.
 
-A file that is damaged, truncated or wrongly typed is an error that names the file and the place, and never
-an empty library. ``hash`` covers the experiences and ``checksum`` everything else, so that damage which
-leaves the file well formed is found as well; who edits a file by hand deletes both lines.
+A file that is damaged, truncated or wrongly typed is an error that names the file and the place; it is never read as an
+empty library. ``hash`` covers the experiences and ``checksum`` everything else, so that damage is found even if the
+file is still valid JSON. To edit a file by hand, delete both lines.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from flex_dspy.libraries.paths import PRIVATE, library_path
 from flex_dspy.libraries.release_format import is_release, read_release
 from flex_dspy.libraries.strict_json import CORRECT, RESTORE, decode, read_json
 
-# Reading takes several times a file's size in memory; a file beyond this was not written by a learner.
+# Reading needs several times the file's size in memory. No learner writes a larger file.
 MAX_BYTES = 2 << 30
 _PIECE = 16 << 20
 
-BINARY = getattr(os, "O_BINARY", 0)  # Windows would change the ends of lines
+BINARY = getattr(os, "O_BINARY", 0)  # otherwise Windows changes the line ends
 CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | BINARY
 
 
@@ -91,7 +91,7 @@ def load(path: str | Path, *, split: bool = False) -> ExperienceLibrary:
 
 
 def _read(path: Path) -> bytes:
-    """The bytes of a file that may be text; of a hole, as a power failure leaves it, no more than a piece is read."""
+    """The bytes of a text file. Reading stops with an error at a zero byte, as a power failure may leave them."""
     pieces: list[bytes] = []
     with path.open("rb") as file:
         for piece in iter(lambda: file.read(_PIECE), b""):
@@ -107,8 +107,8 @@ def parse(text: str | bytes, path: str | Path = "<text>", *, split: bool = False
 
     Args:
         text: The whole document; bytes are UTF-8.
-        path: What errors should call it.
-        split: Split the overlong entries of a release.
+        path: Name of the text in error messages.
+        split: Whether to split the overlong entries of a FLEX release.
 
     Raises:
         LibraryFormatError: If the text is damaged, truncated, wrongly typed or no library.
@@ -121,7 +121,7 @@ def parse(text: str | bytes, path: str | Path = "<text>", *, split: bool = False
 
 @contextlib.contextmanager
 def _no_collection() -> Iterator[None]:
-    """Nothing that is made here is garbage, and looking for some among millions of objects takes seconds."""
+    """Switch off garbage collection within the block: there is no garbage, and the search for it takes seconds."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -132,9 +132,9 @@ def _no_collection() -> Iterator[None]:
 
 
 def _parse_intact(text: str | bytes) -> ExperienceLibrary | None:
-    """The library of a text whose sums both hold, and None of any other.
+    """The library in a text whose hash and checksum are both right; None for any other text.
 
-    What the sums cover needs no further check; what is wrong with other texts is found out with care, and slowly.
+    Such a text needs no further check. Other texts are read by a slower parser that finds the fault.
     """
     try:
         document = _DOCUMENT.validate_json(text, strict=True)
@@ -144,7 +144,7 @@ def _parse_intact(text: str | bytes) -> ExperienceLibrary | None:
         return None
     try:
         library = document.library()
-    except ValueError:  # two entries of one id
+    except ValueError:  # two entries with one id
         return None
     is_intact = (library.seen, library.hash, library.checksum) == (document.seen, document.hash, document.checksum)
     return library if is_intact else None
@@ -171,16 +171,16 @@ def _parse_with_care(text: str | bytes, path: str | Path, split: bool) -> Experi
 def write_atomically(
     path: Path, text: str | bytes, *, mode: int | None = None, check: Callable[[], None] = lambda: None
 ) -> None:
-    """Replace a file by ``text``: after a crash at any moment the old file is there, or the whole new one.
+    """Replace a file by ``text``. After a crash at any moment, the file is either the old one or the complete new one.
 
-    A file that is replaced keeps its permissions, and its owner and group where the system lets us give them; where it
-    does not, the group has no access. Access control lists and other extended attributes are not kept.
+    The new file gets the permissions of the old one. It gets the same owner and group if the system allows that;
+    otherwise the group has no access. Access control lists and other extended attributes are not kept.
 
     Args:
-        path: The file. Of a link, the target is replaced.
-        text: What it will hold; text as UTF-8.
+        path: The file. If it is a link, its target is replaced.
+        text: The new content; text is written as UTF-8.
         mode: Permissions of a new file; None follows the umask.
-        check: Called when all but the replacement is done; it may raise to prevent that.
+        check: Called just before the replacement; it may raise an error to prevent it.
 
     Raises:
         LibraryError: If the file cannot be written. The old one is untouched.
@@ -189,7 +189,7 @@ def write_atomically(
     if len(data) > MAX_BYTES:
         problem = f"would be larger than {MAX_BYTES:,} bytes, and could not be read back"
         raise LibraryError(path, "the file", problem, "Split the library")
-    target = library_path(path)  # through a link, not over it
+    target = library_path(path)  # replaces the target of a link, not the link
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
     try:
         _write_durably(temporary, data, _status(target), mode)
@@ -206,7 +206,7 @@ def write_atomically(
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder and those above it, so that they survive a power failure.
+    """Make a folder and its parent folders, so that they survive a power failure.
 
     Raises:
         OSError: If one cannot be made.
@@ -220,8 +220,8 @@ def make_folder(folder: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make renames in a folder survive a power failure, where the system can do that."""
-    if os.name == "nt":  # Windows opens no folders
+    """Make renames in a folder survive a power failure, if the system can do that."""
+    if os.name == "nt":  # Windows cannot open folders
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
@@ -231,16 +231,16 @@ def sync_folder(folder: Path) -> None:
 
 
 def sync_name(folder: Path) -> None:
-    """Make the name of a folder survive a power failure: whoever made it may have been killed before that."""
-    with contextlib.suppress(PermissionError):  # a folder that we may not list is not one of ours
+    """Make the name of a folder survive a power failure: the process that made it may have been killed too early."""
+    with contextlib.suppress(PermissionError):  # this project did not make a folder that it may not list
         sync_folder(folder.parent)
 
 
 def write_all(file: int, data: bytes) -> None:
-    """Write all of it where the file stands: the system may take a part at a time.
+    """Write all of ``data`` at the file's position. The system may need several calls for that.
 
     Raises:
-        OSError: If it cannot be written; a part may be.
+        OSError: If it cannot be written; a part may have been written.
     """
     view = memoryview(data)
     while view:
@@ -267,15 +267,15 @@ def _write_durably(path: Path, data: bytes, old: os.stat_result | None, mode: in
 
 
 def _take_over(file: int, old: os.stat_result, mode: int) -> int:
-    """Give a file the owner and group of another, as far as we may; the permissions that it may then have."""
+    """Give a file the owner and group of another file if possible, and return the permissions that are then safe."""
     new = os.fstat(file)
     if (new.st_uid, new.st_gid) == (old.st_uid, old.st_gid):
         return mode
-    for owner in (old.st_uid, -1):  # a member of the group may give it to the group
+    for owner in (old.st_uid, -1):  # a member of the group may set the group, but not the owner
         with contextlib.suppress(PermissionError):
             os.fchown(file, owner, old.st_gid)
             return mode
-    return mode & ~0o070  # that of the group would go to another group
+    return mode & ~0o070  # otherwise another group would get the group's permissions
 
 
 # -- meaning -----------------------------------------------------------------------------------------------
@@ -303,7 +303,7 @@ def _read_document(text: str, path: str | Path) -> _Document:
 
 
 def _place(location: Sequence[int | str], plain: Any) -> str:
-    """A pydantic location as a path of keys, with the entry's id where it is inside of one."""
+    """A pydantic location as a path of keys, with the entry's id if the location is inside an entry."""
     keys = ".".join(str(key) for key in location)
     if location[:1] != ("experiences",) or len(location) < 2 or not isinstance(location[1], int):
         return keys

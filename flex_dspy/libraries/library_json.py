@@ -1,4 +1,4 @@
-"""How a library file is laid out: a field a line, the items of a list a line each, for people to read."""
+"""The layout of a library file: one field on each line and one list item on each line, so that people can read it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 
 
 def value_json(value: Any) -> str:
-    """Any value on one line."""
+    """Any value as JSON on one line."""
     return str(value) if type(value) is int else _encode(value)  # the encoder is slow to start
 
 
@@ -26,14 +26,14 @@ def entries_json(key: str, entries: Iterable[Experience]) -> str:
 
 
 def entry_json(entry: Experience) -> str:
-    """One entry: a field a line, the items of a list a line each."""
+    """One entry as JSON: one field on each line, one list item on each line."""
     rules = [f'{{"text": {_text(r.text)}, "examples": [{", ".join(map(_text, r.examples))}]}}' for r in entry.rules]
     precedents = [
         f'{{"example_id": {_text(p.example_id)}, "problem": {_text(p.problem)}, "answer": {_text(p.answer)}'
         f"{f', {_TRACE}{_text(p.trace)}' if p.trace else ''}}}"
         for p in entry.precedents
     ]
-    # Written out field by field: it is half of a checkpoint, and an encoder takes more than twice as long.
+    # This takes half of a checkpoint's time, so it is written field by field: an encoder takes more than twice as long.
     sources = [value_json(asdict(source)) for source in entry.sources]
     more = f',\n      "sources": {_list_json(sources)}' if sources else ""
     more += f',\n      "step": {_text(entry.step)}' if entry.step else ""

@@ -1,4 +1,4 @@
-"""A library by the path of its file, or of a folder of files."""
+"""Reads a library from the path of a file, or from a folder of files."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ def read_path(path: Path) -> ExperienceLibrary:
     """The library in a file or a folder.
 
     Args:
-        path: A file of this project, with the commits in its journal, or of the FLEX release, whose overlong entries
-            are split; or a folder, which is its ``library.json`` or else the merge of its ``*.json`` files, backups
-            left out.
+        path: A file or a folder. A file of this project is read with the commits in its journal; of a file of the FLEX
+            release, overlong entries are split. Of a folder, ``library.json`` is read; if there is none, all its
+            ``*.json`` files except backups are merged.
 
     Raises:
         ConfigurationError: If files of one folder are of different tasks.
-        LibraryError: If a file is not there, or cannot be used.
+        LibraryError: If a file does not exist, or cannot be used.
     """
     return _read_folder(path) if path.is_dir() else _read_file(path)
 

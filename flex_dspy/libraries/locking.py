@@ -1,7 +1,7 @@
-"""A lock that processes share, and that notices when its file is taken away.
+"""A lock between processes that notices when its file is deleted.
 
-Who deletes a lock file lets a second process in. So the lock counts only as long as the file that is locked is the file
-that has the name: that is checked when it is taken, and again before and after each writing.
+If a lock file is deleted, a second process can make a new one and take its lock. The lock therefore counts only as long
+as the locked file still has its name. This is checked when the lock is taken, and before and after each write.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from filelock import FileLock, Timeout
 
 from flex_dspy.libraries.paths import beside, mode_beside
 
-# The default of 50 ms is as long as dozens of commits.
+# The library's default of 50 ms is as long as dozens of commits.
 POLL_SECONDS = 0.005
 
 
 class NamedLock:
-    """The lock of a file's name. It may be taken again by who holds it.
+    """A lock on the name of a file. It is reentrant.
 
     Args:
         path: The lock file.
-        mode: Its permissions where it is made; None follows the umask.
+        mode: Permissions of a new lock file; None follows the umask.
     """
 
     def __init__(self, path: Path, mode: int | None = None) -> None:
@@ -37,7 +37,7 @@ class NamedLock:
         """Wait for the lock.
 
         Args:
-            timeout: Most seconds; 0 does not wait.
+            timeout: Longest wait in seconds; 0 does not wait.
 
         Raises:
             Timeout: If another process holds it.
@@ -54,7 +54,7 @@ class NamedLock:
                 raise Timeout(str(self.path))
 
     def _make_file(self) -> None:
-        """Make the file, if there is none: ``FileLock`` waits, without a word, for a folder that takes no files.
+        """Make the file, if there is none. Otherwise ``FileLock`` waits silently if the folder is not writable.
 
         Raises:
             OSError: If it cannot be made.
@@ -74,7 +74,7 @@ class NamedLock:
             self._lock.release()
 
     def is_held(self) -> bool:
-        """Whether it is held here, and the file of that name is the one that is locked."""
+        """Whether this object holds the lock, and the locked file still has its name."""
         if not self._lock.is_locked:
             return False
         file = self._lock._context.lock_file_fd
@@ -85,7 +85,7 @@ class NamedLock:
         return file is None or os.path.samestat(os.fstat(file), named)
 
     def renew(self, timeout: float) -> None:
-        """Take the lock of the file that has the name now. See ``acquire``."""
+        """Take the lock of the file that has this name now. See ``acquire``."""
         self._lock.release(force=True)
         self.acquire(timeout)
 
@@ -96,12 +96,12 @@ class NamedLock:
 
 @contextlib.contextmanager
 def learning_into(library: Path | None) -> Iterator[None]:
-    """Say to other processes, within this block, that a run learns into a library.
+    """Tell other processes, within this block, that a run learns into a library.
 
-    Several runs may do so at once: then the first one says it for all.
+    If several runs learn at the same time, the first run holds the lock for all.
 
     Args:
-        library: The library's file; None for one without.
+        library: The library's file; None if it has no file.
     """
     with contextlib.ExitStack() as held:
         if library is not None:
@@ -111,7 +111,7 @@ def learning_into(library: Path | None) -> Iterator[None]:
 
 
 def is_learned_into(library: Path) -> bool:
-    """Whether a run, of this process or another, learns into the library."""
+    """Whether a run of this or another process learns into the library."""
     lock = _run_lock(library)
     if not lock.path.exists():
         return False

@@ -1,4 +1,4 @@
-"""A store without a file: for a library learned in a notebook or a test, and gone with it."""
+"""A store without a file, for a library that is only needed in one notebook or test."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class MemoryStore(ByHand):
     """A ``Store`` in memory.
 
     Args:
-        library: Where to start.
+        library: The snapshot to start from.
     """
 
     path: Path | None = None
@@ -35,7 +35,7 @@ class MemoryStore(ByHand):
         return self.replayed
 
     def commit(self, commits: Sequence[Commit]) -> ExperienceLibrary:
-        """Apply commits; those that are already in are skipped."""
+        """Apply commits. Commits that the library already holds are skipped."""
         for commit in commits:
             if not holds(self.library, commit):
                 self.library = self.library.apply(commit)
@@ -45,7 +45,7 @@ class MemoryStore(ByHand):
         """Make a person's edits as one commit.
 
         Raises:
-            ConfigurationError: If one of them cannot be made. None is made.
+            ConfigurationError: If one of the edits cannot be made. Then none is made.
         """
         check_edits(self.library, edits)
         return self.commit([Commit(EDITS, self.library.runs.get(EDITS, 0) + 1, tuple(edits))])
@@ -54,7 +54,7 @@ class MemoryStore(ByHand):
         return self.library
 
     def checkpoint(self, parent: str | None = None) -> ExperienceLibrary:
-        """The library as a version."""
+        """Make the newest snapshot a version, and return it."""
         self.library = self.library if parent is None else self.library.as_version(parent)
         self.replayed = ()
         return self.library
@@ -67,8 +67,8 @@ def open_store(
 
     Args:
         library: A store, or the path of its file, or a snapshot to start from in memory.
-        own: The program's library: None starts from it, and a new file takes its task.
-        mode: Permissions of a library that is not there yet; None follows the umask.
+        own: The program's library. If ``library`` is None, learning starts from it; a new file takes its task.
+        mode: Permissions of a new library; None follows the umask.
     """
     if isinstance(library, str | Path):
         return LibraryStore(library, task=own.task, mode=mode)

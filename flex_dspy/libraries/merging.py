@@ -1,18 +1,18 @@
-"""One library of several: what one model or team learned, handed to another.
+"""Merges several libraries into one, for example the libraries of different models or teams.
 
-Entries that teach the same become one. Two are the same if they have one id; or if they are of one zone and have the
-same rules in any order, or the same first rule, or the same method where neither has rules. Texts are the same if they
-are the same words in the same order, whatever the spacing, the marks around words and the capital that begins a
-sentence. The first rule is what an entry teaches; the further ones qualify it, and are often shared by entries that
-teach different things. A looser likeness would make the result depend on the order of merging: whether two texts are
-alike cannot be asked once they have become one.
+Entries with the same lesson become one entry. Two entries are the same if they have the same id. They are also the same
+if they are of one zone and have the same rules in any order, or the same first rule, or the same method if neither has
+rules. Two texts are the same if they have the same words in the same order; spacing, punctuation around words and the
+capital letter of a sentence do not count. The first rule is the lesson of an entry. The further rules qualify it, and
+entries with different lessons often share them. A looser comparison would make the result depend on the order of
+merging, because two texts can no longer be compared after they were merged into one.
 
-The merged entry takes the words of one of its members (one with rules first, then pinned before unpinned, then the
-latest changed), and of all of them the rules and precedents. Use is counted once: each entry keeps what its sources
-counted, and a source that comes twice counts once; a library is taken to have counted all that one with fewer of its
-runs has.
+The merged entry takes its texts from one of its members (entries with rules come first, then pinned entries, then the
+latest changed). It takes the rules and precedents of all members. Usage is counted once: each entry keeps the counts of
+its sources, and a source that occurs twice counts once. If the runs of one library include all runs of another, its
+counts are assumed to include the other's counts.
 
-So merging is commutative, associative and idempotent: the content hash is the same in whatever order it is done.
+Merging is therefore commutative, associative and idempotent: any order gives the same content hash.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ class Merged:
 
     Attributes:
         library: The merged library.
-        duplicates: For each entry that was made of several, their ids.
-        conflicts: Where entries contradict each other. Nothing is decided about them.
-        overlong: Ids of entries that have outgrown the caps by merging.
+        duplicates: For each entry that was made from several, the ids of these entries.
+        conflicts: Contradictions between entries. Merging does not resolve them.
+        overlong: Ids of entries that exceed the caps after merging.
     """
 
     library: ExperienceLibrary
@@ -52,12 +52,12 @@ class Merged:
 
 
 def merge(*libraries: ExperienceLibrary, names: Sequence[str] = (), any_task: bool = False) -> Merged:
-    """Make one library of several.
+    """Merge several libraries into one.
 
     Args:
-        *libraries: At least one.
-        names: What to call each in the provenance of its entries, such as its model.
-        any_task: Merge libraries of different tasks; the result is then of the first in the alphabet.
+        *libraries: At least one library.
+        names: A name for each library in the provenance of its entries, such as its model.
+        any_task: Whether libraries of different tasks may be merged; the result then has the alphabetically first task.
 
     Raises:
         ConfigurationError: If there is no library, there are more or fewer names than libraries, or tasks differ.
@@ -80,10 +80,10 @@ def merge(*libraries: ExperienceLibrary, names: Sequence[str] = (), any_task: bo
 
 
 def new_conflicts(merged: Merged, libraries: Iterable[ExperienceLibrary]) -> tuple[Conflict, ...]:
-    """The conflicts of a merged library that none of its parts has: the parts contradict each other there.
+    """The conflicts of a merged library that none of its parts has alone.
 
     Args:
-        merged: The result.
+        merged: The result of ``merge``.
         libraries: The libraries that were merged.
     """
     known = {(conflict.kind, conflict.about) for library in libraries for conflict in conflicts(library)}
@@ -112,7 +112,7 @@ def _merge(named: Sequence[tuple[ExperienceLibrary, str]], task: str) -> Merged:
 
 
 def _join_queues(libraries: Iterable[ExperienceLibrary]) -> list[Experience]:
-    """The lessons that wait for approval in any of the libraries, each as it was changed last."""
+    """The waiting lessons of all libraries, each in its latest form."""
     latest: dict[tuple[str, str], Experience] = {}
     for lesson in (lesson for library in libraries for lesson in library.waiting):
         known = latest.get((lesson.scope, lesson.id), lesson)
@@ -123,7 +123,7 @@ def _join_queues(libraries: Iterable[ExperienceLibrary]) -> list[Experience]:
 
 
 def _with_distinct_ids(entries: Sequence[Experience]) -> list[Experience]:
-    """The entries, with another id for one whose id an entry of another scope has."""
+    """The entries with distinct ids: if entries of two scopes share an id, one of them gets another id."""
     scopes: dict[str, str] = {}
     for entry in entries:
         scopes[entry.id] = min(entry.scope, scopes.get(entry.id, entry.scope))
@@ -142,9 +142,9 @@ def _latest(runs: Iterable[Mapping[str, int]]) -> dict[str, int]:
 
 
 def lesson_key(entry: Experience) -> str:
-    """Digest of what an entry teaches: of its zone and its first rule, or its method where it has no rules.
+    """Digest of an entry's lesson: its zone and its first rule, or its method if it has no rules.
 
-    An entry that teaches nothing is the same as another only where its precedents are.
+    Entries without a lesson are the same only if their precedents are the same.
     """
     if not entry.teaches:
         return entry.id
@@ -152,7 +152,7 @@ def lesson_key(entry: Experience) -> str:
 
 
 def lesson_keys(entry: Experience) -> tuple[str, ...]:
-    """Digests of an entry's lesson, and of all its rules where it has several; the same lesson has one in common."""
+    """Digests of an entry's lesson, and of all its rules if it has several. Equal lessons share at least one digest."""
     if len(entry.rules) < 2:
         return (lesson_key(entry),)
     rules = "\x1e".join(sorted(_normal(rule.text) for rule in entry.rules))
@@ -168,7 +168,7 @@ def _normal(text: str) -> str:
 
 
 def _groups(entries: Sequence[Experience]) -> list[list[Experience]]:
-    """The entries that are the same, directly or through others, together; in the order of their first."""
+    """Groups of entries that are the same, directly or through others, in the order of their first members."""
     leader = list(range(len(entries)))
 
     def find(number: int) -> int:
@@ -189,9 +189,9 @@ def _groups(entries: Sequence[Experience]) -> list[list[Experience]]:
 
 
 def _keys(entry: Experience) -> Iterator[str]:
-    """Key that an entry shares with its copies in other libraries; its sources are never empty here.
+    """Keys that an entry shares with its copies in other libraries. The entry must have sources.
 
-    Entries of two scopes share none.
+    Entries of two scopes share no key.
     """
     yield f"{entry.scope} id {entry.id}"
     for source in entry.sources:
@@ -203,7 +203,7 @@ def _keys(entry: Experience) -> Iterator[str]:
 
 
 def _with_sources(entry: Experience, library: ExperienceLibrary, name: str) -> Experience:
-    """The entry with all that is known of its sources, this library among them where it adds something."""
+    """The entry with all its known sources, including this library if it adds something."""
     key = lesson_key(entry)
     if not entry.sources or _sum_counts(entry.sources) != _counts(entry):
         runs = tuple(sorted(run for run in library.runs if run != EDITS))
@@ -216,7 +216,7 @@ def _with_sources(entry: Experience, library: ExperienceLibrary, name: str) -> E
 
 
 def _union(sources: Iterable[Source]) -> tuple[Source, ...]:
-    """Each source once, with the greatest counts seen of it."""
+    """Each source once, with its greatest counts."""
     united: dict[tuple[Any, ...], Source] = {}
     for source in sources:
         key = (source.id, source.name, source.runs, source.lessons)
@@ -230,7 +230,7 @@ def _counts(entry: Experience | Source) -> dict[str, int]:
 
 
 def _sum_counts(sources: Sequence[Source]) -> dict[str, int]:
-    """Sum of the counts of all sources; nothing is counted twice."""
+    """The sum of the counts of all sources, without double counting."""
     by_runs: dict[frozenset[str], dict[str, dict[str, int]]] = defaultdict(dict)
     for source in sources:
         entries = by_runs[frozenset(source.runs)]
@@ -247,7 +247,7 @@ def _sum_counts(sources: Sequence[Source]) -> dict[str, int]:
 
 
 def _join(group: Sequence[Experience]) -> Experience:
-    """The entry that the same entries of several libraries make together."""
+    """Merge equal entries of several libraries into one entry."""
     speaker = max(group, key=_precedence)
     sources = _union(source for entry in group for source in entry.sources)
     counted: dict[str, Any] = _sum_counts(sources)
@@ -263,9 +263,9 @@ def _join(group: Sequence[Experience]) -> Experience:
 
 
 def _precedence(entry: Experience) -> tuple[Any, ...]:
-    """Sort key: the greatest speaks for a group.
+    """Sort key of the entries of a group: the greatest entry gives the texts of the merged entry.
 
-    It uses only fields that the merged entry keeps, so that merging again decides alike.
+    It uses only fields that the merged entry keeps, so that a second merge gives the same result.
     """
     first = entry.rules[0].text if entry.rules else ""
     words = (entry.zone, entry.method, first, entry.trajectory, entry.category, entry.priority)
@@ -274,7 +274,7 @@ def _precedence(entry: Experience) -> tuple[Any, ...]:
 
 
 def _join_rules(speaker: Experience, group: Sequence[Experience]) -> tuple[Rule, ...]:
-    """The rules as they are where all agree; else the speaker's first, then all others in alphabetical order."""
+    """The rules unchanged if all entries agree; else those of ``speaker``, then all others in alphabetical order."""
     if all(entry.rules == speaker.rules for entry in group):
         return speaker.rules
     examples: dict[str, list[tuple[str, ...]]] = defaultdict(list)
@@ -292,7 +292,7 @@ def _join_examples(lists: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
 
 
 def _join_precedents(group: Sequence[Experience]) -> tuple[Precedent, ...]:
-    """The precedents as they are where all agree; else each once, in the order of the examples' ids."""
+    """The precedents unchanged if all entries agree; else each precedent once, sorted by example id."""
     if all(entry.precedents == group[0].precedents for entry in group):
         return group[0].precedents
     cases = sorted({case for entry in group for case in entry.precedents}, key=attrgetter(*_CASE, "problem", "trace"))

@@ -1,6 +1,6 @@
 """Registers the methods of ``ExperienceLibrary`` whose modules import the library's own.
 
-``flex_dspy.libraries`` imports this module, so that the methods are there whichever of its modules is imported.
+``flex_dspy.libraries`` imports this module, so that the methods always work, whichever of its modules is imported.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One observation, and the line that holds it in a journal."""
+"""One observation, and its line in a journal."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ _MEND = "Delete this line to go on without that observation"
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """One answer of a deployed program, and what was said of it, all as text.
+    """One answer of a deployed program with its rating, all as text.
 
     Attributes:
         example_id: The problem's id.
         problem: The problem, as in a ``Precedent``.
         outputs: The program's outputs.
-        reference: The right answer, "" where it is not known.
-        score: The score; None where there was only a remark.
+        reference: The right answer; "" if it is not known.
+        score: The score; None if there was only a remark.
         feedback: The remark.
-        failed: The score says nothing of the answer: it could not be judged.
-        accepted: The metric's own word on success; None leaves it to the threshold.
+        failed: Whether the answer could not be judged; the score then means nothing.
+        accepted: Whether the metric itself calls the answer a success; None leaves it to the threshold.
         shown: Ids of the entries in the prompt, as far as they are known.
-        relied: Ids of those that the program says it relied on.
+        relied: Ids of the entries that the program says it relied on.
         steps: Inputs and outputs of each step of a program of several steps, a line each.
-        trace: The record that it was observed in, as in a ``Precedent``.
-        scope: Whom the lesson will belong to; "" for all.
+        trace: The record that it comes from, as in a ``Precedent``.
+        scope: The scope of the future lesson; "" for all.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -69,7 +69,7 @@ def read_header(line: bytes, path: Path) -> str:
     """The run that a journal's first line names.
 
     Raises:
-        LibraryFormatError: If it is no such line.
+        LibraryFormatError: If it is not a valid first line.
     """
     found = _HEADER.fullmatch(line)
     if found is None:
@@ -98,7 +98,7 @@ def observation_line(step: int, known_as: str, body: bytes) -> bytes:
 
     Args:
         step: The observation's number in its run.
-        known_as: Its id; "" for none.
+        known_as: The observation's id; "" for none.
         body: The observation as JSON.
     """
     named = b'"id":"%b",' % known_as.encode() if known_as else b""

@@ -1,15 +1,15 @@
-"""The journal of observations that are not learned from yet; it lies beside the library.
+"""The journal of observations that wait to be learned from; it lies beside the library.
 
     <name>.observed.jsonl      a header that names the run, then a line for each observation
     <name>.observed.ids        ids of observations that were learned from (see ``flex_dspy.libraries.known_ids``)
     <name>.observed.lock       held by the process that learns from it, as long as it lives
 
-A process that finds the journal taken has one of its own, ``<name>.observed.2.jsonl`` and so on; one that starts takes
-over whatever dead processes left. An observation is on the disk before ``append`` returns. A last line that a crash cut
-short was never acknowledged, and is dropped. Any other damage is an error.
+If another process holds the journal, a process makes its own, ``<name>.observed.2.jsonl`` and so on. When a process
+starts, it takes over the journals of dead processes. An observation is on the disk before ``append`` returns. A crash
+may cut the last line short; that line was never acknowledged, and is dropped. Any other damage is an error.
 
-The journal holds what users asked and were answered, as text, readable by its owner alone; it is emptied whenever all
-of it is learned from.
+The journal holds the questions of users and the answers, as text that only its owner can read. It is emptied as soon as
+all its observations are learned from.
 """
 
 from __future__ import annotations
@@ -52,19 +52,19 @@ class _End:
 
 
 class ObservationJournal:
-    """The observations of one process, on the disk. Any number of threads may append; one reads.
+    """The observations of one process, on the disk. Any number of threads may append; one thread reads.
 
-    Only what is on the disk is read, and only that counts: an observation that ``append`` failed on is taken out.
+    Only observations that are on the disk count and are read. If ``append`` fails, its observation is removed.
 
     Args:
         path: The file.
-        durable: Whether each line is forced onto the disk; not for a file that nobody will look for.
+        durable: Whether each line is synced to the disk; a temporary file does not need that.
         lock: Held until ``close``.
 
     Attributes:
-        run: The run that commits made of these observations belong to.
-        last: Step of the newest observation that counts: its number in the run.
-        known: The newest ids that were observed.
+        run: The run of the commits that come from these observations.
+        last: Step of the newest observation that counts, which is its number in the run.
+        known: The ids of the newest observations.
 
     Raises:
         LibraryFormatError: If the file is damaged.
@@ -79,10 +79,10 @@ class ObservationJournal:
         self._durable = durable
         self._lock = lock
         self._writing = threading.Lock()
-        self._forcing = threading.Lock()  # taken before the other, where both are
+        self._forcing = threading.Lock()  # if both locks are needed, this one is taken first
         self._written = self._forced = _End()
-        self._unforced: dict[str, int] = {}  # ids of lines that are not forced yet, with the ends of their lines
-        self._losses = 0  # how often lines were taken back
+        self._unforced: dict[str, int] = {}  # ids of lines that are not synced yet, with the ends of their lines
+        self._losses = 0  # how often lines were removed
         self._is_broken = False
         self._read_to = 0
         self._lines_read = 1
@@ -111,7 +111,7 @@ class ObservationJournal:
         self._header_end = self._read_to = len(header)
         self._shorten(end)
         self._written = self._forced = _End(end, self.last)
-        if self._durable:  # whoever made it may have been killed before it was safe in its folder
+        if self._durable:  # the process that made the file may have been killed before its name was synced
             sync_folder(self.path.parent)
             sync_name(self.path.parent)
 
@@ -124,7 +124,7 @@ class ObservationJournal:
         return header, len(header)
 
     def _shorten(self, end: int) -> None:
-        """Shorten the file, for certain: what is written next could reach the disk first."""
+        """Shorten the file and sync it; otherwise later lines could reach the disk first."""
         if os.fstat(self._file).st_size > end:
             os.ftruncate(self._file, end)
             if self._durable:
@@ -134,15 +134,15 @@ class ObservationJournal:
         """Put an observation on the disk.
 
         Args:
-            observation: It.
-            known_as: An id of it, as ``digest`` makes them; of two observations with one id, the first is kept. "" for
+            observation: The observation.
+            known_as: Its id, as ``digest`` returns it; if two observations have one id, the first is kept. "" for
                 none.
 
         Returns:
-            Its step; 0 where that id was observed before.
+            The observation's step; 0 if an observation with this id was added before.
 
         Raises:
-            LibraryError: If it cannot be written. It then does not count.
+            LibraryError: If it cannot be written. The observation then does not count.
         """
         body = OBSERVATION_JSON.dump_json(observation)
         with self._refusals():
@@ -155,7 +155,7 @@ class ObservationJournal:
         return step
 
     def _add(self, body: bytes, known_as: str) -> tuple[int, int]:
-        """Write a line; its step, and where it ends. Of an id that is there already, only the latter."""
+        """Write a line, and return its step and its end in the file. For a known id, write nothing; the step is 0."""
         if known_as and known_as in self._unforced:
             return 0, self._unforced[known_as]
         if known_as and known_as in self.known:
@@ -175,7 +175,7 @@ class ObservationJournal:
         return step, self._written.offset
 
     def _check_usable(self) -> None:
-        """Refuse to write where lines could not be taken back, or where another process may write."""
+        """Refuse to write if bad lines could not be removed, or if another process may write."""
         if self._is_broken:
             raise OSError(errno.EIO, "what failed before could not be taken back: open the learner anew")
         if self._lock is None or self._lock.is_held():
@@ -199,7 +199,7 @@ class ObservationJournal:
             raise
 
     def _force(self, end: int, losses: int) -> None:
-        """Wait until the disk holds the file up to here; threads that wait at once share one wait, and its failure."""
+        """Wait until the disk holds the file up to ``end``. Threads that wait at the same time share one sync."""
         if not self._durable:
             return
         with self._forcing:
@@ -221,7 +221,7 @@ class ObservationJournal:
                     self.known.note(known_as)
 
     def _take_back(self) -> None:
-        """Cut off all that nobody was told is safe."""
+        """Cut off all lines that were not acknowledged."""
         with self._writing:
             self._losses += 1
             self._written = self._forced
@@ -234,7 +234,7 @@ class ObservationJournal:
                 os.fsync(self._file)
 
     def read(self) -> tuple[int, Observation] | None:
-        """The next observation, with its step; None where there is none yet.
+        """The next observation, with its step; None if there is none yet.
 
         Raises:
             LibraryFormatError: If its line is damaged.
@@ -249,13 +249,13 @@ class ObservationJournal:
         return read_line(line, self.path, self._lines_read)
 
     def go_on_after(self, step: int) -> None:
-        """Number what comes from here: the library holds all up to this step."""
+        """Number new observations from the step after this one, because the library holds all steps up to it."""
         with self._forcing, self._writing:
             self.last = max(self.last, step)
             self._written = self._forced = replace(self._forced, step=self.last)
 
     def forget(self, settled: int) -> None:
-        """Empty the file, if nothing was observed after this step. The ids are kept."""
+        """Empty the file if it has no observation after this step. The ids are kept."""
         with self._refusals(), self._forcing, self._writing:
             if self._written.step == settled and self._read_to == self._written.offset > self._header_end:
                 self.known.keep()
@@ -265,10 +265,10 @@ class ObservationJournal:
                 self._lines_read = 1
 
     def close(self, *, remove: bool = False) -> None:
-        """Let go of the file, and let another process take it.
+        """Close the file, so that another process can take it.
 
         Args:
-            remove: Delete it, and its ids: all of it was learned from, and others know them.
+            remove: Whether to delete the file and its ids, because all of it was learned from.
         """
         with self._forcing, self._writing:
             if self._file >= 0:
@@ -290,13 +290,13 @@ class ObservationJournal:
 
 
 def claim(library: Path) -> tuple[ObservationJournal, list[ObservationJournal]]:
-    """The journals beside a library that no living process holds.
+    """Take over the journals beside a library that no living process holds.
 
     Args:
         library: The library's file.
 
     Returns:
-        The one to write to, and those that dead processes left, to be learned from and removed.
+        The journal to write to, and the journals of dead processes, to be learned from and removed.
 
     Raises:
         LibraryError: As ``ObservationJournal``.

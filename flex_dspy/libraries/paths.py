@@ -1,8 +1,8 @@
 """Paths and permissions of a library's files.
 
-A library may have many names: a link, a path through a linked folder, a path relative to a folder that the process has
-left. All of them give one file, and so one lock and one journal. A hard link is a file of its own: the first checkpoint
-replaces the name that it was made by, and the other name keeps what it had, with a journal of its own.
+A library may have many names: a link, a path through a linked folder, a relative path. All of them lead to one file, so
+there is one lock and one journal. A hard link is different, because it becomes a file of its own. A checkpoint replaces
+the file of one name only, so the other name keeps the old content and has a journal of its own.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def library_path(path: str | Path) -> Path:
     """The library file itself: absolute, with all links followed.
 
     Raises:
-        LibraryError: If links lead in a circle, or the path is none.
+        LibraryError: If links lead in a circle, or the path is invalid.
     """
     try:
         return Path(path).resolve()
@@ -28,11 +28,11 @@ def library_path(path: str | Path) -> Path:
 
 
 def beside(library: str | Path, kind: str) -> Path:
-    """The file ``<name>.<kind>`` that belongs to a library file, by whatever name that is called.
+    """The path ``<name>.<kind>`` beside a library file, after links are followed.
 
     Args:
         library: The library file; it need not exist.
-        kind: What it is, such as ``journal.jsonl``.
+        kind: The end of the file's name, such as ``journal.jsonl``.
     """
     own = library_path(library)
     return own.with_name(f"{own.name.removesuffix('.json')}.{kind}")
@@ -44,10 +44,10 @@ def journal_of(library: str | Path) -> Path:
 
 
 def mode_beside(library: str | Path) -> int | None:
-    """The permissions for a file beside a library: those of the library, which its owner can write.
+    """The permissions for a file beside a library: those of the library, and its owner can write.
 
     Returns:
-        None where neither the library's file nor its journal is there: the umask decides then.
+        The permissions; None if neither the library's file nor its journal exists, so that the umask decides.
     """
     for path in (library_path(library), journal_of(library)):
         try:

@@ -1,4 +1,4 @@
-"""A library on the disk, open for reading: no lock, and nothing written. Who may read the files can follow them."""
+"""A library on the disk, open for reading. It needs no lock and only the permission to read the files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from flex_dspy.libraries.journal import Header, Journal
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.library_file import load
 
-_TRIES = 20  # readings that a checkpoint of a writer disturbs, before it is an error
+_TRIES = 20  # attempts that a writer's checkpoint may disturb before reading fails
 
 
 class LibraryReader:
@@ -27,7 +27,7 @@ class LibraryReader:
         path: The library file, with all links followed.
 
     Raises:
-        LibraryFormatError: If the file or its journal is damaged, or one does not belong to the other.
+        LibraryFormatError: If the file or its journal is damaged, or the two do not belong together.
         LibraryVersionError: If a newer flex-dspy wrote one of them.
         LibraryError: If they cannot be read.
     """
@@ -50,7 +50,7 @@ class LibraryReader:
         return self._library
 
     def refresh(self) -> ExperienceLibrary:
-        """The newest snapshot, with all that was committed before this call.
+        """The newest snapshot, with all commits made before this call.
 
         Raises:
             LibraryError: If the files were damaged, or replaced by others, since they were opened.
@@ -63,7 +63,7 @@ class LibraryReader:
         raise LibraryError(self.path, "the files", problem, "Try again, or write fewer checkpoints")
 
     def _is_read_undisturbed(self) -> bool:
-        """Read what is new; whether no checkpoint came between, after which it may be half of the old."""
+        """Read the new commits; False if a checkpoint came in between, because the result may then mix old and new."""
         before = self._marks()
         try:
             self._catch_up()
@@ -77,7 +77,7 @@ class LibraryReader:
         return self._marks() == before
 
     def _marks(self) -> tuple[Identity, bytes]:
-        """Marks that change with each checkpoint, and not with a commit."""
+        """Marks that change with each checkpoint, but not with a commit."""
         try:
             return self._files.snapshot_identity(), self._journal.read_first_line()
         except OSError as error:
@@ -85,7 +85,7 @@ class LibraryReader:
             raise LibraryError(self.path, "the files", problem, "Check the path and its permissions") from error
 
     def _catch_up(self) -> None:
-        """Take in what other processes wrote: only what is new, unless one of them made a checkpoint."""
+        """Read the commits of other processes: only the new ones, unless one of them made a checkpoint."""
         if self._snapshot_identity != self._files.snapshot_identity() or not self._journal.is_same():
             self._load()
             return
@@ -94,7 +94,7 @@ class LibraryReader:
         self._journal.position = end
 
     def _load(self) -> list[ExperienceLibrary]:
-        """Read both files from the start; the snapshots on the way."""
+        """Read both files from the start, and return the snapshot after each commit."""
         identity = self._files.snapshot_identity()
         journal = Journal(self._files.journal)
         header = journal.open()
@@ -114,11 +114,11 @@ class LibraryReader:
             problem = f"continues another library than {self.path.name}: one of {header.seen} commits"
             remedy = "Put that library file back, or move the journal away to go on without its commits"
             raise LibraryFormatError(journal.path, "line 1", problem, remedy)
-        journal.is_stale = True  # a crash came between writing the snapshot and removing the journal
+        journal.is_stale = True  # a crash came after the snapshot was written and before the journal was removed
         return [base]
 
     def _check_descent(self, library: ExperienceLibrary) -> None:
-        """Refuse to follow a file that lacks what this process was told is safe."""
+        """Refuse a file that lacks commits which this process already knows."""
         ours = self._library
         lost = [run for run, step in ours.runs.items() if library.runs.get(run, -1) < step]
         if lost or library.seen < ours.seen:
@@ -127,5 +127,5 @@ class LibraryReader:
 
 
 def holds(library: ExperienceLibrary, commit: Commit) -> bool:
-    """Whether a commit is known to be in. One of no run never is."""
+    """Whether the library already holds a commit. For a commit without a run this is always False."""
     return bool(commit.run) and commit.step <= library.runs.get(commit.run, -1)

@@ -1,10 +1,10 @@
 """The library formats of the FLEX release: its "2.0" files, and the older lists of entries.
 
-What this project has no field for (dates, retrieval weights, a method given as an object) is kept in
-``origin`` and written back, so that a release file survives the way in and out.
+Values without a field in this project (dates, retrieval weights, a method given as an object) are kept in
+``origin`` and written back, so that a release file can be read and written without loss.
 
-The release's own reader (the experience library class of arXiv 2511.06449's code) takes any object with a
-``version`` for "2.0", and sorts the entries of an older list into zones by the words in them.
+The release's own reader (the experience library class of arXiv 2511.06449's code) reads any object with a
+``version`` as "2.0", and sorts the entries of an older list into zones by the words in them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.splitting import split_entry
 
 VERSION = "2.0"
-_SCOPE = "flex_dspy_scope"  # the release's code passes it over; without it, an entry would be everybody's
+_SCOPE = "flex_dspy_scope"  # the release's code ignores it; without it, the entry would be shared by all
 _WEIGHTS = {"golden": 1.0, "warning": 0.8, "mixed": 0.9}
 _REMEDY = "Correct it, or fetch the file from the release again"
 
@@ -36,7 +36,7 @@ _LIST_PRIORITY = 2
 
 
 class _WrongError(Exception):
-    """A value of the wrong type, named by its keys below the entry."""
+    """A value has the wrong type. The error names its keys below the entry."""
 
     def __init__(self, key: str, problem: str) -> None:
         self.key = key
@@ -57,13 +57,13 @@ def read_release(document: Any, path: str | Path = "<document>", *, split: bool 
 
     Args:
         document: The parsed JSON: a dict of version "2.0", or the older list of entries.
-        path: What errors should call it.
-        split: Split entries beyond the caps into several (see ``flex_dspy.libraries.splitting``); otherwise they
-            stay whole.
+        path: Name of the document in error messages.
+        split: Whether to split entries beyond the caps into several (see ``flex_dspy.libraries.splitting``);
+            otherwise they stay whole.
 
     Raises:
         LibraryFormatError: If something in it has the wrong type.
-        LibraryVersionError: If it is of another version than "2.0".
+        LibraryVersionError: If its version is not "2.0".
     """
     _check_text(document, path)
     if isinstance(document, list):
@@ -103,14 +103,14 @@ def _read_zones(library: Any, path: str | Path) -> Iterator[Experience]:
 
 
 def _parts(experiences: Iterator[Experience], split: bool) -> Iterator[Experience]:
-    """The entries, overlong ones split where that is asked for, numbered anew as a file of them would be."""
+    """The entries with new numbers; overlong entries are split if ``split`` is set."""
     parts = chain.from_iterable(map(split_entry, experiences)) if split else experiences
     for number, part in enumerate(parts, start=1):
         yield replace(part, created_at=number, updated_at=number)
 
 
 def _distinct(experiences: Iterator[Experience]) -> list[Experience]:
-    """The entries with differing ids: a release file may hold one lesson twice."""
+    """The entries with distinct ids, because a release file may hold one lesson twice."""
     result: dict[str, Experience] = {}
     for experience in experiences:
         entry_id = experience.id
@@ -121,7 +121,7 @@ def _distinct(experiences: Iterator[Experience]) -> list[Experience]:
 
 
 def _rename_keys(entry: dict[str, Any]) -> dict[str, Any]:
-    """An entry of an older list under the keys, and with the priority, that "2.0" gives it."""
+    """An entry of an older list with the keys and the priority of "2.0"."""
     names = {"trajectory": "revised_trajectory", "zone": "memory_type", "category": "problem_category"}
     renamed = {names.get(key, key): value for key, value in entry.items()}
     return {"priority": _LIST_PRIORITY, **renamed}
@@ -177,7 +177,7 @@ def _count(entry: dict[str, Any], key: str, default: int) -> int:
 
 
 def _method(value: Any) -> str:
-    """The method as text. Four entries of the release hold an object: its category, and the method proper."""
+    """The method as text. Four entries of the release hold an object with a category and the method itself."""
     if isinstance(value, dict):
         return "\n".join(f"{key.replace('_', ' ').capitalize()}: {text}" for key, text in value.items())
     if not isinstance(value, str):
@@ -202,7 +202,7 @@ def _rule(value: Any, place: str) -> Rule:
 
 
 def _zone(entry: dict[str, Any], content: str) -> Zone:
-    """The zone that a list's entry names, or else the one that the release would sort it into."""
+    """The zone that an entry of a list names; otherwise the zone that the release would choose."""
     stated = entry.get("memory_type")
     if stated is not None:
         for zone in ZONES:
@@ -256,7 +256,7 @@ def _entry(experience: Experience, exported: str) -> dict[str, Any]:
 
 
 def _still_true(experience: Experience) -> dict[str, Any]:
-    """The foreign fields, less those that a merge has overtaken."""
+    """The foreign fields, without those that a merge has made wrong."""
     kept = dict(experience.origin)
     if "method" in kept and _method(kept["method"]) != experience.method:
         del kept["method"]

@@ -1,10 +1,11 @@
-"""Which rated requests a library is learned from, in which order; beside the library, a file for each place.
+"""The order in which a library learns from rated requests; beside the library there is a file for each place.
 
     <name>.requests.<place>.jsonl    a header that names the run and the place, then the name of each request
     <name>.requests.<place>.lock     held by the process that learns from that place
 
-The name of a request is on the disk before the request is learned from: its line says its step. A last line that a
-crash cut short is dropped: that request was not begun. Any other damage is an error. No request itself is kept here.
+The name of a request and its step are on the disk before learning from the request begins. A crash may cut the last
+line short; it is then dropped, because its request was not begun. Any other damage is an error. The file does not hold
+the requests themselves.
 """
 
 from __future__ import annotations
@@ -36,12 +37,12 @@ class RequestLog:
 
     Args:
         path: The library's file; None keeps the order in memory.
-        place: Names the place.
-        library: What was learned already: its precedents name requests too.
+        place: Name of the place.
+        library: The library learned so far; its precedents name requests too.
 
     Attributes:
-        run: The run that commits made of these requests belong to.
-        known: The requests that are learned from, or will be, of all places that this library is learned from.
+        run: The run of the commits that come from these requests.
+        known: The requests of all places of this library that were or will be learned from.
 
     Raises:
         LibraryFormatError: If a file is damaged.
@@ -90,13 +91,13 @@ class RequestLog:
         return {trace: place for place, trace in enumerate(self._order[step:], start=step + 1)}
 
     def append(self, traces: Sequence[str]) -> range:
-        """Give requests the next steps, durably.
+        """Give the next steps to requests, durably.
 
         Args:
-            traces: Their names.
+            traces: Names of the requests.
 
         Raises:
-            LibraryError: If they cannot be written. They then have no steps.
+            LibraryError: If the steps cannot be written. The requests then have no steps.
         """
         first = len(self._order) + 1
         if self._path is not None and traces:
@@ -107,14 +108,14 @@ class RequestLog:
         return range(first, first + len(traces))
 
     def close(self) -> None:
-        """Let another process learn from the place."""
+        """Release the lock, so that another process can learn from the place."""
         if self._lock is not None:
             self._lock.release()
             self._lock = None
 
 
 def _named_in(library: ExperienceLibrary) -> set[str]:
-    """The requests that a library names: its file may have come without the logs."""
+    """The requests that a library names. They are needed because its file may have been copied without the logs."""
     return {case.trace for entry in (*library, *library.waiting) for case in entry.precedents if case.trace}
 
 
@@ -124,7 +125,7 @@ def _logs_beside(library: Path) -> Iterator[Path]:
 
 
 def _lines(path: Path, *, shorten: bool = False) -> list[dict[str, Any]]:
-    """The lines of a log; a last one that was cut short is left out, and cut off where that is wanted."""
+    """The lines of a log without a last line that was cut short; ``shorten`` also cuts it off the file."""
     if not path.exists():
         return []
     found: list[dict[str, Any]] = []
@@ -141,7 +142,7 @@ def _lines(path: Path, *, shorten: bool = False) -> list[dict[str, Any]]:
 
 
 def _read_line(line: bytes, path: Path, number: int) -> dict[str, Any]:
-    """A line whose step is that of its place in the file."""
+    """Read a line, and check that its step matches its place in the file."""
     try:
         value = json.loads(line)
     except ValueError:

@@ -1,8 +1,8 @@
-"""Scopes: whom an entry belongs to, and how many entries each scope holds.
+"""Scopes: the owners of entries, and the number of entries of each owner.
 
-A scope is a name of a tenant, a user, an agent or a team. An entry of no scope is shared. A *view*
-(``ExperienceLibrary.scoped``) is a library that holds the entries of some scopes and no other: whoever reads, prints,
-compares or exports a view cannot meet another scope's entry.
+A scope is the name of a tenant, a user, an agent or a team. An entry without a scope is shared. A *view*
+(``ExperienceLibrary.scoped``) is a library that holds the entries of some scopes only. If you read, print, compare or
+export a view, you never see an entry of another scope.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from flex_dspy.core.zones import ZONES
 from flex_dspy.libraries.change_log import Change, ChangeLog
 from flex_dspy.libraries.experience import Commit, Experience
 
-# Views whose indexes are kept; one that was dropped is indexed anew when it is next searched.
+# Number of views whose indexes are kept; any other view is indexed again when it is next searched.
 MOST_VIEWS = 256
 _READING = threading.Lock()  # any number of threads may ask for views
 
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """The entries of one scope in numbers.
+    """Numbers of the entries of one scope.
 
     Attributes:
         golden: Number of its golden entries.
         warning: Number of its warning entries.
         mixed: Number of its mixed entries.
         precedents: Number of their precedents.
-        latest: Logical time of the last change of one of them.
+        latest: Logical time of the last change of any of them.
     """
 
     golden: int = 0
@@ -44,7 +44,7 @@ class Size:
     latest: int = 0
 
     def count(self, entry: Experience, times: int) -> Size:
-        """The size with an entry more (1) or less (-1)."""
+        """The size with one entry added (``times`` is 1) or removed (-1)."""
         zone = {entry.zone: getattr(self, entry.zone) + times}
         precedents = self.precedents + times * len(entry.precedents)
         latest = max(self.latest, entry.created_at, entry.updated_at)
@@ -78,7 +78,7 @@ def _size(entries: list[Experience]) -> Size:
 
 
 def resize(sizes: Sizes, old: Experience | None, new: Experience | None) -> Sizes:
-    """The sizes after an entry took the place of another; None for none. A scope without entries is left out."""
+    """The sizes after the entry ``old`` was replaced by ``new``; either may be None. Empty scopes are left out."""
     for entry, times in ((old, -1), (new, 1)):
         if entry is not None:
             size = sizes.get(entry.scope, Size()).count(entry, times)
@@ -87,7 +87,7 @@ def resize(sizes: Sizes, old: Experience | None, new: Experience | None) -> Size
 
 
 def total(sizes: Sizes) -> Size:
-    """The size of all scopes together."""
+    """The total size of all scopes."""
     each = list(sizes.values())
     if len(each) == 1:
         return each[0]
@@ -97,11 +97,11 @@ def total(sizes: Sizes) -> Size:
 
 
 class ScopedEntries(Mapping[str, Experience]):
-    """The entries of some scopes, by id. An entry of another scope is not there.
+    """The entries of some scopes, by id. Entries of other scopes are not visible.
 
     Args:
         entries: Entries of all scopes.
-        sizes: The sizes of the scopes that are read.
+        sizes: The sizes of the visible scopes.
     """
 
     def __init__(self, entries: HashTrieMap[str, Experience], sizes: Sizes) -> None:
@@ -125,23 +125,23 @@ class ScopedEntries(Mapping[str, Experience]):
         return (entry_id for entry_id, entry in self._entries.items() if entry.scope in self._sizes)
 
     def insert(self, entry_id: str, entry: Experience) -> HashTrieMap[str, Experience]:
-        """The entries of these scopes and one more, apart from those of the others."""
+        """A copy of the visible entries with one entry added."""
         return HashTrieMap(dict(self)).insert(entry_id, entry)
 
     def remove(self, entry_id: str) -> HashTrieMap[str, Experience]:
-        """The entries of these scopes without one of them, apart from those of the others."""
+        """A copy of the visible entries without one of them."""
         return HashTrieMap(dict(self)).remove(entry_id)
 
 
 class ScopedLog(ChangeLog):
-    """The changes of the entries of some scopes, read from the log of all; it has indexes of its own.
+    """The changes of the entries of some scopes, read from the log of all scopes. It has its own indexes.
 
-    So a view is searched exactly as a library of its entries alone would be: no word, count or mean of another scope
-    enters a score.
+    A search in a view therefore gives the same result as in a library of these entries alone. No word, count or mean of
+    another scope affects a score.
 
     Args:
         whole: The log of all scopes.
-        scopes: The scopes that are read.
+        scopes: The visible scopes.
     """
 
     def __init__(self, whole: ChangeLog, scopes: frozenset[str]) -> None:
@@ -149,11 +149,11 @@ class ScopedLog(ChangeLog):
         self._whole = whole
         self._scopes = scopes
         self._visible: set[str] = set()
-        self._numbers = array("q")  # of the visible changes, in the log of all
+        self._numbers = array("q")  # positions of the visible changes in the log of all scopes
         self._read = 0
 
     def tip(self, tip: int) -> int:
-        """The number of visible changes among the first ``tip`` of all. New ones are read first."""
+        """The number of visible changes among the first ``tip`` changes of all scopes. New changes are read first."""
         with _READING:
             for number in range(self._read, tip):
                 change = self._whole.changes[number]
@@ -170,16 +170,16 @@ class ScopedLog(ChangeLog):
         return change.entry_id in self._visible
 
     def extend(self, tip: int, changes: list[Change], number: int, commit: Commit) -> ChangeLog:
-        """A log of its own: what is changed in a view is no longer the library that it is a view of."""
+        """A new log: a changed view is no longer a view of the whole library."""
         return ChangeLog(self.changes[:tip]).extend(tip, changes, number, commit)
 
 
 def log_of(whole: ChangeLog, scopes: frozenset[str]) -> ScopedLog:
-    """The log of these scopes; the same object as long as it is among the last that were asked for."""
+    """The log of these scopes. The most recently used logs are cached."""
     with _READING:
         logs: dict[frozenset[str], ScopedLog] = whole.views.setdefault(ScopedLog, {})
         log = logs.pop(scopes, None) or ScopedLog(whole, scopes)
-        logs[scopes] = log  # the last to be dropped
+        logs[scopes] = log  # moves it to the end, so that it is dropped last
         while len(logs) > MOST_VIEWS:
             del logs[next(iter(logs))]
         return log

@@ -1,8 +1,8 @@
-"""Splitting an overlong entry into several within the caps, by its rules.
+"""Splits an overlong entry into several entries within the caps, by its rules.
 
-An entry that outgrows its caps no longer fits a prompt beside others, and drowns in its own text at retrieval: the
-FLEX release has one of 144 rules. Each part keeps the method, so that it stands on its own, and takes the next
-dozen rules, so that the rules decide which part is found.
+An overlong entry leaves no room for others in a prompt, and retrieval ranks it badly because of its long text. The FLEX
+release has an entry of 144 rules. Each part keeps the method, so that it can be understood alone. Each part takes the
+next dozen rules, so that the rules decide which part is found.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ T = TypeVar("T")
 
 
 def split_entry(entry: Experience) -> list[Experience]:
-    """The entry as entries within the caps; itself where it is within them.
+    """Split an entry into entries within the caps; an entry within the caps is returned unchanged.
 
-    No rule is lost: a text beyond its cap is cut between lines, sentences or words, and goes on in a further rule.
-    The trajectory, which shows one instance, stays with the first part, and is cut where it is too long. So are the
-    precedents, which are counted once.
+    All rules are kept: a rule that is too long is cut between lines, sentences or words, and continues in another rule.
+    The trajectory shows one instance, so only the first part keeps it, cut if it is too long. Only the first part keeps
+    the precedents, so that they are counted once.
 
     Args:
         entry: Any entry.
@@ -47,7 +47,7 @@ def split_entry(entry: Experience) -> list[Experience]:
 
 
 def _split_rule(rule: Rule) -> list[Rule]:
-    """The rule as rules within the caps: the first examples with its text, and each further few with it again."""
+    """Split a rule into rules within the caps. If it has many examples, its text is repeated for each group of them."""
     texts = pieces(rule.text, MAX_RULE)
     examples = [part for example in rule.examples for part in pieces(example, MAX_RULE)]
     groups = _groups(examples, MAX_EXAMPLES)
@@ -55,19 +55,19 @@ def _split_rule(rule: Rule) -> list[Rule]:
 
 
 def _groups(items: Sequence[T], most: int) -> list[tuple[T, ...]]:
-    """The items, so many at a time; one empty group of none."""
+    """The items in groups of at most ``most``; one empty group if there are no items."""
     return [tuple(items[start : start + most]) for start in range(0, max(len(items), 1), most)]
 
 
 def pieces(text: str, most: int) -> list[str]:
-    """A text in pieces of at most ``most`` characters, which together are the text.
+    """A text in pieces of at most ``most`` characters; joined, they give the text again.
 
     Args:
         text: Any text.
-        most: Characters; at least 1.
+        most: Largest number of characters of a piece; at least 1.
 
     Returns:
-        At least one piece. Each ends with a line, else a sentence, else a word, where there is one to end with.
+        At least one piece. Each piece ends at the end of a line, else of a sentence, else of a word, if possible.
     """
     result = []
     while len(text) > most:

@@ -1,4 +1,4 @@
-"""A library in figures."""
+"""A summary of a library in numbers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def statistics(library: Contents, most: int = 5) -> dict[str, Any]:
 
     Args:
         library: The library.
-        most: How many categories and how many entries to name in a list.
+        most: Largest number of categories, and of entries, in a list.
     """
     entries = list(library)
     sizes = [tokens(entry.text()) for entry in entries]

@@ -1,16 +1,16 @@
-"""The store that a library is learned into, and its durable form: a JSON file, a journal and a lock of processes.
+"""The store of a library that is being learned: a JSON file, a journal, and a lock between processes.
 
     <name>.json            the snapshot of the last checkpoint
     <name>.journal.jsonl   a header that names the snapshot it continues, then a line for each commit since
-    <name>.lock            held by a writer for each reading and writing of the two; who only reads needs none
+    <name>.lock            held by a writer while it reads or writes the two; a reader needs no lock
 
-All three lie beside the library file itself, whatever link it was opened by, and have its permissions. A lock file
-counts as long as it has its name: a writer whose lock file is deleted takes the lock anew, or is refused.
+If the library is opened by a link, all three lie beside the target of the link. They have the permissions of the
+library file. If a lock file is deleted, the lock no longer counts: its writer takes the lock again, or gets an error.
 
-A commit is one line, on the disk before ``commit`` returns. A checkpoint writes the snapshot and removes
-the journal; a crash between the two leaves a journal that the snapshot already holds, which is then ignored.
-A last line that a crash cut short was never acknowledged, and is dropped. Any other damage is an error, and
-an error changes no file.
+A commit is one line, which is on the disk before ``commit`` returns. A checkpoint writes the snapshot and then removes
+the journal. After a crash between the two, the snapshot already holds all commits of the journal, so the journal is
+ignored. A crash may cut the last line short; it was never acknowledged, and is dropped. Any other damage is an error,
+and an error changes no file.
 
 Example:
     >>> from pathlib import Path
@@ -47,24 +47,24 @@ from flex_dspy.libraries.paths import journal_of as journal_of
 from flex_dspy.libraries.paths import mode_beside
 from flex_dspy.libraries.reading import LibraryReader, holds
 
-_PREFIX = 200  # more than a line has before its commit
-_UNREAD = (-1, -1, -1)  # the identity of no file
+_PREFIX = 200  # bytes; longer than the part of a line before its commit
+_UNREAD = (-1, -1, -1)  # an identity that no file has
 
 
 class Store(Protocol):
-    """A place that commits to a library are made in: a file (``LibraryStore``) or memory (``MemoryStore``).
+    """The store that receives the commits to a library: a file (``LibraryStore``) or memory (``MemoryStore``).
 
-    One thread commits at a time. What ``commit`` returned is as safe as the store can make it.
+    One thread commits at a time. When ``commit`` returns, its commits are as safe as the store can make them.
 
     Attributes:
-        replayed: The snapshots that opening went through; empty after the first checkpoint.
+        replayed: The snapshots that were rebuilt when the store was opened; empty after the first checkpoint.
     """
 
     replayed: tuple[ExperienceLibrary, ...]
 
     @property
     def path(self) -> Path | None:
-        """The library file; None where the library is in memory alone."""
+        """The library file; None if the library is only in memory."""
 
     @property
     def library(self) -> ExperienceLibrary:
@@ -74,19 +74,19 @@ class Store(Protocol):
         """The newest snapshot, with the commits of other processes."""
 
     def replay(self) -> tuple[ExperienceLibrary, ...]:
-        """The snapshots since the last checkpoint: that of the checkpoint, then the library after each commit."""
+        """The snapshots since the last checkpoint: first the checkpoint's, then the library after each commit."""
 
     def commit(self, commits: Sequence[Commit]) -> ExperienceLibrary:
         """Apply commits to the newest snapshot and return the library after them.
 
-        A commit of a named run is skipped if the library has passed its step, so that it can be made again.
+        A commit of a named run is skipped if the library already holds its step, so that a commit can be repeated.
         """
 
     def edit(self, edits: Sequence[PersonEdit]) -> ExperienceLibrary:
-        """Make a person's edits as one commit of a run of their own."""
+        """Make a person's edits as one commit. The commit belongs to a separate run."""
 
     def checkpoint(self, parent: str | None = None) -> ExperienceLibrary:
-        """Write the newest snapshot whole, as a version of ``parent`` if one is given."""
+        """Write the newest snapshot, as a version made from ``parent`` if that is given."""
 
 
 class LibraryStore(LibraryReader, ByHand):
@@ -95,20 +95,20 @@ class LibraryStore(LibraryReader, ByHand):
     ``pin``, ``unpin``, ``veto`` and ``revise`` make a person's edits, durably.
 
     Args:
-        path: The library file. It need not exist: nothing is written before the first commit. A file of the
-            FLEX release is read, and becomes one of this project's at the first checkpoint.
+        path: The library file. It need not exist; nothing is written before the first commit. A file of the FLEX
+            release can be read too, and is written in this project's format at the first checkpoint.
         task: Name of the task, for a library that has none yet.
-        mode: Permissions of the files of a library that is not there yet, such as 0o600; None follows the umask. Files
-            that are there keep theirs.
+        mode: Permissions of the files of a new library, such as 0o600; None follows the umask. Existing files keep
+            their permissions.
 
     Attributes:
         path: The library file, with all links followed.
-        replayed: The snapshots that opening went through: the last checkpoint, then the library after each
-            commit of the journal. A resumed run needs them to show an example the library it would have seen.
-            They share their structure; the first checkpoint drops them.
+        replayed: The snapshots that were rebuilt when the store was opened: the last checkpoint, then the library after
+            each commit of the journal. A resumed run needs them, so that each example sees the same library as in an
+            uninterrupted run. They share their structure; the first checkpoint drops them.
 
     Raises:
-        LibraryFormatError: If the file or its journal is damaged, or one does not belong to the other.
+        LibraryFormatError: If the file or its journal is damaged, or the two do not belong together.
         LibraryVersionError: If a newer flex-dspy wrote one of them.
         LibraryError: If the file is of another task, cannot be read, or is locked for minutes.
     """
@@ -125,7 +125,7 @@ class LibraryStore(LibraryReader, ByHand):
 
     @classmethod
     def fresh(cls, path: str | Path, *, task: str = "") -> LibraryStore:
-        """Start an empty library, moving what is there aside as ``<name>.<n>.bak.json``. It has the same permissions.
+        """Start an empty library with the same permissions, and rename existing files to ``<name>.<n>.bak.json``.
 
         Raises:
             LibraryError: If a file cannot be moved, or is locked for minutes.
@@ -136,7 +136,7 @@ class LibraryStore(LibraryReader, ByHand):
         return cls(path, task=task, mode=mode)
 
     def start_with(self, mode: int) -> None:
-        """Give files these permissions where the library is not there yet."""
+        """Set the permissions of the files of a new library. Existing files keep theirs."""
         self._files.new_mode = mode
 
     def refresh(self) -> ExperienceLibrary:
@@ -150,24 +150,24 @@ class LibraryStore(LibraryReader, ByHand):
             return self._library
 
     def replay(self) -> tuple[ExperienceLibrary, ...]:
-        """The snapshots since the last checkpoint, read again from the journal where this process added to it."""
+        """The snapshots since the last checkpoint. If this process has added commits, the journal is read again."""
         is_whole = bool(self.replayed) and self.replayed[-1] is self.library
         return self.replayed if is_whole else LibraryStore(self.path).replayed
 
     def commit(self, commits: Sequence[Commit]) -> ExperienceLibrary:
-        """Apply commits on top of the newest library, durably: they are on the disk when this returns.
+        """Apply commits to the newest library, durably: they are on the disk when this returns.
 
-        A commit of a named run whose step the library has passed is skipped, so that after a crash the same
-        commits can be made again. Commits of one run therefore come in the order of their steps.
+        A commit of a named run is skipped if the library already holds its step, so that commits can be repeated after
+        a crash. The commits of one run must therefore come in the order of their steps.
 
         Args:
-            commits: In order; they share one write to the disk.
+            commits: The commits, in order; they share one write to the disk.
 
         Returns:
             The library after them.
 
         Raises:
-            LibraryFormatError: If a commit holds what could not be read back. None of them is made.
+            LibraryFormatError: If a commit could not be read back after writing. None of them is made.
             LibraryError: If the files were damaged or replaced, or cannot be written. None of them is made.
         """
         with self._exclusive():
@@ -184,7 +184,7 @@ class LibraryStore(LibraryReader, ByHand):
             return library
 
     def _with(self, commits: Sequence[Commit]) -> tuple[ExperienceLibrary, list[bytes]]:
-        """The library after commits, and the lines of those that it does not hold yet."""
+        """The library after the commits, and the journal lines of those commits that it does not hold yet."""
         library, lines = self._library, []
         for commit in commits:
             if not holds(library, commit):
@@ -194,10 +194,10 @@ class LibraryStore(LibraryReader, ByHand):
         return library, lines
 
     def edit(self, edits: Sequence[PersonEdit]) -> ExperienceLibrary:
-        """Make a person's edits, durably, as one commit of a run of their own: learning runs go on undisturbed.
+        """Make a person's edits, durably, as one commit of a separate run, so that learning runs are not affected.
 
         Args:
-            edits: In order; they are made together or not at all.
+            edits: The edits, in order; they are made together or not at all.
 
         Returns:
             The library after them.
@@ -219,16 +219,16 @@ class LibraryStore(LibraryReader, ByHand):
         return self.library._repr_html_()
 
     def checkpoint(self, parent: str | None = None) -> ExperienceLibrary:
-        """Write the newest library as the library file, and end the journal.
+        """Write the newest library to the library file, and remove the journal.
 
         Args:
-            parent: Hash of the version it was made from; None keeps the one that it has.
+            parent: Hash of the version that it was made from; None keeps the present parent.
 
         Returns:
             The library written.
 
         Raises:
-            LibraryError: If the files were damaged or replaced, or cannot be written. Nothing is lost then.
+            LibraryError: If the files were damaged or replaced, or cannot be written. The old files then stay.
         """
         with self._exclusive():
             self._catch_up()
@@ -249,16 +249,16 @@ class LibraryStore(LibraryReader, ByHand):
         super()._catch_up()
 
     def _append(self, lines: list[bytes]) -> None:
-        """Put lines into the journal; they count if nobody could write at the same time."""
+        """Append lines to the journal. They count if no other process could write at the same time."""
         self._journal.append(lines, self._library, self._files.mode)
         try:
             self._files.check_lock()
         except LibraryError:
-            self._snapshot_identity = _UNREAD  # read all of it again
+            self._snapshot_identity = _UNREAD  # read everything again
             raise
 
     def _as_read_back(self, commit: Commit) -> tuple[bytes, Commit]:
-        """A commit as JSON, and as that JSON will be read: what cannot be read must not be written."""
+        """A commit as JSON, and as read back from that JSON. A commit that cannot be read back is an error."""
         try:
             body = COMMIT_JSON.dump_json(commit, warnings="none")
             if len(body) > MAX_LINE - _PREFIX:

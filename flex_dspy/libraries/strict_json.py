@@ -1,4 +1,4 @@
-"""JSON read with care: damage is an error that names the file and the place."""
+"""Strict reading of JSON: damage is an error that names the file and the place."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CORRECT = "Correct it, or restore the file from a backup or from the version log
 
 
 class _RefusedError(ValueError):
-    """JSON that the standard library would take, and that no library file holds."""
+    """JSON that the standard library accepts, but that is not allowed in a library file."""
 
     def __init__(self, place: str, problem: str) -> None:
         self.place = place
@@ -25,10 +25,10 @@ def decode(raw: bytes, path: str | Path) -> str:
     """UTF-8 bytes as text.
 
     Raises:
-        LibraryFormatError: If they are none.
+        LibraryFormatError: If they are not UTF-8.
     """
     try:
-        return raw.decode("utf-8-sig")  # some editors put a byte order mark in front
+        return raw.decode("utf-8-sig")  # some editors write a byte order mark first
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         raise LibraryFormatError(path, f"line {line}", "is not UTF-8 text", RESTORE) from error
@@ -38,7 +38,7 @@ def read_json(text: str, path: str | Path) -> Any:
     """The document as plain objects, with the checks that pydantic's parser does not make.
 
     Raises:
-        LibraryFormatError: If it is no JSON, names a key twice, or holds a number that JSON does not have.
+        LibraryFormatError: If it is not JSON, has a key twice, or holds a number that JSON does not allow.
     """
     if not text.strip():
         raise LibraryFormatError(path, "the file", "is empty", RESTORE)

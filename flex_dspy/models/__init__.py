@@ -1,1 +1,1 @@
-"""Language models: by name, within limits and a budget, and what they cost."""
+"""Language models: creation by name, rate limits, budgets and prices."""

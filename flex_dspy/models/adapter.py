@@ -1,7 +1,7 @@
-"""Reads a model's answer as a person would, and asks again with the reason where that fails.
+"""Reads a model's answer tolerantly, and repeats the request with the reason if the answer cannot be read.
 
-DSPy's adapters read typed fields strictly, ask a second time without saying what was wrong, and leave an answer that
-could not be read in the cache. ``reading_adapter`` gives any of them another way to read::
+DSPy's adapters read typed fields strictly. They ask a second time without the reason, and leave the unreadable answer
+in the cache. ``reading_adapter`` changes how any of these adapters reads::
 
     request ──> answer ──> fields ──────────────────────────────────> prediction
                   └─ cannot be read: forgotten by the cache, asked again with the reason, then once more as JSON
@@ -39,7 +39,7 @@ logger = logging.getLogger(__name__)
 
 Values = list[dict[str, Any]]
 
-MOST_REQUESTS = 3  # for one answer: the plain one, one with the reason, one more as JSON
+MOST_REQUESTS = 3  # for one answer: the plain request, one with the reason, one more as JSON
 _MOST_QUOTED = 400  # characters of an unreadable answer that the next prompt repeats
 
 _AGAIN = """
@@ -52,7 +52,7 @@ class UnreadableAnswer(AdapterParseError):
     """An answer that cannot be read.
 
     Attributes:
-        reason: The fault, in words that the model can act on.
+        reason: The fault, in words that help the model to correct it.
     """
 
     def __init__(self, adapter: dspy.Adapter, signature: type[dspy.Signature], answer: str, reason: str) -> None:
@@ -68,12 +68,12 @@ class UnreadableAnswer(AdapterParseError):
 class ReadingMixin:
     """Mixin that ``reading_adapter`` puts before an adapter of DSPy."""
 
-    _request = 1  # which request of one answer this copy of the adapter makes
-    _before: AdapterParseError | None = None  # why there is more than one
-    _messages: list[dict[str, Any]] | None = None  # what was sent
+    _request = 1  # number of the request for one answer that this copy of the adapter makes
+    _before: AdapterParseError | None = None  # the error of the request before
+    _messages: list[dict[str, Any]] | None = None  # the messages that were sent
 
     def __call__(self, lm: Any, lm_kwargs: dict[str, Any], *args: Any, **kwargs: Any) -> Values:
-        """Ask, at most three times; see ``dspy.Adapter``.
+        """Ask the model, at most three times; see ``dspy.Adapter``.
 
         Raises:
             AdapterParseError: If no answer could be read.
@@ -81,7 +81,7 @@ class ReadingMixin:
         current = self._turn(1)
         with watch_stream() as progress:
             while True:
-                settings = dict(lm_kwargs)  # an adapter changes them
+                settings = dict(lm_kwargs)  # a copy, because an adapter changes it
                 try:
                     ask = super(ReadingMixin, current).__call__  # type: ignore[misc]
                     return cast(Values, ask(lm, settings, *args, **kwargs))
@@ -107,7 +107,7 @@ class ReadingMixin:
                     current = self._next_turn(current, error, is_final=progress.emitted or is_offline(lm))
 
     def format(self, *args: Any, **kwargs: Any) -> list[dict[str, Any]]:
-        """The messages of the adapter; after an answer that could not be read, the last one says why."""
+        """The messages of the adapter; after an unreadable answer, the last message also gives the reason."""
         messages: list[dict[str, Any]] = super().format(*args, **kwargs)  # type: ignore[misc]
         if self._before is not None:
             messages[-1] = _with_note(messages[-1], _note(self._before))
@@ -131,11 +131,11 @@ class ReadingMixin:
     # -- from one request to the next ----------------------------------------------------------------------
 
     def _turn(self, request: int, before: AdapterParseError | None = None, *, as_json: bool = False) -> Any:
-        """A copy for one request: calls at the same time do not meet. Its base class asks once.
+        """A copy of the adapter for one request, so that concurrent calls share no state. DSPy's own retry is off.
 
         Args:
-            request: Which request of one answer it makes, from 1.
-            before: Why there is more than one.
+            request: Number of the request for one answer, from 1.
+            before: The error of the request before.
             as_json: Whether to ask for a JSON object, unless this adapter does so anyway.
         """
         other = as_json and not isinstance(self, dspy.JSONAdapter)
@@ -146,17 +146,18 @@ class ReadingMixin:
         return new
 
     def _forget(self, lm: Any, settings: dict[str, Any], *, asynchronous: bool) -> None:
-        """Take the answer out of the cache: it would be served again, and no model could do better."""
+        """Remove the answer from the cache; otherwise the cache would return it again."""
         if self._messages is not None:
             forget_answer(lm, self._messages, settings, asynchronous=asynchronous)
 
     def _next_turn(self, current: ReadingMixin, error: AdapterParseError, *, is_final: bool) -> Any:
-        """The adapter that asks again, with the reason; the last one asks for JSON.
+        """The adapter for the next request, with the reason; the last request asks for JSON.
 
         Args:
-            current: The adapter that asked last.
-            error: Why the answer could not be read; raised where nobody is asked again.
-            is_final: Whether not to ask again: a reader has seen a part of this answer, or the next would be the same.
+            current: The adapter of the last request.
+            error: Why the answer could not be read; it is raised if there is no further request.
+            is_final: Whether this was the last request: a user has seen a part of this answer, or the next answer would
+                be the same.
         """
         if current._request == MOST_REQUESTS or is_final:
             raise error
@@ -165,7 +166,7 @@ class ReadingMixin:
         return self._turn(request, error, as_json=request == MOST_REQUESTS)
 
     def _without_json_mode(self, current: ReadingMixin, error: LMError) -> Any:
-        """The adapter that asks once more without JSON, where a server refused only that; else the error is raised."""
+        """The adapter that asks again without JSON if the server refused only JSON; otherwise the error is raised."""
         refused = isinstance(error, LMInvalidRequestError | LMUnsupportedFeatureError)
         other = isinstance(error, LMUnsupportedModelError | ContextWindowExceededError)
         asks_for_json = current._before is not None and current._before.adapter_name != type(current).__name__
@@ -175,14 +176,14 @@ class ReadingMixin:
 
 
 class ReadingChatAdapter(ReadingMixin, dspy.ChatAdapter):
-    """``dspy.ChatAdapter`` that reads as a person would, and remembers what it says about a signature.
+    """``dspy.ChatAdapter`` that reads tolerantly, and caches the description of a signature.
 
-    DSPy writes the description of a signature's fields, JSON schemas included, anew at each call; for structured
-    fields that takes longer than all else that a call costs in this process (measured: 6 of 9 ms).
+    DSPy writes the description of a signature's fields, including JSON schemas, again for each call. For structured
+    fields this takes longer than everything else that a call does in this process (measured: 6 of 9 ms).
     """
 
     def format_system_message(self, signature: type[dspy.Signature]) -> str:
-        """The system message; a signature whose instructions were set anew is described anew."""
+        """The system message. It is written again if the instructions of the signature have changed."""
         known = _DESCRIPTIONS.get(signature)
         if known is None or known[0] != signature.instructions:
             known = (signature.instructions, super().format_system_message(signature))
@@ -191,11 +192,11 @@ class ReadingChatAdapter(ReadingMixin, dspy.ChatAdapter):
 
 
 def reading_adapter(adapter: dspy.Adapter | None = None) -> Any:
-    """The adapter with another way to read answers; what it asks first stays the same.
+    """A copy of the adapter that reads answers tolerantly; its first request stays the same.
 
     Args:
         adapter: DSPy's chat, JSON, XML or BAML adapter, or a subclass; None is the chat adapter. An adapter of another
-            kind comes back as it is.
+            kind is returned unchanged.
     """
     if adapter is None or (type(adapter) is dspy.ChatAdapter and vars(adapter) == vars(dspy.ChatAdapter())):
         return _CHAT
@@ -208,7 +209,7 @@ def reading_adapter(adapter: dspy.Adapter | None = None) -> Any:
 
 
 def reading_answers() -> AbstractContextManager[None]:
-    """Within this block the adapter in DSPy's settings reads as a person would."""
+    """Context manager: within it the adapter in DSPy's settings reads tolerantly."""
     current = dspy.settings.adapter
     adapter = reading_adapter(current)
     context: AbstractContextManager[None] = nullcontext() if adapter is current else dspy.context(adapter=adapter)
@@ -216,9 +217,9 @@ def reading_answers() -> AbstractContextManager[None]:
 
 
 def lean() -> AbstractContextManager[None]:
-    """DSPy settings for thousands of calls: no history, no trace, and each signature described once.
+    """Context manager with DSPy settings for thousands of calls: no history, no trace, cached signature descriptions.
 
-    A history of prompts that hold hundreds of experiences would grow by megabytes a minute.
+    Otherwise the history grows by megabytes a minute, because each prompt holds hundreds of experiences.
     """
     adapter = reading_adapter(dspy.settings.adapter)
     context: AbstractContextManager[None] = dspy.context(disable_history=True, max_trace_size=0, adapter=adapter)
@@ -235,7 +236,7 @@ def _class_that_reads(kind: type[dspy.ChatAdapter]) -> type[dspy.ChatAdapter]:
 
 
 def _parser_of(adapter: Any) -> Any:
-    """The parser of the class behind ``ReadingMixin``."""
+    """The parser of the class that follows ``ReadingMixin`` in the method resolution order."""
     kinds = type(adapter).__mro__
     return kinds[kinds.index(ReadingMixin) + 1].parse  # type: ignore[attr-defined]
 

@@ -1,7 +1,7 @@
 r"""Splits a model's answer into its output fields, and reads each by its type.
 
-Models leave markers out, write them as headings or labels, answer in JSON where markers are asked for, go on with a
-problem of their own behind their answer, or reason before they begin. A person finds the fields in all of these.
+Models may leave markers out, or write them as headings or labels. They may answer in JSON although markers are asked
+for, continue with an invented problem after their answer, or reason before it. The fields are found in all these cases.
 """
 
 from __future__ import annotations
@@ -40,16 +40,16 @@ _LABEL = re.compile(
 
 
 def find_values(own: Parse | None, signature: type[dspy.Signature], answer: str) -> dict[str, Any]:
-    """The output fields that an answer holds, as texts; lists and objects perhaps as values.
+    """The output fields in an answer, as texts; lists and objects may already be values.
 
-    Reasoning before the first field is no part of the answer. A tag of reasoning that stands elsewhere may be a part of
-    a value: it counts only where the answer is incomplete with it.
+    Reasoning before the first field is not part of the answer. A reasoning tag at another place may be part of a value.
+    It is therefore removed only if the answer is incomplete otherwise.
 
     Args:
         own: The parser of the adapter in use, which is tried first; None for DSPy's chat and JSON adapters, whose forms
-            are found more loosely here.
-        signature: The fields.
-        answer: All that a model wrote.
+            this module reads more tolerantly.
+        signature: The signature with the output fields.
+        answer: The whole text of the model.
 
     Returns:
         Texts or values by field; fields that were not found are missing.
@@ -66,7 +66,7 @@ def find_values(own: Parse | None, signature: type[dspy.Signature], answer: str)
 
 
 def _beginning(signature: type[dspy.Signature], answer: str) -> int:
-    """Where the first field, or an object, begins; at the end where there is neither."""
+    """The position where the first field or an object begins; the end if there is neither."""
     marks = _markers(signature, answer)
     place = marks[0].start() if marks else answer.find("{")
     return place if place >= 0 else len(answer)
@@ -86,14 +86,14 @@ def _find(own: Parse | None, signature: type[dspy.Signature], answer: str) -> di
 def read_fields(signature: type[dspy.Signature], found: Mapping[str, Any]) -> dict[str, Any]:
     """The values of all output fields.
 
-    A field that has a default never fails: what cannot be read there is worth no second request.
+    If a field with a default cannot be read, it gets the default: no second request is made for it.
 
     Args:
-        signature: The fields.
+        signature: The signature with the output fields.
         found: The texts or values that were found, by field.
 
     Raises:
-        UnreadableError: If a required field is missing or cannot be read as its type; it names each.
+        UnreadableError: If a required field is missing or cannot be read as its type; the message names each field.
     """
     values: dict[str, Any] = {}
     problems: list[str] = []
@@ -111,7 +111,7 @@ def read_fields(signature: type[dspy.Signature], found: Mapping[str, Any]) -> di
 
 
 def _instead(name: str, field: FieldInfo) -> Any:
-    """The value of a field that an answer does not hold, and need not."""
+    """The value of an optional field that is missing in the answer."""
     if not field.is_required():
         return field.get_default(call_default_factory=True)
     if name != _REASONING_FIELD:
@@ -132,14 +132,14 @@ def _value(name: str, field: FieldInfo, found: Mapping[str, Any]) -> Any:
 
 
 def _mandatory_fields(signature: type[dspy.Signature]) -> list[str]:
-    """The fields that an answer must hold: all but the reasoning and those that have a default or may be None."""
+    """The fields that an answer must hold: all except the reasoning and fields that have a default or may be None."""
     fields = signature.output_fields.items()
     needed = (name for name, field in fields if field.is_required() and not annotation_allows_none(field.annotation))
     return [name for name in needed if name != _REASONING_FIELD]
 
 
 def _target_fields(signature: type[dspy.Signature]) -> set[str]:
-    """The fields that are looked for: those that must be there, or all where none must."""
+    """The fields to look for: the mandatory fields, or all fields if none is mandatory."""
     return set(_mandatory_fields(signature) or signature.output_fields)
 
 
@@ -151,7 +151,7 @@ def _is_dspy_type(kind: Any) -> bool:
 
 
 def _parse(parse: Parse, signature: Any, answer: str) -> dict[str, Any]:
-    """By an adapter's parser, which is given a signature in which single values, then all values, are texts."""
+    """Find fields by an adapter's parser, first with single values as texts, then with all values as texts."""
     for texts in (_with_texts(signature, True), _with_texts(signature, False)):
         with contextlib.suppress(dspy.AdapterParseError, ValueError, RecursionError):
             return parse(texts, answer)
@@ -159,7 +159,7 @@ def _parse(parse: Parse, signature: Any, answer: str) -> dict[str, Any]:
 
 
 def _as_json(signature: type[dspy.Signature], answer: str) -> dict[str, Any]:
-    """As the one JSON object of the answer. One that was cut short is none, and of two none is chosen."""
+    """Find fields in the only JSON object of the answer. An object that was cut short, or one of two, is not used."""
     if "{" not in answer or next(iter(_markers(signature, answer)), None) is not None:
         return {}
     try:
@@ -171,7 +171,7 @@ def _as_json(signature: type[dspy.Signature], answer: str) -> dict[str, Any]:
 
 
 def _object(answer: str) -> dict[str, Any]:
-    """The JSON object that an answer is, to the letter, else the one that it holds."""
+    """The answer itself if it is exactly a JSON object; otherwise the JSON object in it."""
     with contextlib.suppress(ValueError):
         if isinstance(values := json.loads(answer), dict):
             return values
@@ -180,23 +180,23 @@ def _object(answer: str) -> dict[str, Any]:
 
 
 def _markers(signature: type[dspy.Signature], answer: str) -> Marks:
-    """The marks of fields: with ``##`` of any name, without it only of the signature's own: ``[[1]]`` is a value."""
+    """The field markers: ``[[ ## any name ## ]]``, or ``[[name]]`` of a field only, because ``[[1]]`` is a value."""
     known = {*signature.fields, _COMPLETED}
     return [mark for mark in _MARKER.finditer(answer) if mark[1] or mark[2] in known]
 
 
 def _by_markers(signature: type[dspy.Signature], answer: str) -> dict[str, str]:
-    """By ``[[ ## field ## ]]``, in any decoration.
+    """Find fields by markers ``[[ ## field ## ]]``, in any decoration.
 
-    An input field behind all outputs begins another problem of the model's own. Of a field that is written twice the
-    last one counts: the model corrected itself.
+    An input field after all outputs begins a problem that the model invented. If a field is written twice, the last
+    text counts, because the model corrected itself.
     """
     marks = _markers(signature, answer)
     return _sections(signature, answer, marks, [mark[2] for mark in marks])
 
 
 def _by_labels(signature: type[dspy.Signature], answer: str) -> dict[str, str]:
-    """By ``Field:`` or a heading at the beginning of a line, where the answer begins so and names each field once."""
+    """Find fields by ``Field:`` or headings, if the answer begins with one and names each field once."""
     if _markers(signature, answer):
         return {}
     known = {name.replace("_", " ").casefold(): name for name in signature.fields}
@@ -211,18 +211,18 @@ def _by_labels(signature: type[dspy.Signature], answer: str) -> dict[str, str]:
 
 
 def _as_a_whole(signature: type[dspy.Signature], answer: str) -> dict[str, str]:
-    """As the one field that is looked for, if its type tells an answer from other words: a refusal is a text too."""
+    """The whole answer as the only field, if its type is a single value: a refusal would be a text too."""
     wanted = [name for name in _target_fields(signature) if name != _REASONING_FIELD]
     if len(wanted) != 1 or _markers(signature, answer) or not _is_single(signature.output_fields[wanted[0]].annotation):
         return {}
-    if re.search(rf"[\"']{wanted[0]}[\"']\s?:", answer):  # an object that could not be read
+    if re.search(rf"[\"']{wanted[0]}[\"']\s?:", answer):  # the answer is an object that could not be read
         return {}
     reasons = [_REASONING_FIELD] if _REASONING_FIELD in signature.output_fields else []
     return dict.fromkeys([*reasons, *wanted], answer.strip())
 
 
 def _until_completed(signature: type[dspy.Signature], answer: str) -> str:
-    """An answer up to its mark of completion: what a model writes behind it belongs to another problem of its own."""
+    """The answer up to its completion marker. The text after it belongs to a problem that the model invented."""
     if _COMPLETED in signature.output_fields:
         return answer
     marks = (mark for mark in _markers(signature, answer) if mark[2] == _COMPLETED)
@@ -231,7 +231,7 @@ def _until_completed(signature: type[dspy.Signature], answer: str) -> str:
 
 
 def _at_the_end_of_the_reasoning(signature: type[dspy.Signature], found: Mapping[str, Any]) -> dict[str, str]:
-    """The one field that is missing, where the reasoning ends with it: "Therefore the answer is 70"."""
+    """The only missing field, if the reasoning ends with its value: "Therefore the answer is 70"."""
     missing = [name for name in _mandatory_fields(signature) if name not in found]
     reasoning = found.get(_REASONING_FIELD)
     if len(missing) != 1 or not isinstance(reasoning, str):
@@ -242,7 +242,7 @@ def _at_the_end_of_the_reasoning(signature: type[dspy.Signature], found: Mapping
 
 
 def _sections(signature: type[dspy.Signature], answer: str, marks: Marks, names: list[str]) -> dict[str, str]:
-    """The texts between marks, by the name of the field before each."""
+    """The texts between markers, by the name of the field before each text."""
     before = answer[: marks[0].start()].strip() if marks else ""
     sections = {_REASONING_FIELD: before} if before and _REASONING_FIELD in signature.output_fields else {}
     required = set(_mandatory_fields(signature))
@@ -255,9 +255,9 @@ def _sections(signature: type[dspy.Signature], answer: str, marks: Marks, names:
     return sections
 
 
-@functools.lru_cache(maxsize=256)  # a signature is a class: made once, it is described once
+@functools.lru_cache(maxsize=256)  # signatures are classes, so they can be cached
 def _with_texts(signature: type[dspy.Signature], single_values_only: bool) -> type[dspy.Signature]:
-    """The signature whose outputs are texts, or whose single values are."""
+    """A signature in which all outputs, or only the single values, are texts."""
     for name, field in signature.output_fields.items():
         kind = field.annotation
         if kind is str or _is_dspy_type(kind) or (single_values_only and not _is_single(kind)):
@@ -267,7 +267,7 @@ def _with_texts(signature: type[dspy.Signature], single_values_only: bool) -> ty
 
 
 def _is_single(kind: Any) -> bool:
-    """Whether a type is a number, a truth value, a label, or one of these or nothing."""
+    """Whether a type is a number, a truth value or a label, possibly optional."""
     origin = get_origin(kind)
     if origin in (Union, UnionType):
         return all(_is_single(part) for part in get_args(kind))

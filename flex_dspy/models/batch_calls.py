@@ -22,17 +22,17 @@ _CLIENT = ("api_key", "api_base", "base_url", "timeout")  # settings that do not
 
 
 def at_once() -> AbstractContextManager[None]:
-    """Within this block nothing is put into a batch, because others wait for the answers."""
+    """Context manager: within it no call goes into a batch, because other work waits for the answers."""
     return _AT_ONCE.within(True)
 
 
 def is_batch_allowed() -> bool:
-    """Whether a call may wait for a batch: nobody reads its stream, and it is not within ``at_once``."""
+    """Whether a call may wait for a batch: it is not streamed, and it is not within ``at_once``."""
     return not _AT_ONCE.get() and not is_streamed()
 
 
 def client_of(lm: dspy.LM) -> dict[str, Any]:
-    """The settings by which a model's batch endpoint is reached: ``api_key`` and ``api_base``, where they are given."""
+    """The settings for a model's batch endpoint: ``api_key`` and ``api_base``, if they are given."""
     address = lm.kwargs.get("api_base") or lm.kwargs.get("base_url")
     given = {"api_key": lm.kwargs.get("api_key"), "api_base": address}
     return {name: value for name, value in given.items() if value}
@@ -43,13 +43,13 @@ async def ask_in_batch(call: BatchCall, prompt: Any, messages: Any, settings: Ma
 
     Args:
         call: The call.
-        prompt: A prompt, where no messages are given.
+        prompt: A prompt, if no messages are given.
         messages: Chat messages.
         settings: The settings of the call.
 
     Raises:
-        BudgetError: If the batch cannot be noted.
-        LMError: If the provider says so.
+        BudgetError: If the batch cannot be recorded.
+        LMError: If the provider reports an error.
     """
     own = call.lm
     sampling = {name: value for name, value in own.kwargs.items() if name not in _CLIENT}
@@ -74,16 +74,16 @@ async def ask_in_batch(call: BatchCall, prompt: Any, messages: Any, settings: Ma
 
 
 class BatchCall(UsageListener):
-    """One call: the engine that DSPy asks, and the listener that it reports the usage to.
+    """One call: the engine that DSPy asks, and the listener that receives its usage.
 
-    Usage is not passed on where an earlier process has charged the same answer.
+    Usage is not passed on if an earlier process has already charged the same answer.
 
     Args:
         lm: The model.
         batches: Collects the calls.
 
     Attributes:
-        fault: An error of ours.
+        fault: An error of this package, which DSPy must not report as the model's.
     """
 
     def __init__(self, lm: dspy.LM, batches: Batches) -> None:
@@ -95,7 +95,7 @@ class BatchCall(UsageListener):
         self._outer = usage_tracker()
 
     async def complete(self, request: lm15.Request) -> lm15.Response:
-        """Ask in a batch. The answer is read as one that came over HTTP."""
+        """Ask in a batch. The answer is read like an answer over HTTP."""
         wire_name = str(self.lm.model).partition("/")[2]
         return await chat_client(self._send).complete(replace(request, model=wire_name))
 
@@ -119,8 +119,8 @@ class BatchCall(UsageListener):
 
 
 class _NoEngine:
-    """Stands where DSPy wants a synchronous engine; nobody asks it."""
+    """Placeholder for the synchronous engine that DSPy requires. It is never called."""
 
     def complete(self, request: lm15.Request) -> lm15.Response:
-        """Refuse."""
+        """Refuse the call."""
         raise NotImplementedError("a batch is asked asynchronously")

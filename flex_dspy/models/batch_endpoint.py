@@ -1,6 +1,6 @@
-"""A provider's batch endpoint, as litellm reaches it.
+"""A provider's batch endpoint, called through litellm.
 
-litellm is imported at the first batch, as that takes seconds.
+litellm is imported at the first batch, because the import takes seconds.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, Literal, Protocol
 from flex_dspy.core.errors import ConfigurationError
 from flex_dspy.core.running import run_in_thread
 
-# Providers of litellm whose batches are files of OpenAI's chat completions, and need nothing but key and address.
+# Providers of litellm whose batches are files of OpenAI chat completions, and need only a key and an address.
 PROVIDERS = ("azure", "hosted_vllm", "litellm_proxy", "mistral", "openai", "xai")
 PATH = "/v1/chat/completions"
 
@@ -47,11 +47,11 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class BatchStatus:
-    """Where a batch stands.
+    """The status of a batch.
 
     Attributes:
-        state: ``running``; ``ended``, also where it expired and only some requests are answered; ``failed``, where the
-            provider refused it as a whole; ``cancelled``.
+        state: ``running``; ``ended``, also if it expired with only some requests answered; ``failed`` if the provider
+            refused the whole batch; ``cancelled``.
         files: Ids of the files of its answers and of its errors.
         message: What the provider says about a failure.
     """
@@ -76,13 +76,13 @@ class BatchEndpoint(Protocol):
         """
 
     async def find(self, label: str) -> str | None:
-        """The id of the batch with a label; None where there is none among the newest."""
+        """The id of the batch with a label; None if the newest batches do not include it."""
 
     async def status(self, batch_id: str) -> BatchStatus:
-        """Where a batch stands."""
+        """The status of a batch."""
 
     async def answers(self, status: BatchStatus) -> dict[str, Answer]:
-        """The answers of a batch that has ended, by our ids; a request that was not reached has none."""
+        """The answers of an ended batch, by our ids. A request that was not processed has no answer."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ class LiteLLMEndpoint:
         content = "\n".join(lines).encode()
         file = await self._ask("create_file", file=(f"{label}.jsonl", content), purpose="batch")
         given = {"completion_window": "24h", "endpoint": PATH, "input_file_id": file.id, "metadata": {_LABEL: label}}
-        # Not repeated by the client: where the reply alone was lost, the batch would be paid twice.
+        # The client must not retry: if only the reply was lost, the batch would be paid twice.
         return str((await self._ask("create_batch", max_retries=0, **given)).id)
 
     async def find(self, label: str) -> str | None:
@@ -139,7 +139,7 @@ class LiteLLMEndpoint:
         return found
 
     async def _ask(self, function: str, **arguments: Any) -> Any:
-        """Call a function of litellm's, on a thread: its clients for coroutines stay open when their loop ends."""
+        """Call a function of litellm in a thread, because its asynchronous clients stay open when their loop ends."""
         provider = self.model.partition("/")[0]
         return await run_in_thread(_call, function, custom_llm_provider=provider, **self.client, **arguments)
 
@@ -147,17 +147,17 @@ class LiteLLMEndpoint:
 def _call(function: str, **arguments: Any) -> Any:
     import litellm
 
-    litellm.suppress_debug_info = True  # it prints advice on models that it does not know
+    litellm.suppress_debug_info = True  # otherwise it prints advice about unknown models
     return getattr(litellm, function)(**arguments)
 
 
 def read_answers(lines: Iterable[bytes]) -> dict[str, Answer]:
-    """The answers in a file of a batch, by our ids.
+    """The answers in a result file of a batch, by our ids.
 
-    A line that cannot be read answers nothing: its request counts as not reached.
+    A line that cannot be read is skipped: its request counts as not processed.
 
     Args:
-        lines: The lines.
+        lines: The lines of the file.
     """
     found: dict[str, Answer] = {}
     for line in lines:

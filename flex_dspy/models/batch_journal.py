@@ -1,7 +1,8 @@
-"""The record of batches: with it, a run that was killed takes up the batches that it had begun.
+"""The record of batches, with which a killed run resumes the batches that it began.
 
-One line a fact, in this order: a batch is about to be sent, with the ids of its requests; it was sent, with the
-provider's id; requests of it that have no answer; an answer that was charged. Neither prompts nor answers are in it.
+Each line is one fact. The facts of a batch come in this order: it is about to be sent, with the ids of its requests; it
+was sent, with the provider's id; some of its requests have no answer; an answer was charged. The record holds neither
+prompts nor answers.
 """
 
 from __future__ import annotations
@@ -41,10 +42,10 @@ _JSON = TypeAdapter(_Line)
 
 
 class BatchJournal:
-    """What is known of the batches of a run.
+    """The recorded facts about the batches of a run.
 
     Args:
-        path: The file; None remembers for this process alone.
+        path: The file; None keeps the facts in memory only.
 
     Raises:
         RunError: If the file cannot be read, or is damaged.
@@ -58,7 +59,7 @@ class BatchJournal:
         self._batches: dict[str, str] = {}  # by label
         self._charged: set[str] = set()
         self._unanswered: set[str] = set()
-        self._is_cut = False  # the file's last line has no end
+        self._is_cut = False  # whether the file's last line has no end
         if path is not None and path.exists():
             self._read(path)
 
@@ -69,7 +70,7 @@ class BatchJournal:
                 try:
                     self._take_in(_JSON.validate_json(line))
                 except ValidationError as error:
-                    if line.rstrip().endswith(b"}"):  # otherwise a process was killed while it wrote the line
+                    if line.rstrip().endswith(b"}"):  # otherwise a process was killed during the write
                         problem = f"{path}: line {number} is no record of a batch: remove it to go on"
                         raise RunError(problem) from error
 
@@ -83,10 +84,10 @@ class BatchJournal:
         self._charged.update(line.charged)
 
     def _add(self, line: _Line, *, sync: bool = True) -> None:
-        """Keep a fact.
+        """Record a fact.
 
         Raises:
-            BudgetError: If it cannot be written: a resumed run would pay again.
+            BudgetError: If it cannot be written, because a resumed run would then pay again.
         """
         with self._lock:
             self._take_in(line)
@@ -109,7 +110,7 @@ class BatchJournal:
             os.close(file)
 
     def label_of(self, request: str) -> str | None:
-        """The label of the batch that a request is in; None where it is in none."""
+        """The label of the batch that holds a request; None if no batch holds it."""
         return self._labels.get(request)
 
     def requests_of(self, label: str) -> tuple[str, ...]:
@@ -117,11 +118,11 @@ class BatchJournal:
         return self._requests[label]
 
     def batch_of(self, label: str) -> str | None:
-        """The provider's id of a batch; None where the process ended before it was known."""
+        """The provider's id of a batch; None if the process ended before it knew the id."""
         return self._batches.get(label)
 
     def is_unanswered(self, request: str) -> bool:
-        """Whether a request was in a batch that has no answer to it."""
+        """Whether a request was in a batch, but got no answer."""
         return request in self._unanswered
 
     def is_charged(self, request: str) -> bool:
@@ -129,18 +130,18 @@ class BatchJournal:
         return request in self._charged
 
     def begin(self, label: str, requests: Iterable[str]) -> None:
-        """Note a batch before it is sent."""
+        """Record a batch before it is sent."""
         self._add(_Line(label, requests=tuple(requests)))
 
     def sent(self, label: str, batch: str) -> None:
-        """Note the provider's id of a batch."""
+        """Record the provider's id of a batch."""
         self._add(_Line(label, batch=batch))
 
     def give_up(self, label: str, requests: Iterable[str]) -> None:
-        """Note requests that have no answer."""
+        """Record requests that have no answer."""
         if ids := tuple(requests):
             self._add(_Line(label, unanswered=ids))
 
     def charge(self, request: str) -> None:
-        """Note that the answer to a request was charged."""
+        """Record that the answer to a request was charged."""
         self._add(_Line(self._labels[request], charged=(request,)), sync=False)

@@ -2,10 +2,10 @@
 
     calls --> group --(no further call for a while)--> batch of the provider --(polls)--> answers
 
-A call waits for its answer and knows nothing of its batch. Which calls share a batch changes nothing in a result, as it
-depends on the model's answers alone. A request has an id, made of the hash of its body and of how often the same body
-was asked for. A process that takes up a run asks for the same bodies again, finds their ids in the journal, and waits
-for the batch that was begun.
+A call waits for its answer and does not know its batch. A result depends only on the model's answers, so it does not
+matter which calls share a batch. The id of a request consists of the hash of its body and a count of earlier requests
+with the same body. A process that resumes a run makes the same requests again, finds their ids in the journal, and
+waits for the batch that was begun.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from flex_dspy.models.batch_journal import BatchJournal
 logger = logging.getLogger(__name__)
 
 LARGEST = 10_000  # requests in a batch; providers take 50,000
-MOST_FAILURES = 20  # looks in a row that fail, after which a batch counts as out of reach for now
+MOST_FAILURES = 20  # failed polls in a row, after which a batch counts as unreachable for now
 
 MISSING = Answer.error(503, "the batch ended without an answer to this request")
 LOST = Answer.error(503, "the batch was never sent, or its provider does not know it")
@@ -53,25 +53,25 @@ class _Group:
 
     @property
     def is_broken(self) -> bool:
-        """Whether it ended without answers."""
+        """Whether the group ended without answers."""
         done = self.answers if self.answers is not None and self.answers.done() else None
         return done is not None and (done.cancelled() or done.exception() is not None)
 
     def start(self, work: Coroutine[Any, Any, Mapping[str, Answer]]) -> None:
-        """Begin to send and wait."""
+        """Start the task that sends the batch and waits for it."""
         self.answers = asyncio.create_task(work)
-        self.answers.add_done_callback(lambda done: done.cancelled() or done.exception())  # whoever waits is told
+        self.answers.add_done_callback(lambda done: done.cancelled() or done.exception())  # callers get errors
 
     async def answer(self, request: str) -> Answer:
         """Wait for the answer to one request."""
         assert self.answers is not None  # noqa: S101 (it is started before it is known to anybody)
-        # Shielded: a call that is cancelled must not end the batch of the others.
+        # Shielded, because a cancelled call must not end the batch of the other calls.
         return (await asyncio.shield(self.answers))[request]
 
 
 @dataclass
 class _Groups:
-    """The groups of one event loop: those that still take requests, by model, and those that were sent, by label."""
+    """The groups of one event loop: open groups by model, and sent groups by label."""
 
     open: dict[Any, _Group] = field(default_factory=dict)
     sent: dict[str, _Group] = field(default_factory=dict)
@@ -81,11 +81,11 @@ class Batches:
     """Sends requests through providers' batch endpoints, for all models that share it.
 
     Args:
-        path: Where the batches are noted, so that a run that was killed takes them up again. ``ForwardLearning``
-            chooses a file beside the library. None remembers for this process alone.
-        poll_seconds: Seconds between two looks at a batch.
-        quiet_seconds: A batch is sent when no further request has come for so long.
-        endpoint: Makes the batch endpoint of a model, from its name and the settings of its client.
+        path: The file that records the batches, so that a killed run can resume them. ``ForwardLearning``
+            chooses a file beside the library. None keeps the record in memory only.
+        poll_seconds: Seconds between two polls of a batch.
+        quiet_seconds: A batch is sent after so many seconds without a further request.
+        endpoint: Makes the batch endpoint of a model from its name and its client settings.
 
     Raises:
         ConfigurationError: If a number is not positive.
@@ -114,15 +114,15 @@ class Batches:
         self.make_endpoint = endpoint
         self._is_path_chosen = path is not None
         self._lock = threading.Lock()
-        self._taken: set[str] = set()  # requests that a call of this process waits for, or has the answer to
+        self._taken: set[str] = set()  # requests of this process that wait for an answer or have one
         self._groups: WeakKeyDictionary[asyncio.AbstractEventLoop, _Groups] = WeakKeyDictionary()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Batches:
-        """Itself: copies of a model share their batches."""
+        """Return the object itself, so that copies of a model share their batches."""
         return self
 
     def keep_in(self, path: Path) -> None:
-        """Note batches in this file from now on, unless a file was chosen at the beginning.
+        """Record batches in this file from now on, unless a file was given at the start.
 
         Raises:
             RunError: If the file is damaged.
@@ -143,7 +143,7 @@ class Batches:
             The request's id, and the answer.
 
         Raises:
-            BudgetError: If a batch cannot be noted.
+            BudgetError: If a batch cannot be recorded.
             LM15Error: If the provider cannot be reached.
         """
         digest = hashlib.sha256(json.dumps([model, body], sort_keys=True).encode()).hexdigest()[:24]
@@ -156,14 +156,14 @@ class Batches:
                 group = self._take_up(model, client, label)
             try:
                 answer = await group.answer(request)
-            except BaseException:  # it may be under way: whoever asks again waits for the same batch
+            except BaseException:  # the batch may be under way: a repeated request waits for the same batch
                 self._taken.discard(request)
                 raise
             if answer is not LOST:
                 return request, answer
 
     def _take(self, digest: str) -> str:
-        """The id of a request: the same body asked for again is another request."""
+        """The id of a request. A repeated request with the same body gets another id."""
         with self._lock:
             number = 0
             while (request := f"{digest}-{number}") in self._taken or self.journal.is_unanswered(request):
@@ -189,7 +189,7 @@ class Batches:
         return group
 
     def _take_up(self, model: str, client: Mapping[str, Any], label: str) -> _Group:
-        """The group of a batch that was begun, by this process or by an earlier one."""
+        """The group of a batch that this or an earlier process began."""
         groups = self._here()
         group = groups.sent.get(label)
         if group is None or group.is_broken:
@@ -198,7 +198,7 @@ class Batches:
         return group
 
     async def _send(self, groups: _Groups, place: Any, group: _Group, endpoint: BatchEndpoint) -> Mapping[str, Answer]:
-        """Wait until no further request comes, and send the batch."""
+        """Wait until no further request comes, then send the batch and wait for its answers."""
         count = 0
         while count < len(group.requests) < LARGEST:
             count = len(group.requests)
@@ -214,13 +214,13 @@ class Batches:
         except Exception as error:
             if (answer := _refusal(error)) is not None:
                 return self._complete(label, answer)
-            return await self._follow(label, endpoint)  # perhaps it was sent: the provider knows
+            return await self._follow(label, endpoint)  # it may have been sent: the provider knows
         self.journal.sent(label, batch)
         logger.info("a batch of %d requests was sent: %s", len(requests), batch)
         return self._complete(label, await self._wait(endpoint, batch))
 
     async def _follow(self, label: str, endpoint: BatchEndpoint) -> Mapping[str, Answer]:
-        """Wait for a batch that was begun."""
+        """Wait for the answers of a batch that was begun."""
         batch = self.journal.batch_of(label)
         if batch is None:
             batch = await self._find(endpoint, label)
@@ -233,12 +233,12 @@ class Batches:
     async def _find(self, endpoint: BatchEndpoint, label: str) -> str | None:
         try:
             found: str | None = await self._patiently(functools.partial(endpoint.find, label))
-        except KeyError:  # a server that lists no batches
+        except KeyError:  # this server cannot list batches
             return None
         return found
 
     def _complete(self, label: str, found: Mapping[str, Answer] | Answer) -> Mapping[str, Answer]:
-        """An answer for each request of a batch; those without one are asked again by whoever retries."""
+        """An answer for each request of a batch. A request without an answer gets an error that callers retry."""
         requests = self.journal.requests_of(label)
         if isinstance(found, Answer):
             answers = dict.fromkeys(requests, found)
@@ -250,7 +250,7 @@ class Batches:
     # -- waiting -------------------------------------------------------------------------------------------
 
     async def _wait(self, endpoint: BatchEndpoint, batch: str) -> Mapping[str, Answer] | Answer:
-        """The answers of a batch, once it has ended; or one answer for all its requests where it failed."""
+        """Wait until a batch has ended, and return its answers; if it failed, one answer for all its requests."""
         while True:
             try:
                 status = await self._patiently(functools.partial(endpoint.status, batch))
@@ -263,7 +263,7 @@ class Batches:
             await asyncio.sleep(self.poll_seconds)
 
     async def _patiently(self, look: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
-        """Look at a batch, again and again where the provider cannot be reached.
+        """Poll a batch, and repeat the poll if the provider cannot be reached.
 
         Raises:
             KeyError: If the provider does not know it.
@@ -287,7 +287,7 @@ class Batches:
 
 
 def _refusal(error: Exception) -> Answer | None:
-    """The answer to requests whose batch the provider refused; None where it may have been taken all the same."""
+    """The answer to requests whose batch the provider refused; None if it may have accepted the batch anyway."""
     status = getattr(error, "status_code", None)
     if isinstance(status, int) and 400 <= status < 500:
         return Answer.error(status, redact(str(error)))

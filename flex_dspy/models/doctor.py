@@ -1,6 +1,6 @@
-"""Checks of the way to a language model, with a remedy for each fault, in plain words.
+"""Checks whether a language model can be reached and used, and gives a remedy for each fault.
 
-At most eight small requests a model; an offline expert needs none. No key is ever shown.
+It makes at most eight small requests to each model, and none to an offline expert. No key is ever shown.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from flex_dspy.models.prices import list_price
 from flex_dspy.models.providers import address_of, key_variables
 from flex_dspy.models.spending import Ledger
 
-MOST_CALLS = 8  # a model
+MOST_CALLS = 8  # for each model
 PATIENCE = 10.0  # seconds for a connection
 _TASK = "Instructions: Add two numbers.\nInput fields: `problem` (str)\nOutput fields: `answer` (int)"
 _TINY = "Answer with the one word: ready"
@@ -48,9 +48,9 @@ class Finding:
     """The result of one check.
 
     Attributes:
-        check: Its name.
-        ok: Whether it is as it should be; None where that is not known, or does not matter.
-        text: The result in plain words, with a remedy where something is wrong.
+        check: Name of the check.
+        ok: Whether the check passed; None if that is not known, or does not matter.
+        text: The result in plain words, with a remedy if something is wrong.
     """
 
     check: str
@@ -64,10 +64,10 @@ def diagnose(models: Mapping[str, dspy.LM], exercise: type[dspy.Signature]) -> l
     Args:
         models: Models by role.
         exercise: A signature of the critic, with inputs ``task``, ``problem`` and ``reference`` and the output
-            ``lesson``: whether a model can fill it in shows whether it can play a role.
+            ``lesson``. A model that can fill it in can play a role.
 
     Returns:
-        The findings, in the order of the checks; of a model that does not answer, only those up to there.
+        The findings, in the order of the checks. If a model does not answer, its later checks are left out.
     """
     findings: list[Finding] = []
     for lm in {id(lm): lm for lm in models.values()}.values():
@@ -78,7 +78,7 @@ def diagnose(models: Mapping[str, dspy.LM], exercise: type[dspy.Signature]) -> l
 
 
 def report(findings: list[Finding]) -> str:
-    """The findings, a line each."""
+    """The findings as text, one line for each."""
     marks = {True: "ok  ", False: "FAIL", None: "-   "}
     width = max((len(finding.check) for finding in findings), default=0)
     return "\n".join(f"{marks[entry.ok]}  {entry.check.ljust(width)}  {entry.text}" for entry in findings)
@@ -128,7 +128,7 @@ def _key(lm: dspy.LM) -> Finding:
 
 
 def _address(lm: dspy.LM) -> Iterator[Finding]:
-    """Name, connection and HTTP, each only if the one before works."""
+    """Check name, connection and HTTP; each check runs only if the one before passed."""
     address = address_of(lm)
     parts = urlsplit(address or "")
     if not address or not parts.hostname:
@@ -155,7 +155,7 @@ def _address(lm: dspy.LM) -> Iterator[Finding]:
 
 
 def _http(address: str) -> Iterator[Finding]:
-    """Any HTTP status shows that there is a server; nothing secret is sent."""
+    """Check for an HTTP server: any HTTP status passes. Nothing secret is sent."""
     headers: dict[str, str]
     try:
         with urllib.request.urlopen(f"{address.rstrip('/')}/models", timeout=PATIENCE) as answer:  # noqa: S310
@@ -191,7 +191,7 @@ def _window(lm: dspy.LM) -> Finding:
 
 
 def _answers(lm: dspy.LM) -> Generator[Finding, None, dspy.LM | None]:
-    """One tiny request as the model is set up; where its settings are refused, one without them.
+    """Make a tiny request with the model's settings; if they are refused, make one without them.
 
     Returns:
         The model, if it answers.
@@ -242,7 +242,7 @@ def _usage(ledger: Ledger) -> Finding:
 
 
 def _fill_in_lessons(lm: dspy.LM, exercise: type[dspy.Signature]) -> Iterator[Finding]:
-    """Ask for a critic's lesson by each way that there is."""
+    """Ask for a critic's lesson in several forms: by the chat adapter, as JSON, and by a JSON schema."""
     form: Any = exercise.output_fields["lesson"].annotation
     ways: dict[str, tuple[Callable[[], object], str]] = {
         "lesson": (
@@ -283,7 +283,7 @@ def _is_refusal(error: Exception) -> bool:
 
 
 def _first_line(lm: dspy.LM, error: Exception) -> str:
-    """The first line of the provider's message, without the key, should it repeat that."""
+    """The first line of the provider's message, without the key."""
     line = (str(error).strip() or type(error).__name__).splitlines()[0]
     return redact(line, secrets_of(lm))[:300]
 

@@ -1,4 +1,4 @@
-"""Failures of language models: which are worth another attempt, and how long to wait."""
+"""Failures of language models: which calls to retry, and how long to wait."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ BACKOFF = wait_random_exponential(multiplier=1, max=60)
 LONGEST_HINT = 600.0  # seconds; longer waits count as permanent failures
 
 _CLIENTS = ("httpx", "httpcore", "aiohttp")
-# Servers that speak OpenAI's language without its error codes say it in words only.
+# OpenAI-compatible servers without error codes report an overflow in words only.
 _OVERFLOW = re.compile(
     r"context.{0,3}(length|window|size)|prompt is too long|input (is|was)? ?too long|too many input tokens",
     re.IGNORECASE,
 )
-# litellm reports a key that is missing as a fault of the server.
+# litellm reports a missing key as a fault of the server.
 _NO_KEY = re.compile(r"missing credentials|api_key client option must be set|missing \S+ ?api.?key", re.IGNORECASE)
 
 
 def reclassify(error: dspy.LMError) -> dspy.LMError | None:
-    """Reclassifies an error by its message; None where its class is right.
+    """Reclassify an error by its message; None if its class is right already.
 
     Args:
         error: An error for which the provider sent no code that DSPy knows.
@@ -41,9 +41,9 @@ def reclassify(error: dspy.LMError) -> dspy.LMError | None:
 def is_transient(error: BaseException) -> bool:
     """Whether another attempt may succeed.
 
-    Some errors count beside those that DSPy calls retryable. DSPy's own clients report an answer cut short, or a
-    proxy's page in place of JSON, as a provider's error with status 200. A connection may be lost where no client
-    expects it.
+    Some errors count in addition to those that DSPy calls retryable. If an answer is cut short, or a proxy sends a page
+    instead of JSON, DSPy's own clients report a provider error with status 200. A connection may be lost where no
+    client expects it.
     """
     if not isinstance(error, dspy.LMError) or (retry_after(error) or 0.0) > LONGEST_HINT:
         return False
@@ -57,17 +57,17 @@ def is_transient(error: BaseException) -> bool:
 
 
 def is_outage(error: BaseException) -> bool:
-    """Whether a model could not be reached, or its server failed: that says nothing about the question.
+    """Whether a model could not be reached, or its server failed. Such an error is not caused by the question.
 
-    A custom model raises whatever its own client raises: a lost connection or a timeout is an ``OSError``.
+    A custom model raises the errors of its own client. Of these, an ``OSError`` is a lost connection or a timeout.
     """
     return is_transient(error) or isinstance(error, OSError)
 
 
 def retry_after(error: BaseException | None) -> float | None:
-    """Seconds after which a provider asks to be asked again; None where it does not say.
+    """The wait in seconds that a provider asks for; None if it does not ask for one.
 
-    Of litellm's errors DSPy drops the header: it is found on the error that litellm raised.
+    DSPy drops this header from errors of litellm, so it is read from the error that litellm raised.
     """
     while error is not None:
         headers = getattr(error, "litellm_response_headers", None) or {}

@@ -1,4 +1,4 @@
-"""Types of output fields: of which kind one is, and what a value of it is called in words."""
+"""Types of output fields: their kinds, and their descriptions in words."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import dspy
 from pydantic import BaseModel, PydanticSchemaGenerationError, PydanticUserError, TypeAdapter, ValidationError
 from typing_extensions import is_typeddict
 
-_MOST_LABELS = 400  # characters of the labels that an error lists
+_MOST_LABELS = 400  # largest number of characters for the labels in an error message
 _WORDS = {
     int: "one integer",
     float: "one number",
@@ -35,7 +35,7 @@ def is_class(annotation: Any, base: type | tuple[type, ...]) -> bool:
 
 
 def is_of(annotation: Any, *origins: Any) -> bool:
-    """Whether the type is one of these with arguments: ``Literal["a"]`` is of ``Literal``."""
+    """Whether the type is one of these generic types with arguments, as ``Literal["a"]`` is of ``Literal``."""
     origin: Any = get_origin(annotation)
     return origin is not None and origin in origins
 
@@ -58,18 +58,18 @@ def is_object(annotation: Any) -> bool:
 
 
 def holds_dspy_type(annotation: Any) -> bool:
-    """Whether one of DSPy's own types (code, tool calls, images) is in the type: they have parsers of their own."""
+    """Whether the type contains one of DSPy's own types (code, tool calls, images), which have their own parsers."""
     return is_class(annotation, dspy.Type) or any(map(holds_dspy_type, get_args(annotation)))
 
 
 def item_type(annotation: Any) -> Any:
-    """The type of a list's items; ``Any`` where they differ or it is not said."""
+    """The type of a list's items; ``Any`` if the types differ or are not given."""
     arguments = [part for part in get_args(annotation) if part is not Ellipsis]
     return arguments[0] if len(arguments) == 1 else Any
 
 
 def field_names(annotation: Any) -> set[str]:
-    """Names and aliases of an object's fields; none where any key is allowed."""
+    """Names and aliases of an object's fields; empty if any key is allowed."""
     if is_class(annotation, BaseModel):
         if annotation.model_config.get("extra") == "allow":
             return set()
@@ -88,7 +88,7 @@ def adapter(annotation: Any, metadata: Sequence[Any] = ()) -> TypeAdapter[Any]:
     """
     try:
         return _adapter(Annotated[annotation, *metadata] if metadata else annotation)
-    except TypeError:  # an unhashable part: made anew each time
+    except TypeError:  # an unhashable part: the adapter cannot be cached
         return TypeAdapter(Annotated[annotation, *metadata] if metadata else annotation)
     except (PydanticSchemaGenerationError, PydanticUserError) as error:
         raise ValueError(f"pydantic does not know the type {annotation}") from error
@@ -100,7 +100,7 @@ def _adapter(annotation: Any) -> TypeAdapter[Any]:
 
 
 def expectation(annotation: Any) -> str:
-    """The values that a field may hold, in words."""
+    """A description of the values that a field may hold."""
     annotation = plain(annotation)
     if annotation in _WORDS:
         return _WORDS[annotation]
@@ -127,7 +127,7 @@ def _one_of(labels: list[str]) -> str:
 
 
 def in_words(error: ValidationError) -> str:
-    """Pydantic's first remarks, without its links and numbers."""
+    """Pydantic's first error messages, without links and numbers."""
     remarks = []
     for problem in error.errors(include_url=False, include_input=False, include_context=False)[:3]:
         place = ".".join(map(str, problem["loc"]))

@@ -1,8 +1,9 @@
-"""Waiting for a provider's limits: requests and tokens a minute, calls under way, and what it asks by Retry-After.
+"""Rate limits of a provider: requests and tokens a minute, concurrent calls, and waits by Retry-After.
 
-Of the kept libraries, aiolimiter belongs to one event loop, and warns on the second; pyrate-limiter sleeps in a worker
-thread or polls, takes no correction of a weight, and knows no Retry-After. Learning asks from threads and from several
-event loops in turn, with weights that are known only afterwards: hence a reservation clock.
+Of the maintained libraries, aiolimiter works with one event loop only, and warns on the second. pyrate-limiter sleeps
+in a worker thread or polls, cannot correct a weight, and does not support Retry-After. Learning asks from threads and
+from several event loops in turn, and the weights are known only afterwards. This module therefore uses a reservation
+clock.
 """
 
 from __future__ import annotations
@@ -19,14 +20,14 @@ from typing import Any
 
 from flex_dspy.core.errors import ConfigurationError
 
-FIRST_GUESS = 500  # tokens of an answer, before one was seen
+FIRST_GUESS = 500  # estimated tokens of an answer, before the first answer
 
 
 class Pace:
-    """A reservation clock: says when an amount may start, and books it at once.
+    """A reservation clock: returns when an amount may start, and books it immediately.
 
-    A call starts when what was booked before it is paid off, at ``per_minute``. In no minute does more than
-    ``per_minute`` start, plus one second's worth or one call, whichever is more.
+    A call starts when everything booked before it has been worked off at the rate ``per_minute``. In any minute, at
+    most ``per_minute`` starts, plus the amount of one second or one call, whichever is more.
 
     Source: the generic cell rate algorithm (virtual scheduling), ITU-T I.371.
 
@@ -35,7 +36,7 @@ class Pace:
     """
 
     def __init__(self, per_minute: float | None) -> None:
-        self._seconds = 60 / per_minute if per_minute else 0.0  # that one unit takes
+        self._seconds = 60 / per_minute if per_minute else 0.0  # for one unit
         self._slack = max(0.0, 1.0 - self._seconds)
         self._due = -math.inf
 
@@ -59,11 +60,11 @@ class Pace:
 
 
 class Turn:
-    """One call's turn.
+    """The turn of one call.
 
     Attributes:
-        ready: When it may start, on the clock of its ``Limits``.
-        reserved: Tokens booked for it.
+        ready: When the call may start, in seconds on the clock of its ``Limits``.
+        reserved: Tokens booked for the call.
     """
 
     def __init__(self, limits: Limits, ready: float, reserved: int) -> None:
@@ -72,18 +73,18 @@ class Turn:
         self._limits = limits
 
     def settle(self, prompt_tokens: int, completion_tokens: int) -> None:
-        """Correct the booking to what the call took."""
+        """Correct the booking to the tokens that the call used."""
         self._limits._settle(self, prompt_tokens, completion_tokens)
 
 
 class Limits:
-    """A provider's limits, for every model, thread and event loop that shares them. It waits, and never fails.
+    """A provider's limits, shared by models, threads and event loops. Calls wait; they never fail because of limits.
 
     Args:
-        requests_per_minute: Most requests a minute.
-        tokens_per_minute: Most tokens a minute, sent and received. They are booked by an estimate, which is
-            corrected when the answer says what it took.
-        concurrency: Most calls under way at once.
+        requests_per_minute: Largest number of requests a minute.
+        tokens_per_minute: Largest number of tokens a minute, sent and received. They are booked by an estimate, which
+            is corrected when the answer reports its usage.
+        concurrency: Largest number of concurrent calls.
 
     Raises:
         ConfigurationError: If a limit is not positive.
@@ -115,21 +116,21 @@ class Limits:
         self._queue: deque[Future[None]] = deque()
         self._lock = threading.Lock()
         self._resume = 0.0  # on the monotonic clock
-        self._stopped = 0.0  # seconds that our clock stood still so far
+        self._stopped = 0.0  # seconds of all pauses so far, during which the clock stood still
         self._answers = 0
         self._written = 0
         self._other: Limits | None = None
 
     def __copy__(self) -> Limits:
-        """Itself: copies of a model share its limits."""
+        """Return the object itself, so that copies of a model share its limits."""
         return self
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Limits:
-        """Itself, likewise."""
+        """Return the object itself, as for ``__copy__``."""
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """New limits with the same bounds: what was spent belongs to the process that spent it."""
+        """Pickle the bounds only, because the bookings belong to this process."""
         names = ("requests_per_minute", "tokens_per_minute", "concurrency")
         return Limits, tuple(self.bounds.get(name) for name in names)
 
@@ -144,7 +145,7 @@ class Limits:
         return bool(self.bounds) or time.monotonic() < self._resume
 
     def follow(self, other: Limits | None) -> None:
-        """Wait for other limits from now on, such as those of a whole cluster; None waits for its own again."""
+        """Use other limits from now on, such as those of a whole cluster; None returns to its own limits."""
         self._other = other
 
     @contextlib.contextmanager
@@ -152,11 +153,11 @@ class Limits:
         """Wait on this thread for a turn, and hold it within the block.
 
         Args:
-            prompt_tokens: An estimate of what is sent.
-            max_tokens: Most tokens of the answer.
+            prompt_tokens: An estimate of the tokens sent.
+            max_tokens: Largest number of tokens of the answer.
 
         Yields:
-            The turn, to be told what the call took.
+            The turn; call its ``settle`` with the tokens that were used.
         """
         if self._other is not None:
             with self._other.turn(prompt_tokens, max_tokens) as turn:
@@ -190,7 +191,7 @@ class Limits:
             self._leave(place)
 
     def pause(self, seconds: float) -> None:
-        """Start no call for so many seconds. Queued calls keep their order and spacing."""
+        """Start no call for this number of seconds. Queued calls keep their order and spacing."""
         if self._other is not None:
             self._other.pause(seconds)
             return
@@ -206,7 +207,7 @@ class Limits:
         return max(time.monotonic(), self._resume) - self._stopped
 
     def _delay(self, turn: Turn) -> float:
-        """Seconds until a turn may start; a pause meanwhile makes them more."""
+        """Seconds until a turn may start. A pause in the meantime makes the wait longer."""
         return turn.ready + self._stopped - time.monotonic()
 
     def _reserve(self, prompt_tokens: int, max_tokens: int | None) -> Turn:
@@ -227,7 +228,7 @@ class Limits:
     # -- places --------------------------------------------------------------------------------------------
 
     def _join_queue(self) -> Future[None]:
-        """A place among the calls under way: a future of the standard library serves threads and loops alike."""
+        """Queue for a place among the concurrent calls. The future works for threads and for event loops."""
         place: Future[None] = Future()
         with self._lock:
             if self._free > 0:
@@ -238,7 +239,7 @@ class Limits:
         return place
 
     def _leave(self, place: Future[None]) -> None:
-        """Pass a place on to the next who waits; one that was never reached is only given up."""
+        """Pass a place on to the next call in the queue. If the place was never reached, only leave the queue."""
         if place.cancel() or place.cancelled():
             return
         with self._lock:

@@ -1,7 +1,7 @@
-"""Language models by name, the offline experts among them.
+"""Language models by name, including the offline experts.
 
-A ``LanguageModel`` is a ``dspy.LM`` that waits for its provider's limits, retries calls that failed for a passing
-reason, and refuses to ask once a budget is spent.
+A ``LanguageModel`` is a ``dspy.LM`` that waits for its provider's limits, retries calls after transient errors, and
+makes no more calls after a budget is spent.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from flex_dspy.models.spending import check_budget
 
 logger = logging.getLogger(__name__)
 
-# Entry points: from what follows the slash of a model's name to its two engines.
+# Group of entry points: the part of a model's name after the slash leads to its two engines.
 ENGINES = "flex_dspy.engines"
 
 _ENGINES: dict[Backend, str] = {"auto": "auto", "native": "lm15", "litellm": "litellm"}
@@ -59,24 +59,24 @@ def language_model(
     settings: ModelSettings | None = None,
     **options: Any,
 ) -> dspy.LM:
-    """The model with this name.
+    """Return the model with this name.
 
     The key comes from the environment variable ``API_KEY``, or from the provider's own.
 
     Args:
-        name: ``offline`` for the task's offline expert, ``offline/chemist`` for that one, else any model string
+        name: ``offline`` for the task's offline expert, ``offline/chemist`` for a certain expert, or any model string
             that DSPy or litellm understands (``openai/gpt-4o``, ``anthropic/claude-sonnet-4-5``, ...).
         expert: The task's offline expert, if it has one.
-        limits: Limits that the models of one endpoint share; by default the model has limits of its own, those of the
+        limits: Limits that the models of one endpoint share; by default the model has its own limits from the
             settings.
-        batches: Collects the calls of the models that share it, which are asked through their provider's batch
-            endpoint. None stands for new ones where the settings say ``batch``, and else for none.
+        batches: Sends the calls of all models that share it through their provider's batch endpoint. None makes a new
+            object if the settings say ``batch``; otherwise there are no batches.
         settings: The settings to start from.
         **options: Fields of ``ModelSettings``, by name.
 
     Raises:
-        ConfigurationError: If there is no such expert, or the name is no model string, or the model cannot be
-            set up so.
+        ConfigurationError: If there is no such expert, or the name is not a model string, or the model cannot be
+            set up with these options.
 
     Example:
         >>> language_model("openai/qwen", temperature=0).kwargs["temperature"]
@@ -126,13 +126,13 @@ class LanguageModel(dspy.LM):
     Args:
         model: The model string.
         limits: The limits that it waits for; by default only Retry-After.
-        retries: How often a call is repeated that failed for a passing reason. Every attempt waits its turn.
-        batches: Collects asynchronous calls, which go through the provider's batch endpoint; limits do not hold there.
-            None asks each at once, as synchronous and streamed calls always are.
-        **settings: Those of ``dspy.LM``.
+        retries: How often a call is repeated after a transient error. Every attempt waits for its turn.
+        batches: Sends asynchronous calls through the provider's batch endpoint, where limits do not apply. None sends
+            each call immediately, as synchronous and streamed calls always are.
+        **settings: Settings of ``dspy.LM``.
 
     Raises:
-        ConfigurationError: If there are to be batches, and the provider has no batch endpoint that can be used.
+        ConfigurationError: If batches are wanted, but the provider has no usable batch endpoint.
     """
 
     def __init__(
@@ -149,10 +149,10 @@ class LanguageModel(dspy.LM):
         self.retries = retries
         self.batches = batches
         if batches is not None:
-            batches.make_endpoint(model, client_of(self))  # says at once whether there can be any
+            batches.make_endpoint(model, client_of(self))  # fails early if there can be none
 
     def __call__(self, prompt: Any = None, *, messages: Any = None, **kwargs: Any) -> Any:
-        """Ask; see ``dspy.LM``.
+        """Ask the model; see ``dspy.LM``.
 
         Raises:
             BudgetError: If a budget is spent.
@@ -169,7 +169,7 @@ class LanguageModel(dspy.LM):
         return Retrying(**self._policy())(attempt)
 
     async def acall(self, prompt: Any = None, *, messages: Any = None, **kwargs: Any) -> Any:
-        """Asynchronous version of ``__call__``; it waits for its batch where there are batches."""
+        """Asynchronous version of ``__call__``. With batches, it waits for its batch."""
         check_budget()
         if self.batches is not None and is_batch_allowed():
             return await self._acall_in_batch(self.batches, prompt, messages, kwargs)
@@ -194,12 +194,12 @@ class LanguageModel(dspy.LM):
         return await AsyncRetrying(**self._policy())(attempt)
 
     def dump_state(self) -> dict[str, Any]:
-        """The state of a plain ``dspy.LM``, which loads anywhere; limits belong to the machine, not to a program."""
+        """The state of a plain ``dspy.LM``, which loads anywhere. Limits are not saved: they belong to the machine."""
         state = _without_secrets(super().dump_state())
         return {**state, "_dspy_lm_class": PLAIN_LM_CLASS, "num_retries": self.retries}
 
-    # A pickled program, such as one of MLflow, may go anywhere. Key and secret parts of the address stay here, and are
-    # looked up again where it is loaded.
+    # A pickled program, such as one in MLflow, may go anywhere. It therefore holds neither the key nor secret parts of
+    # the address; they are looked up again where it is loaded.
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = super().__getstate__()
         return {**state, "kwargs": _without_secrets(state["kwargs"]), "batches": None}  # they have one journal
@@ -220,7 +220,7 @@ class LanguageModel(dspy.LM):
         return new
 
     def _estimate(self, prompt: Any, messages: Any, kwargs: dict[str, Any]) -> tuple[int, int | None]:
-        """An estimate of the tokens sent, and the most that come back."""
+        """An estimate of the tokens sent, and the largest number of tokens of the answer."""
         if "tokens_per_minute" not in self.limits.bounds:
             return 0, None
         texts = [str(prompt)] if messages is None else [str(message.get("content", "")) for message in messages]
@@ -228,7 +228,7 @@ class LanguageModel(dspy.LM):
         return sum(map(tokens, texts)), settings.get("max_tokens") or settings.get("max_completion_tokens")
 
     def _policy(self) -> dict[str, Any]:
-        """When to ask again: never where a reader has seen part of the answer already."""
+        """The retry policy: never retry if a user has already seen part of the answer."""
         attempts = 1 if is_streamed() else self.retries + 1
         return {
             "retry": retry_if_exception(is_transient),
@@ -239,12 +239,12 @@ class LanguageModel(dspy.LM):
         }
 
     def _wait(self, state: RetryCallState) -> float:
-        """Seconds until the next attempt; a provider's hint is waited for by all who share the limits."""
+        """Seconds until the next attempt. If the provider gives a hint, all models that share the limits wait."""
         hint = retry_after(_failure(state))
         if hint is None:
             return BACKOFF(state)
         self.limits.pause(hint)
-        return wait_random(hint, 1.25 * hint)(state)  # those who were refused do not come back all at once
+        return wait_random(hint, 1.25 * hint)(state)  # so that refused calls do not all return together
 
     def _tell(self, state: RetryCallState) -> None:
         error = _failure(state)
@@ -252,7 +252,7 @@ class LanguageModel(dspy.LM):
 
 
 def _without_secrets(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """A model's settings as they may be written down."""
+    """A model's settings without secrets."""
     kept = {name: value for name, value in settings.items() if name != "api_key"}
     addresses = {name: redact_url(kept[name]) for name in ("api_base", "base_url") if kept.get(name)}
     return kept | addresses
@@ -264,7 +264,7 @@ def _failure(state: RetryCallState) -> BaseException:
 
 
 class _Metering(UsageListener):
-    """Tells a turn what its call took, and the tracker around it."""
+    """Reports the usage of a call to its turn, and to the outer tracker."""
 
     def __init__(self, turn: Turn) -> None:
         super().__init__()
@@ -282,8 +282,8 @@ class _Metering(UsageListener):
 
 @contextlib.contextmanager
 def _attempt(lm: dspy.LM, listener: UsageListener) -> Iterator[None]:
-    """One attempt; the listener is told what it took."""
-    check_budget()  # which may have been spent meanwhile
+    """Make one attempt within the block, and report its usage to the listener."""
+    check_budget()  # it may have been spent in the meantime
     with usage_reported_to(listener):
         try:
             yield
@@ -295,7 +295,7 @@ def _attempt(lm: dspy.LM, listener: UsageListener) -> Iterator[None]:
 
 
 def secrets_of(lm: dspy.LM) -> list[str]:
-    """The secrets that a request may hold: keys, and the secret parts of the address."""
+    """The secrets that a request may hold: keys, and secret parts of the address."""
     keys = (lm.kwargs.get("api_key"), *map(os.environ.get, key_variables(lm)))
     return [*filter(None, keys), *url_secrets(address_of(lm))]
 
@@ -312,9 +312,9 @@ def is_offline(lm: dspy.LM) -> bool:
 
 
 def close(lm: dspy.LM) -> None:
-    """End the worker processes of an offline expert; they start again when they are needed.
+    """Stop the worker processes of an offline expert; they start again when they are needed.
 
-    Without this they end with the process, or when the model is no longer referred to.
+    Otherwise they stop with the main process, or when the model is garbage-collected.
     """
     engine = async_engine_of(lm)
     if engine is not None and is_offline(lm):

@@ -15,10 +15,10 @@ class Price:
     """A model's price.
 
     Attributes:
-        prompt: USD a prompt token.
-        completion: USD a completion token, reasoning included.
-        cached: USD a prompt token that the provider had in its cache.
-        batch: The share of it that a call in a batch costs.
+        prompt: USD for each prompt token.
+        completion: USD for each completion token, including reasoning.
+        cached: USD for each prompt token that the provider had in its cache.
+        batch: The price of a call in a batch as a share of the full price.
     """
 
     prompt: float
@@ -28,7 +28,7 @@ class Price:
 
     @classmethod
     def per_million(cls, prompt: float, completion: float, cached: float | None = None, *, batch: float = 1.0) -> Price:
-        """A price as providers list it, in USD a million tokens.
+        """Make a price from the numbers that providers list, in USD for a million tokens.
 
         Example:
             >>> Price.per_million(3, 15).cost({"prompt_tokens": 1_000, "completion_tokens": 200})
@@ -53,7 +53,7 @@ FREE = Price(0.0, 0.0, 0.0)
 
 @functools.lru_cache(maxsize=256)
 def list_price(model: str) -> Price | None:
-    """A model's list price, from the table that DSPy brings; None where it has none.
+    """A model's list price, from DSPy's table; None if the table does not have the model.
 
     Args:
         model: A model string, such as ``anthropic/claude-sonnet-4-5``.
@@ -70,7 +70,7 @@ def list_price(model: str) -> Price | None:
 
 
 def _batch_share(facts: Any, prompt: float, completion: float) -> float:
-    """The share of its price that a model costs in a batch, by the dearer of its two rates; 1 where none is listed."""
+    """The batch price as a share of the full price, by the higher of the two rates; 1 if no batch price is listed."""
     rates = (("input_cost_per_token_batches", prompt), ("output_cost_per_token_batches", completion))
     listed = ((token_rate(facts, name), full) for name, full in rates)
     shares = [1.0 if rate is None else rate / full for rate, full in listed if full]

@@ -1,4 +1,4 @@
-"""Who answers to a model's name: provider, key and address, as far as they are known without asking."""
+"""The provider, key and address behind a model's name, as far as they are known without a request."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from flex_dspy.core.errors import ConfigurationError
 logger = logging.getLogger(__name__)
 
 for _name in ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy"):
-    logging.getLogger(_name).setLevel(logging.CRITICAL)  # what it says is in the errors that it raises
+    logging.getLogger(_name).setLevel(logging.CRITICAL)  # its errors hold the same messages
 
 
 def check_name(name: str, *, address: str | None = None) -> None:
-    """Refuse a model string that cannot work; warn of a model that looks misspelt.
+    """Refuse a model string that cannot work; warn if a model looks misspelt.
 
     Args:
         name: ``provider/model``.
-        address: The server's address, where one was given: what models it has is not known.
+        address: The server's address, if one was given; the models of that server are not known.
 
     Raises:
-        ConfigurationError: If it names no provider, or one that neither DSPy nor litellm knows.
+        ConfigurationError: If it names no provider, or a provider that neither DSPy nor litellm knows.
     """
     provider, slash, model = name.partition("/")
     if not slash:
@@ -39,7 +39,7 @@ def check_name(name: str, *, address: str | None = None) -> None:
             return
         raise ConfigurationError(f"{name!r} is no model string: write PROVIDER/MODEL{_hint(_with_provider(name))}")
     if provider not in _providers():
-        # So close to one that DSPy knows, it is none that only litellm knows, and that need not be imported.
+        # A name this close to a provider of DSPy is a misspelling, so litellm need not be imported to look it up.
         close = difflib.get_close_matches(provider, sorted(_providers()), n=1, cutoff=0.85)
         if close or provider not in _all_providers():
             remedy = f" A server's own model is openai/{name}." if address else ""
@@ -52,14 +52,14 @@ def check_name(name: str, *, address: str | None = None) -> None:
 
 
 def is_native(name: str) -> bool:
-    """Whether DSPy has a client of its own for a model."""
+    """Whether DSPy has its own client for a model."""
     return resolve_model(name) is not None
 
 
 def key_variables(lm: dspy.LM) -> tuple[str, ...]:
-    """The environment variables that a model's key may come from, the first that counts first.
+    """The environment variables that may hold a model's key, in order of precedence.
 
-    Empty where the provider needs no key.
+    Empty if the provider needs no key.
     """
     resolved = resolve_model(str(lm.model))
     if resolved is None:
@@ -69,7 +69,7 @@ def key_variables(lm: dspy.LM) -> tuple[str, ...]:
 
 
 def address_of(lm: dspy.LM) -> str | None:
-    """Where a model's requests go; None where only litellm knows."""
+    """The address for a model's requests; None if only litellm knows it."""
     given = lm.kwargs.get("api_base") or lm.kwargs.get("base_url")
     if given:
         return str(given)
@@ -92,7 +92,7 @@ def _with_provider(model: str) -> str:
 
 @functools.cache
 def _providers() -> frozenset[str]:
-    """Providers that DSPy knows without litellm, whose import takes five seconds."""
+    """Providers that DSPy knows without litellm; the import of litellm takes five seconds."""
     listed = (str(entry.get("litellm_provider", "")) for entry in model_table().values())
     return native_providers() | litellm_prefixes() | {name for name in listed if name.isidentifier()}
 

@@ -1,7 +1,8 @@
-r"""Reading one output field: from what a language model wrote to the field's type, as a person would read it.
+r"""Reads the text of one output field as a value of the field's type, tolerantly.
 
-Right JSON, exact digits and exact labels are read as DSPy reads them. What DSPy refuses is read tolerantly, and what
-it only guesses (``70 or 71``, half an object) is refused. The refusal is written for the model that is asked again.
+Valid JSON, exact digits and exact labels are read as DSPy reads them. Texts that DSPy refuses are read tolerantly.
+Texts that DSPy only guesses (``70 or 71``, half an object) are refused. The error message is written for the model,
+which is asked again.
 
 Example:
     >>> read_value("The answer is **70**.", int)
@@ -56,12 +57,12 @@ def read_value(text: str, annotation: Any, metadata: Sequence[Any] = ()) -> Any:
     Args:
         text: The text of the field.
         annotation: The field's type.
-        metadata: The rest of its annotation (``field.metadata``): bounds, which the value must keep, and validators. A
-            ``BeforeValidator``, ``WrapValidator`` or ``PlainValidator`` is the user's own reader: it is given the text
-            (of a list or an object the value, where that can be read), and takes the place of the readers here.
+        metadata: The rest of its annotation (``field.metadata``): bounds for the value, and validators. A
+            ``BeforeValidator``, ``WrapValidator`` or ``PlainValidator`` is the user's own reader. It replaces the
+            readers here. It gets the text; of a list or an object it gets the value, if that can be read.
 
     Raises:
-        UnreadableError: The text holds no such value, several, one that is cut short or breaks a bound.
+        UnreadableError: If the text holds no such value or several values, or the value is cut short or breaks a bound.
     """
     text = sound_text(text)
     if any(isinstance(part, _OWN_READERS) for part in metadata):
@@ -74,7 +75,7 @@ def read_value(text: str, annotation: Any, metadata: Sequence[Any] = ()) -> Any:
 
 
 def _one_of(readings: list[Any], text: str, annotation: Any, metadata: Sequence[Any]) -> Any:
-    """The one reading that keeps the field's bounds."""
+    """The only reading within the field's bounds."""
     if not metadata and len(readings) == 1:
         return readings[0]
     kept, problem = [], ""
@@ -91,20 +92,20 @@ def _one_of(readings: list[Any], text: str, annotation: Any, metadata: Sequence[
 
 
 def _by_own_reader(text: str, annotation: Any, metadata: Sequence[Any]) -> Any:
-    """The value that the user's own reader finds: of a list or an object in its value, else in the text."""
+    """The value from the user's own reader. It gets the value of a list or an object, and otherwise the text."""
     problem = ""
     for form in (*_structures(text, annotation), *dict.fromkeys([visible_answer(text), clean_answer(text)])):
         try:
             return adapter(annotation, metadata).validate_python(form)
         except ValidationError as error:
             problem = problem or in_words(error)
-        except Exception as error:  # whatever the user's reader raises
+        except Exception as error:  # the user's reader may raise any error
             problem = problem or f"{type(error).__name__}: {error}"
     raise UnreadableError(f"expected {expectation(annotation)}, found {quote(text)}: {problem}")
 
 
 def _structures(text: str, annotation: Any) -> list[Any]:
-    """The list or object in a text: a validator of such a field expects a value, as pydantic gives it."""
+    """The list or object in a text, because validators of such fields expect a value, as pydantic gives it."""
     if not (is_list(annotation) or is_object(annotation)):
         return []
     try:
@@ -117,10 +118,10 @@ def _structures(text: str, annotation: Any) -> list[Any]:
 
 
 def _readings(text: str, annotation: Any) -> list[Any]:
-    """The values that a text may mean: one, or two that bounds must decide between.
+    """The values that a text may mean: one value, or two if the field's bounds must decide.
 
     Raises:
-        ValueError: It cannot be read.
+        ValueError: If the text cannot be read.
     """
     annotation = plain(annotation)
     if annotation is float:
@@ -141,12 +142,12 @@ def _by_annotation(text: str, annotation: Any) -> Any:
 
 
 def _as_dspy_type(text: str, annotation: Any) -> Any:
-    """DSPy's own types (code, tool calls, images) have parsers of their own."""
+    """Read one of DSPy's own types (code, tool calls, images) by its own parser."""
     return parse_value(text, annotation)
 
 
 def _union(text: str, annotation: Any) -> Any:
-    """The first kind that the text is exactly, else the one kind that it can be read as."""
+    """Read a union: the first type that the text fits exactly, else the only type that can read it."""
     kinds = [kind for kind in get_args(annotation) if kind is not type(None)]
     if len(kinds) < len(get_args(annotation)) and scalars.is_null(text):
         return None
@@ -164,7 +165,7 @@ def _union(text: str, annotation: Any) -> Any:
 
 
 def _exactly(text: str, annotation: Any) -> Any:
-    """A text that is exactly a value of this type, as JSON; None where it is none."""
+    """The value if the text is exactly JSON of this type; otherwise None."""
     try:
         return adapter(annotation).validate_json(text, strict=True)
     except ValueError:
@@ -185,7 +186,7 @@ def _list(text: str, annotation: Any) -> Any:
 
 
 def _item(value: Any, annotation: Any) -> Any:
-    """One item of a list that was read: a text is read as its type, anything else must be of it."""
+    """One item of a list: a text is read as the item's type, any other value must be of that type."""
     if isinstance(value, str) and annotation is not Any:
         return read_value(value, annotation)
     if isinstance(value, bool) and annotation in (int, float):
@@ -208,7 +209,7 @@ def _object(text: str, annotation: Any) -> Any:
 
 
 def _field_value(value: Any, model: type[BaseModel], name: str) -> Any:
-    """A text in a field of another type, read as that type; anything else is left to pydantic."""
+    """One field of an object: a text is read as the field's type, any other value is left to pydantic."""
     field = model.model_fields.get(name)
     if field is None or not isinstance(value, str) or field.annotation is str:
         return value
@@ -219,7 +220,7 @@ def _field_value(value: Any, model: type[BaseModel], name: str) -> Any:
 
 
 def _by_pydantic(text: str, annotation: Any) -> Any:
-    """Any other type: dates, paths and the like, from JSON or from the text."""
+    """Read any other type, such as dates and paths, from JSON or from the text."""
     clean = clean_answer(text)
     problem = ""
     for form in (clean, scalars.read_anything(clean, Any)):
@@ -238,7 +239,7 @@ def _valid(value: Any, annotation: Any) -> Any:
         raise ValueError(f"found {quote(written)}: {in_words(error)}") from error
 
 
-# The first that fits reads the type: a subclass stands before its base, and a union before what it holds.
+# The first reader that fits is used, so a subclass stands before its base, and a union before its members.
 _READERS: list[tuple[Callable[[Any], bool], Callable[[str, Any], Any]]] = [
     (lambda kind: kind is str, _text),
     (lambda kind: kind in (Any, object), scalars.read_anything),

@@ -1,11 +1,11 @@
-"""Independent samples: the same question asked again, and not answered from DSPy's cache.
+"""Independent samples: the same question is asked again, without an answer from DSPy's cache.
 
-DSPy caches answers. What sets one sample apart from another is its model's ``rollout_id``, which is part of the cache's
-key and never sent. Ids are numbered so that no two samples share one::
+DSPy caches answers. Each sample needs its own ``rollout_id`` of the model, which is part of the cache's key and never
+sent. Ids are numbered so that no two samples share an id::
 
     rollout + ROUND * round
 
-Rollout 0, round 0 has none: it is the plain request.
+Rollout 0 in round 0 has no id: it is the plain request.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from flex_dspy.models.lm import is_offline
 
 Program = TypeVar("Program", bound=dspy.Module)
 
-ROUND = 10_000  # more rollouts than anybody asks for
+ROUND = 10_000  # larger than any number of rollouts
 
 
 def sample(lm: dspy.BaseLM, rollout: int) -> dspy.BaseLM:
-    """The model, set to give another sample.
+    """Return a copy of the model that gives another sample.
 
     Args:
-        lm: A model. An offline expert has one answer, and is left as it is.
+        lm: A model. An offline expert has only one answer, and is returned unchanged.
         rollout: Number of the sample; 0 is the model itself.
 
     Returns:
-        A copy at the model's own temperature, or at 1.0 where it has none or 0.
+        A copy at the model's own temperature, or at 1.0 if the temperature is 0 or not set.
     """
     if not rollout or is_offline(lm):
         return lm
@@ -38,14 +38,14 @@ def sample(lm: dspy.BaseLM, rollout: int) -> dspy.BaseLM:
 
 
 def variant(program: dspy.Module, rollout: int) -> dspy.Module:
-    """The program, set to give another sample.
+    """Return a copy of the program that gives another sample.
 
     Args:
-        program: Any program; the parts that an optimizer froze are sampled anew too.
+        program: Any program; parts that an optimizer froze are sampled again too.
         rollout: Number of the sample; 0 is the program itself.
 
     Returns:
-        A deep copy whose predictors ask models of their own. A library is shared, not copied: it takes 0.1 ms.
+        A deep copy whose predictors have their own models. Its library is shared, so that copying takes 0.1 ms.
     """
     if not rollout:
         return program
@@ -67,7 +67,7 @@ def copy_program(program: Program) -> Program:
     models = [predictor.lm for _, predictor in program.named_sub_modules(dspy.Predict) if predictor.lm is not None]
     try:
         return copy.deepcopy(program, {id(lm): lm for lm in models})
-    except Exception:  # a lock or a connection in a user's module: DSPy knows how to go round it
+    except Exception:  # a lock or a connection in a user's module: DSPy can copy around it
         return cast(Program, program.deepcopy())
 
 

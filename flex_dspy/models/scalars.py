@@ -1,6 +1,7 @@
-"""Reading a single value, a number, a yes or no, or a label, out of one field's text.
+"""Reads a single value from one field's text: a number, a yes or no, or a label.
 
-Each reader takes the text and the field's type, and raises ``ValueError`` with what it found where it cannot read it.
+Each reader takes the text and the field's type. If it cannot read the text, it raises ``ValueError`` with what it
+found.
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ from flex_dspy.models.structures import quote
 
 # Exact numbers, as JSON and Python write them: 70, -5, 70.0, 1e3, 1_000.
 _NUMBER = re.compile(r"[-+]?\d{1,40}(?:_\d{1,40}){0,13}(?:\.\d{0,40})?(?:[eE][-+]?\d{1,3})?")
-_LARGEST_EXACT = 1e15  # beyond it a float no longer tells one integer from the next
+_LARGEST_EXACT = 1e15  # above it, a float may not be able to tell an integer from the next
 _NULL = re.compile(r"(?:null|none|nil|n/?a|not applicable|not available)", re.IGNORECASE)
 
 
 def read_anything(text: str, annotation: Any) -> Any:
-    """Any value: JSON where the text is that, else the text."""
+    """The value if the text is JSON, else the text."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
@@ -33,7 +34,7 @@ def read_anything(text: str, annotation: Any) -> Any:
 
 
 def read_integer(text: str, annotation: Any) -> int:
-    """One integer: exact digits, else as the metrics of arithmetic tasks read it."""
+    """One integer: exact digits, or else a number as the metrics of arithmetic tasks read it."""
     exact = _exact(text)
     value = integer_answer(text) if exact is None else exact
     if value is None:
@@ -42,7 +43,7 @@ def read_integer(text: str, annotation: Any) -> int:
 
 
 def _exact(text: str) -> float | int | None:
-    """A whole number that is the whole text, as JSON and Python write it."""
+    """The number if the whole text is one number, as JSON and Python write it."""
     text = text.strip()
     if not _NUMBER.fullmatch(text):
         return None
@@ -53,7 +54,7 @@ def _exact(text: str) -> float | int | None:
 
 
 def decimals_in(text: str) -> list[float]:
-    """What number the text may state; several where the field's bounds must decide."""
+    """The numbers that the text may state; several if the field's bounds must decide."""
     readings = decimal_readings(text)
     if not readings or not all(map(math.isfinite, readings)):
         raise ValueError(_no_number(text))
@@ -82,7 +83,7 @@ def read_truth(text: str, annotation: Any) -> bool:
 
 
 def read_null(text: str, annotation: Any) -> None:
-    """Nothing, if the text says so."""
+    """None, if the text says that there is no value."""
     if not is_null(text):
         raise ValueError(f"found {quote(text)}")
 
@@ -120,5 +121,5 @@ def _member(text: str, members: Mapping[str, Any]) -> Any:
 
 
 def is_null(text: str) -> bool:
-    """Whether a text says that there is no value; nothing but reasoning says nothing."""
+    """Whether a text says that there is no value. Reasoning alone does not say that."""
     return not text.strip() or bool(_NULL.fullmatch(clean_answer(text).rstrip(".")))

@@ -1,6 +1,6 @@
 """Settings of a language model: its name, its server, how it samples, and how often it may be asked.
 
-A key is never among them: it comes from the environment, so that settings can be written down and logged.
+They never hold a key, so that they can be saved and logged. The key comes from the environment.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Backend = Literal["auto", "native", "litellm"]
 class ModelSettings(Settings):
     """Settings of ``flex_dspy.language_model``.
 
-    Written as JSON or shown, the server's address holds neither login nor secret.
+    As JSON or in a display, the server's address is shown without login and secrets.
 
     Example:
         >>> ModelSettings(name="openai/gpt-4o", temperature=0).with_options(retries=2).retries

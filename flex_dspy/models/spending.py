@@ -1,7 +1,7 @@
-"""Tokens and money: counted by role, limited by a budget.
+"""Counts tokens and money by role, and limits them by a budget.
 
-A ``Ledger`` counts what models report, through DSPy's own usage tracking: every model counts, answers from a cache
-cost nothing, and a call that failed after it was answered is counted too::
+A ``Ledger`` counts the usage that models report through DSPy's usage tracking. Every model counts, and answers from a
+cache cost nothing. A call that failed after it was answered is counted too::
 
     ledger = Ledger(budget_usd=5.0)
     with ledger.role("critic") as spent:
@@ -41,8 +41,8 @@ class Usage:
         prompt_tokens: Tokens sent.
         completion_tokens: Tokens received.
         usd: Their price, as far as it is known.
-        unpriced: How many of the calls have no known price.
-        unreported: How many of the answers did not say what they took; they count as no tokens.
+        unpriced: Number of calls without a known price.
+        unreported: Number of answers that did not report their usage; they count as zero tokens.
     """
 
     calls: int = 0
@@ -61,7 +61,7 @@ class Usage:
         return Usage(*(getattr(self, name) + getattr(other, name) for name in _COUNTS))
 
     def __str__(self) -> str:
-        """``1.2M tokens, $3.40``; a price that is not known in full ends in ``+``."""
+        """``1.2M tokens, $3.40``; a price that is only partly known ends in ``+``."""
         money = f", ${self.usd:,.2f}{'+' if self.unpriced else ''}" if self.usd else ""
         return f"{_short(self.tokens)} tokens{money}"
 
@@ -74,18 +74,18 @@ class Account:
 
 
 class Ledger:
-    """Counts tokens and money by role, and says when a budget is spent.
+    """Counts tokens and money by role, and raises an error when a budget is spent.
 
     Args:
-        path: A JSON-lines file that keeps every call's usage, so that a resumed run goes on counting; None keeps
+        path: A JSON-lines file that keeps every call's usage, so that a resumed run continues the count; None keeps
             it in memory.
-        budget_usd: Most US dollars.
-        budget_tokens: Most tokens, sent and received.
-        prices: Prices by model string, instead of the list prices.
+        budget_usd: Largest sum, in US dollars.
+        budget_tokens: Largest number of tokens, sent and received.
+        prices: Prices by model string; they replace the list prices.
 
     Raises:
         ConfigurationError: If a budget is not positive.
-        RunError: If the file is no record of spending.
+        RunError: If the file is not a record of spending.
     """
 
     def __init__(
@@ -111,7 +111,7 @@ class Ledger:
         if path is not None and path.exists():
             self._read(path)
 
-    # A ledger does not travel: in another process there is a new one, whose counts are to be brought back.
+    # A ledger is not copied to another process. It is a new ledger there, whose counts must be sent back.
     def __reduce__(self) -> tuple[Any, ...]:
         return Ledger, (), {"prices": self.prices}
 
@@ -130,7 +130,7 @@ class Ledger:
         self.by_role[role] = self.by_role.get(role, Usage()) + usage
 
     def _keep(self, path: Path, line: str) -> None:
-        """Append a line. Without a budget it is only a record; with one, a resumed run would spend it again."""
+        """Append a line. With a budget a failure is an error, because a resumed run would spend the money again."""
         if self.budget_usd is None and self.budget_tokens is None:
             with self._record.attempt():
                 self._write(path, line)
@@ -142,28 +142,28 @@ class Ledger:
             raise BudgetError(problem) from error
 
     def _write(self, path: Path, line: str) -> None:
-        """Append a line with one system call, so that processes do not mix theirs."""
+        """Append a line with one system call, so that lines of different processes do not mix."""
         if self._file is None:
             self._is_cut = path.exists() and not (path.read_bytes() or b"\n").endswith(b"\n")
             self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
             weakref.finalize(self, os.close, self._file)
         data = ("\n" * self._is_cut + line).encode()
-        self._is_cut = True  # unless all of it is written
+        self._is_cut = True  # until all of it is written
         if os.write(self._file, data) < len(data):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self._is_cut = False
 
     @property
     def total(self) -> Usage:
-        """All roles together."""
+        """The usage of all roles together."""
         with self._lock:
             return sum(self.by_role.values(), Usage())
 
     def check(self) -> None:
-        """Stop here if a budget is spent.
+        """Raise an error if a budget is spent.
 
         Raises:
-            BudgetError: If it is.
+            BudgetError: If a budget is spent.
         """
         spent = self.total
         if self.budget_usd is not None and spent.usd >= self.budget_usd:
@@ -174,7 +174,7 @@ class Ledger:
             )
 
     def check_prices(self, models: list[str]) -> None:
-        """Refuse a budget in money for models whose price nobody knows.
+        """Refuse a budget in money for models without a known price.
 
         Raises:
             ConfigurationError: If there is such a model.
@@ -187,15 +187,15 @@ class Ledger:
             )
 
     def price(self, model: str) -> Price | None:
-        """A model's price: the one given, else the list price."""
+        """A model's price: the given price, else the list price."""
         return self.prices.get(model) or list_price(model)
 
     @contextlib.contextmanager
     def role(self, name: str) -> Iterator[Account]:
-        """Charge what models are asked within the block to a role.
+        """Charge all model calls within the block to a role.
 
-        Each call of a model within the block is refused once the budget is spent; an answer that is under way
-        is waited for, and counted. Of nested blocks the inner one's role is charged; each has its own account.
+        After the budget is spent, each further call within the block is refused. Calls under way are completed and
+        counted. In nested blocks the role of the inner block is charged, and each block has its own account.
 
         Args:
             name: ``actor``, ``verifier``, ``critic`` or ``updater``.
@@ -215,7 +215,7 @@ class Ledger:
         """Count one answer.
 
         Args:
-            role: Who asked.
+            role: The role that asked.
             model: The model string.
             usage: ``prompt_tokens`` and ``completion_tokens``, as DSPy reports them.
 
@@ -235,7 +235,7 @@ class Ledger:
         return counted
 
     def metrics(self) -> dict[str, float]:
-        """Numbers by name, for a tracker."""
+        """The usage as numbers by name, for a tracker."""
         total = self.total
         numbers = {"spend_usd": total.usd, "spend_tokens": float(total.tokens), "spend_calls": float(total.calls)}
         for role, usage in self.by_role.items():
@@ -243,7 +243,7 @@ class Ledger:
         return numbers
 
     def table(self) -> str:
-        """A line a role, for a terminal; empty where nothing was asked."""
+        """A table for a terminal, with a line for each role; empty if no model was asked."""
         if not self.by_role:
             return ""
         head = ["role", "calls", "prompt tokens", "completion tokens", "USD"]
@@ -278,14 +278,14 @@ def check_budget() -> None:
 
 @contextlib.contextmanager
 def charge_to(role: str) -> Iterator[None]:
-    """Within a ``Ledger.role`` block, charge what follows to another role; elsewhere, do nothing."""
+    """Charge the calls within this block to another role; outside a ``Ledger.role`` block, do nothing."""
     ledgers = _LEDGERS.get()
     with ledgers[-1].role(role) if ledgers else contextlib.nullcontext():
         yield
 
 
 class _Charging(UsageListener):
-    """Charges a ledger, and tells the tracker around it."""
+    """Charges a ledger, and passes the usage to the outer tracker."""
 
     def __init__(self, ledger: Ledger, role: str, account: Account) -> None:
         super().__init__()
@@ -302,7 +302,7 @@ class _Charging(UsageListener):
         with self.ledger._lock:
             self.account.total += counted
         if isinstance(self.outer, _Charging) and self.outer.ledger is self.ledger:
-            self.outer._count(model, usage, counted)  # a role within a role: charged once
+            self.outer._count(model, usage, counted)  # nested roles: charge once
         elif self.outer is not None:
             self.outer.add_usage(model, usage)
 

@@ -1,7 +1,7 @@
-"""Reading a JSON object or list out of what a language model wrote around it, and lists that are no JSON.
+"""Reads a JSON object or list from a language model's text, and lists that are not JSON.
 
-A model adds prose and fences, writes Python for JSON, leaves a comma at the end or a quote unescaped. All of that is
-read. A structure that is cut short is refused, and so is one of two: half a lesson is none.
+A model may add prose and fences, write Python instead of JSON, leave a comma at the end or a quote unescaped. All of
+that is read. A structure that is cut short is refused. A text with two different structures is refused too.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from flex_dspy.metrics.answers import last_box, last_tag
 from flex_dspy.metrics.cleaning import clean_answer, depth, parse_container, visible_answer, without_quotes
 
 MAX_DEPTH = 50
-# json_repair takes quadratic time where quotes do not match.
+# json_repair takes quadratic time if quotes do not match.
 _MAX_REPAIRED, _MAX_QUOTES = 20_000, 400
 _MOST_SPANS = 20
 _CUT_SHORT = "found an answer that was cut short: it opens a bracket and never closes it"
-# Brackets and JSON texts: a bracket inside a text closes nothing.
+# Brackets and JSON texts, because a bracket inside a text does not count.
 _MARKS = {"{": re.compile(r'[{}]|"(?:[^"\\\n]|\\.)*+"'), "[": re.compile(r'[\[\]]|"(?:[^"\\\n]|\\.)*+"')}
 _CLOSING = {"{": "}", "[": "]"}
 
@@ -33,7 +33,7 @@ _TOKEN = re.compile(
 _JSON_WORDS = {"True": "true", "False": "false", "None": "null"}
 _BAD_ESCAPE = re.compile(r'\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})|(\\)', re.DOTALL)
 _ESCAPE = re.compile(r"\\(?:u[0-9a-fA-F]{4}|.)", re.DOTALL)
-# Two texts where one belongs: "a" or "b".
+# Two texts in the place of one: "a" or "b".
 _SEVERAL = re.compile(r'"\s*(?:or|and|,|/|\|)\s*"')
 _WORD = re.compile(r"\w+")
 
@@ -45,11 +45,11 @@ _EMPTY = re.compile(
 _BULLET = re.compile(r"(?P<indent>\s*)(?:[-*•–+]|\(?\d{1,3}[.):]|\(?[a-z][.)])\s+(?=\S)", re.IGNORECASE)
 _THOUSANDS = re.compile(r"-?\d{1,3}(?:,\d{3})+")
 _SENTENCE = re.compile(r"[.!?](?:\s|\Z)|\b(?:is|are|was|were|the|not|cannot|would|should|because|I|you|if)\b|\|")
-# In an item without brackets around the list: a list that was not understood, or an open end.
+# Signs in an item of a list without brackets that the list was not understood, or has an open end.
 _STRAY = re.compile(r'["{}]|</|\A(?:others?|more|etc|or|not)\b|\.\.\.|…', re.IGNORECASE)
 _MOST_WORDS = 6
 _LONGEST_ITEM = 300
-# Words before a list that make it another list than the answer.
+# Words before a list which show that the list is not the answer.
 _DOUBT = re.compile(
     r"\b(?:not|never|no|wrong|incorrect|rejected|cannot|instead|options?|or|candidates?|example|e\.g|if)\b|n['’]t\b|\?",
     re.IGNORECASE,
@@ -59,10 +59,10 @@ _LEADS_TO_LIST = re.compile(r"(?:\A|[\n:=]|\b(?:is|are))[ \t`*\"']{0,4}\Z")
 
 
 def read_object(text: str) -> dict[str, Any]:
-    """The one JSON object in a text.
+    """The only JSON object in a text.
 
     Raises:
-        ValueError: There is none, it is cut short, or there are two. The message says what was found.
+        ValueError: If there is none, it is cut short, or there are two. The message says what was found.
     """
     found = _structure(text, "{")
     if not isinstance(found, dict):
@@ -71,14 +71,14 @@ def read_object(text: str) -> dict[str, Any]:
 
 
 def read_list(text: str, *, of_text: bool) -> list[Any]:
-    """The items of the one list in a text: JSON, Python, bullets, numbers, one on a line, or behind commas.
+    """The items of the only list in a text: JSON, Python, bullets, numbered or plain lines, or items between commas.
 
     Args:
         text: The text of one field.
-        of_text: Whether the items are texts; then a sentence with commas is no list.
+        of_text: Whether the items are texts; a sentence with commas is then not a list.
 
     Raises:
-        ValueError: There is none, it is cut short, or there are two. The message says what was found.
+        ValueError: If there is none, it is cut short, or there are two. The message says what was found.
     """
     exact = _load_json(text)
     if isinstance(exact, list):
@@ -100,7 +100,7 @@ def read_list(text: str, *, of_text: bool) -> list[Any]:
 
 
 def _unwrap(text: str) -> str:
-    """The content of an ``<answer>`` or box around the whole of a text without its reasoning, or the text."""
+    """The content of an ``<answer>`` tag or box around the whole text (without its reasoning); else the text."""
     visible = visible_answer(text).strip("$ \n")
     if visible.startswith("<answer>"):
         return last_tag(visible) or text
@@ -108,7 +108,7 @@ def _unwrap(text: str) -> str:
 
 
 def quote(text: str) -> str:
-    """A text for a message: in quotes, and not too long."""
+    """A text for a message: in quotes and shortened."""
     return repr(truncate(" ".join(text[:1_000].split()), 80))
 
 
@@ -116,7 +116,7 @@ def quote(text: str) -> str:
 
 
 def _as_list(text: str) -> list[Any]:
-    """A list in brackets; LookupError where nothing in brackets is one."""
+    """A list in brackets; LookupError if there is none."""
     clean = clean_answer(text)
     if clean.startswith("{"):
         values = list(read_object(text).values())
@@ -135,7 +135,7 @@ def _as_list(text: str) -> list[Any]:
 
 
 def _structure(text: str, opening: str) -> Any:
-    """The one structure of a text that opens so; None where there is none."""
+    """The only structure in a text that begins with this bracket; None if there is none."""
     if len(text) > MAX_LENGTH:
         raise ValueError(f"found a text of {len(text)} characters, which is too long")
     wanted = dict if opening == "{" else list
@@ -161,17 +161,17 @@ def _structure(text: str, opening: str) -> Any:
 
 
 def _is_answer(text: str, start: int, end: int) -> bool:
-    """Whether brackets in a text stand where a list is given, and not in the middle of prose: [1] may be a source."""
+    """Whether brackets in a text hold the answer's list, and not for example a source such as [1] in prose."""
     before = text[max(start - 200, 0) : start]
     behind = _COMMENT.sub("", text[end:].split("\n", 1)[0]).strip(" \t`*\"'.,;")
     return bool(_LEADS_TO_LIST.search(before)) and not behind and not _DOUBT.search(before)
 
 
 def _spans(text: str, opening: str) -> Iterator[tuple[int, int]]:
-    """Start and end of the outermost parts of a text between an opening bracket and the one that closes it.
+    """Start and end of each outermost pair of brackets in a text.
 
     Raises:
-        ValueError: One is never closed: the answer was cut short.
+        ValueError: If a bracket is never closed, because the answer was cut short.
     """
     start, level, found = 0, 0, 0
     for mark in _MARKS[opening].finditer(text):
@@ -188,7 +188,7 @@ def _spans(text: str, opening: str) -> Iterator[tuple[int, int]]:
 
 
 def _parse_span(span: str) -> Any:
-    """A balanced span as JSON, as JSON with a few slips, or as Python; None where it is none of them."""
+    """The value of a span with balanced brackets: JSON, JSON with small errors, or Python; None otherwise."""
     if depth(span) > MAX_DEPTH:
         return None
     for attempt in (_load_json, _mend_json, parse_container):
@@ -208,7 +208,7 @@ def _load_json(text: str) -> Any:
 
 
 def _mend_json(span: str) -> Any:
-    """JSON without comments, commas at the end and wrong escapes, and with the words of JSON for Python's."""
+    """Parse JSON after comments, trailing commas, wrong escapes and Python's words are corrected."""
 
     def token(found: re.Match[str]) -> str:
         if found["text"]:
@@ -219,7 +219,7 @@ def _mend_json(span: str) -> Any:
 
 
 def _repair_json(span: str) -> Any:
-    """What json_repair makes of a short span, if no word was lost: it leaves out what it does not understand."""
+    """Repair a short span by json_repair; None if a word was lost, as it drops parts that it does not understand."""
     if len(span) > _MAX_REPAIRED or depth(span) > MAX_DEPTH or span.count('"') + span.count("'") > _MAX_QUOTES:
         return None
     import json_repair
@@ -250,7 +250,7 @@ def _words_of(value: Any) -> Iterator[str]:
 
 
 def _plain_items(text: str, *, of_text: bool) -> list[str] | None:
-    """Items behind bullets or numbers, one on a line, or behind commas; None where none of these is clear."""
+    """Items after bullets or numbers, one on each line, or between commas; None if no form is clear."""
     lines = [line for line in text.splitlines() if line.strip()]
     bullets = [found for found in map(_BULLET.match, lines) if found]
     if len(lines) > 1 and (lines[0].rstrip().endswith(":") or (bullets and not _BULLET.match(lines[0]))):
@@ -266,13 +266,13 @@ def _plain_items(text: str, *, of_text: bool) -> list[str] | None:
 
 
 def _behind_commas(text: str, *, of_text: bool) -> list[str] | None:
-    """``a, b, c`` or ``a; b; c``; one short item is a list of one."""
+    """The items of ``a, b, c`` or ``a; b; c``; one short item is a list of one item."""
     if _THOUSANDS.fullmatch(text):
         return None
     *items, last = re.split(";" if ";" in text else ",", text.rstrip("."))
     if " and " in f" {last.strip()}":
         if of_text and len(items) < 2:
-            return None  # salt and pepper
+            return None  # for example "salt and pepper"
         items += [part for part in re.split(r"\band\b", last) if part.strip()]
     else:
         items.append(last)
@@ -287,6 +287,6 @@ def _bare(item: str) -> str:
 
 
 def _is_prose(line: str) -> bool:
-    """Whether a line says something instead of naming one item."""
+    """Whether a line is a sentence and not the name of an item."""
     longest = max((len(part.split()) for part in re.split("[,;]", line)), default=0)
     return longest > _MOST_WORDS or bool(_SENTENCE.search(line)) or line.rstrip().endswith(":")

@@ -1,1 +1,1 @@
-"""Published versions: the log beside a library, its learning curve, and MLflow."""
+"""Published versions in MLflow: logging, registration, evaluations and traces."""

@@ -1,7 +1,8 @@
-"""Assessments of traces: read as verdicts, and written for an evaluation.
+"""Reads the assessments of traces as verdicts, and writes the scores of an evaluation as assessments.
 
-An assessment is a feedback (a score, a yes or no, a remark) or an expectation (the right answer), by a person, by a
-model that judges, or by code. Where a trace has several, those of persons count, else those of judges, else of code.
+An assessment is a feedback (a score, a yes or no, a remark) or an expectation (the right answer). It comes from a
+person, from a model that judges, or from code. If a trace has feedback from several kinds of sources, only that of
+persons counts; without it that of judges, and otherwise that of code.
 """
 
 from __future__ import annotations
@@ -35,8 +36,8 @@ class Assessed:
     """The verdict of a trace's assessments.
 
     Attributes:
-        score: From 0 to 1; None where there is none.
-        feedback: Remarks, one a line.
+        score: From 0 to 1; None if there is no score.
+        feedback: Remarks, one on each line.
         reference: The right answer, if one was written down.
     """
 
@@ -51,12 +52,12 @@ class Assessed:
 def read_assessments(
     assessments: Iterable[Any], name: str | None = None, scale: tuple[float, float] | None = None
 ) -> Assessed:
-    """The verdict of assessments; those that an evaluation of ours wrote, failed or were replaced do not count.
+    """The verdict of assessments, without those that failed, were replaced, or come from this package.
 
     Args:
-        assessments: Those of one trace, of MLflow's types.
-        name: Only the feedback of this name counts; None for all.
-        scale: The lowest and the highest rating; None where they are 0 and 1.
+        assessments: The assessments of one trace, of MLflow's types.
+        name: Name of the feedback that counts; None for all.
+        scale: The lowest and the highest rating; None if they are 0 and 1.
 
     Raises:
         ConfigurationError: If a rating lies outside of the scale.
@@ -97,7 +98,7 @@ def _word(value: Any) -> str:
 
 
 def _remark(assessment: Any, count: int) -> str:
-    """The words of a feedback; with its name where there are several."""
+    """The words of a feedback, with its name if there are several."""
     value = assessment.feedback.value
     is_score = isinstance(value, int | float) or _word(value) in _YES | _NO
     said = [] if is_score or value is None else [value_text(value)]
@@ -115,19 +116,19 @@ def log_assessments(
     version: str,
     tracking_uri: str | None = None,
 ) -> int:
-    """Write an evaluation's scores beside the traces of its examples. A store that fails is said in a warning.
+    """Write an evaluation's scores as feedback on the traces of its examples. If the store fails, log a warning.
 
-    Each is a feedback by code: its value is the score, its rationale the metric's remark. Written again for the same
-    version, nothing is added.
+    The source of each feedback is code; its value is the score, and its rationale is the metric's remark. If the scores
+    of the same version are written again, nothing is added.
 
     Args:
         evaluation: The evaluation.
         traces: Names of traces (``mlflow:EXPERIMENT/TRACE``) by example id; see ``TraceRequests.by_example``.
-        version: What was measured: ``NAME/3``, or a library's hash.
+        version: The measured version: ``NAME/3``, or a library's hash.
         tracking_uri: The tracking store; None for MLflow's own choice.
 
     Returns:
-        How many were written.
+        Number of scores that were written.
     """
     uri, written = "", 0
     try:
@@ -138,13 +139,13 @@ def log_assessments(
             trace = traces.get(record.example_id)
             if trace is not None and not record.error:
                 written += _write(client, trace.rpartition("/")[2], record, version)
-    except Exception as error:  # the numbers are printed and on record
+    except Exception as error:  # the numbers are printed and recorded anyway
         logger.warning("MLflow did not take all assessments. %s", brief(error, uri))
     return written
 
 
 def _tracing_client(uri: str) -> Any:
-    """MLflow's client of traces: its usual one reads assessments, and writes none."""
+    """MLflow's tracing client, because the usual client can read assessments but not write them."""
     from mlflow.tracing.client import TracingClient
 
     return TracingClient(uri)
@@ -171,7 +172,7 @@ def check_scale(scale: tuple[float, float] | None) -> None:
     """Refuse a scale whose highest rating is not above its lowest.
 
     Raises:
-        ConfigurationError: If it is one.
+        ConfigurationError: If the highest rating is not above the lowest.
     """
     if scale is not None and not scale[0] < scale[1]:
         low, high = scale

@@ -1,4 +1,4 @@
-"""Which registered version is the best one, in words: that of this run, or of another."""
+"""Describes which registered version is the best, and whether it is from this run."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from flex_dspy.tracking.registry import RegisteredVersion, list_versions
 
 
 def best_text(name: str, run_id: str, tracking_uri: str | None = None, max_errors: float = MAX_ERRORS) -> str:
-    """Say which version ``NAME@best`` is, and how this run's best one compares.
+    """A text that says which version ``NAME@best`` is, and which version of this run is its best.
 
     Args:
         name: The registered name.
         run_id: MLflow's id of this run.
         tracking_uri: The tracking store; None for MLflow's own choice.
-        max_errors: Share of errors from which on a version cannot be ``best``.
+        max_errors: Largest share of errors in [0, 1] with which a version can be ``best``.
     """
     try:
         versions = list_versions(name, tracking_uri)

@@ -1,4 +1,4 @@
-"""Comparisons in MLflow: runs that are linked to the versions that they compared, and versions to such runs."""
+"""Links the runs of comparisons in MLflow with the versions that they compared."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ COMPARED_IN = "compared in"  # the tag of a registered version that names the ne
 def link_versions(client: Any, experiment_id: str, run_id: str, sides: Sequence[Side]) -> list[str]:
     """Link a comparison's run with the versions that it compared, in both directions.
 
-    The versions are inputs of the run, with their accuracies: so their pages show these, with a link to the run. The
-    registered versions get a tag with the run's id.
+    The versions become inputs of the run, with their accuracies. Their pages then show these accuracies with a link to
+    the run. The registered versions get a tag with the run's id.
 
     Args:
         client: The store's client.
-        experiment_id: The experiment that holds versions and run.
+        experiment_id: The experiment that holds the versions and the run.
         run_id: The comparison's run.
-        sides: What was compared; sides that the store does not know are left out.
+        sides: The compared sides; sides that the store does not know are left out.
 
     Returns:
         Ids of the linked models.

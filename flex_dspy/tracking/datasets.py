@@ -1,4 +1,4 @@
-"""Sets of examples as MLflow is told of them: name, digest, source and size, never the content."""
+"""Descriptions of example sets for MLflow: name, digest, source and size, never the content."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, Self
 from flex_dspy.core.secrets import redact_url
 from flex_dspy.tracking.parameters import MAX_NAME
 
-# MLflow's limit of a digest, in characters.
+# MLflow's limit for a digest, in characters.
 _MAX_DIGEST = 36
 VALIDATION_MARK = "(validation) "
 
@@ -21,10 +21,10 @@ class DatasetInfo:
     """A set of examples: name, digest, source and size.
 
     Attributes:
-        name: What people call it.
-        digest: Digest of its content: accuracies are compared only where it is the same.
-        source: Where it came from: a split's name, a file or a hub id; empty where that is unknown.
-        size: Number of examples; 0 where it is unknown.
+        name: The set's name for people.
+        digest: Digest of its content; accuracies are compared only if it is the same.
+        source: The origin: a split's name, a file or a hub id; empty if it is unknown.
+        size: Number of examples; 0 if it is unknown.
     """
 
     name: str
@@ -34,20 +34,20 @@ class DatasetInfo:
 
     @classmethod
     def of(cls, source: str, digest: str, size: int, *, task: str) -> DatasetInfo:
-        """The set that a source gave.
+        """Describe the set that was read from a source.
 
         Args:
             source: A split's name, a file or a hub id, as the user named it.
             digest: Digest of the examples.
-            size: Their number.
-            task: Says whose split a bare name is.
+            size: Number of examples.
+            task: The task that is put before the bare name of a split.
         """
         named = Path(source).name if Path(source).exists() else source
         bare = named == source and not any(mark in source for mark in "/.@:")
         return cls(f"{task} {source}" if bare else redact_url(named), digest, source, size)
 
     def as_validation(self) -> Self:
-        """The set under a name that MLflow's models list puts first: it orders the columns of data sets by name."""
+        """The set with a name that comes first in MLflow's models list, whose columns are sorted by data set name."""
         return replace(self, name=f"{VALIDATION_MARK}{self.name}")
 
     def entity(self) -> Any:
@@ -72,7 +72,7 @@ class DatasetInfo:
 
 
 def _kind(source: str) -> tuple[str, Mapping[str, Any]]:
-    """A source as MLflow writes it: its kind, and the parts of its link."""
+    """A source in MLflow's form: its kind, and the parts of its link."""
     if Path(source).exists():
         return "local", {"uri": source}
     address, _, split = source.partition("@")

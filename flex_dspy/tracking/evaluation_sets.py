@@ -1,4 +1,4 @@
-"""Validation sets as evaluation data sets of MLflow, with problems and references, for MLflow's own evaluations."""
+"""Registers validation sets as MLflow's evaluation data sets, with problems and references."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _DIGEST = "flex_dspy.digest"
 
 
 def register_set(client: Any, uri: str, experiment_id: str, name: str, digest: str, records: Sequence[Record]) -> None:
-    """Make the evaluation data set of a validation set, unless the experiment has one with its content.
+    """Make an evaluation data set from a validation set, unless the experiment has one with the same content.
 
-    A store that has no evaluation data sets, as one of plain files, is no error.
+    Some stores, such as plain files, do not support evaluation data sets. This is not an error.
 
     Args:
         client: The store's client.
@@ -36,12 +36,12 @@ def register_set(client: Any, uri: str, experiment_id: str, name: str, digest: s
             return
         made = client.create_dataset(named, experiment_id, {_DIGEST: digest})
         _store(uri).upsert_dataset_records(made.dataset_id, [_as_dict(record) for record in examples])
-    except Exception as error:  # the version is worth more
+    except Exception as error:  # it must not prevent the logging of the version
         logger.debug("MLflow did not take the validation set: %s", error_text(error))
 
 
 def _store(uri: str) -> Any:
-    """The store itself: MLflow's own ``merge_records`` writes into the process's store, which need not be this one."""
+    """The store itself, because MLflow's ``merge_records`` writes into the process's store, which may be another."""
     from mlflow.tracking._tracking_service.utils import _get_store
 
     return _get_store(uri)

@@ -1,4 +1,4 @@
-"""Evaluations in MLflow: runs that are linked to the version and the data they measured."""
+"""Logs evaluations in MLflow, as runs that are linked to the measured version and its data."""
 
 from __future__ import annotations
 
@@ -37,23 +37,24 @@ def log_evaluation(
     tracking_uri: str | None = None,
     log_examples: bool = True,
 ) -> str | None:
-    """Log evaluations of the same examples as one run. A store that fails is said in a warning, and no error.
+    """Log evaluations of the same examples as one run. If the store fails, log a warning and raise no error.
 
-    The run holds the numbers, a table of the examples for each evaluation, the data set as its input, and the
-    library's version as its input, where the store has one: that version's page then shows the numbers too.
+    The run holds the numbers, and a table of the examples for each evaluation. Its inputs are the data set and, if the
+    store has it, the library's version. The page of that version then shows the numbers too.
 
     Args:
-        results: Evaluations by name. The first is that of the library; names of further ones go before their numbers.
-        dataset: What was measured on.
-        experiment: Name of the MLflow experiment; made where it does not exist.
-        library: What was measured; None or an empty one for no library.
-        reference: How the user named it; one such as ``NAME@best`` says which version it is.
-        params: The settings of the measurement; whatever looks like a key is left out.
+        results: Evaluations by name. The first is that of the library; the names of the others are put before their
+            numbers.
+        dataset: The examples of the evaluation.
+        experiment: Name of the MLflow experiment; it is made if it does not exist.
+        library: The measured library; None or an empty library for no library.
+        reference: The user's name for the library; a reference such as ``NAME@best`` tells which version it is.
+        params: The settings of the measurement; values that look like a key are left out.
         tracking_uri: The tracking store; None for MLflow's own choice.
-        log_examples: Whether its tables hold problems, references and answers, or ids and scores alone.
+        log_examples: Whether its tables hold problems, references and answers, or only ids and scores.
 
     Returns:
-        The run's id, or None where the store did not take it.
+        The run's id; None if the store failed.
     """
     uri = ""
     if not log_examples:
@@ -71,7 +72,7 @@ def log_evaluation(
             tags={"flex_dspy.kind": "evaluation", "flex_dspy.version": code_version()},
         )
         _fill(client, run.info.run_id, results, dataset, model, {**_what(library, reference), **(params or {})})
-    except Exception as error:  # the numbers are printed and on record: a store is no reason to lose them
+    except Exception as error:  # the numbers are printed and recorded anyway
         logger.warning("MLflow did not take the evaluation. %s", brief(error, uri))
         return None
     return str(run.info.run_id)
@@ -91,7 +92,7 @@ def _model(client: Any, uri: str, experiment_id: str, reference: str, library: E
     """The logged model of a library: by its registered name, or by its content."""
     try:
         known = model_id_of(client, uri, reference)
-    except ConfigurationError:  # the name of a file that has the form of a reference
+    except ConfigurationError:  # a file's name that only looks like a reference
         known = None
     return client.get_logged_model(known) if known else find_model(client, experiment_id, library.hash)
 
@@ -118,7 +119,7 @@ def _fill(
         _log_numbers(client, run_id, evaluation, "" if not place else f"{_plain(name)}/", on)
         tables.append(f"examples-{_plain(name)}.json")
         client.log_text(run_id, _table(list(rows_of(evaluation.records[:MOST_ROWS]))), tables[-1])
-    # By this tag MLflow's pages know which files are tables. (Its own log_table leans on what pandas gives up.)
+    # This tag tells MLflow's pages which files are tables. (Its own log_table uses deprecated parts of pandas.)
     client.set_tag(run_id, "mlflow.loggedArtifacts", json.dumps([{"path": path, "type": "table"} for path in tables]))
     client.set_terminated(run_id)
 
@@ -134,7 +135,7 @@ def _log_numbers(client: Any, run_id: str, evaluation: Evaluation, prefix: str, 
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Rows in the form in which MLflow keeps tables."""
+    """Rows as JSON in MLflow's format of tables."""
     names = list(dict.fromkeys(name for row in rows for name in row))
     return json.dumps({"columns": names, "data": [[row.get(name) for name in names] for row in rows]})
 

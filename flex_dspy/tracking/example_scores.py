@@ -1,4 +1,4 @@
-"""The score of each validation example of a version: from its records, or from its page in MLflow."""
+"""Reads the score of each validation example of a version, from its records or from its page in MLflow."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def scores_of(records: Iterable[Record]) -> dict[str, float]:
 
 
 def read_scores(client: Any, uri: str, model_id: str | None) -> Mapping[str, float]:
-    """The mean score of each example, as a logged model's page has them; empty where it has none.
+    """The mean score of each example from a logged model's page; empty if the page has none.
 
     Args:
         client: The store's client.
@@ -41,7 +41,7 @@ def read_scores(client: Any, uri: str, model_id: str | None) -> Mapping[str, flo
             path = download_artifacts(source, dst_path=folder, tracking_uri=uri)
             with Path(path).open(encoding="utf-8", newline="") as file:
                 return _means((row["example"], float(row["score"])) for row in csv.DictReader(file))
-    except Exception as error:  # a version without examples, or whose files are gone: nothing is known of it
+    except Exception as error:  # the version has no examples, or its files are gone
         logger.debug("the examples of model %s cannot be read: %s", model_id, type(error).__name__)
         return {}
 

@@ -1,4 +1,4 @@
-"""A library that follows its source, in files or in the MLflow registry."""
+"""A library that follows its source in files or in the MLflow registry."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from flex_dspy.tracking import registry
 
 
 class FollowedLibrary(FollowedFile):
-    """The newest snapshot of a library that others may change. Any number of threads may ask.
+    """The newest snapshot of a library that other processes may change. It is thread-safe.
 
-    A deep copy is the same object: a program that is copied goes on with the one follower.
+    A deep copy is the same object, so that a copied program uses the same follower.
 
     Args:
-        source: What ``flex_dspy.tracking.registry.read_library`` takes: a file, a folder, or a name in MLflow.
-        every: Seconds between two looks at the source; 0 looks each time. A look at files takes microseconds, one at
-            MLflow a query. A name with a version number never changes, and is looked at once.
+        source: A file, a folder, or a name in MLflow, as in ``flex_dspy.tracking.registry.read_library``.
+        every: Seconds between two checks of the source; 0 checks at each call. A check of files takes microseconds, a
+            check of MLflow is a query. A name with a version number never changes, and is read once.
         tracking_uri: The tracking store of a library in MLflow; None for MLflow's own choice.
     """
 
@@ -31,10 +31,10 @@ class FollowedLibrary(FollowedFile):
         return FollowedLibrary, (source, self.every, self.tracking_uri)
 
     def snapshot(self) -> ExperienceLibrary:
-        """The library as it is now, or was at the last look; the same object as long as nothing changed.
+        """The library as of the last check; the same object as long as nothing changed.
 
         Raises:
-            LibraryError: If a file is gone or cannot be used; the next call looks again.
+            LibraryError: If a file is gone or cannot be used; the next call checks again.
             ConfigurationError: If MLflow has no such library, or files of one folder are of different tasks.
         """
         return super().snapshot()
@@ -46,7 +46,7 @@ class FollowedLibrary(FollowedFile):
         return self._alias_stamp() if self._is_registered() else super()._look()
 
     def _alias_stamp(self) -> Stamp:
-        """The number of the version that an alias is of; a number stands for itself."""
+        """The number of the version that an alias points to; a number is returned unchanged."""
         name, _, alias = str(self.source).partition("@")
         if not alias:
             return (name,)

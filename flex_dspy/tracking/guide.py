@@ -1,4 +1,4 @@
-"""Where to find things on MLflow's pages: the description of an experiment of this project."""
+"""The descriptions of this project's experiments and registered libraries on MLflow's pages."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ GUIDE = """\
 
 
 def registry_note(name: str) -> str:
-    """The description of a registered library: how it is loaded.
+    """The description of a registered library, which says how to load it.
 
     Args:
         name: The registered name.

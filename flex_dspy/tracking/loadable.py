@@ -1,9 +1,9 @@
-"""A version as a model that MLflow loads: ``mlflow.pyfunc.load_model("models:/NAME@best")``.
+"""A version as a model that MLflow can load: ``mlflow.pyfunc.load_model("models:/NAME@best")``.
 
 Its files are ``library.json``, the library, and ``program.json``, the program that was measured with it. Loading reads
-those two as data and builds the program anew; nothing that they hold is executed.
+both files as data and builds the program from them; it executes nothing that they hold.
 
-``mlflow.dspy.load_model`` does not load it: that function reads pickles and nothing else, and this package writes none.
+``mlflow.dspy.load_model`` cannot load it: that function reads only pickles, and this package writes none.
 ``mlflow.pyfunc.load_model(...).get_raw_model()`` is the DSPy program.
 """
 
@@ -30,7 +30,7 @@ _PACKAGES = ("flex-dspy", "dspy", "mlflow")
 
 
 class LoadedVersion:
-    """A version as MLflow's pyfunc flavour expects a model.
+    """A loaded version with the interface that MLflow's pyfunc flavour expects.
 
     Args:
         description: The program; see ``flex_dspy.learning.program_description``.
@@ -42,7 +42,7 @@ class LoadedVersion:
         self.model = build_program(description, library)
 
     def get_raw_model(self) -> dspy.Module:
-        """The program that reads the library; MLflow's ``PyFuncModel.get_raw_model`` gives it on."""
+        """The program that reads the library; MLflow's ``PyFuncModel.get_raw_model`` returns it."""
         return self.model
 
     def predict(self, model_input: Any, params: Mapping[str, Any] | None = None) -> Any:
@@ -65,24 +65,24 @@ class LoadedVersion:
 
 
 def _load_pyfunc(path: str) -> LoadedVersion:
-    """The version in a folder; MLflow's pyfunc flavour calls it by this name."""
+    """Load the version in a folder; MLflow's pyfunc flavour calls this function by its name."""
     folder = Path(path)
     library = ExperienceLibrary.from_json((folder / LIBRARY_FILE).read_bytes(), str(folder / LIBRARY_FILE))
     return LoadedVersion(json.loads((folder / PROGRAM).read_text(encoding="utf-8")), library)
 
 
 def write_model(folder: Path, version: Version, model_id: str) -> None:
-    """Write the files that make a version's folder a model of MLflow. Its ``library.json`` is there already.
+    """Write the files that make a version's folder an MLflow model. ``library.json`` must exist already.
 
     Args:
         folder: The folder.
-        version: The version; one that does not describe its program stays a library alone.
+        version: The version; if it does not describe its program, nothing is written.
         model_id: MLflow's id of the logged model.
     """
     if not version.program:
         return
     (folder / PROGRAM).write_text(json.dumps(version.program, indent=2), encoding="utf-8")
-    # Names, not versions of each package: what the model needs is this package, which names its own.
+    # Only the main packages, because these name their own requirements.
     requirements = [f"{name}=={metadata.version(name)}" for name in _PACKAGES]
     (folder / REQUIREMENTS).write_text("\n".join(requirements) + "\n", encoding="utf-8")
     model = _model(version.program, model_id)
@@ -115,7 +115,7 @@ def signature_of(program: Description) -> ModelSignature:
 
 def _add_example(model: Model, folder: Path, version: Version) -> None:
     """Add the first validation problem, without its answer, as the input example."""
-    from mlflow.models.utils import _save_example  # what ``Model.log`` calls; there is no public name
+    from mlflow.models.utils import _save_example  # ``Model.log`` calls it; there is no public function
 
     inputs = next((record.inputs for record in version.records if record.inputs), {})
     names = version.program["inputs"]

@@ -1,6 +1,6 @@
 """The content of an MLflow run.
 
-It is asked once and then remembered, so that the hundredth version of a run costs what the first did.
+The store is asked once and the result is kept, so that the hundredth version of a run costs as much as the first.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ class Logged:
 
     @classmethod
     def read(cls, client: Any, experiment_id: str, run_id: str, name: str) -> Logged:
-        """Ask the store what a continued run, or an interrupted try, has left there."""
+        """Read the content of a run from the store, for a continued run or after an interrupted attempt."""
         run = client.get_run(run_id)
         outputs = {output.model_id for output in run.outputs.model_outputs}
         models = list(pages(
             client.search_logged_models, [experiment_id], filter_string=f"source_run_id = '{run_id}'"
         ))  # fmt: skip
-        # The empty library may have been logged by an earlier run: this one is linked to it.
+        # An earlier run may have logged the empty library; this run is linked to it.
         models += [client.get_logged_model(other) for other in outputs - {model.model_id for model in models}]
         below = pages(client.search_runs, [experiment_id], f"tags.`mlflow.parentRunId` = '{run_id}'")
         runs = {each.data.tags["flex_dspy.model_id"]: each.info.run_id for each in below}
@@ -69,13 +69,13 @@ class Logged:
         return logged
 
     def curve(self, version: Version) -> list[CurvePoint]:
-        """The measured versions up to one, that one included."""
+        """The measured versions up to and including this version."""
         own = version.curve_point()
         earlier = [self.points[step] for step in sorted(self.points) if step < version.step]
         return [*earlier, *([own] if own is not None else [])]
 
     def number_of(self, library_hash: str | None) -> str | None:
-        """The newest registered number of a library that this run logged."""
+        """The newest registered version number of a library that this run logged."""
         found = [
             v
             for (known, _), m in self.models.items()
@@ -91,7 +91,7 @@ class Logged:
 
 
 def read_logged(client: Any, experiment_id: str, wanted: str, uri: str) -> ExperienceLibrary | None:
-    """A library that was logged in an experiment.
+    """Load a library that was logged in an experiment; None if it was not.
 
     Args:
         client: The store's client.
@@ -105,7 +105,7 @@ def read_logged(client: Any, experiment_id: str, wanted: str, uri: str) -> Exper
     if model is None:
         return None
     with tempfile.TemporaryDirectory() as folder:
-        # Not "models:/...": MLflow looks that up in the process's own store, which need not be this one.
+        # Not "models:/...", because MLflow looks that up in the process's own store, which may be another store.
         path = download_artifacts(f"{model.artifact_location}/{LIBRARY_FILE}", dst_path=folder, tracking_uri=uri)
         return ExperienceLibrary.from_json(Path(path).read_bytes(), wanted)
 
@@ -114,6 +114,6 @@ def find_model(client: Any, experiment_id: str, wanted: str) -> Any | None:
     """The newest logged model of an experiment that is ready and holds the library with this hash."""
     from mlflow.entities import LoggedModelStatus
 
-    # Not "AND status = 'READY'": the database keeps the status as a number, and finds nothing.
+    # Not "AND status = 'READY'", because the database stores the status as a number and would find nothing.
     found = client.search_logged_models([experiment_id], filter_string=f"params.hash = '{wanted}'")
     return next((model for model in found if model.status == LoggedModelStatus.READY), None)

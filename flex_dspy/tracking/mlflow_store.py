@@ -1,4 +1,4 @@
-"""Reaching an MLflow store: quietly, without hanging, and without a login in any message."""
+"""Access to an MLflow store: without its messages, without long waits, and without logins in error messages."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from urllib.parse import unquote, urlsplit
 from flex_dspy.core.errors import ConfigurationError
 from flex_dspy.core.secrets import redact, redact_url, url_secrets
 
-# Read by MLflow when it is imported, or at each request. A store that does not answer is tried again with
-# the next version (see ``MLflowTracker``), so MLflow's own minutes of retries would only hold up learning.
+# MLflow reads these when it is imported, or at each request. A store that does not answer is tried again with the
+# next version (see ``MLflowTracker``), so MLflow's own retries, which take minutes, would only delay learning.
 ENVIRONMENT = {
     "LITELLM_LOCAL_MODEL_COST_MAP": "True",
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -32,14 +32,14 @@ ENVIRONMENT = {
 }
 
 NOTE = "mlflow.note.content"  # the tag that MLflow's pages show as the description
-DEFAULT_STORE = "mlflow.db"  # MLflow's own choice, in the folder that it is started in
+DEFAULT_STORE = "mlflow.db"  # MLflow's default, in the working folder
 
 
 def prepare() -> None:
     """Import MLflow without its messages."""
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    import mlflow  # noqa: F401  (sets its loggers' levels, so ours come after)
+    import mlflow  # noqa: F401  (the import sets its loggers' levels, so set them afterwards)
 
     if "MLFLOW_LOGGING_LEVEL" not in os.environ:
         for name in ("mlflow", "alembic"):
@@ -47,7 +47,7 @@ def prepare() -> None:
 
 
 def resolve_uri(tracking_uri: str | None) -> str:
-    """The store's address; MLflow's own choice where none is given."""
+    """The store's address; MLflow's own choice if none is given."""
     prepare()
     import mlflow
 
@@ -56,12 +56,12 @@ def resolve_uri(tracking_uri: str | None) -> str:
 
 @contextlib.contextmanager
 def report_errors(action: str, uri: str, advice: str = "") -> Iterator[None]:
-    """Within this block, whatever the store's driver raises is one error that says so.
+    """Raise any error of the store's driver within this block as a ``ConfigurationError``.
 
     Args:
-        action: Verb and object, up to the store's address: ``list versions in``.
+        action: Verb and object before the store's address in the message: ``list versions in``.
         uri: The store's address.
-        advice: A sentence on the way on.
+        advice: A sentence with a remedy.
 
     Raises:
         ConfigurationError: In place of any other error.
@@ -70,13 +70,13 @@ def report_errors(action: str, uri: str, advice: str = "") -> Iterator[None]:
         yield
     except ConfigurationError:
         raise
-    except Exception as error:  # Each kind of store fails with errors of its own driver.
+    except Exception as error:  # Each kind of store raises errors of its own driver.
         said = f"MLflow cannot {action} {redact_url(uri)}: {brief(error, uri)}. {advice}".rstrip()
         raise ConfigurationError(said) from error
 
 
 def connect(uri: str) -> Any:
-    """A client of this store; nothing global is set."""
+    """A client of this store; no global setting is changed."""
     from mlflow import MlflowClient
 
     return MlflowClient(tracking_uri=uri)
@@ -90,7 +90,7 @@ def _sqlite_path(uri: str) -> Path | None:
 
 
 def check_sqlite(uri: str, *, must_exist: bool = False) -> None:
-    """Fail at once on a file that is no database: MLflow would try it again for two minutes."""
+    """Fail immediately if a file is not a database, because MLflow would retry for two minutes."""
     path = _sqlite_path(uri)
     if path is None:
         return
@@ -109,19 +109,19 @@ _PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 
 
 def check_answers(uri: str, *, has_failed: bool) -> None:
-    """Fail soon where a store would keep its caller waiting.
+    """Fail early if a store does not answer.
 
-    MLflow waits 20 s for a locked SQLite database at each of its steps, of which one version takes dozens, and goes on
-    writing into a database that was deleted. A server is only asked once it has failed: until then MLflow's own bounds
-    hold, which are ``MLFLOW_HTTP_REQUEST_TIMEOUT`` and ``MLFLOW_HTTP_REQUEST_MAX_RETRIES``.
+    MLflow waits 20 s for a locked SQLite database at each of its steps, and one version takes dozens of steps. It also
+    continues to write into a deleted database. A server is checked only after it has failed. Until then MLflow's own
+    limits apply: ``MLFLOW_HTTP_REQUEST_TIMEOUT`` and ``MLFLOW_HTTP_REQUEST_MAX_RETRIES``.
 
     Args:
-        uri: The store.
-        has_failed: Whether it failed when it was last asked; then it is given a second.
+        uri: The store's address.
+        has_failed: Whether the last access failed; the store then gets one second to answer.
 
     Raises:
-        OSError: If it does not answer.
-        sqlite3.Error: If another process holds the database, or it is none.
+        OSError: If the store does not answer.
+        sqlite3.Error: If another process holds the database, or the file is not a database.
     """
     path = _sqlite_path(uri)
     if path is not None:
@@ -136,10 +136,10 @@ def check_answers(uri: str, *, has_failed: bool) -> None:
 
 
 def _check_server(address: str) -> None:
-    """Fail if nothing answers at an address. A refusal is an answer too."""
+    """Fail if nothing answers at an address. An HTTP error is an answer too."""
     if address.startswith(("http://", "https://")):
         try:
-            urllib.request.urlopen(address, timeout=IMPATIENCE).close()  # noqa: S310 (http, as was asked)
+            urllib.request.urlopen(address, timeout=IMPATIENCE).close()  # noqa: S310 (the user chose http)
         except urllib.error.HTTPError as refusal:
             refusal.close()
         except urllib.error.URLError as error:
@@ -153,7 +153,7 @@ def _check_server(address: str) -> None:
 
 
 def artifacts_beside(uri: str, experiment: str) -> str | None:
-    """Where the files of a new experiment go: beside the database, which MLflow would put into the cwd."""
+    """The folder for a new experiment's files: beside the database, not in the working folder as MLflow does."""
     path = _sqlite_path(uri)
     if path is None or path.parent == Path.cwd():
         return None
@@ -161,7 +161,7 @@ def artifacts_beside(uri: str, experiment: str) -> str | None:
 
 
 def open_experiment(client: Any, uri: str, name: str, description: str = "") -> str:
-    """The id of the experiment with this name; made where it does not exist.
+    """The id of the experiment with this name; the experiment is made if it does not exist.
 
     Args:
         client: The store's client.
@@ -188,18 +188,18 @@ def open_experiment(client: Any, uri: str, name: str, description: str = "") -> 
 
 
 def server_address(tracking_uri: str | None) -> str | None:
-    """The address of the MLflow server, without a login; None where the store is none. Nothing heavy is imported."""
+    """The address of the MLflow server, without a login; None if the store is not a server. MLflow is not imported."""
     named = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or ""
     return redact_url(named) if named.startswith(("http://", "https://")) else None
 
 
 def is_in_reach(tracking_uri: str | None) -> bool:
-    """Whether a store is named, here or in the environment, or lies in this folder. Nothing heavy is imported."""
+    """Whether a store is given here, in the environment or in the working folder. MLflow is not imported."""
     return bool(tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")) or Path(DEFAULT_STORE).exists()
 
 
 def brief(error: Exception, uri: str) -> str:
-    """The first line of an error, with no secret in it."""
+    """The first line of an error, without secrets."""
     line = next(iter(str(error).splitlines()), type(error).__name__)
     return redact(line, url_secrets(uri)).rstrip(".")[:200].strip()
 

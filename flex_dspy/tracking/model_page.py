@@ -1,8 +1,8 @@
 """The files of a version's page in MLflow.
 
-``library.json`` is the version itself. Beside it: its entries to read, what changed since its parent, the learning
-curve up to it, and the record of each example. All but the first are bounded, so that a page opens as fast at
-10,000 entries as at 10.
+``library.json`` is the version itself. Other files show its entries, the changes since its parent, the learning curve
+up to it, and the record of each example. The size of these other files is bounded, so that a page with 10,000 entries
+opens as fast as a page with 10.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from flex_dspy.libraries.locations import LIBRARY_FILE
 logger = logging.getLogger(__name__)
 
 LIBRARY_PAGE, DIFF_PAGE, EXAMPLES_TABLE, CURVE = "library.html", "diff.html", "examples.csv", "learning_curve.png"
-MOST_ENTRIES = 100  # of the library that its page shows
-MOST_CHANGES = 25  # of each kind that the page of the difference shows
+MOST_ENTRIES = 100  # of the library, on its page
+MOST_CHANGES = 25  # of each kind, on the page of the difference
 MOST_POINTS = 50  # of the learning curve
 MOST_ROWS = 5_000
 MOST_CHARACTERS = 500  # of one cell
@@ -36,14 +36,14 @@ def write_page(
 ) -> None:
     """Write the files of a version's page into a folder.
 
-    Only the library's own file is needed: another that cannot be made is said, and left out.
+    Only the library's own file is required. If another file cannot be made, it is left out, and a warning is logged.
 
     Args:
         folder: An empty folder.
         version: The version.
         parent: The version before; None if there is nothing to compare with.
         curve: The versions up to this one that were measured.
-        title: What was learned, by which model.
+        title: The page's title: the task and the model.
     """
     (folder / LIBRARY_FILE).write_text(version.library.to_json(), encoding="utf-8")
     _attempt(_write_library, folder / LIBRARY_PAGE, version.library, title)
@@ -58,7 +58,7 @@ def write_page(
 def _attempt(write: Callable[..., None], path: Path, *args: Any) -> None:
     try:
         write(path, *args)
-    except Exception as error:  # a picture is not worth the version
+    except Exception as error:  # a missing picture must not prevent the logging of the version
         path.unlink(missing_ok=True)
         logger.warning("a version's page in MLflow has no %s: %s", path.name, error_text(error))
 
@@ -86,14 +86,14 @@ def _write_examples(path: Path, version: Version) -> None:
 
 
 def rows_of(records: Sequence[Any]) -> Iterator[dict[str, str | float]]:
-    """Records as rows of a table: short cells, and nothing that looks like a key.
+    """Records as rows of a table, with short cells and without anything that looks like a key.
 
     Args:
         records: Records of an evaluation.
 
     Yields:
-        A row a record: example, sample, score, reference, the outputs that answer, problem, the other outputs, what the
-        verdict said, how many entries were shown, seconds, tokens and money, and a column a further measure.
+        A row for each record: example, sample, score, reference, the answer's outputs, problem, the other outputs, the
+        verdict's feedback, number of entries shown, seconds, tokens and money, and a column for each further measure.
     """
     for record in records:
         answers = {name: _cell(value) for name, value in record.outputs.items() if name in record.labels}

@@ -1,4 +1,4 @@
-"""Names of runs and of logged models: they say by what one differs from another."""
+"""Names of runs and of logged models, which show how they differ."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _MOST_MODEL = 30  # characters of a model's name in the name of a run
 def run_name(params: Mapping[str, Any]) -> str:
     """The name of a learning run, such as ``465ex study seed0 chemist 1f0c2a3b4d5e uspto50k``.
 
-    MLflow's tables cut it after about 15 characters, so what differs most comes first. The experiment's name says the
-    task too.
+    MLflow's tables cut names after about 15 characters, so the parts that differ most come first. The task comes last,
+    because the experiment's name holds it too.
 
     Args:
-        params: The run's parameters, as ``RunStarted`` has them. What is missing is left out.
+        params: The run's parameters, as in ``RunStarted``. Missing parameters are left out.
     """
     if not params.get("run"):
         return ""
@@ -38,7 +38,7 @@ def model_name(version: Version, registered_name: str) -> str:
 
     Args:
         version: The version.
-        registered_name: Stands for the task where the library has none.
+        registered_name: Used instead of the task if the library has none.
     """
     parts = [version.library.task or registered_name, f"{version.step}ex"]
     if "accuracy" in version.metrics:

@@ -1,4 +1,4 @@
-"""Parameters as MLflow may have them: flat, short, and free of secrets."""
+"""Converts parameters for MLflow: flat, short, and free of secrets."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ MAX_NAME = 250
 
 
 def printable_params(params: Mapping[str, Any]) -> dict[str, str]:
-    """Parameters as MLflow takes them: flat, text, cut to its limits, and free of secrets.
+    """Convert parameters for MLflow: flat, as text, cut to its limits, and free of secrets.
 
     Args:
         params: Values by name; mappings may be nested and become dotted names.
 
     Returns:
-        Text by name. Whatever is named like a secret is missing; a value that looks like one is withheld.
+        Text by name. Parameters with the name of a secret are left out; values that look like a secret are masked.
     """
     flat = {}
     for key, value in _flatten(params, ""):
@@ -32,12 +32,12 @@ def printable_params(params: Mapping[str, Any]) -> dict[str, str]:
 
 
 def mlflow_name(name: str) -> str:
-    """A parameter's or metric's name as MLflow allows it."""
+    """A name of a parameter or metric, with only the characters that MLflow allows."""
     return re.sub(r"[^\w./ -]", "_", name)[:MAX_NAME]
 
 
 def _flatten(value: Any, prefix: str) -> Iterator[tuple[str, Any]]:
-    """Dotted names and values; items of a list that are mappings themselves are entered too."""
+    """Dotted names and values; mappings inside of lists are flattened too."""
     if isinstance(value, Mapping) and (value or not prefix):
         for key, inner in value.items():
             yield from _flatten(inner, f"{prefix}.{key}" if prefix else str(key))

@@ -1,16 +1,16 @@
-"""When ``NAME@best`` moves to another version. This is the one place where the rule is written.
+"""The rule that decides when ``NAME@best`` moves to another version.
 
-A version can be best if it was measured, with few enough errors. It is compared with the version that is best now, on
-the examples that both were measured on:
+A version can be best if it was measured with few enough errors. It is compared with the present best version, on the
+examples that both were measured on:
 
 * ``best`` (the default): the alias moves if the new mean score on these examples is higher, and the paired test (exact
-  McNemar, or sign flips for graded scores) does not say that it is worse. With a tie the earlier version stays.
+  McNemar, or sign flips for graded scores) does not show that it is worse. In a tie the earlier version stays.
 * ``significant``: the mean score must be higher with p < 0.05 in that test.
 * ``never``: no run moves the alias. Set it yourself, with MLflow's client or on its pages.
 
-Where two versions share no example, nothing can be said about them: with ``best`` the new version begins a new contest
-and takes the alias; with ``significant`` the alias stays. Where the examples of one are not known, as with versions of
-earlier releases, the scores are compared that the registry holds, if both are of the same set.
+If two versions share no example, they cannot be compared: with ``best`` the new version begins a new contest and takes
+the alias; with ``significant`` the alias stays. If the examples of a version are not known, as for versions of earlier
+releases, the scores in the registry are compared, if both are of the same set.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def is_better(new: Scores, held: Scores, promote: Promote = "best") -> bool | No
 
     Args:
         new: The mean score of each example of the version, by the example's id.
-        held: The same of the version that is best now.
+        held: The mean scores of the present best version, by example id.
         promote: The rule.
     """
     common = sorted(new.keys() & held.keys())

@@ -15,7 +15,7 @@ _EXPERIMENTS = "_mlflow_experiment_ids"  # tag of a prompt: the experiments whos
 
 
 def register_prompts(client: Any, name: str, instructions: Mapping[str, str], experiment_id: str) -> str:
-    """Register the instructions that are new. Those that the registry has are not registered again.
+    """Register new instructions as prompts. Instructions that the registry already has are not registered again.
 
     Args:
         client: The store's client.
@@ -42,7 +42,7 @@ def _find(client: Any, prompt: str, text: str) -> str | None:
 
 
 def _register(client: Any, prompt: str, text: str, experiment_id: str) -> str:
-    # Not ``register_prompt``: it asks for the experiment of the process's own store, which need not be this one.
+    # Not ``register_prompt``, because it asks for the experiment of the process's own store, which may be another.
     if client.get_prompt(prompt) is None:
         client.create_prompt(prompt, tags={_EXPERIMENTS: f",{experiment_id},"})
     return str(client.create_prompt_version(prompt, text, tags={_DIGEST: content_id(text)}).version)

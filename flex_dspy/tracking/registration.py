@@ -1,4 +1,4 @@
-"""Making versions of a registered library, and pointing its aliases at those that deserve them."""
+"""Registers versions of a library, and sets the aliases ``newest`` and ``best``."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ NEWEST, BEST = "newest", "best"
 
 
 def register(client: Any, name: str, model: Any, run_id: str, version: Version) -> Any:
-    """Make the registered version of a logged model.
+    """Register a logged model as a version.
 
     Args:
         client: The store's client.
-        name: The registered name; made where it does not exist.
+        name: The registered name; it is made if it does not exist.
         model: The logged model.
         run_id: The version's own run.
         version: The version.
@@ -35,7 +35,7 @@ def register(client: Any, name: str, model: Any, run_id: str, version: Version) 
     _make_registered_model(client, name)
     return client.create_model_version(
         name,
-        # Not ``model_uri``: MLflow looks that up in the process's own store, which need not be this one.
+        # Not ``model_uri``, because MLflow looks that up in the process's own store, which may be another store.
         source=model.artifact_location,
         run_id=run_id,
         tags={**_tags(version), "model_id": model.model_id, "learning_run": model.source_run_id},
@@ -56,7 +56,7 @@ def _make_registered_model(client: Any, name: str) -> None:
 
 
 def _tags(version: Version) -> dict[str, str]:
-    """Tags that decide on ``best``, and identify the version. MLflow shows them in this order: hashes come last."""
+    """Tags that identify the version and decide about ``best``. MLflow keeps their order, so hashes come last."""
     tags = {}
     if "accuracy" in version.metrics:
         tags["accuracy"] = f"{float(version.metrics['accuracy']):.6g}"
@@ -90,30 +90,30 @@ def update(client: Any, registered: Any, version: Version) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """When a version is best; see ``flex_dspy.tracking.promotion``.
+    """The rule for the best version; see ``flex_dspy.tracking.promotion``.
 
     Attributes:
         promote: When ``best`` moves.
-        max_errors: Share of errors from which on a version cannot be ``best``.
+        max_errors: Largest share of errors in [0, 1] with which a version can be ``best``.
     """
 
     promote: Promote = "best"
     max_errors: float = MAX_ERRORS
 
 
-ReadScores = Callable[[Any], Scores]  # the score of each example of a registered version; empty where it is not known
+ReadScores = Callable[[Any], Scores]  # the score of each example of a registered version; empty if not known
 
 
 def set_aliases(client: Any, registered: Any, rule: Rule, scores: ReadScores) -> None:
-    """Point ``newest`` and ``best`` at a registered version where it deserves them.
+    """Point ``newest`` and ``best`` at a registered version if the rule allows it.
 
-    Only a higher number can take an alias over, so that doing this again for an old version changes nothing.
+    An alias moves only to a higher number, so that a repeated call for an old version changes nothing.
 
     Args:
         client: The store's client.
         registered: The version.
-        rule: When it is best.
-        scores: Reads the scores of a version.
+        rule: The rule for the best version.
+        scores: Function that reads the scores of a version.
     """
     name, number = registered.name, int(registered.version)
     newest = _holder(client, name, NEWEST)
@@ -127,13 +127,13 @@ def set_aliases(client: Any, registered: Any, rule: Rule, scores: ReadScores) ->
 
 
 def choose_best(client: Any, registered: Any, rule: Rule) -> None:
-    """Point ``best`` at the version that deserves it, after one was measured again.
+    """Choose the version for ``best`` again, after a version was measured again.
 
     Args:
         client: The store's client.
-        registered: The version that was measured again. Where ``best`` is held in a contest on another validation set,
+        registered: The version that was measured again. If the present ``best`` was measured on another validation set,
             nothing changes.
-        rule: When a version is best. With ``significant``, a holder that can still be best stays.
+        rule: The rule for the best version. With ``significant``, the present ``best`` stays if it can still be best.
     """
     name = registered.name
     holder = _holder(client, name, BEST)
@@ -172,21 +172,21 @@ def versions_of(client: Any, name: str) -> list[Any]:
 
 
 def is_comparable(tags: Mapping[str, str], max_errors: float) -> bool:
-    """Whether a version was measured, with few enough errors."""
+    """Whether a version was measured with few enough errors."""
     return "accuracy" in tags and float(tags.get("error_share", 0)) <= max_errors
 
 
 def _same_set(tags: Mapping[str, str], held: Mapping[str, str]) -> bool:
     """Whether two versions were measured on the same examples.
 
-    A set is its content: it may be named by another path, or once had no name.
+    Only the content counts: the same set may have another path as its name, or no name in older versions.
     """
     told = "dataset_digest" if tags.get("dataset_digest") and held.get("dataset_digest") else "dataset"
     return tags.get(told) == held.get(told)
 
 
 def _holder(client: Any, name: str, alias: str) -> Any | None:
-    """The version that an alias points at: one row, where the registered model costs all its versions to read."""
+    """The version that an alias points to. This reads one row; the registered model would read all its versions."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -198,16 +198,16 @@ def _holder(client: Any, name: str, alias: str) -> Any | None:
 
 
 def _is_better(new: Any, held: Any, rule: Rule, scores: ReadScores) -> bool:
-    """Whether a version beats the holder of ``best``; in a tie the earlier, smaller library stays."""
+    """Whether a version is better than the present ``best``; in a tie the earlier, smaller library stays."""
     is_same_set = _same_set(new.tags, held.tags)
     if is_same_set and (rule.promote != "significant" or _score(new) <= _score(held)):
-        return _score(new) > _score(held)  # no file need be read for that
+        return _score(new) > _score(held)  # this needs no file
     verdict = is_better(scores(new), scores(held), rule.promote)
     if verdict is not None:
         return verdict
     if is_same_set:
-        return False  # it may be higher by chance: there are no records to test that
-    # Nothing is known of their examples, or they have none in common. Then a new set begins a new contest.
+        return False  # without records nothing shows that the difference is not chance
+    # Their examples are not known, or they share none. The new set then begins a new contest.
     return rule.promote == "best"
 
 

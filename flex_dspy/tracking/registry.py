@@ -1,4 +1,4 @@
-"""Libraries by name: a file, a folder of files, or ``NAME@best`` or ``NAME/3`` in the MLflow registry."""
+"""Reads libraries by name: a file, a folder of files, or ``NAME@best`` or ``NAME/3`` in the MLflow registry."""
 
 from __future__ import annotations
 
@@ -23,29 +23,29 @@ _REFERENCE = re.compile(r"(?:models:/)?(?P<name>\w[\w .-]*)(?:@(?P<alias>[\w-]+)
 def is_reference(text: str) -> bool:
     """Whether a text has the form of a registered library, ``NAME@alias`` or ``NAME/version``.
 
-    The form is also that of some paths (``exps/1``), so ask first whether such a file exists.
+    Some paths (``exps/1``) have the same form, so check first whether such a file exists.
     """
     return _REFERENCE.fullmatch(text) is not None
 
 
 def name_of(text: str) -> str:
-    """The name alone in a reference such as ``NAME@alias``; any other text as it is."""
+    """The name in a reference such as ``NAME@alias``; any other text is returned unchanged."""
     match = _REFERENCE.fullmatch(text)
     return match["name"] if match else text
 
 
 def read_library(name: str | Path, tracking_uri: str | None = None) -> ExperienceLibrary:
-    """The library that a name stands for.
+    """Read the library with this name.
 
     Args:
-        name: A file of this project, with the commits in its journal, or of the FLEX release, whose overlong entries
-            are split; a folder, which is its ``library.json`` or else the merge of its ``*.json`` files, backups
-            left out; or ``NAME@alias`` or ``NAME/version`` in MLflow.
+        name: A file, a folder, or ``NAME@alias`` or ``NAME/version`` in MLflow. A file of this project is read with the
+            commits in its journal; of a file of the FLEX release, overlong entries are split. Of a folder,
+            ``library.json`` is read; if there is none, all its ``*.json`` files except backups are merged.
         tracking_uri: The tracking store; None for MLflow's own choice.
 
     Raises:
         ConfigurationError: If there is no such library in MLflow, or files of one folder are of different tasks.
-        LibraryError: If a file is not there, or cannot be used.
+        LibraryError: If a file does not exist, or cannot be used.
     """
     path = Path(name)
     if is_registered(path, str(name)):
@@ -54,7 +54,7 @@ def read_library(name: str | Path, tracking_uri: str | None = None) -> Experienc
 
 
 def is_registered(path: Path, name: str) -> bool:
-    """Whether a name is of a library in MLflow: it has the form of one, and no file lies at ``path``."""
+    """Whether a name means a library in MLflow: it has the form of a reference, and no file exists at ``path``."""
     return not (path.exists() or journal_of(path).exists()) and is_reference(name)
 
 
@@ -65,7 +65,7 @@ class RegisteredVersion:
     Attributes:
         number: Its number.
         aliases: Its other names, such as ``best``.
-        description: One line on it.
+        description: One line about it.
         tags: Its identity (``hash``, ``parent``, ``step``) and its ``accuracy``.
     """
 
@@ -83,7 +83,7 @@ def list_versions(name: str, tracking_uri: str | None = None) -> list[Registered
         tracking_uri: The tracking store; None for MLflow's own choice.
 
     Raises:
-        ConfigurationError: If there is no such store or name; the message says what there is.
+        ConfigurationError: If there is no such store or name; the message lists the existing names.
     """
     uri = resolve_uri(tracking_uri)
     with report_errors(f"list {name} in", uri):
@@ -111,13 +111,13 @@ def load_library(reference: str, tracking_uri: str | None = None, dst: str | Pat
     Args:
         reference: ``NAME@alias``, such as ``chemist@best``, or ``NAME/version``, such as ``chemist/3``.
         tracking_uri: The tracking store; None for MLflow's own choice.
-        dst: Where the library file is kept as well; None for nowhere.
+        dst: Path for a copy of the library file; None for no copy.
 
     Returns:
         The library, equal to the one that was logged.
 
     Raises:
-        ConfigurationError: If there is no such store, name, alias or version; the message says what there is.
+        ConfigurationError: If there is no such store, name, alias or version; the message lists what exists.
         LibraryError: If the file in the registry is damaged.
     """
     match = _REFERENCE.fullmatch(reference)
@@ -149,7 +149,7 @@ def _download(client: Any, uri: str, match: re.Match[str]) -> bytes:
     from mlflow.exceptions import MlflowException
 
     version = _find_version(client, uri, match)
-    # Not "models:/NAME/1": MLflow looks that up in the process's own store, which need not be this one.
+    # Not "models:/NAME/1", because MLflow looks that up in the process's own store, which may be another store.
     source = client.get_model_version_download_uri(version.name, version.version)
     with tempfile.TemporaryDirectory() as folder:
         try:
@@ -180,10 +180,10 @@ _NOTHING = "Nothing is registered yet: learn with tracking first."
 
 
 def _what_there_is(client: Any, name: str) -> str:
-    """The names, or the versions of a name, that a user could ask for instead."""
+    """The existing names, or the existing versions of a name, for an error message."""
     names = [model.name for model in client.search_registered_models(max_results=100)]
     if name not in names:
-        listed = difflib.get_close_matches(name, names, 20, 0.0)  # the likeliest first
+        listed = difflib.get_close_matches(name, names, 20, 0.0)  # the most similar first
         more = f" and {len(names) - len(listed)} more" if len(names) > len(listed) else ""
         return f"Registered: {', '.join(listed)}{more}." if names else _NOTHING
     aliases = [f"{name}@{alias}" for alias in sorted(client.get_registered_model(name).aliases)]

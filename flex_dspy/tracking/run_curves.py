@@ -15,14 +15,15 @@ def draw_runs(rows: VersionTable, x: Axis = "entries") -> Any:
     """Draw the learning curves of all runs of one task.
 
     Args:
-        rows: Versions of one task, the best first. Of very many runs, those with the best versions are drawn.
+        rows: Versions of one task, the best first. If there are very many runs, only those with the best versions are
+            drawn.
         x: The horizontal axis.
 
     Returns:
         matplotlib's ``Figure``.
 
     Raises:
-        ConfigurationError: If no version has a place on the axis.
+        ConfigurationError: If no version has a value for the axis.
     """
     curves = rows.curves()
     shown = dict(list(curves.items())[:MOST_CURVES])
@@ -35,10 +36,10 @@ def draw_runs(rows: VersionTable, x: Axis = "entries") -> Any:
 
 
 def log_curves(client: Any, run_id: str, rows: Sequence[VersionRow]) -> None:
-    """Log the learning curves of a run, beside those of the other runs of its task, as charts of the run.
+    """Log charts of a run's learning curve, together with the curves of the other runs of its task.
 
     Only runs that were measured on the same examples are drawn. A run with fewer than two measured versions has no
-    curve, and no chart.
+    chart.
 
     Args:
         client: The store's client.

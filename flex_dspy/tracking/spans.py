@@ -1,7 +1,7 @@
-"""What a trace says: the inputs and outputs of a request, and those of its steps.
+"""Reads a trace: the inputs and outputs of a request and of its steps.
 
 DSPy's spans hold fields by name. Spans of other frameworks, which follow OpenTelemetry's conventions for generative AI,
-hold lists of messages; of those the last answer counts, and what was said before it.
+hold lists of messages. Of these, the last answer is the output, and the messages before it are the input.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ import dspy
 from flex_dspy.core.examples import value_text
 from flex_dspy.programs.steps import shorten_steps, step_line
 
-INPUT, OUTPUT = "input", "output"  # the names of texts that have none
-_STEPS = ("LLM", "CHAT_MODEL", "TOOL", "RETRIEVER")  # kinds of spans that are a step of their own
+INPUT, OUTPUT = "input", "output"  # the names of texts without a name
+_STEPS = ("LLM", "CHAT_MODEL", "TOOL", "RETRIEVER")  # kinds of spans that count as a step
 _MESSAGES = ("gen_ai.input.messages", "gen_ai.output.messages")
 
 
 def request_fields(trace: Any) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-    """The inputs and outputs of a trace; empty where it has none.
+    """The inputs and outputs of a trace; empty if it has none.
 
     Args:
         trace: A trace of MLflow.
@@ -30,7 +30,7 @@ def request_fields(trace: Any) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
 
 
 def root_of(trace: Any) -> Any:
-    """The span that all others are in; None if the trace has none yet."""
+    """The root span of a trace; None if the trace has none yet."""
     return next((span for span in trace.data.spans if span.parent_id is None), None)
 
 
@@ -59,7 +59,7 @@ def _attribute(span: Any, name: str) -> Any:
 
 
 def _bound(given: Any) -> Any:
-    """The arguments of a call: those by name, where a tracer keeps them as ``args`` and ``kwargs``."""
+    """The arguments of a call. If a tracer stores ``args`` and ``kwargs``, only the named arguments."""
     if isinstance(given, Mapping) and given.keys() <= {"args", "kwargs"} and isinstance(given.get("kwargs"), Mapping):
         return given["kwargs"] or given
     return given
@@ -97,7 +97,7 @@ def _message(value: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _content(content: Any) -> str:
-    """The text of a message: a text, or parts of which some are text or calls of tools."""
+    """The text of a message, whose content is a text or a list of parts, such as texts and tool calls."""
     if not isinstance(content, list):
         return "" if content is None else value_text(content)
     return "\n".join(filter(None, map(_part, content)))
@@ -119,11 +119,11 @@ def _part(part: Any) -> str:
 
 
 def steps_of_trace(trace: Any, program: dspy.Module | None = None) -> tuple[str, ...]:
-    """Inputs and outputs of each step, a line each; none where the trace has one step alone.
+    """Inputs and outputs of each step, one line for each; empty if the trace has only one step.
 
     Args:
         trace: A trace of MLflow.
-        program: Names the steps of its own predictors; None leaves the names that the spans have.
+        program: The program whose predictors give the steps their names; None keeps the names of the spans.
     """
     root = root_of(trace)
     spans = sorted(trace.data.spans, key=lambda span: span.start_time_ns)
@@ -150,7 +150,7 @@ def _name(span: Any, names: Mapping[str, str]) -> str:
 
 
 def _names(program: dspy.Module | None) -> Mapping[str, str]:
-    """The names of a program's predictors by their signatures, as far as those differ."""
+    """The names of a program's predictors by their signatures, if the signatures differ."""
     if program is None:
         return {}
     named = [(predictor.signature.signature, name) for name, predictor in program.named_predictors()]

@@ -1,4 +1,4 @@
-"""Traces in MLflow as rated requests: of DSPy (autolog), and of other frameworks through OpenTelemetry.
+"""Reads traces in MLflow as rated requests: from DSPy (autolog), and from other frameworks through OpenTelemetry.
 
 Example:
     >>> from flex_dspy.tracking.traces import traces
@@ -32,21 +32,22 @@ _LATE_DAYS = 7.0
 class TraceRequests:
     """The rated requests among the traces of an MLflow experiment.
 
-    A trace without an assessment is passed over, and looked at again at the next look. The first look reads all traces,
-    later ones those of the last days.
+    A trace without an assessment is skipped, and checked again by the next ``look``. The first ``look`` reads all
+    traces, later ones read the traces of the last days.
 
     Args:
         experiment: Name of the experiment.
         filter: MLflow's filter of traces, such as ``tags.team = 'refunds'``; "" for all.
         assessment: Name of the feedback that counts; None for all: see ``flex_dspy.tracking.assessments``.
-        scale: The lowest and the highest rating, such as ``(1, 5)``; None where they are 0 and 1.
-        program: The program that made the traces: its predictors name the steps. None leaves the spans' names.
-        late_days: For how many days a trace is looked at again, as its rating may come late.
+        scale: The lowest and the highest rating, such as ``(1, 5)``; None if they are 0 and 1.
+        program: The program that made the traces; its predictors give the steps their names. None keeps the spans'
+            names.
+        late_days: Number of days for which a trace is checked again, because its rating may come late.
         tracking_uri: The tracking store; None for MLflow's own choice.
-        clock: Seconds since 1970.
+        clock: Function that returns the seconds since 1970.
 
     Attributes:
-        name: Names the experiment.
+        name: The name of these requests, which holds the experiment's name.
 
     Raises:
         ConfigurationError: If the scale has no width.
@@ -72,7 +73,7 @@ class TraceRequests:
         self.tracking_uri = tracking_uri
         self.name = f"{PREFIX}{experiment}"
         self._clock = clock
-        self._since: float | None = None  # where the next look begins, in seconds since 1970
+        self._since: float | None = None  # start time of the next look, in seconds since 1970
         self._useless: set[str] = set()  # traces that hold no request
         self._client: Any = None
         self._uri = ""
@@ -127,7 +128,7 @@ class TraceRequests:
     # -- the store -----------------------------------------------------------------------------------------
 
     def _infos(self, conditions: str) -> Iterator[Any]:
-        """The traces that fit, oldest first, without their spans."""
+        """The traces that fit the conditions, oldest first, without their spans."""
         with self._errors():
             client = self._connect()
             experiment = client.get_experiment_by_name(self.experiment)
@@ -147,7 +148,7 @@ class TraceRequests:
                 yield trace.info
 
     def _conditions(self) -> str:
-        """The filter, and the time of the oldest traces that may have been rated since the last look."""
+        """The filter, together with the time of the oldest traces that may have been rated since the last look."""
         if self._since is None:
             return self.filter
         oldest = int((self._since - self.late_days * 86_400) * 1_000)
@@ -195,22 +196,22 @@ class TraceRequests:
 
 
 def traces(experiment: str, filter: str = "", **options: Any) -> TraceRequests:
-    """The rated requests among the traces of an MLflow experiment, to be learned from.
+    """The rated requests among the traces of an MLflow experiment, for learning.
 
     Args:
         experiment: Name of the experiment.
         filter: MLflow's filter of traces; "" for all.
-        **options: Those of ``TraceRequests``.
+        **options: Further arguments of ``TraceRequests``.
     """
     return TraceRequests(experiment, filter, **options)
 
 
 def trace_page(trace: str, address: str) -> str:
-    """The address of a trace in MLflow's pages; "" for a request that is no trace.
+    """The address of a trace's page in MLflow; "" if the request is not a trace.
 
     Args:
-        trace: Its name, as a precedent has it.
-        address: Of the MLflow server.
+        trace: The trace's name, as in a precedent.
+        address: Address of the MLflow server.
     """
     if not trace.startswith(PREFIX):
         return ""

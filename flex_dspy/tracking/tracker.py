@@ -1,8 +1,8 @@
-"""Versions of a library in MLflow: their content, their data, their accuracies.
+"""Logs a learning run and the versions of its library to MLflow: content, data and accuracies.
 
-One learning run is one MLflow run. Each published snapshot is a LoggedModel with its ``library.json`` and the pages
-about it, its metrics tied to the validation set, and one version of a registered model, so that ``NAME@best`` or
-``NAME/3`` names a library anywhere that a file name does::
+One learning run is one MLflow run. Each published snapshot is a LoggedModel with its ``library.json``, pages about it,
+and metrics linked to the validation set. It is also one version of a registered model, so that ``NAME@best`` or
+``NAME/3`` can be used anywhere in place of a file name::
 
     tracker = MLflowTracker("retrosynthesis", registered_name="chemist")
     tracker.start({"task": "uspto50k", "lm": "offline/chemist"})
@@ -10,8 +10,8 @@ about it, its metrics tied to the validation set, and one version of a registere
     tracker.finish()
     load_library("chemist@best")
 
-MLflow is spoken to through its client only: no global active run or tracking URI is set, so a notebook that
-uses MLflow itself is left as it is. Importing it takes seconds, hence the imports inside functions.
+Only MLflow's client is used: no global active run or tracking URI is set, so that a notebook that uses MLflow itself is
+not affected. The import of MLflow takes seconds, so it is imported inside functions.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ from flex_dspy.tracking.version_writer import VersionWriter
 
 logger = logging.getLogger(__name__)
 
-# MLflow's limit of parameters a call.
+# MLflow's limit for the number of parameters in a call.
 _BATCH = 100
 
 _REGISTERED_NAME = re.compile(r"\w[\w .-]*")
@@ -59,29 +59,29 @@ _REGISTERED_NAME = re.compile(r"\w[\w .-]*")
 class MLflowTracker:
     """Reports a learning run to MLflow.
 
-    A store that cannot be used when the run starts is an error at once. One that fails later costs no
-    learning: a warning names the versions that it did not take, and they are tried again, in order, with the
-    next version and at the end. A first failure takes as long as MLflow's own bounds allow, each later one a
-    second (see ``check_answers``). Versions that are still missing then are kept on disk, to be logged later.
+    If the store cannot be used when the run starts, an error is raised. If it fails later, learning continues.
+    A warning then names the versions that were not logged, and they are tried again, in order, with the next version
+    and at the end. The first failure takes as long as MLflow's own limits allow, each later failure one second (see
+    ``check_answers``). Versions that are still missing at the end are kept on disk, and can be logged later.
 
     Args:
-        experiment: Name of the MLflow experiment; made where it does not exist.
+        experiment: Name of the MLflow experiment; it is made if it does not exist.
         tracking_uri: The tracking store; None for MLflow's own choice, which is ``MLFLOW_TRACKING_URI`` or
             ``sqlite:///mlflow.db``.
         registered_name: Name of the registered model whose versions are this library's.
-        run_file: Where the run's id is kept, so that a killed run is continued. None for a new run each time.
-        data: What the run learns from and is measured on, as ``training`` and ``validation``, to be named in
-            MLflow. Names, digests and sizes only; see also ``log_examples``.
-        unlogged: A folder that keeps the versions that the store has not taken, until it has. None keeps them in
-            memory, for as long as the tracker lives.
-        max_errors: Share of validation answers that are errors from which on a version cannot be ``best``.
+        run_file: File for the run's id, so that a killed run can be continued. None for a new run each time.
+        data: The data sets of the run, as ``training`` and ``validation``. MLflow gets their names, digests and sizes
+            only; see also ``log_examples``.
+        unlogged: A folder for versions that the store has not taken yet. None keeps them in memory, for as long as the
+            tracker lives.
+        max_errors: Largest share of errors in [0, 1] among validation answers with which a version can be ``best``.
         promote: When ``best`` moves; see ``flex_dspy.tracking.promotion``.
         run_name: Name of the run; by default it says task, model, way, examples, seed and run id.
         log_examples: Whether MLflow gets problems, references and answers of validation examples: in each version's
             ``examples.csv``, as an evaluation data set, and as the model's input example. Without them it gets ids and
             scores. The library itself is logged in any case, and it holds training examples as precedents.
-        scopes: The scopes that readers of the store may see besides what all share. A version holds nothing of others:
-            neither its file nor its page. Answers to validation examples are logged as they are.
+        scopes: The scopes that readers of the store may see in addition to the shared entries. The file and the page of
+            a version hold nothing of other scopes. Answers to validation examples are logged unchanged.
 
     Raises:
         ConfigurationError: If ``registered_name`` cannot be part of a reference such as ``NAME@best``.
@@ -137,7 +137,7 @@ class MLflowTracker:
         """Begin the run, or continue the one named in ``run_file``.
 
         Args:
-            params: What the run was started with, nested as it may be. Whatever looks like a key or a
+            params: The parameters of the run; they may be nested. Anything that looks like a key or a
                 password, by name or by value, is left out. ``instructions``, by role, become registered prompts.
 
         Raises:
@@ -167,7 +167,7 @@ class MLflowTracker:
         return Rule(self.promote, self.max_errors)
 
     def _find_run(self) -> str | None:
-        """The run in ``run_file``, open again, if this store has it in this experiment."""
+        """Reopen the run in ``run_file``; None if this store does not have it in this experiment."""
         from mlflow.exceptions import MlflowException
 
         if self.run_file is None or not self.run_file.exists():
@@ -194,7 +194,7 @@ class MLflowTracker:
         return str(run.info.run_id)
 
     def _log_params(self, given: Mapping[str, str]) -> None:
-        """Log the parameters. MLflow lets none be changed, so what a continued run changes goes to a tag."""
+        """Log the parameters. MLflow does not allow changes, so parameters that a continued run changes go to a tag."""
         from mlflow.entities import Param, RunTag
 
         known = self._client.get_run(self.run_id).data.params
@@ -218,7 +218,7 @@ class MLflowTracker:
         for path in artifacts:
             log = self._client.log_artifacts if path.is_dir() else self._client.log_artifact
             self._attempt(str(path), log, self.run_id, str(path))
-        if not self._pending:  # a store that fails is not asked for one thing more
+        if not self._pending:  # a store that has failed is not asked again
             self._attempt("the figure of all runs", self._log_curves)
         self._attempt("the end of the run", self._client.set_terminated, self.run_id)
 
@@ -230,7 +230,9 @@ class MLflowTracker:
     # -- versions ------------------------------------------------------------------------------------------
 
     def log_version(self, version: Version) -> None:
-        """Log a version. One that the run has is logged again only if it ``is_again``. See the class on failures.
+        """Log a version. A version that the run already has is logged again only if it ``is_again``.
+
+        For failures of the store, see the class.
 
         Args:
             version: The version.
@@ -250,7 +252,7 @@ class MLflowTracker:
         self._flush()
 
     def _visible(self, version: Version) -> Version:
-        """The version as readers of the store may see it. A view goes on from the view before."""
+        """The version with the visible scopes only. Its parent is the view of the version before."""
         view = version.library.scoped(*self.scopes)
         if view is version.library:
             return version
@@ -283,7 +285,7 @@ class MLflowTracker:
         self._open_writer().write(version)
 
     def _flush(self) -> None:
-        """Log the pending versions, oldest first, up to the first failure: numbers must follow the run's order."""
+        """Log the pending versions, oldest first, until the first failure, so that numbers follow the run's order."""
         while self._pending:
             steps = ", ".join(str(version.step) for version in self._pending)
             if not self._attempt(f"the version(s) at step {steps}", self._record, self._pending[0]):

@@ -1,11 +1,11 @@
-"""Versions that a tracking store has not taken, kept beside the run until it has.
+"""Keeps versions beside the run until the tracking store has taken them.
 
     unlogged/about.json                   the run: its parameters, its experiment, its data sets
     unlogged/<step>-<hash>/library.json   the snapshot, without which a version cannot be logged
     unlogged/<step>-<hash>/version.json   its measurements and its validation set
     unlogged/<step>-<hash>/records.jsonl  the record of each example
 
-Only missing versions are kept: a run whose store takes every version has no such folder.
+Only missing versions are kept. If the store takes every version, there is no such folder.
 """
 
 from __future__ import annotations
@@ -53,14 +53,14 @@ class Unlogged:
     """The versions in a folder that wait to be logged.
 
     Args:
-        folder: The folder; made with the first version that waits, and removed with the last.
+        folder: The folder; it is made for the first waiting version, and removed after the last.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def keep(self, version: Version, notes: RunNotes) -> None:
-        """Keep a version, unless it is kept already. A folder that takes no files is said, and is no error."""
+        """Keep a version, unless it is kept already. If the folder is not writable, log a warning."""
         place = self._place(version)
         if (place / _VERSION).exists():
             return
@@ -74,18 +74,18 @@ class Unlogged:
             logger.warning("the version at step %d cannot be kept to be logged later: %s", version.step, error)
 
     def drop(self, version: Version) -> None:
-        """Forget a version that was logged."""
+        """Remove a version that was logged."""
         shutil.rmtree(self._place(version), ignore_errors=True)
         if self.folder.is_dir() and not any(path.is_dir() for path in self.folder.iterdir()):
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def versions(self) -> list[Version]:
-        """The versions that wait, oldest first. One that was cut short while it was written is left out."""
+        """The waiting versions, oldest first. A version that was only partly written is left out."""
         kept = (_read(path.parent) for path in self.folder.glob(f"*/{_VERSION}"))
         return sorted(kept, key=lambda version: version.step)
 
     def notes(self) -> RunNotes | None:
-        """The notes on their run; None if no version waits."""
+        """The notes on the run of these versions; None if no version waits."""
         path = self.folder / _ABOUT
         if not path.exists():
             return None

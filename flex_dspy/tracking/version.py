@@ -1,4 +1,4 @@
-"""A version in words: for MLflow's lists, tags and pages."""
+"""Texts about a version for MLflow's lists, tags and pages."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ROLES = ("actor", "verifier", "critic", "updater")
 
 
 def identity(version: Version) -> dict[str, str]:
-    """The identity of a version: tags of its registration."""
+    """The identity of a version, as tags of its registration."""
     library = version.library
     return {
         "step": str(version.step),
@@ -33,11 +33,11 @@ def identity(version: Version) -> dict[str, str]:
 
 
 def columns(version: Version, run: Mapping[str, Any], parent: str | None = None) -> dict[str, str]:
-    """A version's parameters: columns of the models list.
+    """A version's parameters, which are columns of MLflow's models list.
 
     Args:
         version: The version.
-        run: The parameters of its run, for the models of the roles.
+        run: The parameters of its run, which name the models of the roles.
         parent: The registered number of the version that it was made from, if it is known.
     """
     return printable_params({
@@ -59,7 +59,7 @@ def columns(version: Version, run: Mapping[str, Any], parent: str | None = None)
 def describe(version: Version) -> str:
     """One line about a version: score with interval and sample size, entries, examples, parent.
 
-    Such as ``79.6% (70.3 to 86.5, n = 93) · 188 entries · 465 examples · no parent``.
+    For example ``79.6% (70.3 to 86.5, n = 93) · 188 entries · 465 examples · no parent``.
     """
     measured, library = version.metrics, version.library
     parts = [_score_with_bounds(version)] if "accuracy" in measured else []
@@ -93,7 +93,7 @@ def metric_name(name: str, score: str) -> str:
 
 
 def rounded(number: float) -> float:
-    """A number with six significant digits, for MLflow's pages, which show all that there are."""
+    """A number with six significant digits, because MLflow's pages show all digits."""
     return number if not math.isfinite(number) or number == round(number) else float(f"{number:.6g}")
 
 
@@ -112,7 +112,7 @@ def _size(library: ExperienceLibrary) -> str:
 
 
 def accuracy_text(metrics: Mapping[str, float], name: str = ACCURACY) -> str:
-    """A mean score with its interval, sample size and errors; "" where it was not measured.
+    """A mean score with its interval, sample size and errors; "" if it was not measured.
 
     Args:
         metrics: The measurements.
@@ -127,7 +127,7 @@ def accuracy_text(metrics: Mapping[str, float], name: str = ACCURACY) -> str:
 
 @functools.cache
 def code_version() -> str:
-    """The package's version, and its commit where it runs from a checkout."""
+    """The package's version, and its commit if it runs from a checkout."""
     root = Path(__file__).parents[2]
     commit = None
     if (root / ".git").exists():

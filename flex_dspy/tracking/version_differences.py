@@ -1,4 +1,4 @@
-"""Paired differences of versions to the best one, from the tables of examples that MLflow keeps with each version."""
+"""Computes paired differences of versions to the best version, from the tables of examples in MLflow."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ logger = logging.getLogger(__name__)
 
 
 def add_differences(rows: Sequence[VersionRow], uri: str) -> list[VersionRow]:
-    """Add to each version its paired difference to the best one that was measured on the same examples.
+    """Add to each version its paired difference to the best version that was measured on the same examples.
 
-    The test and its interval are those of ``flex-dspy compare``. P-values are corrected by Holm's method, for all
-    versions that are compared with one best version.
+    The test and its interval are those of ``flex-dspy compare``. P-values are corrected by Holm's method for all
+    versions that are compared with the same best version.
 
     Args:
         rows: Versions, the best first.
         uri: The store's address.
 
     Returns:
-        The versions in the same order. The best one, and those without a table of examples, have no difference.
+        The versions in the same order. The best version, and versions without a table of examples, have no difference.
     """
     contests: dict[tuple[str, str], list[int]] = {}
     for place, row in enumerate(rows):
@@ -45,7 +45,7 @@ def add_differences(rows: Sequence[VersionRow], uri: str) -> list[VersionRow]:
 
 
 def _contest(rows: Sequence[VersionRow], places: Sequence[int], uri: str) -> dict[int, Difference]:
-    """Differences to the best of some versions, by their places. The runs that share a version share its difference."""
+    """Differences to the best of these versions, by place. Runs that share a version share its difference."""
     best = next((place for place in places if rows[place].is_comparable), None)
     if best is None:
         return {}
@@ -55,7 +55,7 @@ def _contest(rows: Sequence[VersionRow], places: Sequence[int], uri: str) -> dic
 
 
 def _compare(rows: Sequence[VersionRow], best: int, places: Sequence[int], uri: str) -> dict[int, Difference]:
-    """Differences of versions, each of them once, to the best one."""
+    """Differences of versions to the best version; each version is compared once."""
     sides = {place: side for place in places if (side := _side(rows[place], uri))}
     first = sides.pop(best, None)
     raw = {place: each for place, side in sides.items() if first and (each := _difference(first, side))}
@@ -71,17 +71,17 @@ def _difference(first: Side, second: Side) -> Difference | None:
 
 
 def _side(row: VersionRow, uri: str) -> Side | None:
-    """The answers of a version as they were measured; None if the store does not have them."""
+    """The measured answers of a version; None if the store does not have them."""
     from mlflow.artifacts import download_artifacts
 
     if not row.files:
         return None
     with tempfile.TemporaryDirectory() as folder:
         try:
-            # Not "models:/...": MLflow looks that up in the process's own store, which need not be this one.
+            # Not "models:/...", because MLflow looks that up in the process's own store, which may be another store.
             path = download_artifacts(f"{row.files}/{EXAMPLES_TABLE}", dst_path=folder, tracking_uri=uri)
             records = _read_records(Path(path))
-        except Exception as error:  # a store that does not have the file fails in many ways
+        except Exception as error:  # stores raise different errors for a missing file
             logger.debug("%s has no table of examples: %s", row.reference, type(error).__name__)
             return None
     return Side(f"{row.reference} {row.model_id}", Evaluation(records), row.hash, row.entries or 0) if records else None

@@ -22,7 +22,7 @@ ACCURACY = "accuracy"
 
 @dataclass(frozen=True, slots=True)
 class VersionRow:
-    """One version in the table. What the store does not say is None, or empty.
+    """One version in the table. Values that the store does not have are None or empty.
 
     Attributes:
         task: The task.
@@ -31,7 +31,7 @@ class VersionRow:
         parent: The version that it was made from.
         model: The actor's model.
         metric: Name of the metric; ``accuracy`` is a share of right answers, any other a mean score.
-        numbers: Everything that was measured of it, by name.
+        numbers: All measurements of the version, by name.
         name: Registered name; "" if it is not registered.
         number: Registered number.
         aliases: Other names, such as ``best``.
@@ -66,7 +66,7 @@ class VersionRow:
 
     @property
     def reference(self) -> str:
-        """The name by which it can be loaded; the start of its hash if it is not registered."""
+        """The name for loading the version; the start of its hash if it is not registered."""
         return f"{self.name}/{self.number}" if self.number is not None else self.hash[:12]
 
     @property
@@ -94,7 +94,7 @@ class VersionRow:
 
     @property
     def is_comparable(self) -> bool:
-        """Whether it was measured, with few enough errors."""
+        """Whether the version was measured with few enough errors."""
         return self.score is not None and error_share(self.numbers) <= MAX_ERRORS
 
     def score_text(self) -> str:
@@ -107,7 +107,7 @@ class VersionRow:
         return " to ".join(map(self._text, bounds)) if len(bounds) == 2 else ""
 
     def cost_text(self) -> str:
-        """The cost of learning up to it: dollars and tokens; "" if they are not known."""
+        """The cost of learning up to this version, in dollars and tokens; "" if it is not known."""
         usd, tokens = self.numbers.get("spend_usd"), self.numbers.get("spend_tokens")
         return ", ".join(text for text in (usd and f"${usd:,.4f}", tokens and f"{tokens:,.0f} tokens") if text)
 
@@ -120,13 +120,13 @@ class VersionRow:
 
 
 class VersionTable(representations.Representable, list[VersionRow]):
-    """Versions, the best of each task first; in a notebook a table, a row each."""
+    """Versions, the best of each task first. A notebook shows a table with one row for each version."""
 
     def __repr__(self) -> str:
         return "\n".join(_line(row) for row in self) or "no versions"
 
     def to_pandas(self) -> pd.DataFrame:
-        """One row a version. See ``flex_dspy.display.version_tables.version_table_frame``."""
+        """A table with one row for each version. See ``flex_dspy.display.version_tables.version_table_frame``."""
         return representations.frame(self)
 
     def curves(self) -> dict[str, list[CurvePoint]]:
@@ -136,7 +136,7 @@ class VersionTable(representations.Representable, list[VersionRow]):
 
 
 def sort_versions(rows: Iterable[VersionRow]) -> list[VersionRow]:
-    """Versions by task, the best first; a tie is won by the smaller library, and what was not measured is last."""
+    """Sort versions by task, the best first. In a tie the smaller library comes first. Unmeasured ones are last."""
     return sorted(rows, key=_order)
 
 
@@ -154,7 +154,7 @@ def _points(rows: Sequence[VersionRow]) -> dict[str, list[CurvePoint]]:
 
 
 def _run_labels(rows: Sequence[VersionRow]) -> dict[str, str]:
-    """Names of runs by id; the start of the id is added where two runs have one name."""
+    """Names of runs by id. If two runs have the same name, the start of the id is added."""
     by_name = sorted({(row.run_name or row.name, row.run_id) for row in rows})
     labels: dict[str, str] = {}
     for name, group in groupby(by_name, key=lambda each: each[0]):

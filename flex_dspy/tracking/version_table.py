@@ -34,7 +34,7 @@ def versions(
 
     Args:
         task: Only the versions of this task; None for all tasks, one after the other.
-        compare: Whether to add the paired difference of each version to the best one on the same examples.
+        compare: Whether to add the paired difference of each version to the best version on the same examples.
         tracking_uri: The tracking store; None for MLflow's own choice.
         experiments: Only these experiments, by name; none for all.
 
@@ -57,7 +57,7 @@ def versions(
 
 
 def find_experiments(client: Any, names: Sequence[str] = ()) -> dict[str, str]:
-    """The names of experiments by their ids; of all that are not deleted if no names are given."""
+    """The names of experiments by their ids. Without ``names``, all experiments that are not deleted."""
     found = {str(each.experiment_id): str(each.name) for each in pages(client.search_experiments)}
     return {key: name for key, name in found.items() if not names or name in names}
 
@@ -68,7 +68,7 @@ def find_experiments(client: Any, names: Sequence[str] = ()) -> dict[str, str]:
 def read_versions(client: Any, experiments: Mapping[str, str]) -> list[VersionRow]:
     """The versions in experiments, as the store lists them.
 
-    The empty library is registered once for a task and a model. It has a row for each run that began with it.
+    The empty library is registered once for each task and model. It has a row for each run that began with it.
 
     Args:
         client: The store's client.
@@ -90,7 +90,7 @@ def read_versions(client: Any, experiments: Mapping[str, str]) -> list[VersionRo
 
 
 def _learning_runs(model: Any) -> list[str | None]:
-    """The run that logged a model, and of the empty library also the later runs that began with it."""
+    """The run that logged a model. For the empty library, also the later runs that began with it."""
     found = [model.source_run_id]
     if model.params.get("size") == EMPTY:
         key = _metric_key(_score_name(model.params))
@@ -132,7 +132,7 @@ def _row(model: Any, run_id: str | None, run: Any | None, experiment: str) -> Ve
 
 
 def _score_name(params: Mapping[str, str]) -> str:
-    """The name of the mean score: a graded one is named by a parameter, which older models lack."""
+    """The name of the mean score, from a parameter that only newer models with graded scores have."""
     if "score" in params:
         return params["score"]
     ends = (name.removesuffix(_WITH_INTERVAL).strip("_") for name in params if name.endswith(_WITH_INTERVAL))
@@ -154,7 +154,7 @@ def _find_run(client: Any, run_id: str | None) -> Any | None:
 
     try:
         return client.get_run(run_id) if run_id else None
-    except MlflowException as error:  # a run may be deleted for good
+    except MlflowException as error:  # the run may have been deleted permanently
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise
         return None

@@ -1,4 +1,4 @@
-"""Writing one version of a run into MLflow: model, page, numbers, registration, aliases."""
+"""Writes one version of a run to MLflow: model, page, numbers, registration, aliases."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ BY_TOKENS = "by tokens"  # metrics of a run whose step is the number of tokens t
 
 
 class VersionWriter:
-    """Writes versions of one run. Each step looks first at what an earlier, interrupted try has left.
+    """Writes versions of one run. Each step first checks whether an earlier, interrupted attempt has already done it.
 
     Args:
         client: The store's client.
@@ -58,11 +58,11 @@ class VersionWriter:
         self._sets: set[tuple[str, str]] = set()
 
     def begin(self) -> None:
-        """Say that the run is new: the store need not be asked what it holds."""
+        """Mark the run as new, so that the store is not asked for its content."""
         self._logged = Logged()
 
     def forget(self) -> None:
-        """Ask the store again what the run holds, as after a failure."""
+        """Drop the cached content of the run, for example after a failure; it is then read from the store again."""
         self._logged = None
 
     def content(self) -> Logged:
@@ -75,7 +75,7 @@ class VersionWriter:
         """Log one version.
 
         Args:
-            version: The version; one that ``is_again`` replaces its measurements.
+            version: The version; if it ``is_again``, its measurements are replaced.
         """
         from mlflow.entities import LoggedModelStatus
 
@@ -103,7 +103,8 @@ class VersionWriter:
     def _take_empty(self, version: Version, logged: Logged) -> None:
         """Take the empty library that another run registered with the same model, if there is one.
 
-        All runs of a task and a model begin with it: its measurements go to this run, and no further version is made.
+        All runs of a task and a model begin with this library. Its measurements are logged in this run too, and no
+        further version is made.
         """
         registered = find_empty(self.client, self.notes, version)
         if registered is None:
@@ -126,7 +127,7 @@ class VersionWriter:
             logged.outputs.add(model.model_id)
 
     def _read_scores(self, registered: Any) -> Scores:
-        """The score of each example of a registered version: from this run's records, or read once."""
+        """The score of each example of a registered version, from this run's records or from the store."""
         known = registered.tags.get("hash", "")
         if known not in self._scores:
             self._scores[known] = read_scores(self.client, self.uri, registered.tags.get("model_id"))
@@ -135,7 +136,7 @@ class VersionWriter:
     def _update(self, model: Any, registered: Any, version: Version, logged: Logged) -> Any:
         """Replace the measurements of a version: on its page, in its description and tags, and for ``best``.
 
-        The parameters of a model cannot be changed: a further column holds the accuracy without errors.
+        The parameters of a model cannot be changed, so an additional parameter holds the accuracy without errors.
         """
         self._fill_model(model.model_id, version, logged)
         if not version.metrics.get("errors") and MEASURED_AGAIN not in model.params:
@@ -156,9 +157,9 @@ class VersionWriter:
         )
 
     def _version_run(self, model: Any, version: Version, logged: Logged) -> str:
-        """A run of the version's own, below the learning run.
+        """Write the version's own run, below the learning run, and return its id.
 
-        MLflow compares registered versions by their runs: two of one run would read as identical.
+        MLflow compares registered versions by their runs, so two versions of one run would look identical.
         """
         from mlflow.entities import Metric, Param
 
@@ -181,16 +182,16 @@ class VersionWriter:
         return run_id
 
     def _link(self, model: Any, registered: Any) -> None:
-        """Say the registered version's number on the model's page: as a link, and as a column of the models list."""
+        """Show the registered version's number on the model's page, as a link, and as a column of the models list."""
         if "version" not in model.params:
             self.client.log_model_params(model.model_id, {"version": str(registered.version)})
             model.params["version"] = str(registered.version)
-        # Only a tracking server sets this by itself.
+        # Only a tracking server sets this tag by itself.
         link = json.dumps([{"name": registered.name, "version": registered.version}])
         self.client.set_logged_model_tags(model.model_id, {"mlflow.modelVersions": link})
 
     def _fill_model(self, model_id: str, version: Version, logged: Logged) -> Any:
-        """Upload the version's page and its metrics, and last say that the model is ready."""
+        """Upload the version's page and metrics, then mark the model as ready."""
         from mlflow.entities import LoggedModelOutput
 
         with tempfile.TemporaryDirectory() as folder:
@@ -199,7 +200,7 @@ class VersionWriter:
             self.client.log_model_artifacts(model_id, folder)
         dataset = self._log_dataset(version, logged)
         self.client.log_batch(self.run_id, metrics=self._metrics(model_id, version, dataset))
-        if model_id not in logged.outputs:  # MLflow fails on a second time
+        if model_id not in logged.outputs:  # MLflow fails if this is repeated
             self.client.log_outputs(self.run_id, [LoggedModelOutput(model_id, version.step)])
             logged.outputs.add(model_id)
         tags = {"mlflow.note.content": describe(version), "errors": f"{version.metrics.get('errors', 0):.0f}"}
@@ -209,7 +210,7 @@ class VersionWriter:
         return self.client.finalize_logged_model(model_id, "READY")
 
     def _prompt_tags(self) -> dict[str, str]:
-        """The tag that names the instructions that the run learned with; they are registered once a run."""
+        """The tag that names the run's instructions, which are registered once for each run."""
         if self._prompts is None:
             notes = self.notes
             self._prompts = register_prompts(self.client, notes.registered_name, notes.instructions, self.experiment_id)
@@ -222,18 +223,18 @@ class VersionWriter:
         return f"{task}: {self.notes.params['actor']}" if self.notes.params.get("actor") else task
 
     def _parent(self, version: Version) -> ExperienceLibrary | None:
-        """The library that a version was made from: the one before, or read back where the run was continued."""
+        """The parent library of a version: the version before, or read from the store if the run was continued."""
         wanted = version.library.parent
         if wanted is None or (self._last is not None and self._last.hash == wanted):
             return self._last if wanted else None
         try:
             return read_logged(self.client, self.experiment_id, wanted, self.uri)
-        except Exception as error:  # the page then has no difference
+        except Exception as error:  # the page then shows no difference
             logger.debug("the parent of %s cannot be read: %s", version.library.hash, type(error).__name__)
             return None
 
     def _log_dataset(self, version: Version, logged: Logged) -> tuple[str, str] | tuple[None, None]:
-        """Make the validation set an input of the run, once; its name and digest as MLflow knows them."""
+        """Make the validation set an input of the run, once, and return its name and digest in MLflow."""
         if not version.dataset:
             return None, None
         size = round(version.metrics.get("n", 0))
@@ -249,10 +250,10 @@ class VersionWriter:
         return name, digest
 
     def _metrics(self, model_id: str, version: Version, dataset: tuple[str | None, str | None]) -> list[Any]:
-        """The version's metrics, which MLflow files under the model and the run alike.
+        """The version's metrics, which MLflow shows for the model and for the run.
 
-        And on the run alone its accuracy by the size of the library, and by tokens, for charts over those instead of
-        the step.
+        The run also gets the accuracy by the size of the library and by tokens, for charts with these as horizontal
+        axis instead of the step.
         """
         from mlflow.entities import Metric
 
@@ -275,5 +276,5 @@ class VersionWriter:
 
 
 def _numbers(version: Version) -> dict[str, float]:
-    """A version's measurements as MLflow shows them: under names that it allows, and rounded."""
+    """A version's measurements for MLflow: rounded, and under names that MLflow allows."""
     return {mlflow_name(metric_name(name, version.score)): rounded(value) for name, value in version.numbers().items()}
