@@ -44,12 +44,12 @@ class Clients:
     accesses: Mapping[str, Access] = field(default_factory=dict)
 
     async def verify_token(self, token: str) -> AccessToken | None:
-        """The client with this token; None if there is none. Takes the same time whichever token is right."""
+        """Return the client with this token, or None. The time does not depend on which token is right."""
         digest, found = _digest(token), None
         for known, name in self.names.items():
             if secrets.compare_digest(known, digest):
                 found = name
-        # The token itself goes no further than this.
+        # The token is not passed on.
         return None if found is None else AccessToken(token="", client_id=found, scopes=[])
 
     def access(self) -> Access:
