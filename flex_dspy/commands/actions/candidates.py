@@ -1,4 +1,4 @@
-"""The candidates of ``flex-dspy compare``: libraries and saved evaluations, with short names."""
+"""Reads the candidates of ``flex-dspy compare``, libraries and saved evaluations, and gives them short names."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from flex_dspy.tasks.task import Task
 from flex_dspy.tracking.registry import read_library
 
 NONE = "none"
-Candidate = ExperienceLibrary | Side  # a saved evaluation is a side that has no name yet
+Candidate = ExperienceLibrary | Side  # a saved evaluation is a side without a name
 
 
 def read_candidate(source: str, tracking_uri: str | None) -> Candidate:

@@ -140,7 +140,7 @@ def _in_all(examples: Sequence[dspy.Example], candidates: Candidates) -> list[ds
 
 
 def _side(setting: _Setting, name: str, candidate: Candidate) -> Side:
-    """Measure a library, and write its records at once; a saved evaluation is taken as it is."""
+    """Measure a library and write its records immediately. A saved evaluation is used unchanged."""
     if isinstance(candidate, Side):
         return replace(candidate, name=name)
     options = setting.options
@@ -157,7 +157,7 @@ def _side(setting: _Setting, name: str, candidate: Candidate) -> Side:
         concurrency=options.actor.concurrency,
         label=name,
         progress=None if options.output.json else not options.quiet,
-        allow_overlap=True,  # decided before
+        allow_overlap=True,  # overlap was handled before
     )
     side = Side.of(name, evaluation, candidate)
     write_side(setting.folder / _plain(name), side)

@@ -138,7 +138,7 @@ def _measure_one(setting: _Setting, library: ExperienceLibrary) -> Evaluation:
         samples=setting.options.measuring.pass_at,
         concurrency=setting.options.actor.concurrency,
         progress=not setting.options.quiet,
-        allow_overlap=True,  # decided before
+        allow_overlap=True,  # overlap was handled before
         ledger=setting.ledger,
         executor=setting.executor,
     )

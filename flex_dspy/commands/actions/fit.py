@@ -19,7 +19,7 @@ from flex_dspy.tracking.registry import read_library
 
 
 def run(library_name: str, out: Path, options: FitOptions) -> None:
-    """Fit a ranking, print its scores on held-out products, and write it if it is better than the old one.
+    """Fit a ranking, print its scores on held-out products, and write the ranking if it is better than before.
 
     Raises:
         ConfigurationError: If the library has too few precedents, or the fit does not help.
