@@ -140,7 +140,7 @@ class SampleCall:
         return await self.sampler.sample(self.program, example, self.number, library)
 
     def lost(self, example: dspy.Example, error: AttemptLostError) -> Record:
-        """Record of a sample whose process died on every try: a failure with a score of 0."""
+        """Record of a sample whose worker was lost on every try: a failure with a score of 0."""
         return Record.of(example, dspy.Prediction(), 0.0, Usage(), error=error_text(error), sample=self.number)
 
 

@@ -240,7 +240,7 @@ class _Trials:
             pair.difference = first - second
 
     async def _try(self, trial: Trial, bar: tqdm[Any]) -> float:
-        """Run one trial and return its score: 0 if its process died on every try."""
+        """Run one trial and return its score: 0 if its worker was lost on every try."""
         try:
             return await run_again_if_lost(self.executor, self.call, trial, self.library)
         except AttemptLostError:

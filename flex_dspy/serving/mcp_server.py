@@ -87,7 +87,8 @@ def _limit(
 ) -> Callable[..., Awaitable[str]]:
     """Wrap a tool so that it obeys the limits of each client.
 
-    The agent sees the reason of its errors (``told``). Of any other error, the protocol reports only that it occurred.
+    A ``FlexError`` becomes a ``told`` error, whose message the agent sees. Of any other error, the protocol says only
+    that it occurred.
     """
 
     @functools.wraps(tool)
