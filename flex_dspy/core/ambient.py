@@ -1,7 +1,7 @@
-"""Values that must pass through DSPy's code: set around a call, and read by code that DSPy calls.
+"""Passes values through DSPy's code: they are set around a call and read by code that DSPy calls.
 
-DSPy calls predictors, tools and language models with the arguments of the program or of the model, and nothing else. So
-seven values of this project cannot be parameters:
+DSPy calls predictors, tools and language models only with the arguments of the program or of the model. So seven
+values of this project cannot be parameters:
 
     value               set by                                  read by
     ledgers             ``models.spending.Ledger.role``         ``LanguageModel``, before it asks
@@ -12,8 +12,8 @@ seven values of this project cannot be parameters:
     at once             ``models.batch_calls.at_once``          ``LanguageModel``, before it puts a call into a batch
     batch price         ``models.batch_calls.ask_in_batch``     ``Ledger.charge``
 
-They lie together under one key of DSPy's settings, because DSPy hands its settings on to tasks and to the threads of
-``dspy.Parallel``. Anything else is a parameter.
+They are stored under one key of DSPy's settings, because DSPy passes its settings on to tasks and to the threads of
+``dspy.Parallel``. All other values are parameters.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ T = TypeVar("T")
 
 
 class Ambient(Generic[T]):
-    """One such value.
+    """One ambient value.
 
     Args:
-        name: Its name among the values.
+        name: Name of the value.
         default: The value outside of any block.
 
     Example:
@@ -46,11 +46,11 @@ class Ambient(Generic[T]):
         self.default = default
 
     def get(self) -> T:
-        """The value of the innermost block."""
+        """Value of the innermost block."""
         return cast("T", own_settings().get(self.name, self.default))
 
     @contextlib.contextmanager
     def within(self, value: T) -> Iterator[None]:
-        """Within this block, this is the value."""
+        """Context manager that sets the value within a block."""
         with own_settings_within({**own_settings(), self.name: value}):
             yield

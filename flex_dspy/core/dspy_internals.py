@@ -1,8 +1,8 @@
-"""DSPy's private and undocumented names. Every use of one in this project goes through this module.
+"""Wraps DSPy's private and undocumented names. The project uses such names only in this module.
 
-``tests/flex_dspy/core/test_dspy_internals.py`` holds a contract test for each use. A test that fails there names what
-breaks here when DSPy changes, and another test refuses such names elsewhere. Names that ``import dspy`` offers, such as
-``dspy.LMError`` or ``dspy.Module.named_sub_modules``, are public and are used where they are needed.
+``tests/flex_dspy/core/test_dspy_internals.py`` holds a contract test for each use. If DSPy changes, a failing test
+names the function here that breaks. Another test rejects such names in other modules. Names that ``import dspy``
+offers, such as ``dspy.LMError`` or ``dspy.Module.named_sub_modules``, are public and are used directly.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ import dspy
 from dspy.adapters.utils import annotation_allows_none, get_field_description_string, parse_value
 from dspy.utils.usage_tracker import UsageTracker
 
-# DSPy and litellm fetch a list of prices from the network at their first use, unless this says otherwise.
+# Without this setting, DSPy and litellm download a list of prices at their first use.
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 
-# How a saved program names the class of a plain language model.
+# Name of the class of a plain language model in a saved program.
 PLAIN_LM_CLASS = "dspy.clients.lm.LM"
 
 _OWN_KEY = "flex_dspy"
@@ -63,19 +63,19 @@ __all__ = [
 
 
 def own_settings() -> Mapping[str, Any]:
-    """The values that this project keeps among DSPy's settings; see ``flex_dspy.core.ambient``."""
+    """Values that this project stores in DSPy's settings; see ``flex_dspy.core.ambient``."""
     values: Mapping[str, Any] = dspy.settings.get(_OWN_KEY, {})
     return values
 
 
 def own_settings_within(values: Mapping[str, Any]) -> AbstractContextManager[None]:
-    """Within this block, ``own_settings`` are these: on this thread, in its tasks, on threads of ``dspy.Parallel``."""
+    """Context manager that sets ``own_settings``: on this thread, in its tasks, on threads of ``dspy.Parallel``."""
     context: AbstractContextManager[None] = dspy.context(**{_OWN_KEY: values})
     return context
 
 
 def is_streamed() -> bool:
-    """Whether a reader is given parts of an answer as they arrive."""
+    """Whether answers are streamed to a reader in parts."""
     return dspy.settings.send_stream is not None
 
 
@@ -83,14 +83,14 @@ class StreamProgress(Protocol):
     """The state of a streamed call.
 
     Attributes:
-        emitted: Whether a reader of the stream has seen a part of the answer.
+        emitted: Whether a reader of the stream has received a part of the answer.
     """
 
     emitted: bool
 
 
 def watch_stream() -> AbstractContextManager[StreamProgress]:
-    """Within this block, ``emitted`` says whether a reader of a stream has seen a part of an answer."""
+    """Context manager that watches a stream: ``emitted`` says whether a reader has received a part of an answer."""
     from dspy.clients.call_context import adapter_fallback_scope
 
     scope: AbstractContextManager[StreamProgress] = adapter_fallback_scope()
@@ -107,13 +107,13 @@ def usage_tracker() -> UsageTracker | None:
 
 
 def usage_reported_to(listener: UsageListener) -> AbstractContextManager[None]:
-    """Within this block, DSPy reports each paid answer to a listener."""
+    """Context manager: within the block, DSPy reports each paid answer to a listener."""
     context: AbstractContextManager[None] = dspy.context(usage_tracker=listener)
     return context
 
 
 class UsageListener(UsageTracker):
-    """Is told of each answer as it comes, also from within ``dspy.track_usage`` and ``dspy.Parallel``."""
+    """Receives the usage of each answer when it arrives, also in ``dspy.track_usage`` and ``dspy.Parallel``."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -128,7 +128,7 @@ class UsageListener(UsageTracker):
         self.receive(lm, self._flatten_usage_entry(usage_entry))
 
     def receive(self, model: str, usage: dict[str, Any]) -> None:
-        """Called with one answer's usage.
+        """Receive the usage of one answer.
 
         Args:
             model: The model string.
@@ -138,7 +138,7 @@ class UsageListener(UsageTracker):
 
 
 class _ForwardedUsage(dict[str, Any]):
-    """Receives the entries that ``dspy.track_usage`` appends at the end of a block within ours."""
+    """Receives the entries that an inner block of ``dspy.track_usage`` appends at its end."""
 
     def __init__(self, listener: UsageListener) -> None:
         super().__init__()
@@ -160,10 +160,10 @@ def is_cached(lm: dspy.LM, prompt: Any, messages: Any, settings: Mapping[str, An
 
     Args:
         lm: The model.
-        prompt: A prompt, where no messages are given.
+        prompt: A prompt, if there are no messages.
         messages: Chat messages.
         settings: The settings of the call.
-        asynchronous: Whether it is an asynchronous call: DSPy keeps the two apart.
+        asynchronous: Whether it is an asynchronous call. DSPy caches synchronous and asynchronous calls separately.
     """
     from dspy.clients.execution import IGNORED_CACHE_KEYS
 
@@ -174,7 +174,7 @@ def is_cached(lm: dspy.LM, prompt: Any, messages: Any, settings: Mapping[str, An
 def forget_answer(
     lm: dspy.LM, messages: Sequence[Mapping[str, Any]], settings: Mapping[str, Any], *, asynchronous: bool
 ) -> None:
-    """Take the answer to a request out of DSPy's cache, so that the next such request is sent.
+    """Remove the answer to a request from DSPy's cache, so that the next equal request is sent to the model.
 
     Args:
         lm: The model.
@@ -188,7 +188,7 @@ def forget_answer(
     if request is None:
         return
     key = dspy.cache.cache_key(request, IGNORED_CACHE_KEYS)
-    with dspy.cache._lock:  # DSPy's own threads read the memory at the same time
+    with dspy.cache._lock:  # DSPy's threads read the memory cache at the same time
         dspy.cache.memory_cache.pop(key, None)
     dspy.cache.disk_cache.pop(key, None)
 
@@ -196,7 +196,7 @@ def forget_answer(
 def _cache_request(
     lm: dspy.LM, prompt: Any, messages: Any, settings: Mapping[str, Any], *, asynchronous: bool
 ) -> dict[str, Any] | None:
-    """A request in the form by which DSPy's cache knows it; None for a call that is not cached."""
+    """Request in the form that DSPy's cache uses as its key; None for a call that is not cached."""
     from dspy.clients.execution import prepare
 
     call = prepare(lm, prompt, messages, dict(settings), asynchronous=asynchronous)
@@ -210,12 +210,12 @@ def _cache_request(
 
 
 def async_engine_of(lm: Any) -> Any | None:
-    """The asynchronous engine that a model was made with; None where it has none."""
+    """Asynchronous engine of a model; None if it has none."""
     return getattr(lm, "_async_engine_spec", None)
 
 
 def read_retry_after(hint: Any) -> float | None:
-    """A Retry-After header, or a number, as seconds; None where it cannot be read."""
+    """Seconds from a Retry-After header or a number; None if it cannot be read."""
     from dspy.clients._http import retry_after_seconds
 
     seconds = retry_after_seconds(hint)
@@ -237,7 +237,7 @@ def model_facts(provider: str, model: str) -> Any:
 
 
 def token_rate(facts: Any, name: str) -> float | None:
-    """A price of a model's entry, in USD a token; None where it has none."""
+    """Price from a model's entry, in USD for one token; None if the entry has no such price."""
     from dspy.clients.model_metadata import rate
 
     price: float | None = rate(facts, name)
@@ -245,7 +245,7 @@ def token_rate(facts: Any, name: str) -> float | None:
 
 
 class Resolution(Protocol):
-    """Provider and key by which DSPy's own client reaches a model.
+    """Provider and key with which DSPy's own client calls a model.
 
     Attributes:
         provider: The provider's name.
@@ -257,7 +257,7 @@ class Resolution(Protocol):
 
 
 def resolve_model(name: str) -> Resolution | None:
-    """The provider that DSPy's own client would ask; None where only litellm knows the model."""
+    """Provider that DSPy's own client would call; None if only litellm supports the model."""
     from dspy.clients.backend_selection import select_backend
 
     try:
@@ -267,7 +267,7 @@ def resolve_model(name: str) -> Resolution | None:
 
 
 def address_of_provider(provider: str) -> str | None:
-    """The address of a provider that DSPy has a client for; None where it has none."""
+    """Address of a provider in DSPy's own clients; None if DSPy has no client for it."""
     from dspy._vendor.lm15.registry import lookup
 
     definition = lookup(provider)
@@ -294,16 +294,16 @@ def litellm_prefixes() -> frozenset[str]:
 
 
 def chat_client(send: Callable[[bytes], Awaitable[tuple[int, bytes]]]) -> dspy.lm15.AsyncOpenAIChatLM:
-    """DSPy's client of chat completions, whose requests a function sends.
+    """Make DSPy's client of chat completions with a function that sends its requests.
 
     Args:
-        send: Takes the body of a request; returns status and body of the answer.
+        send: Takes the body of a request and returns the status and the body of the answer.
     """
     return dspy.lm15.AsyncOpenAIChatLM(api_key="sent elsewhere", transport=_Transport(send))
 
 
 def passed_on(lm: dspy.LM, messages: Any) -> AbstractContextManager[None]:
-    """Within this block a model may be asked with the messages of one of DSPy's adapters, and DSPy warns of nothing."""
+    """Context manager for calling a model with an adapter's messages, without a warning from DSPy."""
     from dspy.clients._deprecation import adapter_message_call
 
     context: AbstractContextManager[None] = adapter_message_call(lm, messages)
@@ -311,14 +311,14 @@ def passed_on(lm: dspy.LM, messages: Any) -> AbstractContextManager[None]:
 
 
 class _Transport:
-    """Hands a request of lm15's clients to a function."""
+    """Passes requests of lm15's clients to a function."""
 
     def __init__(self, send: Callable[[bytes], Awaitable[tuple[int, bytes]]]) -> None:
         self._send = send
 
     @contextlib.asynccontextmanager
     async def stream(self, request: Any) -> AsyncIterator[SimpleNamespace]:
-        """Send one request; its answer is read whole."""
+        """Send one request and read its whole answer."""
         status, body = await self._send(request.body)
 
         async def read() -> bytes:
@@ -331,18 +331,18 @@ class _Transport:
 
 
 def field_descriptions(named: Mapping[str, Any]) -> str:
-    """The fields of a signature as DSPy's adapters describe them in a prompt."""
+    """Text that describes the fields of a signature, as DSPy's adapters write it in a prompt."""
     text: str = get_field_description_string(named)
     return text
 
 
 def json_fallback(adapter: dspy.ChatAdapter) -> Any:
-    """The adapter by which a chat adapter asks again for JSON."""
+    """Adapter that a chat adapter uses for its second request, for JSON."""
     return adapter._make_json_adapter_fallback()
 
 
 def predictor_mark(predictor: dspy.Predict) -> str:
-    """A mark that a predictor shares with its copies, of which rollouts and ``dspy.BestOfN`` make many."""
+    """Mark that is equal for a predictor and its copies, such as the copies that ``dspy.BestOfN`` makes."""
     mark: str = predictor.stage
     return mark
 
@@ -351,6 +351,6 @@ def predictor_mark(predictor: dspy.Predict) -> str:
 
 
 def kill_interpreter(interpreter: dspy.PythonInterpreter) -> None:
-    """End the process of a sandbox at once, whatever it is doing."""
+    """Kill the process of a sandbox immediately, even while it runs code."""
     if interpreter.deno_process is not None:
         interpreter.deno_process.kill()

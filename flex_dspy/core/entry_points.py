@@ -1,6 +1,6 @@
-"""Tasks, views and engines of installed packages, found by their entry points.
+"""Finds tasks, views and engines of installed packages by their entry points.
 
-A package names each in its ``pyproject.toml``; this project's own stand there in the same way:
+A package declares them in its ``pyproject.toml``, as this project does for its own:
 
     [project.entry-points."flex_dspy.tasks"]
     reviews = "my_package.tasks:REVIEWS"
@@ -20,7 +20,7 @@ OWN_PACKAGE = "flex-dspy"
 
 
 def find_points(group: str) -> dict[str, list[EntryPoint]]:
-    """Entry points of a group by name, not loaded: one each, unless two packages have chosen the same name."""
+    """Entry points of a group by name, not loaded. A name has several if several packages have chosen it."""
     points: dict[str, list[EntryPoint]] = {}
     for point in entry_points(group=group):
         points.setdefault(point.name, []).append(point)
@@ -28,7 +28,7 @@ def find_points(group: str) -> dict[str, list[EntryPoint]]:
 
 
 def is_own(point: EntryPoint) -> bool:
-    """Whether the entry point is of this project."""
+    """Whether the entry point belongs to this project."""
     return point.dist is not None and point.dist.name == OWN_PACKAGE
 
 
@@ -40,22 +40,22 @@ def load_point(point: EntryPoint) -> Any:
     """
     try:
         return point.load()
-    except Exception as error:  # whatever the package does
+    except Exception as error:  # the package's code may raise any error
         raise ConfigurationError(f"{describe_point(point)} cannot be loaded: {_reason(error)}") from error
 
 
 def describe_point(point: EntryPoint) -> str:
-    """An entry point, with the package that it is from: ``task 'reviews' of my-package (my_package.tasks:REVIEWS)``."""
+    """Text with an entry point and its package: ``task 'reviews' of my-package (my_package.tasks:REVIEWS)``."""
     package = point.dist.name if point.dist is not None else "an unnamed package"
     kind = point.group.rpartition(".")[2].removesuffix("s")
     return f"{kind} {point.name!r} of {package} ({point.value})"
 
 
 def import_object(name: str) -> Any:
-    """Import ``package.module:attribute``; modules in the current folder count, after those that are installed.
+    """Import ``package.module:attribute``, from installed modules first and then from the current folder.
 
     Raises:
-        ConfigurationError: If there is no such thing, or the module cannot be imported.
+        ConfigurationError: If the module or the attribute does not exist, or the import fails.
     """
     module_name, _, attribute = name.partition(":")
     if module_name.endswith(".py"):
@@ -63,10 +63,10 @@ def import_object(name: str) -> Any:
     folder = str(Path.cwd())
     if folder not in sys.path:
         sys.path.append(folder)
-    importlib.invalidate_caches()  # the module may be new
+    importlib.invalidate_caches()  # the module may have been created after the process started
     try:
         value: Any = importlib.import_module(module_name)
-    except Exception as error:  # whatever the user's module does
+    except Exception as error:  # the user's module may raise any error
         raise ConfigurationError(f"{name!r}: {module_name} cannot be imported: {_reason(error)}") from error
     for part in attribute.split("."):
         if not hasattr(value, part):

@@ -7,12 +7,12 @@
     ├── LibraryError            a library file that cannot be used as it is
     │   ├── LibraryFormatError  damaged, truncated or wrongly typed
     │   ├── LibraryVersionError written by a newer flex-dspy
-    │   └── RemoteError         at an address that cannot be reached, or refuses
+    │   └── RemoteError         at an address that cannot be reached or refuses the request
     ├── RunError                a run that cannot be resumed as asked
     ├── FindingsError           a check that found something for a person to decide
-    ├── BudgetError             the tokens or the money allowed are spent
-    ├── TrackingError           a run that has learned, and whose tracking store lacks versions
-    ├── LimitError              a client that asks a server for more than it may
+    ├── BudgetError             the budget of tokens or money is spent
+    ├── TrackingError           a run whose versions are not all in the tracking store
+    ├── LimitError              a client that exceeds a server's limits
     └── ModelError              a language model that cannot be reached at all
 
 A failed rollout is none of these: it is recorded as data (see ``flex_dspy.learning.forward``).
@@ -49,8 +49,8 @@ class LibraryError(FlexError):
 
     Attributes:
         path: The file.
-        place: Where in the file: a line, or a path of keys such as ``experiences.3.zone``.
-        remedy: The way to put it right.
+        place: Place in the file: a line, or a path of keys such as ``experiences.3.zone``.
+        remedy: Advice for fixing the problem.
     """
 
     def __init__(self, path: str | Path, place: str, problem: str, remedy: str) -> None:
@@ -70,7 +70,7 @@ class LibraryVersionError(LibraryError):
 
 
 class RemoteError(LibraryError):
-    """An address of a shared library that cannot be reached, or refuses, or holds too much."""
+    """An address of a shared library that cannot be reached, refuses the request, or holds too much data."""
 
 
 class RunError(FlexError):
@@ -78,19 +78,19 @@ class RunError(FlexError):
 
 
 class BudgetError(FlexError):
-    """The tokens or the money that a run may take are spent; what was learned is kept."""
+    """The budget of tokens or money of a run is spent. The library keeps all lessons learned so far."""
 
 
 class FindingsError(FlexError):
-    """A check was done, and found something that a person must decide."""
+    """A check found something that a person must decide."""
 
 
 class TrackingError(FlexError):
-    """A run has learned, but its tracking store lacks versions of it; they are kept, and can be logged later."""
+    """The tracking store lacks versions of a finished run. They are stored in files and can be logged later."""
 
 
 class LimitError(FlexError):
-    """A client asks a server too often, or for what takes too long; a later or a smaller call may succeed."""
+    """A client calls a server too often, or a call takes too long. A later or smaller call may succeed."""
 
 
 class ModelError(FlexError):

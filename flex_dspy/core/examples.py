@@ -1,4 +1,4 @@
-"""Problem, reference answer and identity of a ``dspy.Example``, each as text."""
+"""Problem, reference answer and id of a ``dspy.Example``, each as text."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from flex_dspy.core.errors import ConfigurationError
 
 
 def problem_text(inputs: Mapping[str, Any]) -> str:
-    """A problem as one text, the key of retrieval: the single input itself, or ``name: value`` lines."""
+    """Text of a problem, used as the query for retrieval: the single input, or lines of ``name: value``."""
     if len(inputs) == 1:
         return value_text(next(iter(inputs.values())))
     return "\n".join(f"{name}: {value_text(value)}" for name, value in inputs.items())
 
 
 def value_text(value: Any) -> str:
-    """A value as people and models read it: a text as it is, a list or an object as JSON."""
+    """Text of a value for people and models: a string unchanged, a list or an object as JSON."""
     if isinstance(value, dict | list | tuple | BaseModel):
         with contextlib.suppress(TypeError, ValueError):
             return json.dumps(to_jsonable_python(value), ensure_ascii=False)
@@ -31,10 +31,10 @@ def value_text(value: Any) -> str:
 
 
 def problem_of(example: dspy.Example) -> str:
-    """The example's problem.
+    """Text of the example's problem.
 
     Raises:
-        ConfigurationError: If the example does not say which of its fields are inputs.
+        ConfigurationError: If the example does not declare its input fields.
     """
     try:
         inputs = dict(example.inputs())
@@ -49,11 +49,11 @@ def problem_of(example: dspy.Example) -> str:
 
 
 def reference_of(example: dspy.Example, outputs: Iterable[str]) -> str:
-    """The example's reference answer: its labels that are outputs of the program, or "" where it has none."""
+    """Text of the example's reference answer: its labels that are outputs of the program; "" without such labels."""
     labels = {name: example[name] for name in outputs if name in example and example[name] is not None}
     return problem_text(labels) if labels else ""
 
 
 def example_id(example: dspy.Example) -> str:
-    """Twelve hexadecimal digits that identify the problem, whatever row of whatever file it came from."""
+    """Id of the problem: twelve hexadecimal digits of a hash of its text, independent of its file and row."""
     return hashlib.sha256(problem_of(example).encode()).hexdigest()[:12]

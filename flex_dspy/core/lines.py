@@ -1,4 +1,4 @@
-"""Reading files of lines in bounded memory: a file may be damaged, or have a hole of gigabytes behind its last line."""
+"""Reads files of lines in bounded memory, even if a file is damaged or ends with gigabytes of NUL bytes."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from typing import BinaryIO
 
 from flex_dspy.core.errors import LibraryFormatError
 
-# No writer makes a longer line. Reading one takes about twice its size.
+# Largest line in bytes. The project writes no longer lines. Reading a line takes about twice its size in memory.
 MAX_LINE = 64 << 20
 _PIECE = 1 << 20
 
 
 def read_lines(file: BinaryIO, path: Path, number: int = 0) -> Iterator[tuple[int, bytes]]:
-    """The lines of a file from where it stands, each with its number; only a last one may lack its end.
+    """Read the lines of a file from its current position, each with its number. The last line may be incomplete.
 
-    A power failure may leave a file longer than what was written to it. NUL bytes up to the end of the file, more
-    than a line may have, are left out of the last line.
+    A power failure may leave a file that is longer than its data. If more NUL bytes than the limit of a line follow up
+    to the end of the file, they are left out of the last line.
 
     Args:
         file: An open file.
-        path: What errors should call it.
+        path: Path of the file, for errors.
         number: Number of the line before the first.
 
     Raises:
@@ -38,7 +38,7 @@ def read_lines(file: BinaryIO, path: Path, number: int = 0) -> Iterator[tuple[in
 
 
 def _before_hole(line: bytes, file: BinaryIO, path: Path, number: int) -> bytes:
-    """The text of a line that has nothing but NUL bytes behind it."""
+    """Text of a line before the NUL bytes at its end."""
     start = file.tell() - len(line)
     written = line.rstrip(b"\0")
     if len(written) == len(line) or not _is_nothing_left(file):
@@ -49,7 +49,7 @@ def _before_hole(line: bytes, file: BinaryIO, path: Path, number: int) -> bytes:
 
 
 def _is_nothing_left(file: BinaryIO) -> bool:
-    """Whether all that follows is NUL. Where the system knows holes, one is not read."""
+    """Whether only NUL bytes follow. Holes of a sparse file are skipped if the system supports it."""
     if hasattr(os, "SEEK_DATA"):
         place = os.lseek(file.fileno(), 0, os.SEEK_CUR)
         try:

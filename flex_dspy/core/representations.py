@@ -1,4 +1,4 @@
-"""Registry of representations: packages above register how an object looks, so that the object never imports them.
+"""Registry of representations: higher layers register functions for showing an object, so that it never imports them.
 
 A package names a module under the entry point group ``flex_dspy.representations``. The module is imported when the
 first representation is asked for, and registers a function for each kind and type::
@@ -28,29 +28,29 @@ _REGISTRY: dict[tuple[Kind, type], Callable[..., Any]] = {}
 
 
 def register(kind: Kind, type_: type, represent: Callable[..., Any]) -> None:
-    """Register a representation of a type; it replaces an earlier one.
+    """Register a representation of a type. It replaces an earlier registration.
 
     Args:
-        kind: ``"html"`` for a notebook's cell, ``"page"`` for a document of its own, ``"frame"`` for a pandas frame,
+        kind: ``"html"`` for a notebook's cell, ``"page"`` for a complete HTML document, ``"frame"`` for a pandas frame,
             ``"figure"`` for a picture.
         type_: The type of the object.
-        represent: Takes the object, for a page also ``title`` and ``limit``, for a figure its path and options; returns
-            HTML, the frame or the path.
+        represent: Takes the object; for a page also ``title`` and ``limit``, for a figure also its path and options. It
+            returns HTML, the frame or the path.
     """
     _REGISTRY[kind, type_] = represent
 
 
 def html(value: object) -> str:
-    """An object as HTML for a notebook's cell.
+    """HTML of an object for a notebook's cell.
 
     Raises:
-        ConfigurationError: If no package registered one for its type.
+        ConfigurationError: If no package registered a function for its type.
     """
     return str(_find("html", type(value))(value))
 
 
 def page(value: object, *, title: str = "", limit: int = 100) -> str:
-    """An object as an HTML document of its own.
+    """Complete HTML document that shows an object.
 
     Args:
         value: The object.
@@ -58,16 +58,16 @@ def page(value: object, *, title: str = "", limit: int = 100) -> str:
         limit: Most entries, or examples, of each kind.
 
     Raises:
-        ConfigurationError: If no package registered one for its type.
+        ConfigurationError: If no package registered a function for its type.
     """
     return str(_find("page", type(value))(value, title=title, limit=limit))
 
 
 def frame(value: object) -> pd.DataFrame:
-    """An object as a pandas frame.
+    """Pandas frame of an object.
 
     Raises:
-        ConfigurationError: If no package registered one for its type.
+        ConfigurationError: If no package registered a function for its type.
     """
     return _find("frame", type(value))(value)
 
@@ -81,7 +81,7 @@ def figure(value: object, path: str | Path, **options: Any) -> Path:
         **options: Options of the type's figure, such as ``title``.
 
     Raises:
-        ConfigurationError: If no package registered one for its type.
+        ConfigurationError: If no package registered a function for its type.
     """
     file: Path = _find("figure", type(value))(value, Path(path), **options)
     return file

@@ -35,22 +35,22 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 Part = TypeVar("Part", bound="SizedPart")
 P = ParamSpec("P")
-# For synchronous programs and metrics. asyncio's own threads are the processors plus four, and DSPy's cache needs them.
-# Threads are made as they are needed; a program on one of them may wait for a metric on another.
+# Threads for synchronous programs and metrics. asyncio's default pool has only (processors + 4) threads, which DSPy's
+# cache needs. Threads are created when needed. A program on one thread may wait for a metric on another.
 _THREADS = ThreadPoolExecutor(512, thread_name_prefix="flex-dspy")
 
-# These end a run: no other example would survive them either. Every other fault of a model is one example's failure.
+# Errors that end a run because they would affect every example. Any other error of a model fails only one example.
 _MODEL_FAULTS = (LMAuthError, LMBillingError, LMConfigurationError, LMUnsupportedModelError)
 _TOO_LONG = re.compile(r"context (length|window|size)|maximum (input|model) length|prompt is too long", re.IGNORECASE)
 _OUR_FAULTS = (BudgetError, ConfigurationError, LibraryError, ModelError)
 
 
 def raise_if_systemic(error: Exception) -> None:
-    """Raise an error that would also end every other example, such as a wrong key, as this project's error.
+    """Raise the error as this project's error if it would affect every other example, such as a wrong key.
 
     Raises:
-        ModelError: For a wrong key, an unpaid bill, an unknown model or a wrong setting of one.
-        FlexError: Whatever of these it was already.
+        ModelError: For a wrong key, an unpaid bill, an unknown model or a wrong setting of a model.
+        FlexError: The given error, if it already is one.
     """
     if isinstance(error, _OUR_FAULTS):
         raise error
@@ -60,9 +60,9 @@ def raise_if_systemic(error: Exception) -> None:
 
 
 def unreadable(error: BaseException) -> bool:
-    """Whether the model answered, and its answer could not be read.
+    """Whether the model answered but its answer could not be parsed.
 
-    That is what DSPy says; or its second request, for JSON, was turned down by a server that has no such mode.
+    DSPy reports this itself. It also counts if a server without a JSON mode rejected DSPy's second request, for JSON.
     """
     if isinstance(error, AdapterParseError):
         return True
@@ -74,7 +74,7 @@ def unreadable(error: BaseException) -> bool:
 def overflows(error: BaseException) -> bool:
     """Whether a prompt was too long for the model.
 
-    DSPy knows it by the error's code, which many servers that speak OpenAI's protocol do not send.
+    DSPy recognizes it only by the error's code, which many servers with OpenAI's protocol do not send.
     """
     if isinstance(error, ContextWindowExceededError):
         return True
@@ -90,22 +90,22 @@ def _causes(error: BaseException) -> Iterable[BaseException]:
 
 
 class SizedPart(Hashable, Sized, Protocol):
-    """A part of a prompt: its length is a number of characters."""
+    """A part of a prompt. Its length is its number of characters."""
 
 
 def ask_shortening(
     ask: Callable[..., dspy.Prediction], field: str, texts: Iterable[Part], /, **inputs: Any
 ) -> dspy.Prediction:
-    """Ask, with one input shorter each time that the prompt is too long for the model.
+    """Call a program, and retry with a shorter input each time the prompt is too long for the model.
 
     Args:
         ask: A program.
         field: Name of the input that can be shortened.
-        texts: That input, whole first; no form is tried twice.
+        texts: Versions of that input, the full text first. Equal versions are tried only once.
         **inputs: The other inputs.
 
     Raises:
-        ContextWindowExceededError: If even the shortest is too long; see ``overflows``.
+        ContextWindowExceededError: If even the shortest version is too long; see ``overflows``.
     """
     overflow: LMInvalidRequestError = ContextWindowExceededError()
     for text in _distinct(texts):
@@ -130,7 +130,7 @@ async def aask_shortening(
 
 
 def _check_overflow(error: LMInvalidRequestError, field: str, text: Sized) -> LMInvalidRequestError:
-    """The error, if it says that the prompt was too long; any other is raised."""
+    """Return the error if it means that the prompt was too long; else raise it."""
     if not overflows(error):
         raise error
     logger.info("a prompt is too long for the model; %s: %d characters", field, len(text))
@@ -146,7 +146,7 @@ def _distinct(texts: Iterable[Part]) -> Iterable[Part]:
 
 
 def takes(program: dspy.Module, name: str) -> bool:
-    """Whether a program has an input of this name: an argument, or a field that its open arguments reach."""
+    """Whether a program has an input of this name: an argument, or a field passed through its ``**kwargs``."""
     open_ended = False
     for method in ("forward", "aforward"):
         function = inspect.getattr_static(program, method, None)
@@ -160,7 +160,7 @@ def takes(program: dspy.Module, name: str) -> bool:
 
 
 def select_inputs(role: dspy.Module, **inputs: Any) -> dict[str, Any]:
-    """The inputs that a role accepts. A role that a user wrote may accept fewer than the project's own."""
+    """Inputs that a role accepts. A role written by a user may accept fewer inputs than the project's roles."""
     alone = not hasattr(role, "aforward") or _overrides_forward_alone(type(role))
     parameters = inspect.signature(role.forward if alone else role.aforward).parameters.values()
     if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters):
@@ -169,7 +169,7 @@ def select_inputs(role: dspy.Module, **inputs: Any) -> dict[str, Any]:
 
 
 def run_sync(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine to its end; inside a running loop (a notebook) on a thread of its own."""
+    """Run a coroutine to its end. Inside a running event loop (a notebook), it runs on a separate thread."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
@@ -188,7 +188,7 @@ class _LoopThread(Generic[T]):
         self._thread = threading.Thread(target=contextvars.copy_context().run, args=(self._run,))
 
     def result(self) -> T:
-        """Run the coroutine, and wait for it; where the wait is interrupted, its work ends too.
+        """Run the coroutine and wait for it. If the wait is interrupted, the coroutine is cancelled.
 
         Raises:
             BaseException: Whatever the coroutine raises.
@@ -197,7 +197,7 @@ class _LoopThread(Generic[T]):
         try:
             self._thread.join()
         except BaseException:  # a notebook's cell was interrupted
-            with contextlib.suppress(RuntimeError, ValueError):  # the coroutine begins or ends at this moment
+            with contextlib.suppress(RuntimeError, ValueError):  # the coroutine has just started or ended
                 self._cancel()
             self._thread.join()
             raise
@@ -217,10 +217,10 @@ class _LoopThread(Generic[T]):
 
 
 def synchronous(function: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
-    """The synchronous twin of an async function: the same parameters, the same documentation.
+    """Synchronous version of an async function, with the same parameters and the same documentation.
 
     Args:
-        function: An async function whose name begins with ``a``; its twin's name has no ``a``.
+        function: An async function whose name begins with ``a``. The synchronous version's name lacks this ``a``.
     """
 
     @functools.wraps(function)
@@ -232,7 +232,7 @@ def synchronous(function: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]
 
 
 def _overrides_forward_alone(kind: type) -> bool:
-    """Whether the class that comes first with either method defines ``forward``, and leaves ``aforward`` as it was."""
+    """Whether the first class (in method resolution order) with either method defines only ``forward``."""
     for base in kind.__mro__:
         if {"forward", "aforward"} & vars(base).keys():
             return "aforward" not in vars(base)
@@ -257,28 +257,28 @@ async def call(program: dspy.Module, **inputs: Any) -> dspy.Prediction:
 
 
 async def run_in_thread(function: Callable[..., T], *arguments: Any, **named: Any) -> T:
-    """Run a synchronous function on a thread of the project's own pool, with DSPy's settings as they are here.
+    """Run a synchronous function on a thread of the project's pool, with the caller's DSPy settings.
 
     Args:
         function: Any function; it may take long.
-        *arguments: Its arguments.
-        **named: Its arguments by name.
+        *arguments: Positional arguments of the function.
+        **named: Keyword arguments of the function.
     """
     run = functools.partial(contextvars.copy_context().run, function, *arguments, **named)
     return await asyncio.get_running_loop().run_in_executor(_THREADS, run)
 
 
 def _synchronous_model(program: dspy.Module) -> Any | None:
-    """The first of a program's models that DSPy cannot call asynchronously, if there is one."""
+    """First model of a program that DSPy cannot call asynchronously; None if there is none."""
     models = (predictor.lm or dspy.settings.lm for _, predictor in program.named_sub_modules(dspy.Predict))
     return next((model for model in models if is_synchronous(model)), None)
 
 
 def is_synchronous(model: Any) -> bool:
-    """Whether a model can be called synchronously alone.
+    """Whether a model can only be called synchronously.
 
-    Such is a subclass that has its own ``forward`` and no ``aforward`` of its own, and a ``dspy.LM`` with an engine and
-    no ``async_engine``.
+    This is true for a subclass with its own ``forward`` but without its own ``aforward``, and for a ``dspy.LM`` with
+    an engine but without an ``async_engine``.
     """
     if not isinstance(model, dspy.BaseLM):
         return False
@@ -290,6 +290,6 @@ def is_synchronous(model: Any) -> bool:
 
 
 def _has_own(model: dspy.BaseLM, method: str) -> bool:
-    """Whether a model has another method of this name than DSPy's base class."""
+    """Whether a model overrides this method of DSPy's base class."""
     base = dspy.LM if isinstance(model, dspy.LM) else dspy.BaseLM
     return method in vars(model) or getattr(type(model), method) is not getattr(base, method)

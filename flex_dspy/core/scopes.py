@@ -1,4 +1,4 @@
-"""Names of scopes: whom an entry of a library belongs to."""
+"""Names of scopes. A scope says to whom an entry of a library belongs."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
-SHARED = ""  # the scope of what belongs to nobody
-SHARED_NAME = "shared"  # its name where an empty text cannot be written
+SHARED = ""  # the scope of entries without an owner
+SHARED_NAME = "shared"  # its name in files and options, which cannot hold an empty name
 _SCOPE = re.compile(r"[\w.:@/+-]{1,100}")
 
 
 def check_scope(scope: str) -> str:
-    """A scope, if it is one; "" is the shared one.
+    """Check the name of a scope and return it; "" is the shared scope.
 
     Raises:
-        ValueError: If it is none.
+        ValueError: If the name is not valid.
     """
     if scope == SHARED_NAME:
         raise ValueError(f"{SHARED_NAME!r} is the name of what all share: no scope can have it")

@@ -21,7 +21,7 @@ Normalize = Callable[[str], str | None]
 
 WITHHELD = "[withheld]"
 
-# Errors that are the metric's own fault, whatever the answer was.
+# Errors that are the metric's own fault for every answer.
 _FAULTS = (ImportError, NotImplementedError)
 
 
@@ -30,7 +30,7 @@ _NAME = "score_name"
 
 
 def named_score(name: str) -> Callable[[Metric], Metric]:
-    """Decorator: the name of a graded metric's score, such as ``|Spearman|``. Without it a score is an accuracy.
+    """Decorator: names the score of a graded metric, such as ``|Spearman|``. Without a name, a score is an accuracy.
 
     Args:
         name: The name, for reports.
@@ -44,12 +44,12 @@ def named_score(name: str) -> Callable[[Metric], Metric]:
 
 
 def name_of_score(metric: Metric) -> str:
-    """The name of a metric's score: ``accuracy``, or the one that ``named_score`` gave."""
+    """Name of a metric's score: ``accuracy``, or the name given with ``named_score``."""
     return str(getattr(metric, _NAME, ACCURACY))
 
 
 def measure_name(name: str, score: str) -> str:
-    """The name of a measurement with the score's own name in it.
+    """Name of a measurement in which ``accuracy`` is replaced by the score's name.
 
     Example:
         >>> measure_name("accuracy_low", "|Spearman|"), measure_name("errors", "|Spearman|")
@@ -59,19 +59,19 @@ def measure_name(name: str, score: str) -> str:
 
 
 def score(metric: Metric, example: dspy.Example, prediction: dspy.Prediction) -> Feedback:
-    """The metric's verdict.
+    """Call the metric and return its verdict.
 
     Args:
-        metric: Takes ``(example, prediction)``, and as many of ``trace``, ``pred_name`` and ``pred_trace`` as have no
-            default: those are None. It returns a number, a bool, or something with ``score`` and perhaps
-            ``feedback`` and ``accepted`` (its own word on success, where no one threshold will do), as fields or as
-            attributes. It may be a ``dspy.Module``, and asynchronous.
+        metric: Takes ``(example, prediction)``. If ``trace``, ``pred_name`` or ``pred_trace`` have no default, they are
+            given as None. It returns a number, a bool, or an object or dict with ``score`` and optionally
+            ``feedback`` and ``accepted`` (its own decision on success, if one threshold does not fit all examples). It
+            may be a ``dspy.Module``, and asynchronous.
         example: The example.
         prediction: The program's prediction.
 
     Raises:
-        ConfigurationError: If the metric cannot be called so, returns something else, or is not finished.
-        ValueError: If its score is infinite or no number.
+        ConfigurationError: If the metric cannot be called like this, returns something else, or is not implemented.
+        ValueError: If its score is infinite or not a number.
     """
     verdict = _call_metric(metric, example, prediction)
     if inspect.isawaitable(verdict):
@@ -80,13 +80,13 @@ def score(metric: Metric, example: dspy.Example, prediction: dspy.Prediction) ->
 
 
 async def ascore(metric: Metric, example: dspy.Example, prediction: dspy.Prediction) -> Feedback:
-    """Asynchronous version of ``score``. A synchronous metric runs on a thread: it may ask a model or run tests."""
+    """Asynchronous version of ``score``. A synchronous metric runs on a thread, because it may be slow."""
     verdict = await run_in_thread(_call_metric, metric, example, prediction)
     return _feedback(metric, await verdict if inspect.isawaitable(verdict) else verdict)
 
 
 def failure_feedback(metric: Metric, error: Exception) -> Feedback:
-    """The verdict on an answer that the metric failed on: 0, with the error for feedback.
+    """Verdict on an answer on which the metric failed: score 0, with the error as feedback.
 
     Source: GEPA's adapters (``gepa/core/adapter.py``), where an example's failure is its score and feedback.
     """
@@ -95,9 +95,9 @@ def failure_feedback(metric: Metric, error: Exception) -> Feedback:
 
 
 def lacks_reference(error: Exception, example: dspy.Example) -> bool:
-    """Whether a metric failed because the example does not hold what it compares answers with.
+    """Whether a metric failed because the example lacks the reference.
 
-    Then the example itself raised the error, at a field that it lacks; the project's own metrics say it by a DataError.
+    Then the example raised the error for a missing field. The project's own metrics raise a DataError instead.
     """
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     looked_up = bool(frames) and frames[-1].f_locals.get("self") is example
@@ -105,10 +105,10 @@ def lacks_reference(error: Exception, example: dspy.Example) -> bool:
 
 
 def _call_metric(metric: Metric, example: dspy.Example, prediction: dspy.Prediction) -> Any:
-    """The value that the metric returns.
+    """Call the metric and return its value.
 
     Raises:
-        ConfigurationError: If it cannot be called so, or is not finished.
+        ConfigurationError: If the metric cannot be called like this, or is not implemented.
     """
     if not callable(metric):
         raise ConfigurationError(f"a metric is a function or a module, got {metric!r}")
@@ -120,7 +120,7 @@ def _call_metric(metric: Metric, example: dspy.Example, prediction: dspy.Predict
     except _FAULTS as error:
         raise ConfigurationError(f"metric {_name(metric)!r} does not work: {type(error).__name__}: {error}") from error
     except NameError as error:
-        if isinstance(error, UnboundLocalError):  # that may be one answer's doing
+        if isinstance(error, UnboundLocalError):  # one answer may have caused it
             raise
         raise ConfigurationError(f"metric {_name(metric)!r} does not work: {error}") from error
 
@@ -130,7 +130,7 @@ async def _result_of(verdict: Awaitable[Any]) -> Any:
 
 
 def _feedback(metric: Metric, verdict: Any) -> Feedback:
-    """The value of a metric as ``Feedback``."""
+    """Convert the value of a metric to ``Feedback``."""
     points: Any = verdict
     text: Any = ""
     accepted: Any = None
@@ -155,12 +155,12 @@ def _feedback(metric: Metric, verdict: Any) -> Feedback:
 
 
 def _arity(metric: Metric) -> int:
-    """How many of (example, prediction, trace, pred_name, pred_trace) the metric must be given.
+    """Number of arguments among (example, prediction, trace, pred_name, pred_trace) that the metric requires.
 
-    No more: in DSPy's own ``answer_exact_match`` the fourth parameter is none of these.
+    Optional parameters do not count, because the fourth one of DSPy's ``answer_exact_match`` has another meaning.
 
     Raises:
-        ConfigurationError: If it takes fewer than two or needs more than five.
+        ConfigurationError: If the metric takes fewer than two or needs more than five arguments.
     """
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     signature = _signature(metric)
@@ -182,7 +182,7 @@ def _arity(metric: Metric) -> int:
 
 
 def _signature(metric: Metric) -> inspect.Signature | None:
-    """A metric's parameters: of a ``dspy.Module`` those of ``forward``; None for built-in functions that hide them."""
+    """Signature of a metric: for a ``dspy.Module`` that of ``forward``; None for built-in functions without one."""
     if isinstance(metric, dspy.Module):
         kind = type(metric)
         forward = inspect.signature(getattr(kind, "forward", None) or kind.aforward)
@@ -202,16 +202,16 @@ def _fold_case(text: str) -> str | None:
 
 
 def redact(text: str, reference: str, seen: str, normalize: Normalize | None = None) -> tuple[str, bool]:
-    """Take the reference answer, whole or in parts, out of a text that the actor will read.
+    """Remove the reference answer and its parts from a text that the actor will read.
 
     Args:
         text: The feedback.
-        reference: The reference answer; for molecules its dot-separated parts count as well.
-        seen: The attempt: what it says itself need not be withheld.
-        normalize: Gives one form to all ways of writing an answer, and None to what is no answer.
+        reference: The reference answer. For molecules, its dot-separated parts are removed too.
+        seen: The attempt. Parts of the answer that it already contains are not removed.
+        normalize: Returns the normal form of an answer, or None if the text is not an answer.
 
     Returns:
-        The text, and whether anything was taken out.
+        The text, and whether anything was removed.
     """
     normal = normalize or _fold_case
     answers = _answers(reference)
@@ -228,14 +228,14 @@ def redact(text: str, reference: str, seen: str, normalize: Normalize | None = N
 
 
 def _spelling_pattern(answer: str) -> str:
-    """A pattern for an answer inside other text; a whole number counts among letters too, and with leading zeros."""
+    """Pattern for finding an answer in a text. A whole number is also found next to letters and with leading zeros."""
     if re.fullmatch(r"\d+", answer):
         return rf"(?<!\d)(?<!\d[.,])0*{answer}(?!\d)(?![.,]\d)"
     return rf"(?<!\w){re.escape(answer)}(?!\w)"
 
 
 def _answers(reference: str) -> list[str]:
-    """The reference; where it has several fields (``name: value`` lines), the value of each."""
+    """Answers in the reference: the reference itself, or the value of each of its lines ``name: value``."""
     fields = [re.fullmatch(r"\w+: (.+)", line) for line in reference.splitlines()]
     return [found[1] for found in fields if found] if len(fields) > 1 and all(fields) else [reference]
 
@@ -251,7 +251,7 @@ def _is_secret(piece: str, secrets: set[str | None], normal: Normalize) -> bool:
 
 
 def _without_brackets(bare: str) -> list[str]:
-    """A word without some of the brackets at its ends: those of the sentence, and not those of a SMILES."""
+    """Variants of a word without brackets at its ends, which may belong to the sentence and not to a SMILES."""
     opening = min(len(bare) - len(bare.lstrip("([{")), 3)
     closing = min(len(bare) - len(bare.rstrip(")]}")), 3)
     some = [bare[i : len(bare) - j] for i in range(opening + 1) for j in range(closing + 1)]

@@ -1,13 +1,13 @@
-"""Keeps logins and keys out of everything that is printed, stored, logged or raised.
+"""Removes logins and keys from everything that is printed, stored, logged or raised.
 
-Three functions, by what they are given:
+There are three functions for different inputs:
 
-    redact_url    one address: user, password, query and fragment are cut off
-    redact        text about the program, such as an error or an option: every address in it is cut so, and keys go
-    mask_secrets  text of any kind, such as a lesson: only logins, keys and secret parameters go, all else stays
+    redact_url    one address: removes user, password, query and fragment
+    redact        text about the program, such as an error or an option: treats every address like this, removes keys
+    mask_secrets  text of any kind, such as a lesson: removes only logins, keys and secret parameters
 
-A key is known by its form (``sk-...``), by the name before it (``api_key=...``), or because it is the value of an
-environment variable that holds one. Whoever knows of further secrets, such as those of a model, passes them along.
+A key is recognized by its form (``sk-...``), by the name before it (``api_key=...``), or because it is the value of an
+environment variable for keys. Callers pass further secrets, such as the keys of a model, as ``known``.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 WITHHELD = "(withheld)"
 
-# No pattern looks further than it must from any one place: a text of any form takes time in line with its length.
-# A key has no end of its own, so each form asks for a length, and for a digit where it could be hyphened words.
+# The look-ahead of every pattern is limited, so that the time is linear in the length of any text.
+# A key has no end mark. So each form requires a length, and a digit if it could be a series of hyphenated words.
 _TAIL = r"(?=[\w-]{0,40}\d|\w{20})[\w-]{16,}"
 _FORMS = (
     rf"sk-{_TAIL}",
@@ -44,13 +44,13 @@ _HEADER = re.compile(
 
 _OF_KEY = r"(?:api|access|secret|private|auth)[_-]?key|client[_-]?secret|passw(?:or)?d|pwd"
 _SHORT_LIVED = r"(?:access|auth|bearer|refresh|session)[_-]?token"
-# In an address any value of such a name is a secret.
+# In an address, any value of a parameter with such a name is a secret.
 _PARAMETER = re.compile(
     rf"(?P<name>[?&;#](?:[\w.-]{{0,40}}[_.-])?"
     rf"(?:{_OF_KEY}|{_SHORT_LIVED}|token|secret|sig|signature|key|credential|code)=)[^&\s\"'<>#,;]+",
     re.IGNORECASE,
 )
-# In a text a number, a call or an empty value is none.
+# In other text, a number, a call or an empty value is not a secret.
 _NOTHING = r"(?!none\b|null\b|true\b|false\b|[\d.,]+(?![\w-]))"
 _ASSIGNMENT = re.compile(
     rf"(?<![A-Za-z0-9])(?P<name>(?:{_OF_KEY}|{_SHORT_LIVED}|token|secret|sig)=[\"']?){_NOTHING}"
@@ -65,7 +65,7 @@ _FIELD = re.compile(
 _NAMED = (_HEADER, _PARAMETER, _ASSIGNMENT, _FIELD)
 
 _ADDRESS = re.compile(r"\b[a-zA-Z][a-zA-Z0-9+.-]{0,30}://[^\s\"'<>`]+")
-# What becomes of an address that was taken for a path.
+# An address that was converted to a path: one of its slashes is lost.
 _IN_PATH = re.compile(r"\b([a-z][a-z0-9+.-]{1,30}:/)(?!/)[^/@:\s]{0,200}:[^/@\s]{0,200}@", re.IGNORECASE)
 _END_OF_SENTENCE = ".,;:!?)]}"
 
@@ -77,7 +77,7 @@ _VARIABLE = re.compile(r"(?:KEY|TOKEN|PASSWORD|PASSWD|SECRET)$")
 
 
 def redact_url(url: str) -> str:
-    """The address without user, password, query and fragment; a text that is no address stays.
+    """Address without user, password, query and fragment. A text that is not an address is unchanged.
 
     Example:
         >>> redact_url("https://bob:hunter2@host:8000/v1?api_key=abc#top")
@@ -87,7 +87,7 @@ def redact_url(url: str) -> str:
 
 
 def url_secrets(url: str | None) -> list[str]:
-    """The secret parts of an address: its password, and the values of its query that are no ordinary words."""
+    """Secret parts of an address: its password, and query values that are not ordinary words."""
     if not url or "://" not in url:
         return []
     login, _, place = url.partition("://")[2].rpartition("@")
@@ -102,21 +102,21 @@ def url_secrets(url: str | None) -> list[str]:
 
 
 def redact(text: str, known: Iterable[str] = ()) -> str:
-    """A text about the program without logins, keys, and the queries of addresses.
+    """Remove logins, keys and the queries of addresses from a text about the program.
 
     Args:
         text: An error, a log line, an option.
-        known: Further secrets, to be taken out wherever they stand.
+        known: Further secrets, which are removed everywhere.
     """
     return mask_secrets(_ADDRESS.sub(lambda found: _address_without_login(found[0], keep_query=False), text), known)
 
 
 def mask_secrets(text: str, known: Iterable[str] = ()) -> str:
-    """A text of any kind without logins in its addresses, and without keys; all else stays as it is.
+    """Remove logins in addresses and keys from a text of any kind. The rest of the text is unchanged.
 
     Args:
-        text: A lesson, an answer, anything.
-        known: Further secrets, to be taken out wherever they stand.
+        text: Any text, such as a lesson or an answer.
+        known: Further secrets, which are removed everywhere.
 
     Example:
         >>> mask_secrets("see https://bob:hunter2@host/a?page=2&token=abcd, C[C@H](N)C, sha256 9f86d081")
@@ -132,7 +132,7 @@ def mask_secrets(text: str, known: Iterable[str] = ()) -> str:
 
 
 def redact_values(value: Any) -> Any:
-    """Options with every text in them redacted; values that are named like secrets are withheld."""
+    """Redact every text in options. Values with names of secrets are withheld."""
     if isinstance(value, str):
         return redact(value)
     if isinstance(value, Mapping):
@@ -146,11 +146,11 @@ def redact_values(value: Any) -> Any:
 
 
 def redact_error(error: BaseException | None, known: Sequence[str] = ()) -> None:
-    """Take secrets out of what an error and its causes say: some servers repeat the key that they refuse.
+    """Remove secrets from the messages of an error and its causes. Some servers repeat the key that they reject.
 
     Args:
-        error: The error; it is changed.
-        known: The secrets that a request was made with.
+        error: The error. It is changed in place.
+        known: The secrets of the request.
     """
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
@@ -162,17 +162,17 @@ def redact_error(error: BaseException | None, known: Sequence[str] = ()) -> None
 
 
 def error_text(error: BaseException) -> str:
-    """An error as it may be kept: its kind, and what it says without secrets."""
+    """Text of an error that is safe to store: its class and its message without secrets."""
     return f"{type(error).__name__}: {redact(str(error))}"
 
 
 def withhold(text: str) -> str:
-    """A redacted text; one that holds a key is withheld as a whole, as is right for a column of a table."""
+    """Redact a text. A text with a key is withheld completely, which is suitable for a column of a table."""
     return WITHHELD if holds_key(text) else redact(text)
 
 
 def is_secret_name(name: str, value: Any = "") -> bool:
-    """Whether a name is a secret's. ``max_tokens=4000`` is none, ``hf_token`` is one."""
+    """Whether a name is the name of a secret: true for ``hf_token``, false for ``max_tokens=4000``."""
     if _SECRET_NAME.search(name):
         return True
     lowered = name.lower()
@@ -180,7 +180,7 @@ def is_secret_name(name: str, value: Any = "") -> bool:
 
 
 def holds_key(text: str) -> bool:
-    """Whether a text holds something that has the form of a key."""
+    """Whether a text contains a word with the form of a key."""
     return any(pattern.search(text) for pattern in (_KEY, _PRIVATE_KEY, _HEADER))
 
 
@@ -188,16 +188,16 @@ def holds_key(text: str) -> bool:
 
 
 def _address_without_login(address: str, *, keep_query: bool) -> str:
-    """Take the login out of an address in a sentence. Punctuation after the address stays."""
+    """Remove the login from an address in a sentence. Punctuation after the address stays."""
     bare = address.rstrip(_END_OF_SENTENCE)
     return _without_login(bare, keep_query=keep_query) + address[len(bare) :]
 
 
 def _without_login(url: str, *, keep_query: bool) -> str:
-    """The address without user and password.
+    """Address without user and password.
 
-    A password may hold what ends the place of a server in a well-formed address (``/``, ``?``, ``#``). Then there is
-    no number where the port should be, and all up to the last ``@`` is the login.
+    A password may contain ``/``, ``?`` or ``#``, which end the server's name in a well-formed address. Then there is
+    no number in the place of the port, and everything before the last ``@`` is the login.
     """
     scheme, mark, rest = url.partition("://")
     if not mark:
@@ -215,18 +215,18 @@ def _without_login(url: str, *, keep_query: bool) -> str:
 
 
 def _environment_secrets() -> list[str]:
-    """The values of the variables that hold keys, as far as they can be told from ordinary words."""
+    """Values of environment variables for keys, without values that are ordinary words."""
     return [value for name, value in os.environ.items() if _VARIABLE.search(name.upper()) and _is_distinct(value)]
 
 
 def _is_distinct(value: str) -> bool:
-    """Whether a value is no ordinary word or number: servers without a key are given ``none`` or ``test-key``."""
+    """Whether a value cannot be an ordinary word or number. Servers without keys often get ``none`` or ``test-key``."""
     mixed = len(value) >= 6 and any(c.isdigit() for c in value) and any(c.isalpha() for c in value)
     return mixed or len(value) >= 16
 
 
 def _by_length(secrets: Iterable[str]) -> list[str]:
-    """The longest first: one may be part of another."""
+    """Secrets sorted by length, the longest first, because a secret may be part of another."""
     return sorted({secret for secret in secrets if len(secret) >= 4}, key=len, reverse=True)
 
 

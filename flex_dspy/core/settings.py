@@ -1,7 +1,7 @@
-"""Settings as frozen models: one place for the names, defaults, checks and help texts of a part of the project.
+"""Settings as frozen pydantic models, which define names, defaults, checks and help texts in one place.
 
-A settings model feeds Python, the command line, configuration files and MLflow's parameters. A function takes either
-the model or its fields by name::
+Python functions, the command line, configuration files and MLflow's parameters all use the same model. A function
+takes either the model or its fields by name::
 
     @accepts(LearningSettings)
     def __init__(self, metric, *, settings=None, **options):
@@ -22,7 +22,7 @@ from flex_dspy.core.errors import ConfigurationError
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-# Words for a bound, by pydantic's name of the error.
+# Texts for bounds, by pydantic's name of the error.
 _BOUNDS = {
     "greater_than_equal": ("ge", "must be at least"),
     "greater_than": ("gt", "must be greater than"),
@@ -42,7 +42,7 @@ class Settings(BaseModel):
         """Check the values.
 
         Raises:
-            ConfigurationError: If a name is unknown or a value cannot be used; it names each of them.
+            ConfigurationError: If a name is unknown or a value is invalid. The error lists all of them.
         """
         try:
             super().__init__(**values)
@@ -51,24 +51,24 @@ class Settings(BaseModel):
 
     @classmethod
     def resolve(cls, settings: Self | None, options: Mapping[str, Any]) -> Self:
-        """The settings with some fields changed by name.
+        """Settings with some fields changed by name.
 
         Args:
             settings: The settings to start from; None starts from the defaults.
             options: Fields to change.
 
         Raises:
-            ConfigurationError: If the settings are of another kind, a name is unknown or a value cannot be used.
+            ConfigurationError: If the settings have another class, a name is unknown or a value is invalid.
         """
         if settings is not None and not isinstance(settings, cls):
             raise ConfigurationError(f"settings must be {cls.__name__}, got {type(settings).__name__}")
         return cls(**options) if settings is None else settings.with_options(**options)
 
     def with_options(self, **options: Any) -> Self:
-        """A copy with some fields changed and all of them checked.
+        """Copy with some fields changed. All fields are checked.
 
         Raises:
-            ConfigurationError: If a name is unknown or a value cannot be used.
+            ConfigurationError: If a name is unknown or a value is invalid.
         """
         kept = {name: getattr(self, name) for name in type(self).model_fields}
         return type(self)(**{**kept, **options}) if options else self
@@ -77,10 +77,10 @@ class Settings(BaseModel):
 def accepts(settings: type[Settings]) -> Callable[[Function], Function]:
     """Decorator: shows the fields of the settings in the signature of a function that takes them as ``**options``.
 
-    Only ``inspect.signature``, ``help`` and completion in a notebook read it; the function itself is unchanged.
+    Only ``inspect.signature``, ``help`` and completion in a notebook use this signature. The function is unchanged.
 
     Args:
-        settings: The model of which the function takes the fields.
+        settings: The settings model whose fields the function takes.
     """
 
     def decorate(function: Function) -> Function:
@@ -107,11 +107,11 @@ def _signature(function: Callable[..., Any], settings: type[Settings]) -> inspec
 
 
 def _message(detail: ErrorDetails, settings: type[Settings]) -> str:
-    """One error of pydantic as one clause."""
+    """Text of one pydantic error, as one clause."""
     name = ".".join(str(part) for part in detail["loc"])
     if detail["type"] == "extra_forbidden":
         return f"there is no setting {name!r}; there are {', '.join(sorted(settings.model_fields))}"
-    if detail["type"] == "value_error":  # a check of ours: its text says all
+    if detail["type"] == "value_error":  # the project's own check: its text is complete
         return str(detail["ctx"]["error"])
     got = detail["input"]
     if (bound := _BOUNDS.get(detail["type"])) is not None:

@@ -7,14 +7,14 @@ from dataclasses import replace
 
 from flex_dspy.core.trajectory import Round, Trajectory
 
-# Characters that are left of one field: of each round first, and then of the first and the last round alone.
+# Most characters of one field: first in every round, and then in only the first and the last round.
 _LONG = 2_000
 _SHORT = 500
 _ATTEMPT = (None, 8_000, 2_000)
 
 
 def elide(text: str, limit: int | None) -> str:
-    """A text of at most about ``limit`` characters: its beginning and its end."""
+    """Shorten a text to about ``limit`` characters: its beginning and its end stay."""
     if limit is None or len(text) <= limit:
         return text
     half = limit // 2
@@ -22,7 +22,7 @@ def elide(text: str, limit: int | None) -> str:
 
 
 def shorter_attempts(trajectory: Trajectory) -> Iterator[str]:
-    """A rollout's text: whole, then with long fields cut, then its first and last round alone."""
+    """Yield texts of a rollout: the full text, then with shortened fields, then only its first and last round."""
     yield trajectory.text()
     yield "\n".join(_number_rounds(trajectory.rounds, _LONG))
     rounds = _number_rounds(trajectory.rounds, _SHORT)
@@ -32,7 +32,7 @@ def shorter_attempts(trajectory: Trajectory) -> Iterator[str]:
 
 
 def shorter_attempt(attempt: str) -> Iterator[str]:
-    """One attempt's text: whole, then with its middle left out."""
+    """Yield texts of one attempt: the full text, then without its middle."""
     for limit in _ATTEMPT:
         yield elide(attempt, limit)
 

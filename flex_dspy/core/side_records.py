@@ -1,10 +1,11 @@
-"""Records beside a library: where one cannot be written, a warning says so once, and learning goes on.
+"""Handles records beside a library: if a record cannot be written, there is one warning, and learning continues.
 
-- Essential are the library, its journal and the observations: a failure is an error, and what failed does not count.
-- Spending is essential where a budget is to be kept, as a resumed run would spend it again: ``BudgetError``.
-- Spending otherwise, outcomes, versions, ids of observations and the figure of a run are records: a warning, once.
+- The library, its journal and the observations are essential. A failed write is an error, and the step does not count.
+- Spending is essential if there is a budget, because a resumed run would spend it again. A failure: ``BudgetError``.
+- Spending without a budget, outcomes, versions, ids of observations and the figure of a run are side records. A failure
+  gives one warning.
 
-A file that a command is asked to write, such as ``--out``, is an error where it cannot be written.
+If a file that a command must write, such as ``--out``, cannot be written, this is an error.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ logger = logging.getLogger(__name__)
 
 
 class SideRecord:
-    """One record. Its first failure is a warning; later ones are silent.
+    """One record. Its first failure gives a warning; later failures give none.
 
     Args:
-        name: Its name in the warning, such as ``the outcomes``.
+        name: Name in the warning, such as ``the outcomes``.
     """
 
     def __init__(self, name: str) -> None:
@@ -31,7 +32,7 @@ class SideRecord:
 
     @contextlib.contextmanager
     def attempt(self) -> Iterator[None]:
-        """Within this block, an error of the system or of a damaged file is a warning, and ends the block."""
+        """Context manager: an OS error or a damaged file ends the block and gives only a warning."""
         try:
             yield
         except (OSError, LibraryError) as error:

@@ -1,4 +1,4 @@
-"""Tables of texts, built with rich: as plain lines here, in colour where a command prints them."""
+"""Builds tables of texts with rich. This module formats them as plain lines; commands print them in colour."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _UNLIMITED = 1_000_000  # columns: wider than any table
 
 
 def build_table(head: Sequence[str], rows: Iterable[Sequence[object]], *, left: int = 1) -> Table:
-    """Build a table of texts, without anything that could steer a terminal.
+    """Build a table of texts. Control characters for terminals are made harmless.
 
     Args:
         head: The names of the columns.
         rows: The cells.
-        left: How many columns are aligned to the left; the others are aligned to the right.
+        left: Number of columns aligned to the left. The other columns are aligned to the right.
     """
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for place, name in enumerate(head):
@@ -34,7 +34,7 @@ def build_table(head: Sequence[str], rows: Iterable[Sequence[object]], *, left: 
 
 
 def table_text(table: Table) -> str:
-    """The table as plain lines, as wide as it takes: nothing is cut off or wrapped."""
+    """Table as plain lines of any width. No cell is cut or wrapped."""
     console = Console(width=measure(table).maximum, color_system=None, force_terminal=False)
     with console.capture() as capture:
         console.print(table)
@@ -42,6 +42,6 @@ def table_text(table: Table) -> str:
 
 
 def measure(table: Table) -> Measurement:
-    """The least and the most columns that the table takes."""
+    """Smallest and largest width of the table, in terminal columns."""
     console = Console(width=_UNLIMITED)
     return Measurement.get(console, console.options, table)

@@ -1,7 +1,7 @@
 """Makes the output of commands safe: no escape sequence reaches the terminal, and no secret is printed.
 
-A library, a model and a server may say anything, escape sequences of terminals too. So a command's standard streams
-are wrapped once, and whatever is written to them is shown as what it is.
+Texts from a library, a model or a server may contain escape sequences of terminals. So a command's standard streams
+are wrapped once, and control characters in all output are written as visible escapes.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from flex_dspy.core.secrets import mask_secrets
 # ends that only Unicode knows.
 _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 
-# A progress bar begins what it writes with a carriage return, or moves by whole lines and writes nothing else.
+# A progress bar writes a carriage return first, or writes only moves by whole lines.
 _OF_PROGRESS = re.compile(r"\r|[\n\r]*(?:\x1b\[A)+\Z")
 
 
 class _Escapes(dict[int, str]):
-    """How each character is shown; filled as they come."""
+    """Visible form of each character, computed at its first use."""
 
     def __missing__(self, code: int) -> str:
         char = chr(code)
         is_unseen = unicodedata.category(char) in _UNSEEN and char not in "\n\t"
-        # Written as in JSON, so that JSON that is printed stays what it was.
+        # Escapes are written as in JSON, so that printed JSON keeps its meaning.
         self[code] = json.dumps(char)[1:-1] if is_unseen else char
         return self[code]
 
@@ -50,7 +50,7 @@ def visible(text: str) -> str:
 
 
 def printable(text: str) -> str:
-    """A text as it may be printed: visible, and without secrets."""
+    """Text that is safe to print: without invisible characters and secrets."""
     return visible(mask_secrets(text))
 
 
@@ -59,11 +59,11 @@ class ReaderGoneError(BrokenPipeError):
 
 
 class SafeStream:
-    """A text stream that writes everything as ``printable`` makes it; else it is the stream that it wraps.
+    """A text stream that applies ``printable`` to all text. Otherwise it behaves like the wrapped stream.
 
     Args:
-        stream: The terminal's, or a file's.
-        has_progress: Whether progress bars are drawn on it: what they begin a line with then passes.
+        stream: The stream of a terminal or a file.
+        has_progress: Whether progress bars are drawn on it. Their control characters are then allowed.
     """
 
     def __init__(self, stream: Any, *, has_progress: bool = False) -> None:
@@ -71,7 +71,7 @@ class SafeStream:
         self._has_progress = has_progress
 
     def write(self, text: str) -> int:
-        """Write a text, and say how long it was."""
+        """Write a text and return its length."""
         own = _OF_PROGRESS.match(text) if self._has_progress else None
         start = own.end() if own else 0
         with _report_closed_output():
@@ -79,7 +79,7 @@ class SafeStream:
         return len(text)
 
     def flush(self) -> None:
-        """Hand on all that was written."""
+        """Flush the wrapped stream."""
         with _report_closed_output():
             self.stream.flush()
 
@@ -89,7 +89,7 @@ class SafeStream:
             self.write(line)
 
     def _encodable(self, text: str) -> str:
-        """The text, with what the stream has no bytes for written out."""
+        """Text in which characters that the stream cannot encode are written as escapes."""
         encoding = getattr(self.stream, "encoding", None) or "utf-8"
         return text.encode(encoding, "backslashreplace").decode(encoding)
 
@@ -106,7 +106,7 @@ def _report_closed_output() -> Iterator[None]:
 
 
 def _or_nowhere(stream: Any) -> Any:
-    """The stream; Python has none where the process was started with it closed."""
+    """The stream, or a null stream if Python has none because it was closed when the process started."""
     return io.StringIO() if stream is None else stream
 
 
@@ -122,10 +122,10 @@ def print_styled(text: str) -> None:
 
 @contextmanager
 def safe_streams(*, is_protocol: bool = False) -> Iterator[None]:
-    """Within this block, standard output and error are safe to print anything to.
+    """Context manager that makes standard output and standard error safe for any text.
 
     Args:
-        is_protocol: Standard output is read by a program, as an MCP server's is, and stays as it is.
+        is_protocol: Whether standard output is a protocol for a program, as for an MCP server. It is then unchanged.
     """
     with ExitStack() as stack:
         if not is_protocol:

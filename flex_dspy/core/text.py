@@ -1,7 +1,7 @@
 r"""Makes text of a language model safe to store, to send and to parse.
 
 A model may write half of a surrogate pair, a NUL, or ten megabytes of one letter. A file, a database or another model
-then refuses the whole record. One call where model text enters the program is enough.
+then rejects the whole record. One call at the place where model text enters the program is enough.
 
 Example:
     >>> sound_text("a\ud83d b\x00\r\n")
@@ -17,7 +17,7 @@ from pydantic import BaseModel
 
 MAX_LENGTH = 200_000  # characters: about 50,000 tokens, more than a model writes in one answer
 _MAX_DEPTH = 100
-# No digit, quote or bracket: what stands for the middle of a text must not be read as a part of an answer.
+# The mark for omitted text has no digit, quote or bracket, so that no parser takes it for a part of an answer.
 _LEFT_OUT = "\n… left out …\n"
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -35,11 +35,11 @@ _COMMANDS = {"\x07": r"\a", "\x08": r"\b", "\t": r"\t", "\n": r"\n", "\x0b": r"\
 
 
 def sound_text(text: str, limit: int = MAX_LENGTH) -> str:
-    r"""The text without what breaks files, databases and parsers.
+    r"""Remove characters that break files, databases and parsers from a text.
 
-    Lone surrogates become U+FFFD. Control characters go, except tab and line end. Line ends become ``\n``. LaTeX
-    commands that an escape sequence damaged are mended. The middle of an over-long text is left out, because answers
-    stand at the end and questions at the beginning.
+    Lone surrogates become U+FFFD. Control characters are removed, except tab and line end. Line ends become ``\n``.
+    LaTeX commands that an escape sequence damaged are repaired. The middle of a text that is too long is left out,
+    because questions are at the beginning and answers at the end.
 
     Args:
         text: Any text.
@@ -53,7 +53,7 @@ def sound_text(text: str, limit: int = MAX_LENGTH) -> str:
 
 
 def truncate(text: str, limit: int) -> str:
-    """A text of at most ``limit`` characters: its beginning and its end, with a mark between them."""
+    """Shorten a text to at most ``limit`` characters: its beginning and its end, with a mark between them."""
     if len(text) <= limit:
         return text
     kept = max(limit - len(_LEFT_OUT), 0)
@@ -62,9 +62,9 @@ def truncate(text: str, limit: int) -> str:
 
 
 def sound(value: Any, limit: int = MAX_LENGTH) -> Any:
-    """A value with each text in it made sound, in lists, tuples, dicts (keys too) and pydantic models.
+    """Apply ``sound_text`` to each text in a value: in lists, tuples, dicts (keys too) and pydantic models.
 
-    Anything else comes back as it is. What lies more than a hundred levels deep is left out.
+    Other values are returned unchanged. Values more than a hundred levels deep are left out.
 
     Args:
         value: A model's answer, parsed or not.

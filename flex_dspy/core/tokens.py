@@ -1,4 +1,4 @@
-"""An estimate of the number of tokens in a text, without a tokenizer."""
+"""Estimates the number of tokens in a text without a tokenizer."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ _BEYOND_ASCII = bytes(range(128, 256))
 
 
 def tokens(text: str) -> int:
-    """A cautious estimate of the number of tokens in a text.
+    """Estimate the number of tokens in a text; the estimate is rather too high than too low.
 
-    A capital, a digit, a mark and a line's end are a token each; three lower-case letters are one, and so are two
-    bytes of what is not ASCII. SMILES has 1.5 characters a token, LaTeX 1.9, English prose 4: no one number of
-    characters fits. Against the tokenizers of GPT-4 and of Claude 2 this gives 1.1 times the tokens of SMILES, 1.2
-    of LaTeX, 1.5 of prose and of code, 1.4 of Chinese.
+    Each capital letter, digit, punctuation mark and line end counts as a token. Three lower-case letters count as one
+    token, and so do two bytes of non-ASCII text. A fixed number of characters for a token does not work: it is 1.5 for
+    SMILES, 1.9 for LaTeX and 4 for English prose. Compared with the tokenizers of GPT-4 and Claude 2, the estimate is
+    1.1 times the tokens of SMILES, 1.2 of LaTeX, 1.5 of prose and of code, 1.4 of Chinese.
     """
     data = text.encode("utf-8", "replace")
     rest = data.translate(None, _LOWER)

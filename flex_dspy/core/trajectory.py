@@ -23,8 +23,8 @@ class Round:
         score: The metric's score, or None where the verifier decided.
         accepted: Whether the attempt was accepted.
         feedback: The text that the actor reads.
-        redacted: The feedback held the reference answer, which was taken out.
-        steps: Inputs and outputs of each step of a program of several steps, a line each.
+        redacted: Whether the reference answer was removed from the feedback.
+        steps: Inputs and outputs of each step of a program with several steps, one line for each.
     """
 
     outputs: Mapping[str, Any]
@@ -35,13 +35,13 @@ class Round:
     steps: tuple[str, ...] = ()
 
     def text(self, number: int) -> str:
-        """The round as the next round, or the critic, reads it."""
+        """Text of the round for the next round or the critic."""
         lines = [f"Attempt {number}:", *(f"  step {step}" for step in self.steps)]
         lines += [
             f"  {name}: {value_text(value)}" for name, value in self.outputs.items() if value not in (None, "", [])
         ]
         lines.append(f"  verdict: {'accepted' if self.accepted else 'rejected'}")
-        if self.score not in (None, 0.0, 1.0):  # a verdict says as much as those
+        if self.score not in (None, 0.0, 1.0):  # the verdict already says 0 or 1
             lines.append(f"  score: {self.score:.4g}")
         lines.append(f"  feedback: {self.feedback}")
         if self.redacted:
@@ -54,9 +54,9 @@ class Trajectory(Representable):
     """One finished rollout.
 
     Attributes:
-        rounds: Its rounds, in order.
-        error: What broke the rollout off, if anything did: a bad rollout is data, not a crash.
-        outage: Whether that was a model that could not be reached, and not the answer that it gave.
+        rounds: Rounds in order.
+        error: The error that ended the rollout, if any. A failed rollout is recorded as data and does not stop the run.
+        outage: Whether the error was an unreachable model, and not the model's answer.
     """
 
     rounds: tuple[Round, ...] = ()
@@ -82,7 +82,7 @@ class Trajectory(Representable):
         return frozenset(str(entry_id) for ids in named if isinstance(ids, list | tuple) for entry_id in ids)
 
     def text(self) -> str:
-        """All rounds."""
+        """Text of all rounds."""
         return "\n".join(round_.text(number) for number, round_ in enumerate(self.rounds, start=1))
 
 
@@ -91,10 +91,10 @@ class Feedback:
     """A metric's verdict on one prediction.
 
     Attributes:
-        score: The score; 0 where the metric failed.
-        text: Its remarks on the answer.
-        failed: The metric could not judge the answer, which then never counts as a success.
-        accepted: The metric's own word on success; None leaves it to the threshold.
+        score: The score; 0 if the metric failed.
+        text: The metric's remarks on the answer.
+        failed: Whether the metric could not judge the answer. The answer then never counts as a success.
+        accepted: The metric's own decision on success; None uses the threshold.
     """
 
     score: float

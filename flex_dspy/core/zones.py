@@ -1,4 +1,4 @@
-"""Zones: whether an experience comes from success, from failure, or from a failure that was put right."""
+"""Zones: whether an experience comes from success, from failure, or from a failure that was then corrected."""
 
 from __future__ import annotations
 

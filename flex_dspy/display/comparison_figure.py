@@ -1,4 +1,4 @@
-"""A comparison as a figure: accuracies on the left, what was won and lost beside the first on the right."""
+"""Draws a comparison as a figure: accuracies on the left, examples won and lost against the first side on the right."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _MOST_NAME = 28
 
 
 def draw(comparison: Comparison, path: Path, *, title: str = "") -> Path:
-    """Draw a comparison as a PNG. It needs no display, and touches no global state of matplotlib.
+    """Draw a comparison as a PNG. It needs no display and does not change matplotlib's global state.
 
     Args:
         comparison: The comparison.
         path: The PNG file; its folder must exist.
-        title: What was compared; by default the names.
+        title: Title of the figure; by default the names of the sides.
 
     Returns:
         ``path``.
@@ -44,7 +44,7 @@ def draw(comparison: Comparison, path: Path, *, title: str = "") -> Path:
     _draw_accuracies(left, comparison)
     _draw_changes(right, comparison.differences())
     figure.suptitle(title or comparison.title, x=0.01, ha="left", fontsize=13, fontweight="bold")
-    picture = io.BytesIO()  # first in memory, so that a failure leaves no half picture behind
+    picture = io.BytesIO()  # in memory first, so that a failure leaves no incomplete file
     figure.savefig(picture, format="png", dpi=_DPI)
     path.write_bytes(picture.getvalue())
     return path

@@ -1,4 +1,4 @@
-"""Comparisons as HTML, with what was won and lost drawn where it is molecules, and as pandas frames."""
+"""Comparisons as HTML, with drawings of molecules, and as pandas frames."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from flex_dspy.evaluation.records import by_example
 if TYPE_CHECKING:
     import pandas as pd
 
-IN_A_CELL = 3  # wins, and losses, that a notebook's cell shows
-ANSWERS = 3  # different answers of one side to one example
-NAMED = 5  # entries of one prompt that are named
+IN_A_CELL = 3  # most wins, and most losses, in a notebook's cell
+ANSWERS = 3  # most different answers of one side to one example
+NAMED = 5  # most entries of one prompt that are listed
 _GRID = Markup(
     '<div style="display:grid;grid-template-columns:repeat(auto-fit,minmax(16rem,1fr));gap:0 1.6rem">{}</div>'
 )
@@ -29,22 +29,22 @@ _LINE = Markup('<span class="fx-line">{}</span>')
 
 
 def comparison_html(comparison: Comparison, title: str = "", examples: int = 10) -> str:
-    """A comparison as a document of its own.
+    """Comparison as a complete HTML document.
 
     Args:
         comparison: The comparison.
         title: The document's title.
-        examples: Most wins, and most losses, of each beside the first.
+        examples: Most wins, and most losses, of each side against the first.
 
     Returns:
-        HTML without scripts and without anything from elsewhere; every text of an answer is escaped.
+        HTML without scripts and external resources. All texts of answers are escaped.
     """
     name = title or comparison.title
     return html.page(name, html.title(name), *_comparison(comparison, examples))
 
 
 def comparison_cell(comparison: Comparison) -> str:
-    """A comparison in a notebook's cell."""
+    """HTML of a comparison for a notebook's cell."""
     return html.fragment(html.title(comparison.title), *_comparison(comparison, IN_A_CELL))
 
 
@@ -67,7 +67,7 @@ def _comparison(comparison: Comparison, limit: int) -> list[Markup]:
 
 
 def _sides(comparison: Comparison) -> Markup:
-    """A row each; columns that no one has anything in are left out."""
+    """Table with a row for each side. Empty columns are left out."""
     rows = [_side(side, comparison.score) for side in comparison.sides]
     names = dict.fromkeys(name for row in rows for name in row)
     head = [name for name in names if any(row.get(name) for row in rows)]
@@ -172,13 +172,13 @@ def _value(text: str) -> Markup:
 
 
 def _drawing(text: str) -> Markup | None:
-    """A text that is molecules, drawn; most short words are molecules too."""
+    """Drawing of a text if it is a SMILES. Short texts are not drawn, because most short words are valid SMILES."""
     drawing = molecule(text) if len(text) >= 3 else None
     return None if drawing is None else html.drawings([drawing])
 
 
 def _answers(side: Side, samples: Samples) -> Markup:
-    """The answers of one side, the commonest first, and the entries in its prompt."""
+    """Answers of one side, the most frequent first, and the entries in its prompt."""
     given = Counter((answer_of(record), record.score) for record in samples).most_common(ANSWERS)
     marks = [_mark(score, f"{score:g}" + (f" × {times}" if len(samples) > 1 else "")) for (_, score), times in given]
     parts = [_value(text) if text else html.soft("no answer") for (text, _), _ in given]
@@ -192,7 +192,7 @@ def _mark(score: float, text: str) -> Markup:
 
 
 def _entries(side: Side, samples: Samples) -> Markup:
-    """The entries in the prompt: those that the answer relied on first."""
+    """Entries in the prompt. The entries that the answer relied on come first."""
     shown = list(dict.fromkeys(entry_id for record in samples for entry_id in record.shown))
     if not shown:
         return html.soft("no entry in the prompt")
@@ -211,10 +211,11 @@ def _entries(side: Side, samples: Samples) -> Markup:
 
 
 def comparison_frame(comparison: Comparison) -> pd.DataFrame:
-    """One row an example, by its id.
+    """Table with one row for each example; the index is the example's id.
 
-    Columns are ``problem``, ``reference``, and for each side ``<name>.score``, ``<name>.answer`` and ``<name>.shown``;
-    with several samples the score is their mean, the answer the first one's, and ``shown`` what any had in its prompt.
+    Columns are ``problem``, ``reference``, and for each side ``<name>.score``, ``<name>.answer`` and ``<name>.shown``.
+    With several samples, the score is their mean, the answer is the first sample's, and ``shown`` lists the entries
+    that were in the prompt of any sample.
     """
     import pandas as pd
 

@@ -1,4 +1,4 @@
-"""Experiences, and what was retrieved of them, as HTML."""
+"""Experiences and retrieved experiences as HTML."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from flex_dspy.display.molecules import case, drawings_in
 from flex_dspy.libraries.experience import MAX_EXAMPLES, MAX_RULES, Experience, Precedent, Rule
 from flex_dspy.libraries.hits import Hit
 
-DRAWN = 2  # drawings of a rule or an instance: of a precedent there is one, which is the largest
-SHOWN = 8  # precedents that are named
+DRAWN = 2  # most drawings of a rule or an instance; a precedent has one, which is the largest
+SHOWN = 8  # most precedents that are listed
 
 
 def entry(experience: Experience, *, is_open: bool = False) -> Markup:
-    """One entry: its head always, its levels by a click."""
+    """HTML of one entry. Its head is always visible; a click opens its levels."""
     brief = Markup('<span class="fx-brief">{}</span>').format(html.short(experience.method, 150))
     return html.fold(_head(experience) + brief, _levels(experience), experience.zone, is_open=is_open)
 
 
 def entry_cell(experience: Experience) -> str:
-    """One entry, open."""
+    """HTML of one entry for a notebook's cell, with open levels."""
     return html.fragment(entry(experience, is_open=True))
 
 
@@ -37,7 +37,7 @@ def _head(experience: Experience) -> Markup:
 
 
 def record(experience: Experience) -> Markup:
-    """An entry's usage record, on one line."""
+    """Usage record of an entry, on one line."""
     return Markup('<span class="fx-facts">{}</span>').format(
         html.join(
             Markup('<span class="fx-{}">{}</span>').format(kind, text)
@@ -53,7 +53,7 @@ def record(experience: Experience) -> Markup:
 
 
 def _levels(experience: Experience, told: Sequence[Precedent] = ()) -> Markup:
-    """The levels of an entry; ``told`` are the precedents that stand above already."""
+    """Levels of an entry. ``told`` are precedents that are already shown above."""
     parts = [html.label("method"), html.prose(experience.method)]
     if experience.rules:
         rules, more = html.some(experience.rules, MAX_RULES)
@@ -63,7 +63,7 @@ def _levels(experience: Experience, told: Sequence[Precedent] = ()) -> Markup:
         parts += [html.label(total), cases([(precedent, None) for precedent in rest])]
     if experience.trajectory:
         parts += [html.label("instance"), html.prose(experience.trajectory)]
-        if not experience.precedents:  # which are drawn already
+        if not experience.precedents:  # the molecules of precedents are drawn already
             parts.append(html.drawings(drawings_in(experience.trajectory, DRAWN)))
     return html.join([*parts, _footer(experience)])
 
@@ -77,7 +77,7 @@ def _rule(rule: Rule) -> Markup:
 
 
 def cases(precedents: Sequence[tuple[Precedent, float | None]]) -> Markup:
-    """Precedents, the first of them drawn where it is molecules; with each its similarity to a query, if any."""
+    """HTML of precedents, each with its similarity to a query, if any. The first is drawn if it is a SMILES."""
     shown, more = html.some(precedents, SHOWN)
     items = [_case(precedent, similarity, index == 0) for index, (precedent, similarity) in enumerate(shown)]
     return html.listing(items) + more
@@ -108,7 +108,7 @@ def _footer(experience: Experience) -> Markup:
 
 
 def hit(found: Hit, rank: int | None = None) -> Markup:
-    """An entry that was retrieved, and why."""
+    """HTML of a retrieved entry, with the reasons for its retrieval."""
     lesson = found.experience
     reasons = [html.label("why this one"), _why(found)]
     if found.precedents:
@@ -126,11 +126,11 @@ def _why(found: Hit) -> Markup:
 
 
 def hits_cell(hits: Sequence[Hit]) -> str:
-    """Retrieved entries, best first."""
+    """HTML of retrieved entries for a notebook's cell, best first."""
     head = html.title(html.count(len(hits), "experience") + " retrieved")
     return html.fragment(head, *(hit(found, rank) for rank, found in enumerate(hits, start=1)))
 
 
 def hit_cell(found: Hit) -> str:
-    """One hit."""
+    """HTML of one retrieved entry for a notebook's cell."""
     return html.fragment(hit(found))

@@ -23,10 +23,10 @@ _COUNTS = (*COUNTERS, "created_at", "updated_at")
 
 
 def library_frame(library: ExperienceLibrary) -> pd.DataFrame:
-    """One row an entry, oldest first, by its id.
+    """Table with one row for each entry, oldest first; the index is the entry's id.
 
-    Columns are those of ``Experience``; ``rules`` holds a list of their texts, ``precedents`` one of the ids of the
-    examples, so that ``frame.explode("precedents")`` can be joined to an evaluation's.
+    Columns are the fields of ``Experience``. ``rules`` holds a list of texts. ``precedents`` holds a list of example
+    ids, so that ``frame.explode("precedents")`` can be joined to the frame of an evaluation.
     """
     import pandas as pd
 
@@ -41,10 +41,10 @@ def _entry(entry: Experience) -> dict[str, Any]:
 
 
 def diff_frame(diff: LibraryDiff) -> pd.DataFrame:
-    """One row an entry that differs, by its id.
+    """Table with one row for each entry that differs; the index is the entry's id.
 
-    ``change`` is ``added``, ``removed``, ``revised``, or ``record`` where an entry says the same and only its use or
-    its precedents changed; counters are differences.
+    ``change`` is ``added``, ``removed``, ``revised``, or ``record`` if only the use or the precedents of an entry
+    changed. Counters are differences.
     """
     import pandas as pd
 
@@ -79,7 +79,7 @@ def _difference(change: EntryChange) -> dict[str, Any]:
 
 
 def versions_frame(records: Sequence[VersionRecord]) -> pd.DataFrame:
-    """One row a version, in order: its numbers, its sizes by zone, and what was measured of it by name.
+    """Table with one row for each version, in order: its numbers, its sizes by zone, and its metrics by name.
 
     A graded score has its own name: ``|Spearman|``, ``|Spearman|_low``.
     """
@@ -98,10 +98,10 @@ def _version(record: VersionRecord) -> dict[str, Any]:
 
 
 def evaluation_frame(evaluation: Evaluation) -> pd.DataFrame:
-    """One row a record, in order.
+    """Table with one row for each record, in order.
 
-    Columns are those of ``Record``, without the example's fields; an output is named ``outputs.<name>``, a further
-    measure ``measures.<name>``, as ``pandas.json_normalize`` names what is nested.
+    Columns are the fields of ``Record``, without the example's fields. An output field is named ``outputs.<name>``, a
+    further measure ``measures.<name>``, as ``pandas.json_normalize`` names nested values.
     """
     import pandas as pd
 

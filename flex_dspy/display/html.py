@@ -1,7 +1,7 @@
-"""The pieces of which all pages are made. Texts are escaped where they are put in: ``Markup`` knows what is HTML.
+"""HTML elements for pages and notebook cells. Every text that is not ``Markup`` is escaped when it is inserted.
 
-A fragment brings its style along, takes its colours from the page around it, light or dark, and reads as plain HTML
-where a viewer strips styles. No script, no link, nothing from elsewhere.
+A fragment contains its own style, uses the colours of the page around it (light or dark), and is readable in a viewer
+that removes styles. It has no scripts, links or external resources.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from flex_dspy.core.terminal import visible
 from flex_dspy.core.zones import ZONES
 
 T = TypeVar("T")
-MAX_TEXT = 6_000  # characters of one text that are shown
+MAX_TEXT = 6_000  # most characters shown of one text
 
 _STYLE = Markup("""<style>
 .flex-dspy{font-family:system-ui,-apple-system,"Segoe UI",sans-serif;font-size:14px;line-height:1.5;max-width:62rem;
@@ -78,50 +78,50 @@ body{{margin:1.5rem auto;padding:0 1rem;max-width:62rem;background:#fff;color:#1
 
 
 def fragment(*parts: Markup) -> str:
-    """The parts as HTML for a notebook's cell."""
+    """Join parts into HTML for a notebook's cell."""
     body = _STYLE + Markup('<div class="flex-dspy">') + join(parts) + Markup("</div>")
-    # No text turns the page around, and half a surrogate pair cannot be sent to a browser.
+    # ``visible`` disables characters that reverse the direction of text. Half a surrogate pair cannot be encoded.
     return visible(body.encode("utf-8", "replace").decode())
 
 
 def page(title: str, *parts: Markup) -> str:
-    """The parts as a whole document that needs nothing else, and that a browser will not let load anything."""
+    """Join parts into a complete HTML document. Its security policy stops a browser from loading other resources."""
     whole = _PAGE.format(title=title, body=Markup(fragment(*parts)))  # noqa: S704
     return visible(whole.encode("utf-8", "replace").decode())
 
 
 def join(parts: Iterable[Markup | str]) -> Markup:
-    """Parts one after the other."""
+    """Join parts in order."""
     return Markup("").join(parts)
 
 
 def title(text: str) -> Markup:
-    """The head of a page."""
+    """Title of a page."""
     return Markup('<div class="fx-title">{}</div>').format(text)
 
 
 def heading(text: str) -> Markup:
-    """The head of a part of a page."""
+    """Heading of a section of a page."""
     return Markup('<h3 class="fx-part">{}</h3>').format(text)
 
 
 def label(text: str) -> Markup:
-    """The name of what follows."""
+    """Label of the following element."""
     return Markup('<div class="fx-label">{}</div>').format(text)
 
 
 def soft(text: str | Markup) -> Markup:
-    """A remark."""
+    """Remark in a muted colour."""
     return Markup('<div class="fx-soft">{}</div>').format(text)
 
 
 def code(text: str) -> Markup:
-    """A text as it is, such as an id."""
+    """Literal text in a code element, such as an id."""
     return Markup('<code class="tex2jax_ignore mathjax_ignore">{}</code>').format(text)
 
 
 def badge(text: str, kind: str) -> Markup:
-    """A small coloured mark; ``kind`` is a zone, ``good`` or ``bad``."""
+    """Small coloured mark. ``kind`` is a zone, ``good`` or ``bad``."""
     return Markup('<span class="fx-badge fx-{}">{}</span>').format(kind, text)
 
 
@@ -132,12 +132,12 @@ def facts(*texts: str | Markup) -> Markup:
 
 
 def count(number: int, thing: str, plural: str = "") -> str:
-    """A number of things in words."""
+    """Text with a number and its noun in singular or plural."""
     return f"{number:,} {thing if number == 1 else plural or thing + 's'}"
 
 
 def short(text: str, most: int) -> str:
-    """A text on one line, cut at a word."""
+    """Text on one line, shortened at the end of a word."""
     line = " ".join(text[: 4 * most].split())
     return line if len(line) <= most else line[:most].rsplit(" ", 1)[0] + " …"
 
@@ -147,12 +147,12 @@ _BOLD = re.compile(r"\*\*(?=\S)(.+?)(?<=\S)\*\*")
 
 
 def prose(text: str, most: int = MAX_TEXT, before: str = "") -> Markup:
-    """A text of an entry: its line ends kept, `` `code` `` and ``**bold**`` shown as such, cut where it is too long.
+    """HTML of an entry's text. It keeps line ends, formats `` `code` `` and ``**bold**``, and shortens a long text.
 
     Args:
         text: The text.
         most: Most characters.
-        before: What stands before it on its first line.
+        before: Text to put before it on the first line.
     """
     parts = _CODE.split(text[:most])
     body = join(code(part[1:-1]) if index % 2 else _bold(part) for index, part in enumerate(parts))
@@ -170,7 +170,7 @@ def listing(items: Iterable[Markup]) -> Markup:
 
 
 def value(text: str) -> Markup:
-    """The text of a field: prose, or where it is one word, such as a SMILES, as it is."""
+    """HTML of a field's text: a single word, such as a SMILES, as code, other text as prose."""
     return prose(text) if any(mark.isspace() for mark in text) else code(short(text, MAX_TEXT))
 
 
@@ -180,13 +180,13 @@ def drawings(drawings: Iterable[Markup | None]) -> Markup:
 
 
 def fold(summary: Markup, body: Markup, kind: str = "", *, is_open: bool = False) -> Markup:
-    """A block that opens by a click; ``kind`` is a zone, or empty."""
+    """Block that opens with a click. ``kind`` is a zone, or empty."""
     start = Markup('<details class="fx-entry fx-in-{}"{}><summary>{}</summary>{}</details>')
     return start.format(kind or "none", Markup(" open") if is_open else "", summary, body)
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> Markup:
-    """A table; numbers stand on the right."""
+    """HTML table. Numbers are aligned to the right."""
     lines = [join(Markup("<th>{}</th>").format(name) for name in head)]
     lines += [join(_cell(value) for value in row) for row in rows]
     body = join(Markup("<tr>{}</tr>").format(line) for line in lines)
@@ -204,7 +204,7 @@ def bar(shares: Iterable[tuple[str, float]]) -> Markup:
     """A bar of coloured parts.
 
     Args:
-        shares: The kind of each part, as in ``badge``, and its share of the whole; beyond [0, 1] it is cut.
+        shares: The kind of each part, as in ``badge``, and its share of the whole. Shares are limited to [0, 1].
     """
     widths = ((kind, 100 * min(max(share, 0.0), 1.0)) for kind, share in shares)
     parts = (Markup('<span class="fx-{}" style="width:{:.2f}%"></span>').format(kind, width) for kind, width in widths)
@@ -212,13 +212,13 @@ def bar(shares: Iterable[tuple[str, float]]) -> Markup:
 
 
 def zone_bar(sizes: dict[str, int]) -> Markup:
-    """How a library divides into zones, and its number of entries in each."""
+    """Bar with the share of each zone in a library, and the number of entries of each zone."""
     total = sum(sizes.values()) or 1
     names = [badge(f"{sizes.get(zone, 0):,} {zone}", zone) for zone in ZONES if sizes.get(zone)]
     return bar((zone, sizes.get(zone, 0) / total) for zone in ZONES) + join(names)
 
 
 def some(items: Sequence[T], limit: int) -> tuple[Sequence[T], Markup]:
-    """The first of many, and the remark that there are more."""
+    """First ``limit`` items, and a remark if there are more."""
     left = len(items) - limit
     return items[:limit], soft(f"… and {left:,} more") if left > 0 else Markup("")

@@ -22,11 +22,11 @@ from flex_dspy.libraries.experience import Experience
 from flex_dspy.libraries.library import ExperienceLibrary
 
 T = TypeVar("T")
-IN_A_CELL = 10  # entries that a notebook's cell shows
+IN_A_CELL = 10  # most entries in a notebook's cell
 
 
 def library_html(library: ExperienceLibrary, title: str = "", limit: int = 100) -> str:
-    """A library as a document of its own, such as MLflow shows beside a version.
+    """Library as a complete HTML document, for example for MLflow, which shows it beside a version.
 
     Args:
         library: The library.
@@ -34,14 +34,14 @@ def library_html(library: ExperienceLibrary, title: str = "", limit: int = 100) 
         limit: Most entries, the most used first.
 
     Returns:
-        HTML without scripts and without anything from elsewhere; every text of an entry is escaped.
+        HTML without scripts and external resources. All texts of entries are escaped.
     """
     name = title or _name(library)
     return html.page(name, html.title(name), *_library(library, limit))
 
 
 def library_cell(library: ExperienceLibrary) -> str:
-    """A library in a notebook's cell: its most used entries."""
+    """HTML of a library's most used entries for a notebook's cell."""
     return html.fragment(html.title(_name(library)), *_library(library, IN_A_CELL))
 
 
@@ -71,7 +71,7 @@ def _by_use(experience: Experience) -> tuple[int, int, int, int, str]:
 
 
 def diff_html(diff: LibraryDiff, title: str = "", limit: int = 100) -> str:
-    """The difference between two libraries, as a document of its own.
+    """Difference between two libraries as a complete HTML document.
 
     Args:
         diff: The difference.
@@ -83,7 +83,7 @@ def diff_html(diff: LibraryDiff, title: str = "", limit: int = 100) -> str:
 
 
 def diff_cell(diff: LibraryDiff) -> str:
-    """The difference between two libraries, in a notebook's cell."""
+    """HTML of the difference between two libraries for a notebook's cell."""
     return html.fragment(html.title("Library difference"), *_diff(diff, IN_A_CELL))
 
 
@@ -131,7 +131,7 @@ def _revision(change: EntryChange) -> Markup:
 
 
 def _value(old: str, new: str) -> Markup:
-    """A field's old and new value: of a text, what changed in it."""
+    """HTML of a field's old and new value. For a text, the changed words are marked."""
     if " " in old + new:
         return word_changes(old, new)
     return Markup("<div><del>{}</del> → <ins>{}</ins></div>").format(old or "none", new or "none")
@@ -157,7 +157,7 @@ _WORDS = re.compile(r"\s+|\w+|[^\w\s]")
 
 
 def word_changes(old: str, new: str) -> Markup:
-    """Two texts as one, with the words that went and those that came marked."""
+    """HTML of two texts merged into one, with removed words and new words marked."""
     before, after = _WORDS.findall(old[: html.MAX_TEXT]), _WORDS.findall(new[: html.MAX_TEXT])
     parts: list[Markup | str] = []
     for kind, a, b, c, d in difflib.SequenceMatcher(None, before, after, autojunk=False).get_opcodes():
@@ -174,7 +174,7 @@ def word_changes(old: str, new: str) -> Markup:
 
 
 def versions_cell(records: Sequence[VersionRecord]) -> str:
-    """Versions as the history of a library, a row each."""
+    """HTML table of a library's versions for a notebook's cell, one row for each."""
     head = [
         "version",
         "parent",
@@ -200,7 +200,7 @@ def _version(record: VersionRecord) -> tuple[Any, ...]:
 
 
 def _accuracy(metrics: Mapping[str, float], score: str) -> tuple[Markup | None, Markup | None]:
-    """A version's accuracy in words, and as a bar."""
+    """Accuracy of a version as text and as a bar."""
     if "accuracy" not in metrics:
         return None, None
     bounds = [metrics[name] for name in ("accuracy_low", "accuracy_high") if name in metrics]
@@ -215,6 +215,6 @@ def _accuracy(metrics: Mapping[str, float], score: str) -> tuple[Markup | None, 
 
 
 def with_interval(mean: float, *bounds: float, score: str = ACCURACY) -> str:
-    """A mean score with its 95% interval, if that is known, in the unit of the score that has this name."""
+    """Text of a mean score with its 95% interval, if known. The score's name determines the unit."""
     low_to_high = " to ".join(named_score_text(score, bound, mean, *bounds) for bound in bounds)
     return named_score_text(score, mean, *bounds) + (f" ({low_to_high})" if bounds else "")

@@ -1,6 +1,6 @@
-"""SMILES drawn as molecules, templates as reactions: small SVG in the colours of the page that they stand in.
+"""Draws SMILES as molecules and templates as reactions, as small SVG in the colours of the page around them.
 
-Nothing here raises for a bad text: what RDKit cannot read, or would be too large to look at, has no drawing.
+Invalid text raises no error. If RDKit cannot read a text, or the drawing would be too large, there is no drawing.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _BONDS = (Chem.BondType.DOUBLE, Chem.BondType.TRIPLE, Chem.BondType.AROMATIC)
 
 @functools.lru_cache(maxsize=1024)
 def molecule(smiles: str) -> Markup | None:
-    """The molecules of a SMILES, side by side; None where it is none.
+    """Drawing of the molecules of a SMILES, side by side; None if the text is not a SMILES.
 
     Args:
         smiles: One or more molecules, dot-separated.
@@ -59,13 +59,13 @@ def molecule(smiles: str) -> Markup | None:
         if whole is None or not 0 < whole.GetNumAtoms() <= MAX_ATOMS:
             return None
         return _side(Chem.GetMolFrags(whole, asMols=True))
-    except (ValueError, RuntimeError):  # RDKit's own, and a text that is no UTF-8
+    except (ValueError, RuntimeError):  # RDKit's errors, and text that is not valid UTF-8
         return None
 
 
 @functools.lru_cache(maxsize=1024)
 def template(smarts: str) -> Markup | None:
-    """A reaction template, left side ⇒ right side, its mapped atoms numbered; None where it is none.
+    """Drawing of a reaction template, left side ⇒ right side, with numbered atoms; None if it is not a template.
 
     Args:
         smarts: A reaction SMARTS, such as a retro template: the product's pattern first.
@@ -82,15 +82,15 @@ def template(smarts: str) -> Markup | None:
 
 
 def case(problem: str, answer: str) -> Markup | None:
-    """A precedent: the problem's molecule ⇒ those of the answer, or its text; None where the problem is none."""
-    if len(problem) < 3 or (left := molecule(problem)) is None:  # most short words are molecules too
+    """Drawing of a precedent: the problem's molecule ⇒ the answer's molecules or text; None without a molecule."""
+    if len(problem) < 3 or (left := molecule(problem)) is None:  # most short words are valid SMILES
         return None
     right = molecule(answer) or Markup("<code>{}</code>").format(answer[:MAX_LENGTH])
     return _ROW.format(left + _ARROW + right)
 
 
 def drawings_in(text: str, most: int) -> list[Markup]:
-    """Drawings of the templates and molecules that a text names, each once, at most so many."""
+    """Drawings of the templates and molecules in a text: each once, and at most ``most``."""
     drawings: list[Markup] = []
     for word in dict.fromkeys(_candidates(text)):
         if len(drawings) >= most:
@@ -102,7 +102,7 @@ def drawings_in(text: str, most: int) -> list[Markup]:
 
 
 _WORD = re.compile(r"[^\s`\"“”]{6,}")
-_CHEMICAL = re.compile(r"[()\[\]=#]|[cn]\d")  # in words of prose there is none of them
+_CHEMICAL = re.compile(r"[()\[\]=#]|[cn]\d")  # words of prose contain none of these
 
 
 def _candidates(text: str) -> Iterator[str]:
@@ -122,7 +122,7 @@ def _side(molecules: Iterable[Chem.Mol]) -> Markup | None:
 
 
 def _plain(pattern: Chem.Mol) -> Chem.Mol:
-    """A pattern as a molecule to draw: RDKit would write each query out."""
+    """Molecule for drawing a pattern. RDKit would print the query of each atom of the pattern itself."""
     mol = Chem.RWMol()
     for atom in pattern.GetAtoms():
         plain = Chem.Atom(atom.GetAtomicNum())
@@ -142,7 +142,7 @@ def _plain(pattern: Chem.Mol) -> Chem.Mol:
 
 
 def _svg(mol: Chem.Mol) -> Markup:
-    drawer = rdMolDraw2D.MolDraw2DSVG(-1, -1, -1, -1, True)  # letters as text: as shapes they are most of the size
+    drawer = rdMolDraw2D.MolDraw2DSVG(-1, -1, -1, -1, True)  # letters as text: outlines would be most of the file
     options: Any = drawer.drawOptions()
     options.clearBackground = False
     options.bondLineWidth = 1.2
@@ -158,7 +158,7 @@ def _svg(mol: Chem.Mol) -> Markup:
 
 
 def _lean(svg: str) -> Markup:
-    """RDKit's SVG in a third of its size: lines of one look are one path."""
+    """RDKit's SVG in a third of its size. Lines of the same style are merged into one path."""
     lines: dict[tuple[str, ...], list[str]] = defaultdict(list)
     for d, style in _PATH.findall(svg):
         look = _look(style)

@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from flex_dspy.evaluation.evaluate import Evaluation
     from flex_dspy.evaluation.records import Record
 
-IN_A_CELL = 10  # records that a notebook's cell shows
-LISTED = 20  # items of a list
+IN_A_CELL = 10  # most records in a notebook's cell
+LISTED = 20  # most items of a list
 
 
 def trajectory_cell(trajectory: Trajectory) -> str:
-    """A rollout, a round a block."""
+    """HTML of a rollout for a notebook's cell, with one block for each round."""
     rounds = html.count(len(trajectory.rounds), "round")
     head = html.title("Rollout: " + ("solved" if trajectory.solved else "not solved"))
     parts = [head, html.badge(trajectory.zone, trajectory.zone) + html.facts(rounds)]
@@ -43,17 +43,17 @@ def _round(round_: Round, number: int) -> Markup:
 
 
 def outputs(values: Mapping[str, Any]) -> Markup:
-    """Named values, those that are molecules drawn."""
+    """HTML of named values. SMILES are drawn as molecules."""
     given = ((name, value) for name, value in values.items() if value not in (None, "", [], ()))
     return html.join(_field(name, _list(value) if isinstance(value, list | tuple) else value) for name, value in given)
 
 
 def _field(name: str, value: Any) -> Markup:
-    """A named value; a text that is a molecule is drawn."""
+    """HTML of a named value. A SMILES is drawn as a molecule."""
     if isinstance(value, Markup):
         return html.label(name.replace("_", " ")) + value
     text = str(value)
-    drawing = molecule(text) if len(text) >= 3 else None  # most short words are molecules too
+    drawing = molecule(text) if len(text) >= 3 else None  # most short words are valid SMILES
     return html.label(name.replace("_", " ")) + html.value(text) + html.drawings([drawing])
 
 
@@ -66,7 +66,7 @@ def _list(values: Sequence[Any]) -> Markup:
 
 
 def evaluation_cell(evaluation: Evaluation, limit: int = IN_A_CELL) -> str:
-    """An evaluation: its numbers, and its first records.
+    """HTML of an evaluation for a notebook's cell: its metrics and its first records.
 
     Args:
         evaluation: The evaluation.

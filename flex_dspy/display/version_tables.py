@@ -14,13 +14,15 @@ if TYPE_CHECKING:
 
 MISSING = "-"
 SCORE = "score"
-TEXTS = ("task", "version", "aliases")  # the first columns: texts, of which the task may be missing
+
+TEXTS = ("task", "version", "aliases")  # the first columns, which hold texts; the task may be missing
 
 
 def version_cells(rows: Sequence[VersionRow]) -> tuple[list[str], list[list[str]]]:
-    """Versions as texts: the names of the columns, and a row each.
+    """Column names, and one row of texts for each version.
 
-    The columns of the task, the metric, the validation set and the difference are there only if they say something.
+    The columns of the task, the metric, the validation set and the difference are left out if they would be empty or
+    the same in all rows.
     """
     cells = [_cells(row) for row in rows]
     dropped = {name for name, is_told in _optional(rows).items() if not is_told}
@@ -30,7 +32,7 @@ def version_cells(rows: Sequence[VersionRow]) -> tuple[list[str], list[list[str]
 
 
 def _optional(rows: Sequence[VersionRow]) -> dict[str, bool]:
-    """Whether a column that may be missing says something."""
+    """Whether each optional column is shown."""
     tasks = {row.task for row in rows}
     sets = {(row.task, row.dataset_digest) for row in rows if row.score is not None}
     has_differences = any(row.difference for row in rows)
@@ -67,7 +69,7 @@ def _cells(row: VersionRow) -> dict[str, str]:
 
 
 def gain_text(row: VersionRow, found: Difference) -> str:
-    """A gain with its interval: in percentage points for accuracies, else as numbers of the metric."""
+    """Text of a gain with its interval: in percentage points for accuracies, else in the metric's unit."""
     is_share = row.metric == ACCURACY
     numbers = [number for number in (found.gain, found.low, found.high) if number is not None]
     gain, *bounds = (f"{100 * number:+.1f}" if is_share else f"{number:+.3f}" for number in numbers)
@@ -79,16 +81,17 @@ def _count(number: int | None) -> str:
 
 
 def version_table_cell(rows: Sequence[VersionRow]) -> str:
-    """Versions in a notebook: a row each, the best first."""
+    """HTML table of versions for a notebook's cell, the best first."""
     head, cells = version_cells(rows)
     return html.fragment(html.title(html.count(len(rows), "version")), html.table(head, cells))
 
 
 def version_table_frame(rows: Sequence[VersionRow]) -> pd.DataFrame:
-    """One row a version, the best first; what is not known is NaN, or empty.
+    """Table with one row for each version, the best first. Unknown values are NaN or empty.
 
     ``score`` is the accuracy as a fraction, or the mean of the metric that ``metric`` names. ``gain`` with its
-    interval, ``wins``, ``losses`` and ``p_value`` (Holm's correction) are of the paired difference to the best version.
+    interval, ``wins``, ``losses`` and ``p_value`` (Holm's correction) describe the paired difference from the best
+    version.
     """
     import pandas as pd
 

@@ -49,16 +49,16 @@ __all__ = ["Comparison", "Difference", "ExampleChange", "Side", "compare"]
 
 @dataclass(frozen=True, slots=True)
 class Comparison(representations.Representable):
-    """Evaluations of the same examples, side by side; each is set beside the first.
+    """Evaluations of the same examples, each compared with the first.
 
     Attributes:
-        sides: At least two, with the same examples in the same order.
+        sides: At least two sides, with the same examples in the same order.
         solved: The score from which an answer counts as right.
-        about: Facts that they share, such as the task, the data and the model, by name.
-        left_out: Number of examples that ``on_common_examples`` left out, as not all sides had them.
+        about: Facts that all sides share, such as the task, the data and the model, by name.
+        left_out: Number of examples that ``on_common_examples`` left out because not all sides had them.
 
     Raises:
-        ValueError: If there are fewer than two, two of one name, or they are of other examples.
+        ValueError: If there are fewer than two sides, two sides have the same name, or their examples differ.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -78,14 +78,14 @@ class Comparison(representations.Representable):
 
     @classmethod
     def on_common_examples(cls, sides: Sequence[Side], **details: Any) -> Self:
-        """Bring evaluations together that were made apart: only the examples that all of them have are compared.
+        """Compare separate evaluations on the examples that all of them have.
 
         Args:
-            sides: At least two.
-            **details: The other attributes.
+            sides: At least two sides.
+            **details: The other attributes of ``Comparison``.
 
         Raises:
-            DataError: If they have no example in common, or one was judged against another reference.
+            DataError: If the sides have no example in common, or an example has different references.
         """
         groups = [_by_occurrence(side) for side in sides]
         common = [key for key in groups[0] if all(key in other for other in groups[1:])]
@@ -104,23 +104,23 @@ class Comparison(representations.Representable):
 
     @property
     def before(self) -> Evaluation:
-        """The first's."""
+        """Evaluation of the first side."""
         return self.sides[0].evaluation
 
     @property
     def after(self) -> Evaluation:
-        """The last's."""
+        """Evaluation of the last side."""
         return self.sides[-1].evaluation
 
     @property
     def gain(self) -> tuple[float, float, float]:
-        """The last's accuracy less the first's, with its 95% interval; with a single example that is infinite."""
+        """Accuracy of the last side minus the first, with its 95% interval: infinite for a single example."""
         found = self.differences()[-1]
         low, high = -math.inf if found.low is None else found.low, math.inf if found.high is None else found.high
         return found.gain, low, high
 
     def metrics(self) -> dict[str, float]:
-        """Everything measured of the last; ``accuracy_before``, ``accuracy_gain`` with its interval, ``p_value``."""
+        """Metrics of the last side, ``accuracy_before``, ``accuracy_gain`` with its interval, and ``p_value``."""
         found = self.differences()[-1]
         before = {"accuracy_before": self.before.accuracy, "accuracy_gain": found.gain, "p_value": found.adjusted}
         bounds = {"accuracy_gain_low": found.low, "accuracy_gain_high": found.high}
@@ -129,21 +129,21 @@ class Comparison(representations.Representable):
     # -- two or more ---------------------------------------------------------------------------------------
 
     def differences(self) -> tuple[Difference, ...]:
-        """Each beside the first, in order."""
+        """Differences of each side from the first, in order."""
         return correct_p_values([difference(self.sides[0], side) for side in self.sides[1:]])
 
     def matrix(self) -> tuple[Difference, ...]:
-        """Each beside each one before it; p-values are corrected for all of them."""
+        """Differences of all pairs of sides; the p-values are corrected for the number of pairs."""
         return correct_p_values([difference(first, second) for first, second in combinations(self.sides, 2)])
 
     def changes(self, place: int = 1) -> tuple[tuple[ExampleChange, ...], tuple[ExampleChange, ...]]:
-        """The examples that one does better on than the first, and those that it does worse on.
+        """Examples on which a side scores higher than the first side, and examples on which it scores lower.
 
         Args:
-            place: Which of the sides, the first being 0.
+            place: Index of the side; the first side is 0.
 
         Returns:
-            Wins and losses, each by the size of the difference, then in the order of the examples.
+            Wins and losses. Each is sorted by the size of the difference, then by the order of the examples.
         """
         pairs = zip(*(by_example(self.sides[side].evaluation.records) for side in (0, place)), strict=True)
         found = sorted((ExampleChange(*pair) for pair in pairs), key=lambda change: -abs(change.difference))
@@ -151,24 +151,24 @@ class Comparison(representations.Representable):
 
     @property
     def title(self) -> str:
-        """Title for a reader: the task where that is known, and the names of the sides."""
+        """Title for a reader: the task, if known, and the names of the sides."""
         names = [side.name for side in self.sides]
         told = f"{names[1]} beside {names[0]}" if len(names) == 2 else ", ".join(names)
         return f"{self.about['task']}: {told}" if "task" in self.about else told
 
     @property
     def score(self) -> str:
-        """Name of the mean score. An evaluation that does not know it, as one of older records, takes the others'."""
+        """Name of the mean score. An evaluation without this name (from older records) uses the name of the others."""
         names = (side.evaluation.score for side in self.sides)
         return next((name for name in names if name != ACCURACY), ACCURACY)
 
     @property
     def are_shares(self) -> bool:
-        """Whether all scores are from 0 to 1, so that their means are shares."""
+        """Whether all scores are from 0 to 1; then a mean can be shown as a percentage."""
         return all(0 <= record.score <= 1 for side in self.sides for record in side.evaluation.records)
 
     def gain_text(self, found: Difference) -> str:
-        """A gain with its interval, for a reader: in percentage points where scores are accuracies from 0 to 1."""
+        """Text of a gain with its interval, in percentage points if the scores are accuracies from 0 to 1."""
         known = [number for number in (found.gain, found.low, found.high) if number is not None]
         is_accuracy = self.score == ACCURACY
         if is_accuracy and self.are_shares:
@@ -182,7 +182,7 @@ class Comparison(representations.Representable):
         return self.text()
 
     def text(self) -> str:
-        """A line on each beside the first, and where there are more than two, each beside each."""
+        """Text with one line for each side; with more than two sides, also one line for each pair."""
         holm = f" (Holm's correction for {len(self.sides) - 1})" if len(self.sides) > 2 else ""
         lines = [
             f"{each.second} beside {each.first}: {self.gain_text(each)}, {each.test} p = {each.adjusted:.2g}{holm}; "
@@ -198,7 +198,7 @@ class Comparison(representations.Representable):
     # -- elsewhere -----------------------------------------------------------------------------------------
 
     def summary(self) -> dict[str, Any]:
-        """The findings as JSON values: ``accuracies`` by name, and ``differences``, with ids of the examples."""
+        """Results as JSON values: ``accuracies`` by name, and ``differences`` with ids of the examples."""
         accuracies = {
             side.name: side.evaluation.metrics(solved=self.solved)
             | {"tokens": side.evaluation.tokens, "usd": side.evaluation.usd, "seconds": seconds(side.evaluation)}
@@ -215,7 +215,7 @@ class Comparison(representations.Representable):
         return found | ({"matrix": matrix} if len(self.sides) > 2 else {})
 
     def to_json(self) -> str:
-        """The findings and, under ``comparison``, everything that they were computed from."""
+        """JSON text with the results and, under ``comparison``, all the data that they were computed from."""
         whole = _JSON.dump_python(self, mode="json", fallback=str)
         found = json.dumps({"format": _FORMAT, **self.summary()}, ensure_ascii=False, indent=1)
         # The part for a person comes first, line by line; the records are for programs.
@@ -230,7 +230,7 @@ class Comparison(representations.Representable):
             source: Name of the text's origin, for errors.
 
         Raises:
-            DataError: If it is no comparison.
+            DataError: If the text is not a comparison.
         """
         try:
             document = json.loads(text)
@@ -245,7 +245,7 @@ class Comparison(representations.Representable):
             raise DataError(f"{source} holds no comparison: {error}") from error
 
     def to_pandas(self) -> pd.DataFrame:
-        """One row an example. See ``flex_dspy.display.comparisons.comparison_frame``."""
+        """Table with one row for each example. See ``flex_dspy.display.comparisons.comparison_frame``."""
         return representations.frame(self)
 
 
@@ -258,7 +258,7 @@ def _ids(changes: Sequence[ExampleChange]) -> list[str]:
 
 
 def _by_occurrence(side: Side) -> dict[tuple[str, int], Samples]:
-    """The samples of each example; a set may hold one problem twice."""
+    """Samples of each example. The key has a number because a set may hold the same problem twice."""
     seen: Counter[str] = Counter()
     found = {}
     for group in by_example(side.evaluation.records):
@@ -283,8 +283,8 @@ def compare(
     """Measure libraries on the same examples, none of which they were learned from.
 
     Args:
-        before: The first library, with which each other one is compared; an empty one for no library.
-        after: The second.
+        before: The first library. All others are compared with it. An empty library stands for no library.
+        after: The second library.
         program: Any program that holds a retriever.
         examples: Validation examples.
         metric: See ``flex_dspy.core.scoring.score``.
@@ -294,7 +294,7 @@ def compare(
         **options: Further arguments of ``flex_dspy.evaluation.evaluate.evaluate``.
 
     Raises:
-        FlexError: As ``evaluate``.
+        FlexError: For the same reasons as ``flex_dspy.evaluation.evaluate.evaluate``.
     """
     libraries = [*zip(names, (before, after), strict=True), *(others or {}).items()]
     sides = [

@@ -1,4 +1,4 @@
-"""Many calls at once, up to a limit, that end in peace when a budget is spent."""
+"""Makes many calls at once, up to a limit. Calls under way can finish when a budget is spent."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ T = TypeVar("T")
 
 
 async def gather_calls(calls: Sequence[Callable[[], Awaitable[T]]], gate: asyncio.Semaphore) -> list[T]:
-    """Make calls concurrently, begun in order, and return their results in order.
+    """Make calls concurrently and return their results in order. The calls also start in order.
 
     Args:
         calls: Functions without parameters.
-        gate: Limits how many are under way.
+        gate: Limits how many calls are under way.
 
     Raises:
-        BudgetError: If a call raised it. No call begins after that, and those under way end first.
+        BudgetError: If a call raised it. No new call starts then, and the calls under way finish first.
         Exception: The first other error of a call. The calls under way are cancelled.
     """
     results: dict[int, T] = {}

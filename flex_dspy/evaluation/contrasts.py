@@ -1,18 +1,19 @@
 """Estimates each entry's effect on the score, from pairs of trials that show complementary halves of the same entries.
 
-A pair asks one example twice. Every entry that the example is shown is in one of the two prompts; a fair coin for each
-entry decides in which. The difference of the two scores, with the sign of the coin, is an unbiased estimate of the
-entry's effect, averaged over the other entries that it may be shown with: its Banzhaf value among the entries shown
-(Wang and Jia, Data Banzhaf, AISTATS 2023). One pair serves all entries that it shows. The coins must be independent:
-with halves of equal size the entries' effects would cancel each other.
+A pair runs one example twice. Each entry of the example is in one of the two prompts. A fair coin for each entry
+decides in which prompt. The difference of the two scores, with the sign of the coin, is an unbiased estimate of the
+entry's effect, averaged over the other entries that it may be shown with. This is its Banzhaf value among the entries
+shown (Wang and Jia, Data Banzhaf, AISTATS 2023). One pair gives an estimate for every entry that it shows. The coins
+must be independent. With halves of equal size the entries' effects would cancel each other.
 
-The effects of the other entries of a pair are noise to one entry. Ridge regression on the pairs of *other* examples,
-which know nothing of this pair's coins, predicts them, and the prediction is subtracted. The estimate stays unbiased
-however bad the prediction (cross-fitting: Wager et al., PNAS 2016, 113, 12673).
+For the estimate of one entry, the effects of the other entries of the pair are noise. Ridge regression predicts these
+effects from the pairs of *other* examples, which do not depend on this pair's coins. The prediction is subtracted. The
+estimate stays unbiased even if the prediction is bad (cross-fitting: Wager et al., PNAS 2016, 113, 12673).
 
-Intervals are Student's, over examples: pairs of one example are not independent (Liang and Zeger, Biometrika 1986, 73,
-13). Two made-up pairs, one for and one against the entry by the whole range of the score, keep a few pairs that happen
-to agree from looking certain (Agresti and Min, Stat. Med. 2005, 24, 729).
+Intervals are Student's t intervals over examples, because pairs of one example are not independent (Liang and Zeger,
+Biometrika 1986, 73, 13). Two artificial pairs are added to each entry: one with the largest possible gain and one with
+the largest possible loss. Without them, a few pairs with equal results would give an interval that is too narrow
+(Agresti and Min, Stat. Med. 2005, 24, 729).
 """
 
 from __future__ import annotations
@@ -26,22 +27,22 @@ from scipy.special import stdtr, stdtrit
 
 Floats = npt.NDArray[np.float64]
 
-# Variance of the noise over that of the effects: effects of a fifth of the noise's deviation. It changes the estimates'
-# precision, and biases none.
+# Variance of the noise divided by the variance of the effects: the effects' standard deviation is a fifth of the
+# noise's. The value changes the precision of the estimates and adds no bias.
 RIDGE = 25.0
 FOLDS = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Contrasts:
-    """Estimates of all entries, an array element an entry.
+    """Estimates of all entries. Each array has one element for each entry.
 
     Attributes:
-        effect: Mean score with the entry less the mean score without it, a showing; nan without a pair.
-        centre: The same with the two made-up pairs: the middle of its interval.
+        effect: Mean score with the entry minus the mean score without it; nan without a pair.
+        centre: The effect with the two artificial pairs included: the middle of the interval.
         error: Standard error of ``centre``; infinite with fewer than two examples.
-        examples: How many examples showed the entry in a pair.
-        pairs: How many pairs did.
+        examples: Number of examples that showed the entry in a pair.
+        pairs: Number of pairs that showed the entry.
     """
 
     effect: Floats
@@ -55,10 +56,10 @@ def contrasts(coins: Floats, differences: Floats, examples: npt.NDArray[np.int64
     """Estimate every entry's effect.
 
     Args:
-        coins: Shape ``(pairs, entries)``: 1 where the entry stood in the first prompt of the pair, -1 where in the
-            second, 0 where it was not shown.
-        differences: Shape ``(pairs,)``: the first prompt's score less the second's.
-        examples: Shape ``(pairs,)``: number of the example that the pair asked.
+        coins: Shape ``(pairs, entries)``: 1 if the entry was in the first prompt of the pair, -1 if it was in the
+            second, 0 if it was not shown.
+        differences: Shape ``(pairs,)``: the first prompt's score minus the second's.
+        examples: Shape ``(pairs,)``: number of the example of each pair.
     """
     entries = coins.shape[1]
     effect, centre, error = np.full(entries, np.nan), np.zeros(entries), np.full(entries, np.inf)
@@ -76,10 +77,10 @@ def contrasts(coins: Floats, differences: Floats, examples: npt.NDArray[np.int64
 
 
 def residual_contrasts(coins: Floats, differences: Floats, examples: npt.NDArray[np.int64]) -> Floats:
-    """Each pair's difference with each entry's sign, less the predicted effects of the other entries.
+    """Estimates of each entry's effect from each pair, minus the predicted effects of the other entries.
 
     Returns:
-        Shape ``(pairs, entries)``; 0 where the entry was not shown.
+        Shape ``(pairs, entries)``; 0 if the entry was not shown.
     """
     result = np.zeros_like(coins)
     folds = examples % FOLDS
@@ -102,7 +103,7 @@ def _ridge(coins: Floats, differences: Floats) -> Floats:
 
 
 def _mean_and_error(values: Floats, groups: npt.NDArray[np.int64], span: float) -> tuple[float, float]:
-    """Mean of values in groups with the two made-up ones, and its standard error."""
+    """Mean of values in groups, including the two artificial values, and its standard error."""
     sums = np.r_[np.bincount(groups, values), span, -span]
     sizes = np.r_[np.bincount(groups), 1, 1]
     mean, count = float(sums.sum() / sizes.sum()), len(sums)
@@ -113,17 +114,17 @@ def _mean_and_error(values: Floats, groups: npt.NDArray[np.int64], span: float) 
 
 
 def half_width(error: float, examples: int, chance: float) -> float:
-    """Half the width of the interval that misses with this chance, both sides together."""
+    """Half the width of the two-sided interval that misses the true value with probability ``chance``."""
     return math.inf if math.isinf(error) else float(stdtrit(examples - 1, 1 - chance / 2)) * error
 
 
 def chance_below(centre: float, error: float, examples: int, value: float) -> float:
-    """The one-sided p-value of "the effect is at least ``value``"; 1 where nothing is known."""
+    """One-sided p-value of the hypothesis "the effect is at least ``value``"; 1 without an interval."""
     return 1.0 if math.isinf(error) else float(stdtr(examples - 1, (centre - value) / error))
 
 
 def step_up(p_values: npt.ArrayLike, rate: float) -> npt.NDArray[np.bool_]:
-    """The hypotheses to reject so that of those rejected at most ``rate`` are true, on average.
+    """Hypotheses to reject. On average, at most a share ``rate`` of the rejected hypotheses is true.
 
     Source: Benjamini and Hochberg, J. R. Stat. Soc. B 1995, 57, 289.
 

@@ -28,9 +28,9 @@ class Side:
     Attributes:
         name: Its name.
         evaluation: Its evaluation.
-        library: Content hash of the library; empty where there is none, or it is not known.
-        size: Number of its entries.
-        entries: A few words on each entry that was shown, by its id, as far as the library was at hand.
+        library: Content hash of the library; empty if there is no library or it is not known.
+        size: Number of entries in the library.
+        entries: Short text of each entry that was shown, by id; empty if the library was not available.
         task: The library's task.
     """
 
@@ -43,7 +43,7 @@ class Side:
 
     @classmethod
     def of(cls, name: str, evaluation: Evaluation, library: ExperienceLibrary | None = None) -> Self:
-        """The side of a library that was measured."""
+        """Side made from an evaluation and the library that was measured."""
         if not library:
             return cls(name, evaluation)
         shown = dict.fromkeys(entry_id for record in evaluation.records for entry_id in record.shown)
@@ -54,23 +54,23 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """How the second of two does beside the first.
+    """Difference between two sides of a comparison.
 
     Attributes:
-        first: Name of the first.
-        second: Name of the second.
+        first: Name of the first side.
+        second: Name of the second side.
         n: Number of examples.
-        gain: The second's accuracy less the first's.
-        low: Lower end of the gain's 95% interval; None with a single example, which has none.
-        high: Upper end.
-        test: Test behind the p-value: McNemar's test where every example is right or wrong, else sign flips.
-        p_value: Chance of a gain at least as large, either way, if both were equally good.
-        adjusted: The same by Holm's correction for all that is compared with the first.
+        gain: The second's accuracy minus the first's.
+        low: Lower end of the gain's 95% interval; None for a single example.
+        high: Upper end of the interval; None for a single example.
+        test: Test that gave the p-value: McNemar's test if all scores are 0 or 1, else sign flips.
+        p_value: Probability of a difference at least as large, in either direction, if both were equally good.
+        adjusted: The p-value after Holm's correction for several comparisons.
         wins: Examples on which the second's score is higher.
-        losses: Examples on which it is lower.
-        tokens: Tokens that the second took more than the first.
-        usd: US dollars, as far as prices are known.
-        seconds: Mean seconds that it took more for a sample, by the clock, with others under way.
+        losses: Examples on which the second's score is lower.
+        tokens: Extra tokens of the second.
+        usd: Extra cost of the second in US dollars, as far as prices are known.
+        seconds: Extra wall time of the second in seconds, mean over samples; other samples ran at the same time.
     """
 
     first: str
@@ -90,11 +90,11 @@ class Difference:
 
     @property
     def ties(self) -> int:
-        """Examples on which both have the same score."""
+        """Number of examples on which both sides have the same score."""
         return self.n - self.wins - self.losses
 
     def cost(self) -> str:
-        """Extra cost of the second, for a reader. Money is left out where no price is known."""
+        """Text of the extra cost of the second side. The price is left out if it is not known."""
         tokens = f"{self.tokens:+,} tokens, " if self.tokens else ""
         usd = f"{self.usd:+.4f} USD, " if self.usd else ""
         return f"{tokens}{usd}{self.seconds:+.3f} s a sample"
@@ -102,11 +102,11 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class ExampleChange:
-    """One example on which two have different scores.
+    """One example on which two sides have different scores.
 
     Attributes:
-        first: The first's samples of it.
-        second: The second's.
+        first: Samples of the first side.
+        second: Samples of the second side.
     """
 
     first: Samples
@@ -114,19 +114,19 @@ class ExampleChange:
 
     @property
     def difference(self) -> float:
-        """The second's mean score less the first's: above 0 it is a win, below a loss."""
+        """The second's mean score minus the first's. It is positive for a win and negative for a loss."""
         return _mean(self.second) - _mean(self.first)
 
 
 def answer_of(record: Record) -> str:
-    """A sample's answer: its outputs that there is a reference for; "" where it failed."""
+    """Answer of a sample as text: the output fields that have a reference; "" if the program failed."""
     wanted = {name: value for name, value in record.outputs.items() if name in record.labels}
     rest = {name: value for name, value in record.outputs.items() if name not in WORKINGS}
     return problem_text(wanted or rest) if wanted or rest else ""
 
 
 def seconds(evaluation: Evaluation) -> float:
-    """Mean seconds a sample."""
+    """Mean seconds of a sample."""
     return sum(record.seconds for record in evaluation.records) / len(evaluation.records)
 
 
@@ -139,9 +139,10 @@ def _means(evaluation: Evaluation) -> Floats:
 
 
 def difference(first: Side, second: Side) -> Difference:
-    """Compare two sides of the same examples: the gain of the second on the first, its interval and its p-value.
+    """Compare two sides: return the gain of the second over the first, its interval and its p-value.
 
-    Like an entry's effect (see ``flex_dspy.evaluation.contrasts``), the interval is of the differences on each example.
+    The interval is computed from the differences of single examples, as for an entry's effect (see
+    ``flex_dspy.evaluation.contrasts``).
     """
     means = _means(first.evaluation), _means(second.evaluation)
     differences = means[1] - means[0]
@@ -171,6 +172,6 @@ def difference(first: Side, second: Side) -> Difference:
 
 
 def correct_p_values(found: Sequence[Difference]) -> tuple[Difference, ...]:
-    """Differences with their p-values corrected for being several."""
+    """Differences with p-values corrected by Holm's method for the number of differences."""
     raised = holm([each.p_value for each in found])
     return tuple(replace(each, adjusted=float(p)) for each, p in zip(found, raised, strict=True))

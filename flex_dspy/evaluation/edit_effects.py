@@ -1,4 +1,4 @@
-"""Measures the effect of edits of a library on accuracy, on a few fixed examples."""
+"""Measures how edits of a library change the accuracy on a few fixed examples."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class Effect:
 
     Attributes:
         before: Mean score with the other edits, from 0 to 1.
-        after: Mean score with these.
+        after: Mean score with these edits, from 0 to 1.
         n: Number of examples.
-        shown: Number of examples on which an edited entry was in the prompt, before or after.
+        shown: Number of examples that had an edited entry in the prompt, before or after.
         won: Problems whose score rose.
         lost: Problems whose score fell.
     """
@@ -46,7 +46,7 @@ class Effect:
 
     @property
     def score(self) -> float:
-        """The effect from 0 to 1: 0.5 changes nothing, 1 wins all that was missing, 0 loses all that was there."""
+        """Effect from 0 to 1: 0.5 for no change, 1 if all examples become right, 0 if all become wrong."""
         if self.after >= self.before:
             missing = 1 - self.before
             return 0.5 + 0.5 * (self.after - self.before) / missing if missing else 0.5
@@ -54,24 +54,24 @@ class Effect:
 
 
 class EditEffects:
-    """Measures edits of one library by an actor's answers; each set of edits is measured once.
+    """Measures edits of one library by an actor's accuracy. It measures each set of edits only once.
 
-    It may be called from several threads at once. The language model and the adapter that are configured when it is
-    made stay so, whatever an optimizer configures around a call.
+    Several threads may call it at once. It keeps the language model and the adapter that were configured when it was
+    created, even if an optimizer configures others around a call.
 
     Args:
-        actor: The program whose accuracy counts; one without experience is given it by ``equip``.
+        actor: The program whose accuracy counts. A program without a retriever gets one from ``equip``.
         valset: The fixed examples.
         metric: The task's metric, with scores from 0 to 1; scores beyond count as 0 or 1.
-        library: The library that is edited; None is an empty one.
+        library: The library that is edited; None means an empty library.
         ledger: Tokens are charged to it, as ``teaching``.
-        key: One form for all ways of writing a problem, to find examples that the library was learned from.
-        **options: Fields of ``EvaluationSettings``, such as ``samples`` or ``allow_overlap``. ``concurrency`` is that
-            of one measurement, by default 8.
+        key: Normal form of a problem, to find examples that the library was learned from.
+        **options: Fields of ``EvaluationSettings``, such as ``samples`` or ``allow_overlap``. ``concurrency`` is the
+            limit for one measurement; its default is 8.
 
     Raises:
         ConfigurationError: If there is no example.
-        OverlapError: If the library was learned from some of them.
+        OverlapError: If the library was learned from some of the examples.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class EditEffects:
         self.actor = actor if retrievers(actor) else equip(actor)
         self.valset = list(valset)
         self.metric = metric
-        # Overlap is refused here already, and a lesson's own examples do not count.
+        # Overlap was checked above, and the examples of a lesson are left out of its measurement.
         self.settings = settings.with_options(allow_overlap=True)
         self.ledger = ledger or Ledger()
         self.measurements = 0
@@ -109,13 +109,13 @@ class EditEffects:
         """Compare two sets of edits.
 
         Args:
-            edits: The ones to judge.
-            against: The others; by default none at all.
-            without: Ids of examples that do not count, as the edits were learned from them.
+            edits: The edits to judge.
+            against: The edits to compare with; by default the unchanged library.
+            without: Ids of examples to leave out because the edits were learned from them.
 
         Raises:
             ConfigurationError: If no example is left.
-            ModelError: If the actor fails on every one.
+            ModelError: If the actor fails on every example.
             BudgetError: If the ledger's budget is spent.
         """
         before, after = by_example(self._records(against)), by_example(self._records(edits))
@@ -126,7 +126,7 @@ class EditEffects:
         return _sum_effect(pairs, edited)
 
     def _records(self, edits: Edits) -> tuple[Record, ...]:
-        """The records with these edits; of two threads that ask for the same, one waits for the other."""
+        """Records with these edits. If two threads ask for the same edits, one waits for the result of the other."""
         edits = tuple(replace(edit, reason="") for edit in edits if not isinstance(edit, Discard))
         key = COMMIT_JSON.dump_json(Commit("", 0, edits))
         with self._lock:
@@ -162,7 +162,7 @@ def _ids_of_edits(edits: Edits) -> set[str]:
 def _sum_effect(pairs: Sequence[tuple[Sequence[Record], Sequence[Record]]], edited: set[str]) -> Effect:
     """Compare scores example by example.
 
-    Where both prompts showed the same entries, and none of them is edited, a difference is the model's own noise.
+    If both prompts showed the same entries and none of them is edited, a difference is only noise of the model.
     """
     before = after = 0.0
     shown = 0

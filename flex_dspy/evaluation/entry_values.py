@@ -1,4 +1,4 @@
-"""Measured values of a library's entries, and the file that keeps them."""
+"""Measured values of a library's entries, and the file that stores them."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.library_file import write_atomically
 from flex_dspy.libraries.paths import beside
 
-# Share of the chance of error that is spent on the looks before the last one.
+# Share of the error probability that is used by the looks before the last one.
 EARLY = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class EntryValue:
-    """An entry's effect on the score of an example that it is shown on.
+    """Effect of an entry on the score of the examples that show it.
 
     Attributes:
-        effect: Mean score with it less mean score without it; None where it was never shown in a trial.
-        low: Lower end of the effect's interval; None where it is not known, as from a single example.
-        high: Upper end.
-        examples: How many examples showed it in trials.
-        pairs: How many pairs of trials, one with it and one without, it was in.
-        error: Standard error, about the middle of the interval; None where it is not known.
+        effect: Mean score with the entry minus mean score without it; None if no trial showed the entry.
+        low: Lower end of the effect's interval; None if it is not known, for example with a single example.
+        high: Upper end of the interval; None if it is not known.
+        examples: Number of examples that showed the entry in trials.
+        pairs: Number of pairs of trials, one with the entry and one without.
+        error: Standard error of the middle of the interval; None if it is not known.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -53,7 +53,7 @@ class EntryValue:
         return self.error is not None
 
     def chance(self, value: float = 0.0) -> float:
-        """The p-value of "the effect is at least ``value``", the looks on the way accounted for; 1 if not known."""
+        """P-value of the hypothesis "the effect is at least ``value``", corrected for the looks; 1 if not known."""
         if self.low is None or self.high is None or self.error is None:
             return 1.0
         if self.error == 0:
@@ -61,7 +61,7 @@ class EntryValue:
         return min(1.0, chance_below((self.low + self.high) / 2, self.error, self.examples, value) / (1 - EARLY))
 
     def __str__(self) -> str:
-        """``+0.12 (-0.03 to +0.27)``, or why there is no such thing."""
+        """Text such as ``+0.12 (-0.03 to +0.27)``, or the reason why there is no interval."""
         if self.effect is None:
             return "never shown"
         if self.low is None or self.high is None:
@@ -71,18 +71,18 @@ class EntryValue:
 
 @dataclass(frozen=True, slots=True)
 class Valuation:
-    """Entry values as a file keeps them, with the facts of their measurement.
+    """Entry values as stored in a file, with facts about their measurement.
 
     Attributes:
         library: Content hash of the library.
-        updated: For each estimated entry, when it was last changed: an estimate is of the entry as it was.
-        estimates: By entry id; entries that were never shown are left out.
-        confidence: That of the intervals.
+        updated: Time of the last change of each estimated entry. A later change makes the estimate invalid.
+        estimates: Estimates by entry id. Entries that were never shown are left out.
+        confidence: Confidence level of the intervals.
         task: Name of the task.
         data: Where the examples came from.
         data_digest: Digest of the examples.
-        calls: Most program calls that were allowed.
-        seed: Seed of the coins.
+        calls: Limit of program calls.
+        seed: Seed of the random coins.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -104,13 +104,13 @@ class Valuation:
 
     @classmethod
     def of(cls, library: ExperienceLibrary, estimates: Mapping[str, EntryValue], **details: str | float) -> Valuation:
-        """The estimates of a library's entries, with the other attributes."""
+        """Valuation made from the estimates of a library's entries and the other attributes."""
         known = {entry_id: estimate for entry_id, estimate in estimates.items() if estimate.pairs}
         updated = {entry_id: library[entry_id].updated_at for entry_id in known}
         return cls(library.hash, updated, known, **details)  # type: ignore[arg-type]
 
     def still_true(self, library: ExperienceLibrary) -> dict[str, EntryValue]:
-        """The estimates of those entries that are in a library as they were."""
+        """Estimates of the entries that have not changed in the library since they were measured."""
         return {
             entry_id: estimate
             for entry_id, estimate in self.estimates.items()
@@ -125,7 +125,7 @@ class Valuation:
             mode: Permissions of a new file; None follows the umask.
 
         Raises:
-            LibraryError: If it cannot be written.
+            LibraryError: If the file cannot be written.
         """
         try:
             write_atomically(path, _JSON.dump_json(self, indent=2) + b"\n", mode=mode)
@@ -138,15 +138,15 @@ _JSON: TypeAdapter[Valuation] = TypeAdapter(Valuation)
 
 
 def value_file(library_path: str | Path) -> Path:
-    """Where the estimates of a library file's entries are kept."""
+    """Path of the file that stores the estimates of a library's entries."""
     return beside(library_path, "value.json")
 
 
 def read_valuation(path: Path) -> Valuation:
-    """Read the file back.
+    """Read a file that ``Valuation.write`` wrote.
 
     Raises:
-        DataError: If there is no such file, or it holds something else.
+        DataError: If the file does not exist or does not hold a valuation.
     """
     try:
         return _JSON.validate_json(path.read_bytes())

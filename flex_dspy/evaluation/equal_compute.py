@@ -1,4 +1,4 @@
-"""The fair opponent of a library: the same program without one, sampled as often as the library's tokens pay for."""
+"""Measures the fair baseline of a library: the same program without it, given the same number of tokens."""
 
 from __future__ import annotations
 
@@ -25,26 +25,27 @@ def equal_compute(
     begun: Evaluation | None = None,
     **options: Any,
 ) -> tuple[int, Evaluation]:
-    """Measure a program without a library, at the cost that the library had.
+    """Measure a program without a library, with as many tokens as the library used.
 
-    One sample an example is made and kept; its tokens say how many samples the budget pays for.
+    It first makes one sample of each example. The tokens of these samples give the number of samples that the budget
+    allows.
 
     Args:
         program: The program that was measured with the library.
-        examples: The examples it was measured on.
+        examples: The examples that the program was measured on.
         metric: See ``flex_dspy.core.scoring.score``.
-        tokens: Tokens that the library took: for its evaluation, and for its learning where that is known.
-        most: Most samples an example.
-        begun: An evaluation without the library that was made already: its samples are kept.
+        tokens: Tokens that the library used in its evaluation and, if known, in learning.
+        most: Most samples of each example.
+        begun: An earlier evaluation without the library. Its samples are kept.
         **options: Further arguments of ``flex_dspy.evaluation.evaluate.evaluate``. By default ``library`` is an empty
-            one, and overlap is allowed.
+            library, and overlap is allowed.
 
     Returns:
-        The number of samples, and the evaluation: its ``accuracy`` is the mean over samples, ``maj_at_n`` the
-        majority's, ``pass_at_n`` the share of examples that any sample solves.
+        The number of samples of each example, and the evaluation. Its ``accuracy`` is the mean over samples,
+        ``maj_at_n`` the score of the majority's answer, ``pass_at_n`` the share of examples with a right sample.
 
     Raises:
-        ConfigurationError: If ``tokens`` is not positive, or no model reports the tokens that it takes.
+        ConfigurationError: If ``tokens`` is not positive, or no model reports its tokens.
     """
     if tokens < 1 or most < 1:
         raise ConfigurationError(
@@ -59,12 +60,12 @@ def equal_compute(
 
 
 def tokens_per_sample(evaluation: Evaluation) -> float:
-    """Tokens that one sample of every example takes.
+    """Number of tokens that one sample of every example uses.
 
-    An answer that came from a cache reports none: it counts as the mean of the others.
+    An answer from a cache reports no tokens. It counts as the mean of the others.
 
     Raises:
-        ConfigurationError: If no answer reports any.
+        ConfigurationError: If no answer reports tokens.
     """
     tokens = [record.tokens for record in evaluation.records if record.tokens or record.error]
     if not sum(tokens):

@@ -1,4 +1,4 @@
-"""Measuring a program on examples."""
+"""Measures a program on examples."""
 
 from __future__ import annotations
 
@@ -46,32 +46,32 @@ async def aevaluate(
     settings: EvaluationSettings | None = None,
     **options: Any,
 ) -> Evaluation:
-    """Measure a program. ``evaluate`` is the synchronous form of ``aevaluate``.
+    """Measure a program on examples. ``evaluate`` is the synchronous form of ``aevaluate``.
 
     Args:
         program: Any program.
         examples: The examples to measure it on; at least one.
         metric: See ``flex_dspy.core.scoring.score``.
-        library: The snapshot that the program's retrievers read; None leaves them their own.
+        library: The snapshot that the program's retrievers read; None keeps each retriever's own library.
         measures: Further measures by name.
-        normalize: One form for all ways of writing an answer, so that samples can vote; None compares them as text.
-        ledger: Tokens are charged to it; None counts them in the records alone.
-        begun: An evaluation of the same examples: its samples are kept, and only those after them are made.
-        key: One form for all ways of writing a problem, to find those that were learned from.
+        normalize: Normal form of an answer, so that samples can vote; None compares answers as text.
+        ledger: Tokens are charged to it; None counts them only in the records.
+        begun: An earlier evaluation of the same examples. Its samples are kept, and only the missing ones are made.
+        key: Normal form of a problem, to find examples that the library was learned from.
         executor: Where the program runs; None runs it in this process.
         settings: How to measure.
         **options: Fields of ``EvaluationSettings`` to change, such as ``samples`` or ``concurrency``.
 
     Returns:
-        One record an example and sample. Where the program fails, or the metric fails on its answer, the score is 0 and
-        the error is on record.
+        One record for each sample of each example. If the program or the metric fails, the score is 0 and the record
+        holds the error.
 
     Raises:
         OverlapError: If the library was learned from some of the examples.
         BudgetError: If the ledger's budget is spent. Samples under way are finished and charged first.
-        ConfigurationError: If a setting or the metric cannot work, or an example lacks the reference that it asks for.
-        ModelError: If nothing works at all.
-        ValueError: If there is no example, or fewer than one sample, or ``begun`` is of other examples.
+        ConfigurationError: If a setting or the metric cannot work, or an example lacks a reference field.
+        ModelError: If the first samples all fail (``max_failures``), or no call can succeed.
+        ValueError: If there is no example, ``samples`` is less than 1, or ``begun`` has other examples.
     """
     settings = EvaluationSettings.resolve(settings, options)
     if not examples:
@@ -100,7 +100,7 @@ evaluate = synchronous(aevaluate)
 
 
 def _earlier_samples(begun: Evaluation | None, examples: Sequence[dspy.Example]) -> list[tuple[Record, ...]]:
-    """The samples that each example has already."""
+    """Samples that an earlier evaluation made of each example."""
     if begun is None:
         return [()] * len(examples)
     groups = by_example(begun.records)
@@ -116,7 +116,7 @@ async def _make_samples(
     settings: EvaluationSettings,
     sampler: Sampler,
 ) -> list[Record]:
-    """Make samples, begun in this order. All examples get their first sample before one gets its second."""
+    """Make samples, started in the given order: first one sample of every example, then the second samples."""
     hide = None if settings.progress is None else not settings.progress
     with lean(), tqdm(total=len(samples), desc=settings.label, unit="ex", disable=hide, leave=False) as bar:
         progress = RunningAccuracy(bar, sampler.ledger, settings.max_failures, name_of_score(sampler.metric))

@@ -1,4 +1,4 @@
-"""The result of measuring a program: its records, its accuracy, and how sure one can be of it."""
+"""Result of measuring a program: its records, its accuracy and the accuracy's confidence interval."""
 
 from __future__ import annotations
 
@@ -23,14 +23,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation(representations.Representable):
-    """A program's records on a set of examples, in the order of the examples; all samples of one together.
+    """A program's records on a set of examples, in the order of the examples.
+
+    All samples of an example stand together.
 
     Attributes:
         records: The records.
         score: Name of the mean score that ``accuracy`` holds; see ``flex_dspy.core.scoring.named_score``.
 
     Raises:
-        ValueError: If the samples are not numbered 0, 1, 2, ..., or one example has more than another.
+        ValueError: If the samples are not numbered 0, 1, 2, ..., or the examples have different numbers of samples.
     """
 
     records: tuple[Record, ...]
@@ -56,7 +58,7 @@ class Evaluation(representations.Representable):
 
     @property
     def interval(self) -> tuple[float, float]:
-        """The 95% interval of the accuracy; examples are independent, samples of one example are not."""
+        """95% confidence interval of the accuracy. It treats examples, but not samples, as independent."""
         return _interval(self._scores().mean(axis=1), self.samples, graded=self.is_graded)
 
     @property
@@ -66,19 +68,19 @@ class Evaluation(representations.Representable):
 
     @property
     def tokens(self) -> int:
-        """Tokens that the models took, sent and received."""
+        """Number of tokens, sent and received."""
         return sum(record.tokens for record in self.records)
 
     @property
     def usd(self) -> float:
-        """Their price, as far as it is known."""
+        """Price of the tokens in US dollars, as far as it is known."""
         return sum(record.usd for record in self.records)
 
     def metrics(self, *, solved: float = SOLVED) -> dict[str, float]:
-        """Everything measured, as numbers by name.
+        """All metrics as numbers by name.
 
-        With several samples also ``pass_at_k`` (the chance that one of k samples is right) and ``maj_at_n`` (the
-        score of the answer that most of the n samples give), each with its 95% interval.
+        With several samples, there are also ``pass_at_k`` (the probability that at least one of k samples is right)
+        and ``maj_at_n`` (the score of the answer that most of the n samples give), each with its 95% interval.
 
         Args:
             solved: The score from which a sample counts as right for ``pass_at_k``.
@@ -96,7 +98,7 @@ class Evaluation(representations.Representable):
         return f"Evaluation({self})"
 
     def __str__(self) -> str:
-        """One line, such as ``accuracy 76.7% (59.1% to 88.2%), n = 30, 2 errors``."""
+        """Summary in one line, such as ``accuracy 76.7% (59.1% to 88.2%), n = 30, 2 errors``."""
         score = [self.accuracy, *self.interval]
         if self.score == ACCURACY and self.is_graded:
             name, numbers = "mean score", [f"{number:.4g}" for number in score]
@@ -107,11 +109,11 @@ class Evaluation(representations.Representable):
         return f"{name} {numbers[0]} ({numbers[1]} to {numbers[2]}), n = {self.n:,}{samples}{errors}"
 
     def to_pandas(self) -> pd.DataFrame:
-        """One row a record. See ``flex_dspy.display.frames.evaluation_frame``."""
+        """Table with one row for each record. See ``flex_dspy.display.frames.evaluation_frame``."""
         return representations.frame(self)
 
     def _scores(self) -> npt.NDArray[np.float64]:
-        """Shape ``(examples, samples)``."""
+        """Scores, shape ``(examples, samples)``."""
         return np.array([record.score for record in self.records], dtype=float).reshape(self.n, self.samples)
 
     def _sample_metrics(self, solved: float) -> dict[str, float]:
@@ -135,7 +137,7 @@ def _with_bounds(name: str, value: float, interval: tuple[float, float]) -> dict
 
 
 def _interval(means: npt.NDArray[np.float64], samples: int, *, graded: bool) -> tuple[float, float]:
-    """Of the mean of the examples' means. Binary scores use the Wilson interval, graded ones Student's t."""
+    """95% interval of the mean over examples. Binary scores use Wilson's interval, graded ones Student's t."""
     return student(means) if graded else cluster_interval(means, samples)
 
 

@@ -17,8 +17,8 @@ def wilson(successes: float, n: float) -> tuple[float, float]:
     """Wilson's 95% interval of a proportion.
 
     Args:
-        successes: Number of successes; a fraction where trials are not independent (see ``cluster_interval``).
-        n: Number of trials, likewise. None at all gives 0 to 1.
+        successes: Number of successes. It may be a fraction if trials are not independent (see ``cluster_interval``).
+        n: Number of trials; it may also be a fraction. 0 trials give the interval from 0 to 1.
 
     Example:
         >>> [round(bound, 3) for bound in wilson(45, 100)]
@@ -26,7 +26,7 @@ def wilson(successes: float, n: float) -> tuple[float, float]:
     """
     if n == 0:
         return 0.0, 1.0
-    # scipy.stats.binomtest takes whole numbers alone, and statsmodels a second to import.
+    # scipy.stats.binomtest takes only whole numbers, and importing statsmodels takes a second.
     share, scale = successes / n, 1 + Z**2 / n
     centre = (share + Z**2 / (2 * n)) / scale
     half = Z * math.sqrt(share * (1 - share) / n + Z**2 / (4 * n**2)) / scale
@@ -34,10 +34,10 @@ def wilson(successes: float, n: float) -> tuple[float, float]:
 
 
 def student(values: npt.NDArray[np.float64]) -> tuple[float, float]:
-    """Student's 95% interval of the mean of independent values, at least one; it needs two to be of finite width.
+    """Student's 95% interval of the mean of independent values. With a single value it is infinite.
 
-    Where all values are from 0 to 1, so is the interval; where they are then all the same it is Wilson's, which is the
-    widest that such values can need.
+    If all values are from 0 to 1, the interval is limited to 0 to 1. If these values are also all equal, it is
+    Wilson's interval, which is the widest that such values can need.
     """
     n, mean = len(values), float(values.mean())
     are_shares = _are_shares(values)
@@ -49,11 +49,11 @@ def student(values: npt.NDArray[np.float64]) -> tuple[float, float]:
 
 
 def cluster_interval(means: npt.NDArray[np.float64], samples: int) -> tuple[float, float]:
-    """The 95% interval of a mean over examples, each with a mean over its samples, each right or wrong.
+    """95% interval of the accuracy when each example has several samples that are right or wrong.
 
-    It is Wilson's interval for as many independent trials as would vary as much as the examples' means do: no fewer
-    than there are examples, no more than there are samples. The normal interval has no width where all examples agree,
-    and is too narrow near 0 and 1.
+    It is Wilson's interval for an effective number of independent trials, which is estimated from the variance of the
+    examples' means. This number is between the number of examples and the number of samples. The normal interval has
+    zero width if all examples agree, and is too narrow near 0 and 1.
 
     Source: Korn and Graubard, Survey Methodology 1998, 24, 193 (effective sample size); Franco et al., J. Surv. Stat.
     Methodol. 2019, 7, 334 (with Wilson's interval).
@@ -70,7 +70,7 @@ def cluster_interval(means: npt.NDArray[np.float64], samples: int) -> tuple[floa
 
 
 def score_text(value: float, *bounds: float) -> str:
-    """A mean score for a reader: a percentage where it and its bounds are from 0 to 1, else a plain number.
+    """Text of a mean score: a percentage if it and its bounds are from 0 to 1, else a plain number.
 
     Example:
         >>> score_text(0.5), score_text(0.5, 0.4, 0.6), score_text(0.5, -0.1, 1.1), score_text(12.25)
@@ -80,12 +80,12 @@ def score_text(value: float, *bounds: float) -> str:
 
 
 def named_score_text(name: str, value: float, *bounds: float) -> str:
-    """A mean score with the unit of its name: ``accuracy`` as a percentage, another as a plain number.
+    """Text of a mean score: ``accuracy`` as a percentage, any other score as a plain number.
 
     Args:
         name: The score's name; see ``flex_dspy.core.scoring.named_score``.
         value: The mean.
-        *bounds: Its bounds: they decide on the form, and are not in the text.
+        *bounds: Bounds of the mean. They only decide the format and are not in the text.
 
     Example:
         >>> named_score_text("accuracy", 0.5), named_score_text("|Spearman|", 0.6741)

@@ -1,4 +1,4 @@
-"""Finds problems that a library was learned from, however they are written.
+"""Finds problems that a library was learned from, even if they are written differently.
 
 Example:
     >>> sorted(common_problems(["CASE", "other"], ["case"], str.lower))
@@ -16,40 +16,41 @@ from flex_dspy.core.errors import OverlapError
 from flex_dspy.core.examples import example_id, problem_of
 from flex_dspy.libraries.library import ExperienceLibrary
 
-# One form for all ways of writing a problem; None where the text cannot be read: it then stands for itself.
+# Normal form of a problem: equal for all ways of writing it. None if the text cannot be read; then the text itself is
+# compared.
 ProblemKey = Callable[[str], str | None]
 
 
 @dataclass(frozen=True, slots=True)
 class FastKey:
-    """A key that is slow, with a sketch that saves most of its calls.
+    """A slow key with a fast sketch that avoids most calls of the key.
 
-    A canonical SMILES takes RDKit 0.1 to 0.4 ms, and a library holds tens of thousands of problems. So the key is asked
-    only of problems that share their sketch with an example.
+    RDKit needs 0.1 to 0.4 ms for a canonical SMILES, and a library holds tens of thousands of problems. So the key is
+    computed only for problems that have the same sketch as an example.
 
     Attributes:
-        key: One form for all ways of writing a problem.
-        sketch: Takes microseconds, and is equal for any two problems whose keys are equal.
+        key: Normal form of a problem.
+        sketch: Fast function (microseconds). Problems with equal keys must have equal sketches.
     """
 
     key: ProblemKey
     sketch: Callable[[str], str]
 
     def __call__(self, problem: str) -> str | None:
-        """The key of a problem."""
+        """Key of a problem."""
         return self.key(problem)
 
 
 def common_problems(problems: Iterable[str], learned: Iterable[str], key: ProblemKey | None = None) -> set[str]:
-    """The problems that are among the learned ones.
+    """Problems that are also among the learned problems.
 
     Args:
-        problems: The problems that are asked about.
+        problems: The problems to look for.
         learned: The problems that were learned from.
-        key: One form for all ways of writing a problem; None overlooks only differences in white space.
+        key: Normal form of a problem; None ignores only differences in white space.
     """
     asked, seen = set(problems), set(learned)
-    same = asked & seen  # letter by letter, which is free
+    same = asked & seen  # equal texts need no key
     sketch = _sketch(key)
     near: dict[str, list[str]] = {sketch(problem): [] for problem in asked - same}
     for problem in seen if near else ():
@@ -71,7 +72,7 @@ def _form(problem: str, key: ProblemKey | None) -> str:
 
 
 def _one_line(text: str) -> str:
-    """The text with each stretch of white space as one space."""
+    """Text on one line, with single spaces."""
     return " ".join(text.split())
 
 
@@ -88,15 +89,15 @@ def precedent_problems(library: ExperienceLibrary) -> set[str]:
 def without_overlap(
     examples: Sequence[dspy.Example], learned: Iterable[str], *, key: ProblemKey | None = None
 ) -> tuple[list[dspy.Example], list[dspy.Example]]:
-    """Split examples into those that were not learned from, and those that were.
+    """Split examples by whether a library was learned from them.
 
     Args:
         examples: The examples.
         learned: Problems that were learned from, as text; ids of examples count as well.
-        key: One form for all ways of writing a problem; None overlooks only differences in white space.
+        key: Normal form of a problem; None ignores only differences in white space.
 
     Returns:
-        The clean ones, and the others.
+        The examples that were not learned from, and the examples that were.
     """
     learned = set(learned)
     problems = [problem_of(example) for example in examples]
@@ -111,10 +112,10 @@ def without_overlap(
 def refuse_overlap(
     library: ExperienceLibrary, examples: Sequence[dspy.Example], *, key: ProblemKey | None = None
 ) -> None:
-    """Refuse examples that the library was learned from.
+    """Raise an error if the library was learned from some of the examples.
 
     Raises:
-        OverlapError: If there are any.
+        OverlapError: If the library was learned from some of the examples.
     """
     _, shared = without_overlap(examples, precedent_problems(library) | precedent_ids(library), key=key)
     if shared:

@@ -8,17 +8,17 @@ from scipy.special import bdtr
 
 Floats = npt.NDArray[np.float64]
 
-FLIPS = 9_999  # random sign flips, of which the p-value cannot be below 1 / (FLIPS + 1)
-MOST_EXACT = 13  # differences up to which all flips are tried, which are then fewer
+FLIPS = 9_999  # number of random sign flips; the smallest p-value is 1 / (FLIPS + 1)
+MOST_EXACT = 13  # up to this number of differences all flips are tried: at most 2**13, fewer than FLIPS
 _BLOCK = 1_000_000  # signs drawn at once
 
 
 def mcnemar(wins: int, losses: int) -> float:
-    """The exact two-sided p-value of McNemar's test.
+    """Exact two-sided p-value of McNemar's test.
 
     Args:
-        wins: Examples that only the second solves.
-        losses: Examples that only the first solves.
+        wins: Number of examples that only the second program solves.
+        losses: Number of examples that only the first program solves.
 
     Example:
         >>> round(mcnemar(10, 2), 4), mcnemar(0, 0)
@@ -28,21 +28,21 @@ def mcnemar(wins: int, losses: int) -> float:
 
 
 def sign_flips(differences: Floats, *, seed: int = 0) -> float:
-    """The two-sided p-value of "the mean difference is zero", by flipping signs of differences at random.
+    """Two-sided p-value of the hypothesis "the mean difference is zero", from random sign flips of the differences.
 
-    Where both programs do equally well, each difference might as well be the other way round. It tests the mean, as the
-    gain is one, and asks nothing of the distribution. With differences of -1, 0 and 1 all flips together give
-    McNemar's test. With more than a few, a random sample of flips is drawn.
+    If both programs are equally good, each difference is as likely with the opposite sign. The test is about the mean,
+    like the gain, and assumes no distribution. With differences of -1, 0 and 1 all flips together give McNemar's test.
+    With more than ``MOST_EXACT`` differences, a random sample of flips is drawn.
 
     Source: Fisher, The Design of Experiments, 1935, section 21; Phipson and Smyth, Stat. Appl. Genet. Mol. Biol. 2010,
     9, 39 (the observed flip counts as drawn).
 
     Args:
-        differences: Of each example, the second's mean score less the first's.
-        seed: Seed of the flips that are drawn.
+        differences: The second program's mean score minus the first's, for each example.
+        seed: Seed of the random flips.
     """
-    # scipy.stats.permutation_test draws other flips, so published p-values would change; and it flips zeros too, which
-    # makes small samples inexact.
+    # scipy.stats.permutation_test draws other flips, so published p-values would change. It also flips zeros, which
+    # makes the test of a small sample inexact.
     nonzero = differences[differences != 0]
     observed = abs(nonzero.sum()) * (1 - 1e-12)  # equal sums may differ in their last digit
     if len(nonzero) <= MOST_EXACT:
@@ -56,13 +56,13 @@ def sign_flips(differences: Floats, *, seed: int = 0) -> float:
 
 
 def holm(p_values: npt.ArrayLike) -> Floats:
-    """Holm's correction: raised p-values, so that the chance of even one false alarm stays as stated.
+    """P-values after Holm's correction, which controls the probability of at least one false positive.
 
     Example:
         >>> holm([0.01, 0.04, 0.03]).tolist()
         [0.03, 0.06, 0.06]
     """
-    # statsmodels has this too, but its function collects all garbage of the process: 0.2 s a call.
+    # The function of statsmodels runs a garbage collection of the whole process, which takes 0.2 s a call.
     p = np.asarray(p_values, dtype=float)
     order = np.argsort(p)
     raised = np.empty_like(p)

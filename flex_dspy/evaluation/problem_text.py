@@ -12,7 +12,7 @@ import unicodedata
 
 from flex_dspy.evaluation.overlap import FastKey
 
-# LaTeX commands that only change spacing or fonts, and second spellings of the same command.
+# LaTeX commands that only change spacing or fonts, and alternative names of the same command.
 _SPACING = re.compile(
     r"\\(?:[,;:!> ]|(?:left|right|big|Big|bigg|Bigg)[lrm]?(?![a-zA-Z])|(?:display|text|script)style(?![a-zA-Z])"
     r"|q?quad(?![a-zA-Z])|(?:no)?limits(?![a-zA-Z])|(?:mathrm|mathit|mathbf|text|textbf|textit|rm|bf|it|operatorname|mbox)(?![a-zA-Z])\*?)"
@@ -32,15 +32,16 @@ _CHARACTERS = str.maketrans(
      "′": "'", "×": r"\times", "·": r"\cdot", "≤": r"\le", "≥": r"\ge", "≠": r"\ne", "°": r"^\circ", "π": r"\pi",
      "∠": r"\angle", "√": r"\sqrt", "…": "...", "″": '"'}
 )  # fmt: skip
-# A space says something between two digits only: 1 23 is not 12 3.
+# A space matters only between two digits: 1 23 is not 12 3.
 _IDLE_SPACE = re.compile(r"(?<!\d)\s+|\s+(?!\d)")
 
 
 def normal_text(text: str) -> str:
-    r"""Normal form of a problem's text, for comparison: everything that only changes its looks is removed.
+    r"""Normal form of a problem's text, to compare problems without regard to formatting.
 
-    Case, white space, LaTeX spacing and fonts, ``$`` and braces, ``\dfrac`` and other second spellings, Unicode
-    dashes, quotes and widths, and punctuation at the end go. Digits, letters, signs and commands stay.
+    It removes differences in case, white space, LaTeX spacing and fonts, ``$`` and braces, ``\dfrac`` and other
+    alternative commands, Unicode dashes, quotes and widths, and punctuation at the end. Digits, letters, signs and
+    commands stay.
 
     Args:
         text: Text with or without LaTeX.
@@ -62,7 +63,7 @@ _BUT_DIGITS = {code: None for code in range(128) if not chr(code).isdigit()}
 
 
 def digits_sketch(text: str) -> str:
-    """The digits of a text, in order. ``normal_text`` never changes them, and they are cheap to find."""
+    """Digits of a text, in order. They are fast to find, and ``normal_text`` never changes them."""
     if "space" in text:
         text = _LENGTH.sub(" ", text)
     if not text.isascii():

@@ -1,15 +1,15 @@
-"""Takes entries out of a library: those that were measured to do harm, those out of use, those said twice.
+"""Removes entries from a library: harmful, unused and redundant entries.
 
-``prune`` plans removals, and carries them out on request; ``flex_dspy.evaluation.comparison.compare`` measures their
-effect. Nothing that a person has pinned is removed.
+``prune`` plans removals, and carries them out on request. ``flex_dspy.evaluation.comparison.compare`` measures their
+effect. Entries that a person has pinned are not removed.
 
-- *value*: entries whose effect is below ``min_value``, by the p-values of their estimates and the step-up procedure
-  of Benjamini and Hochberg: of the entries removed, no more than ``1 - confidence`` are expected to be innocent,
-  however many entries were measured. An entry without an interval is never removed for its value.
-- *stale*: entries neither shown nor changed within so many examples.
-- *redundant*: entries all of whose rules another entry of the same zone holds, in the same words or nearly so;
-  formulas and numbers must be the very same. The better one stays: pinned before not pinned, then by measured effect,
-  precedents and age. It takes over the other's precedents, so that it is found where the other was.
+- *value*: entries whose effect is below ``min_value``. They are chosen from the p-values of their estimates by the
+  step-up procedure of Benjamini and Hochberg. On average at most a share ``1 - confidence`` of the removed entries is
+  removed by mistake, for any number of measured entries. An entry without an interval is never removed for its value.
+- *stale*: entries that were neither shown nor changed during the last ``stale_after`` examples.
+- *redundant*: entries whose rules are all in another entry of the same zone, in the same or nearly the same words.
+  Formulas and numbers must be exactly equal. The better entry stays: pinned before not pinned, then by measured effect,
+  precedents and age. It takes over the precedents of the removed entry, so that the same queries find it.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ from flex_dspy.search.lexical_index import LexicalIndex
 Why = Literal["value", "stale", "redundant"]
 
 _FORMULA = re.compile(r"[\d=#@<>^_+*/\\\[\]{}|$%&~]")
-NEAREST = 20  # entries that one is compared with, to find it said twice
+NEAREST = 20  # number of entries that an entry is compared with in the search for redundant entries
 
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """One entry to be taken out.
+    """One entry to remove.
 
     Attributes:
         entry_id: The entry.
-        why: The rule that it falls under.
-        reason: The finding, for a reader.
-        kept: For a redundant entry, the id of the one that stays.
+        why: The rule for its removal: value, stale or redundant.
+        reason: The reason as text for a reader.
+        kept: For a redundant entry, the id of the entry that stays.
     """
 
     entry_id: str
@@ -57,14 +57,14 @@ class Removal:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The removals that pruning a library takes.
+    """Planned removals from a library.
 
     Attributes:
         before: The library as it was.
         after: The library without these entries.
-        removals: The entries that are taken out, and why.
-        pinned: Entries that would be taken out if they were not pinned.
-        is_done: Whether it was done, and not only planned.
+        removals: The entries to remove, with the reasons.
+        pinned: Entries that would be removed if they were not pinned.
+        is_done: Whether the plan was carried out.
     """
 
     before: ExperienceLibrary
@@ -78,7 +78,7 @@ class Plan:
         return {why: n for why in ("value", "stale", "redundant") if (n := sum(r.why == why for r in self.removals))}
 
     def text(self) -> str:
-        """A line a removal, and a summary."""
+        """Text with one line for each removal, and a summary."""
         lines = [f"{r.entry_id}  {r.why:<9}  {_brief(self.before[r.entry_id])}: {r.reason}" for r in self.removals]
         lines += [
             f"{r.entry_id}  pinned     {_brief(self.before[r.entry_id])}: it stays ({r.reason})" for r in self.pinned
@@ -98,19 +98,19 @@ def prune(
     settings: PruningSettings | None = None,
     **options: Any,
 ) -> Plan:
-    """Find entries to take out of a library, and take them out unless ``dry_run`` is set.
+    """Find entries to remove from a library, and remove them unless ``dry_run`` is set.
 
     Args:
         library: A snapshot, which never changes (the pruned one is ``Plan.after``), or a store.
-        estimates: Measured values of the entries; None prunes nothing by value.
-        usage: Usage records, oldest first: they say when entries were shown last. Without any, only entries that were
-            never shown count as out of use.
-        dry_run: Only plan.
+        estimates: Measured values of the entries; None removes no entry for its value.
+        usage: Usage records, oldest first, which say when entries were last shown. Without records, only entries that
+            were never shown count as unused.
+        dry_run: Whether to plan only, without removing anything.
         settings: The rules.
         **options: Fields of ``PruningSettings`` to change, such as ``min_value``.
 
     Returns:
-        The plan, and whether it was carried out.
+        The plan; ``Plan.is_done`` says whether it was carried out.
 
     Raises:
         ConfigurationError: If a number is out of its range.
@@ -133,7 +133,7 @@ def _find_removals(
     usage: Sequence[UsageRecord],
     settings: PruningSettings,
 ) -> list[Removal]:
-    """The entries that fall under a rule, each under the first one."""
+    """Entries to remove. An entry that fits several rules is listed under the first of them."""
     found: dict[str, Removal] = {}
 
     def note(removals: Iterable[Removal]) -> None:
@@ -150,11 +150,11 @@ def _find_removals(
 
 
 def carry_out(plan: Plan, library: ExperienceLibrary | Store) -> Plan:
-    """Carry out a plan. Changes that others made to the store meanwhile stay: an entry that is gone is passed over.
+    """Carry out a plan. Changes that other processes made to the store stay, and missing entries are skipped.
 
     Args:
         plan: The plan.
-        library: The store that it was made for, or its snapshot.
+        library: The store or the snapshot that the plan was made for.
 
     Raises:
         LibraryError: If the store cannot be written.
@@ -170,7 +170,7 @@ def _commit(library: ExperienceLibrary, removals: Sequence[Removal]) -> Commit:
 
 def _edits(library: ExperienceLibrary, removals: Sequence[Removal]) -> Iterator[Edit]:
     for removal in removals:
-        if removal.kept:  # its rules are there already: only its precedents pass on
+        if removal.kept:  # the kept entry has the same rules, so it takes over only the precedents
             lesson = library[removal.entry_id]
             yield Merge(removal.kept, lesson, reason=f"pruned: it said what {removal.entry_id} said")
         yield Remove(removal.entry_id, f"pruned: {removal.reason}", force=library[removal.entry_id].pinned)
@@ -207,7 +207,7 @@ def _stale(library: ExperienceLibrary, after: int, usage: Sequence[UsageRecord])
 def _redundant(
     library: ExperienceLibrary, estimates: Mapping[str, EntryValue], alike: float, gone: set[str]
 ) -> Iterator[Removal]:
-    """Entries that say no more than one that stays, looked at from the best to the worst."""
+    """Entries that repeat an entry that stays. Entries are compared from the best to the worst."""
     words = {entry.id: set(normal_words(entry.text())) for entry in library}
     best_first = sorted((entry for entry in library if entry.id not in gone), key=_rank(estimates))
     stays: set[str] = set()
@@ -223,7 +223,7 @@ def _redundant(
 
 
 def _near(library: ExperienceLibrary, entry: Experience) -> list[Experience]:
-    """Entries that may repeat one: those that share a rule with it, and the closest by words."""
+    """Entries that may repeat a given entry: entries that share a rule with it, and the closest by words."""
     exact = index_of(library, "rules", RuleIndex).search(library, entry, NEAREST)
     matches = index_of(library, "lexical", LexicalIndex).search(library, entry.text(), NEAREST)
     return list({other.id: other for other in [*exact, *(library[match.entry_id] for match in matches)]}.values())
@@ -238,7 +238,7 @@ def _rank(estimates: Mapping[str, EntryValue]) -> Callable[[Experience], tuple[A
 
 
 def _covers(keeper: Experience, entry: Experience, alike: float) -> bool:
-    """Whether one entry of the same zone holds every rule of another, and all its formulas."""
+    """Whether ``keeper`` has the same zone as ``entry`` and holds all its rules and formulas."""
     if keeper.zone != entry.zone or not _formulas(entry.text()) <= _formulas(keeper.text()):
         return False
     return all(any(_same(rule.text, other.text, alike) for other in keeper.rules) for rule in entry.rules)
@@ -250,10 +250,10 @@ def _same(rule: str, other: str, alike: float) -> bool:
 
 
 def _formulas(text: str) -> set[str]:
-    """The words that are formulas or numbers: one character more or less makes them say another thing."""
+    """Words that are formulas or numbers. They must be equal, because one changed character changes the meaning."""
     return {word for word in normal_words(text) if _FORMULA.search(word)}
 
 
 def _common(ours: set[str], theirs: set[str]) -> float:
-    """Share of common words (Jaccard)."""
+    """Share of common words (Jaccard index), in [0, 1]."""
     return len(ours & theirs) / len(ours | theirs) if ours | theirs else 1.0

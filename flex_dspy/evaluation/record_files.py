@@ -1,7 +1,7 @@
 """Files of an evaluation's records.
 
-``records.jsonl`` holds one line a record, with everything that is needed to judge it again; ``logs/`` holds one
-readable page an example.
+``records.jsonl`` holds one line for each record, with all data needed to judge it again. ``logs/`` holds one readable
+page for each example.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ _JSON = TypeAdapter(Record)
 
 
 def write_records(folder: Path, evaluation: Evaluation) -> None:
-    """Write ``records.jsonl``, ``metrics.json``, and a readable page an example in ``logs/``.
+    """Write ``records.jsonl``, ``metrics.json``, and one readable page for each example in ``logs/``.
 
     Args:
-        folder: Made where it is missing; the files of an earlier evaluation are replaced.
+        folder: The folder. It is created if missing. Files of an earlier evaluation are replaced.
         evaluation: The evaluation.
 
     Raises:
@@ -42,20 +42,20 @@ def write_records(folder: Path, evaluation: Evaluation) -> None:
     seen: Counter[str] = Counter()
     for samples in by_example(evaluation.records):
         name = samples[0].example_id
-        seen[name] += 1  # a set may hold one problem twice
+        seen[name] += 1  # a set may hold the same problem twice
         again = f"-{seen[name]}" if seen[name] > 1 else ""
         write_atomically(folder / "logs" / f"{name}{again}.md", page(samples))
 
 
 def write_rescored(path: Path, records: Sequence[Record]) -> Path:
-    """Write records beside those that they were made from, as ``records.rescored.jsonl``; nothing is replaced.
+    """Write rescored records as ``records.rescored.jsonl``, beside the original records. No file is replaced.
 
     Args:
         path: The folder or the file that was read.
         records: The new records.
 
     Returns:
-        The new file: with a number in its name where there was one already.
+        The new file. Its name has a number if the file existed already.
     """
     folder = path if path.is_dir() else path.parent
     names = (f"{RESCORED}{f'.{number}' if number > 1 else ''}.jsonl" for number in count(1))
@@ -65,14 +65,14 @@ def write_rescored(path: Path, records: Sequence[Record]) -> Path:
 
 
 def as_lines(records: Sequence[Record]) -> str:
-    """Records as JSON lines; values that JSON has no form for are written as text."""
+    """Records as JSON lines. Values that JSON does not support are written as text."""
     names = [each.name for each in fields(Record)]
     plain = ({name: to_jsonable_python(getattr(record, name), fallback=str) for name in names} for record in records)
     return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in plain)
 
 
 def page(samples: Sequence[Record]) -> str:
-    """One example as a readable page, with all its samples."""
+    """Readable page of one example with all its samples."""
     first = samples[0]
     scores = ", ".join(f"{record.score:g}" for record in samples)
     parts = [
@@ -97,12 +97,12 @@ def _sample(record: Record) -> Iterator[str]:
 
 
 def records_file(path: Path) -> Path:
-    """The file of records that a folder or a file name means."""
+    """Path of the file of records, from a folder or a file name."""
     return path / RECORDS if path.is_dir() else path
 
 
 def read_records(path: str | Path) -> tuple[Record, ...]:
-    """Read records back, those of earlier versions too.
+    """Read records from a file. Files of earlier versions can be read too.
 
     Args:
         path: A file, or a folder with a ``records.jsonl``.
@@ -111,7 +111,7 @@ def read_records(path: str | Path) -> tuple[Record, ...]:
         At least one record.
 
     Raises:
-        DataError: If there is no such file, it is empty, or a line is no record; the error names the line.
+        DataError: If the file does not exist, is empty, or a line is not a record. The error names the line.
     """
     file = records_file(Path(path))
     try:

@@ -19,23 +19,23 @@ class Record:
     """Result of one sample of one example.
 
     Attributes:
-        example_id: Identity of the problem.
-        problem: Its text.
+        example_id: Id of the example.
+        problem: Text of the problem.
         reference: The reference answer.
         outputs: The program's output fields.
-        score: The metric's score; 0 where the program failed.
+        score: The metric's score; 0 if the program failed.
         feedback: The metric's feedback.
-        measures: Further measures.
+        measures: Further measures by name.
         shown: Ids of the experiences in the prompt.
-        seconds: Wall time.
-        error: The failure, if there was one.
+        seconds: Wall time in seconds.
+        error: Error message; empty without an error.
         inputs: The example's input fields.
-        labels: Its other fields, the reference answer among them.
-        sample: Which of the example's samples it is, from 0.
-        vote: The answer in the form in which equal answers are equal; "" where there is none.
-        prompt_tokens: Tokens sent; 0 where the answer came from a cache.
+        labels: The example's other fields, such as the reference answer.
+        sample: Number of the sample, from 0.
+        vote: Normal form of the answer, for counting equal answers; "" without an answer.
+        prompt_tokens: Tokens sent; 0 if the answer came from a cache.
         completion_tokens: Tokens received.
-        usd: Their price, as far as it is known.
+        usd: Price of the tokens in US dollars, as far as it is known.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -59,7 +59,7 @@ class Record:
     usd: float = 0.0
 
     def without_content(self) -> Self:
-        """The same record without problem, reference, answers and feedback: what was measured, and not of what."""
+        """Copy of the record without problem, reference, answers and feedback. The measured numbers stay."""
         error = "withheld" if self.error else ""
         return replace(
             self, problem="", reference="", outputs={}, feedback="", error=error, inputs={}, labels={}, vote=""
@@ -67,14 +67,14 @@ class Record:
 
     @property
     def tokens(self) -> int:
-        """Tokens sent and received."""
+        """Number of tokens, sent and received."""
         return self.prompt_tokens + self.completion_tokens
 
     @classmethod
     def of(
         cls, example: dspy.Example, prediction: dspy.Prediction, points: float, usage: Usage, **details: Any
     ) -> Self:
-        """A record of an example, a prediction (empty where the program failed) and its score."""
+        """Record made from an example, a prediction (empty if the program failed) and its score."""
         return cls(
             example_id(example),
             problem_of(example),
@@ -93,7 +93,7 @@ class Record:
         """The example that was measured.
 
         Raises:
-            ValueError: If the record does not hold it, as records written before version 0.2 do not.
+            ValueError: If the record does not hold the example. Records written before version 0.2 do not.
         """
         if not self.inputs:
             raise ValueError("the record does not hold its example")
@@ -101,12 +101,12 @@ class Record:
 
 
 def vote_of(example: dspy.Example, prediction: dspy.Prediction, normalize: Normalize | None = None) -> str:
-    """A prediction's answer in the form in which equal answers are equal, or "" where it is no answer.
+    """Normal form of a prediction's answer, for counting equal answers; "" if the text is not an answer.
 
     Args:
-        example: Says which outputs are the answer: those that it has a reference for.
+        example: The example. The output fields that it has a reference for are the answer.
         prediction: The prediction.
-        normalize: One form for all ways of writing an answer, None for a text that is no answer.
+        normalize: Returns the normal form of an answer, or None if the text is not an answer.
     """
     answers = [prediction[name] for name in prediction if name in example]
     if any(answer is None for answer in answers):
@@ -116,10 +116,10 @@ def vote_of(example: dspy.Example, prediction: dspy.Prediction, normalize: Norma
 
 
 def by_example(records: Sequence[Record]) -> list[tuple[Record, ...]]:
-    """The records of each example together, in order.
+    """Records grouped by example, in order.
 
     Raises:
-        ValueError: If the samples of an example are not numbered 0, 1, 2, ..., or an example has more than another.
+        ValueError: If the samples are not numbered 0, 1, 2, ..., or the examples have different numbers of samples.
     """
     groups: list[list[Record]] = []
     for place, record in enumerate(records, start=1):
@@ -135,5 +135,5 @@ def by_example(records: Sequence[Record]) -> list[tuple[Record, ...]]:
 
 
 def _is_of_another_example(record: Record, group: Sequence[Record]) -> bool:
-    """Whether a record is of another example than those before it."""
+    """Whether a record belongs to another example than the records before it."""
     return any(other.example_id != record.example_id for other in group[:1])

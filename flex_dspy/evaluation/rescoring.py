@@ -1,4 +1,4 @@
-"""Judging saved records again, under another metric, without asking a model."""
+"""Judges saved records again with another metric. No model is called."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from flex_dspy.evaluation.settings import SOLVED
 
 @dataclass(frozen=True, slots=True)
 class Rescoring:
-    """An evaluation, before and after it was judged under another metric.
+    """An evaluation before and after it was judged with another metric.
 
     Attributes:
         path: The folder or the file that was read.
-        before: As it was saved.
-        after: Judged again.
+        before: The evaluation as saved.
+        after: The evaluation with the new scores.
     """
 
     path: Path
@@ -33,17 +33,17 @@ class Rescoring:
 
     @property
     def gained(self) -> int:
-        """How many samples have become right."""
+        """Number of samples that have become right."""
         return self._count_turns(False, True)
 
     @property
     def lost(self) -> int:
-        """How many samples have become wrong."""
+        """Number of samples that have become wrong."""
         return self._count_turns(True, False)
 
     @property
     def changed(self) -> int:
-        """How many samples have another score, whether that makes them right, wrong or neither."""
+        """Number of samples with another score than before."""
         pairs = zip(self.before.records, self.after.records, strict=True)
         return sum(before.score != after.score for before, after in pairs)
 
@@ -52,7 +52,7 @@ class Rescoring:
         return sum((b.score >= SOLVED, a.score >= SOLVED) == (was, became) for b, a in pairs)
 
     def write(self) -> Path:
-        """Write the new records beside the old ones, which stay.
+        """Write the new records into a file beside the old records, which stay.
 
         Returns:
             The new file.
@@ -68,21 +68,21 @@ def rescore(
     normalize: Normalize | None = None,
     examples: Sequence[dspy.Example] | None = None,
 ) -> Rescoring:
-    """Judge saved records under a metric. No model is asked, and nothing is written.
+    """Judge saved records with a metric. It calls no model and writes no file.
 
     Args:
         path: A folder with ``records.jsonl``, or such a file.
         metric: See ``flex_dspy.core.scoring.score``.
-        measures: Further measures by name; they replace those on record.
-        normalize: One form for all ways of writing an answer, so that samples can vote; None keeps the votes.
-        examples: The examples that were measured, for records that do not hold them, as those written before
-            version 0.2.
+        measures: Further measures by name. They replace the measures in the records.
+        normalize: Normal form of an answer, so that samples can vote; None keeps the recorded votes.
+        examples: The examples that were measured. They are needed for records written before version 0.2, which do
+            not hold their examples.
 
     Returns:
         The evaluation before and after. A program's failure stays a failure.
 
     Raises:
-        DataError: If the file cannot be read, a record does not hold its example, or the metric cannot judge it; the
+        DataError: If the file cannot be read, a record does not hold its example, or the metric fails on a record. The
             error names the line.
     """
     path = Path(path)
@@ -117,7 +117,7 @@ def _judge(
     measures: Mapping[str, Measure],
     normalize: Normalize | None,
 ) -> Record:
-    if record.error and not record.outputs:  # the program failed; where only a metric failed, another may judge
+    if record.error and not record.outputs:  # the program failed; after a metric's failure there are outputs to judge
         return replace(record, measures={})
     prediction = dspy.Prediction(**record.outputs)
     verdict = score(metric, example, prediction)

@@ -1,4 +1,4 @@
-"""One sample of one example: the program's answer, and its verdict, as a record."""
+"""Makes one sample of one example: runs the program, judges the answer and returns a record."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from flex_dspy.search.reading import pinned
 
 logger = logging.getLogger(__name__)
 
-# A further measure of a prediction, beside the metric: takes the example and the prediction.
+# A further measure of a prediction besides the metric: a function of the example and the prediction.
 Measure = Callable[[dspy.Example, dspy.Prediction], float]
 
 
@@ -37,7 +37,7 @@ class Sampler:
     Attributes:
         metric: Judges a prediction.
         measures: Further measures by name.
-        normalize: One form for all ways of writing an answer.
+        normalize: Normal form of an answer.
         ledger: Counts tokens.
         role: The role that tokens are charged to.
     """
@@ -54,15 +54,15 @@ class Sampler:
         """Make one sample.
 
         Args:
-            program: The program, or a variant of it that gives other samples.
+            program: The program, or a variant of it that gives different samples.
             example: The example.
-            number: Which of the example's samples it is, from 0.
+            number: Number of the sample, from 0.
             library: The snapshot that the program's retrievers read.
 
         Raises:
             BudgetError: If the ledger's budget is spent.
-            ConfigurationError: If the metric cannot work, or the example lacks the reference that it asks for.
-            ModelError: If no other example could be answered either.
+            ConfigurationError: If the metric cannot work, or the example lacks a reference field of the metric.
+            ModelError: If the error would affect every other example too.
         """
         start = time.perf_counter()
         account = Account()
@@ -70,11 +70,11 @@ class Sampler:
             try:
                 with self.ledger.role(self.role) as account:
                     prediction = await call(program, **example.inputs())
-                    usage = account.total  # a metric that asks a model is charged too, but is no part of the answer
+                    usage = account.total  # without the tokens of a metric that calls a model, which are charged too
                     verdict = await self._judge(example, prediction)
             except BudgetError:
                 raise
-            except Exception as error:  # one example's failure: on record, with a score of 0
+            except Exception as error:  # an example's failure is recorded with a score of 0
                 raise_if_systemic(error)
                 failure = {"error": error_text(error), "seconds": time.perf_counter() - start, "sample": number}
                 return Record.of(example, dspy.Prediction(), 0.0, account.total, **failure)
@@ -93,10 +93,10 @@ class Sampler:
         )
 
     async def _judge(self, example: dspy.Example, prediction: dspy.Prediction) -> Feedback:
-        """The metric's verdict. A failure of the metric is a verdict too.
+        """Return the metric's verdict. If the metric fails, its error becomes the verdict.
 
         Raises:
-            ConfigurationError: If the example lacks a field that the metric asks for.
+            ConfigurationError: If the example lacks a field that the metric needs.
         """
         try:
             return await ascore(self.metric, example, prediction)
@@ -110,7 +110,7 @@ class Sampler:
             return failure_feedback(self.metric, error)
 
     def _measure(self, example: dspy.Example, prediction: dspy.Prediction) -> dict[str, float]:
-        """The further measures; one that fails is left out, which counts as 0."""
+        """Compute the further measures. A measure that fails is left out and counts as 0."""
         numbers = {}
         for name, measure in self.measures.items():
             try:
@@ -122,12 +122,12 @@ class Sampler:
 
 
 class SampleCall:
-    """One sample as a call for an executor: from an example and a snapshot to a record.
+    """Makes one sample in an executor: a call takes an example and a snapshot and returns a record.
 
     Args:
-        sampler: Makes and judges it.
-        program: The program, or a variant of it that gives other samples.
-        number: Which of an example's samples it is, from 0.
+        sampler: Makes and judges the sample.
+        program: The program, or a variant of it that gives different samples.
+        number: Number of the sample, from 0.
     """
 
     def __init__(self, sampler: Sampler, program: dspy.Module, number: int) -> None:
@@ -140,17 +140,17 @@ class SampleCall:
         return await self.sampler.sample(self.program, example, self.number, library)
 
     def lost(self, example: dspy.Example, error: AttemptLostError) -> Record:
-        """The record of a sample that was lost each time that it was made: a failure, with a score of 0."""
+        """Record of a sample whose worker was lost on every try: a failure with a score of 0."""
         return Record.of(example, dspy.Prediction(), 0.0, Usage(), error=error_text(error), sample=self.number)
 
 
 class RunningAccuracy:
-    """Shows the running accuracy on a bar, and gives up when nothing works.
+    """Shows the running accuracy on a progress bar, and raises an error if the first samples all fail.
 
     Args:
         bar: The progress bar.
-        ledger: Its total is shown.
-        max_failures: Number of failures from the start, without one success, to give up after.
+        ledger: The bar shows its total.
+        max_failures: Number of failures, without a success before them, after which the evaluation stops.
         score: Name of the mean score.
     """
 

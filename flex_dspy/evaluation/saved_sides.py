@@ -1,4 +1,4 @@
-"""An evaluation in a folder, with the library that it was of: its hash, and a few words on each entry."""
+"""Stores an evaluation in a folder, with the hash of its library and a short text of each entry."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ABOUT = "about.json"
 
 @dataclass(frozen=True, slots=True)
 class _About:
-    """The content of ``about.json``; see ``Side`` and ``Evaluation``."""
+    """Content of ``about.json``; see ``Side`` and ``Evaluation``."""
 
     score: str = ACCURACY
     library: str = ""
@@ -35,8 +35,8 @@ def write_side(folder: Path, side: Side) -> None:
     """Write the records of a side, and ``about.json``.
 
     Args:
-        folder: Made where it is missing; the files of an earlier evaluation are replaced.
-        side: What was measured.
+        folder: The folder. It is created if missing. Files of an earlier evaluation are replaced.
+        side: The side to write.
 
     Raises:
         LibraryError: If a file cannot be written.
@@ -47,7 +47,7 @@ def write_side(folder: Path, side: Side) -> None:
 
 
 def read_side(path: Path, name: str = "") -> Side:
-    """Read a side back. Records of earlier versions have no ``about.json``: their library is not known.
+    """Read a side from a folder. Without ``about.json`` (earlier versions) its library is not known.
 
     Args:
         path: A file of records, or a folder with a ``records.jsonl``.
@@ -58,7 +58,7 @@ def read_side(path: Path, name: str = "") -> Side:
     """
     records, file = read_records(path), records_file(path)
     about = asdict(_read_about(file.with_name(ABOUT)))
-    score = about.pop("score")  # records that were judged again may have another
+    score = about.pop("score")  # rescored records may have another name of the score
     return Side(name, Evaluation(records, score if file.name == RECORDS else ACCURACY), **about)
 
 

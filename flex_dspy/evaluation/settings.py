@@ -8,9 +8,9 @@ from pydantic import Field, field_validator
 
 from flex_dspy.core.settings import Settings
 
-HOPELESS = 10  # so many failures in a row without one success are not the examples' fault
+HOPELESS = 10  # this number of failures in a row, without a success, is a general fault, not one of the examples
 SOLVED = 1.0  # the score from which a sample counts as right
-LEAST_BUDGET = 4  # program calls: one pair of trials, and as many to see which entries are shown
+LEAST_BUDGET = 4  # program calls: two for a pair of trials, two to find out which entries are shown
 
 
 class MeasuringSettings(Settings):

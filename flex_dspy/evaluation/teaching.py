@@ -1,4 +1,4 @@
-"""Ready metrics for the roles that teach, so that DSPy's optimizers can tune them.
+"""Metrics for the critic, the updater and the verifier, so that DSPy's optimizers can tune these roles.
 
 ::
 
@@ -9,10 +9,10 @@
     critic = optimizer.compile(Critic(), trainset=rollouts)
     learned = ForwardLearning(metric, critic=critic).compile(agent, trainset=train, valset=val)
 
-``teaching`` is a small validation set of its own. An optimizer reads its problems, without answers, in the feedback, so
-the tuned program must be measured on others.
+``teaching`` is a separate small validation set. An optimizer reads its problems, without answers, in the feedback. So
+the tuned program must be measured on other examples.
 
-A metric is called as every optimizer of DSPy calls one: with two, three or five arguments, from any thread.
+These metrics accept two, three or five arguments, from any thread: DSPy's optimizers call metrics in all these ways.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ from flex_dspy.evaluation.edit_effects import EditEffects, Edits, Effect
 from flex_dspy.libraries.experience import Edit, Experience, Insert, Merge
 from flex_dspy.libraries.library import ExperienceLibrary
 
-MOST_NAMED = 5  # problems in a feedback
-_LONGEST = 200  # characters of one
+MOST_NAMED = 5  # most problems in a feedback
+_LONGEST = 200  # most characters of a problem in a feedback
 
 NO_ANSWER = "There was no answer that could be read."
 
 
 class Verdict(dspy.Prediction):
-    """``score``, ``feedback`` and ``good``; true where the answer is good enough to show as a demonstration.
+    """Result of a metric: ``score``, ``feedback`` and ``good``. It is true if the answer is a good demonstration.
 
-    ``BootstrapFewShot`` and ``MIPROv2`` keep the demonstrations that a metric calls true. A plain ``dspy.Prediction``
-    is always true.
+    ``BootstrapFewShot`` and ``MIPROv2`` keep a demonstration if the metric's result is true. A plain
+    ``dspy.Prediction`` is always true.
     """
 
     def __bool__(self) -> bool:
@@ -46,28 +46,27 @@ class Verdict(dspy.Prediction):
 
 
 class LessonMetric:
-    """For the critic: the effect of its lesson on accuracy.
+    """Metric for the critic: the effect of its lesson on accuracy.
 
-    The lesson is put into the library as it is; the actor answers the validation examples with it and without it.
-    The score is 0.5 where it changes nothing, 1 where all that was missing is won, 0 where all that was there is lost.
-    The feedback names the problems that were won and lost, never an answer. A lesson that wins is a demonstration.
+    The lesson is inserted into the library unchanged. The actor answers the validation examples with it and without it.
+    The score is 0.5 for no change, 1 if all examples become right, 0 if all become wrong. The feedback names the
+    problems that were won and lost, never an answer. A lesson that raises the accuracy is a good demonstration.
 
-    Cost: ``len(valset) * samples`` runs of the actor once, and as many for each new lesson; the same lesson
-    is never measured twice. An optimizer's threads times ``concurrency`` runs are under way at most. Validation
-    examples that the lesson was learned from do not count, and an example on which nothing of it was shown counts as
-    unchanged.
+    Cost: ``len(valset) * samples`` runs of the actor once, and the same number for each new lesson. The same lesson is
+    never measured twice. At most (threads of the optimizer) * ``concurrency`` runs are under way. Validation examples
+    that the lesson was learned from do not count. An example whose prompt does not show the lesson counts as unchanged.
 
     Args:
-        actor: The program whose accuracy counts; one without experience is given it by ``equip``.
-        valset: A small fixed set of examples, on some of which the actor fails: those can be won.
+        actor: The program whose accuracy counts. A program without a retriever gets one from ``equip``.
+        valset: A small fixed set of examples. The actor should fail on some of them, so that a lesson can help.
         metric: The task's metric, with scores from 0 to 1.
-        library: The library that the lesson is added to; None is an empty one.
-        **settings: ``samples``, ``concurrency``, ``ledger``, ``key`` and ``allow_overlap`` of ``EditEffects``. Once a
-            ledger's budget is spent every call raises, which ``SIMBA`` and ``dspy.Evaluate`` take for a score of 0.
+        library: The library that the lesson is added to; None means an empty library.
+        **settings: ``samples``, ``concurrency``, ``ledger``, ``key`` and ``allow_overlap`` of ``EditEffects``. When a
+            ledger's budget is spent, every call raises an error. ``SIMBA`` and ``dspy.Evaluate`` count it as score 0.
 
     Raises:
         ConfigurationError: If there is no example.
-        OverlapError: If the library was learned from some of them.
+        OverlapError: If the library was learned from some of the examples.
     """
 
     def __init__(
@@ -92,8 +91,8 @@ class LessonMetric:
         """Judge one lesson.
 
         Args:
-            gold: The critic's inputs, of which only the lesson's precedents count here.
-            pred: Its prediction, with ``experience``.
+            gold: The critic's inputs. This metric reads only the lesson's precedents.
+            pred: The critic's prediction, with ``experience``.
             trace: Not read.
             pred_name: Not read.
             pred_trace: Not read.
@@ -110,20 +109,20 @@ class LessonMetric:
 
 
 class EditMetric:
-    """For the updater: the effect of its edit on accuracy, against the lesson simply inserted, and left out.
+    """Metric for the updater: the effect of its edit on accuracy, compared with inserting or leaving out the lesson.
 
-    The score is 0.5 for an edit that does as well as the better of these two, more or less as it does better or
-    worse, up to 1 and down to 0; an edit that loses nothing and adds no entry gets ``thrift`` of the distance to 1 on
-    top. An edit that loses nothing, and wins or adds no entry, is a demonstration.
+    The score is 0.5 if the edit is as good as the better of these two choices. A better edit scores up to 1, a worse
+    edit down to 0. An edit that loses no problem and adds no entry gets a bonus: ``thrift`` times the distance to 1.
+    An edit is a good demonstration if it loses no problem and also wins a problem or adds no entry.
 
-    Cost: as ``LessonMetric``, and for each new lesson up to two measurements: inserted, and as edited.
+    Cost: as for ``LessonMetric``. Each new lesson takes up to two measurements: inserted, and as edited.
 
     Args:
         actor: See ``LessonMetric``.
         valset: The fixed examples.
         metric: The task's metric.
-        library: The library that is edited: it must hold the entries that the updater is shown.
-        thrift: How much a library that does not grow is worth, from 0 to 1.
+        library: The library that is edited. It must hold the entries that the updater is shown.
+        thrift: Weight of the bonus for an edit that adds no entry, from 0 to 1.
         **settings: See ``LessonMetric``.
 
     Raises:
@@ -157,8 +156,8 @@ class EditMetric:
         """Judge one edit.
 
         Args:
-            gold: The updater's inputs: ``lesson``, and ``nearest``.
-            pred: Its prediction, with ``edit``.
+            gold: The updater's inputs: ``lesson`` and ``nearest``.
+            pred: The updater's prediction, with ``edit``.
             trace: Not read.
             pred_name: Not read.
             pred_trace: Not read.
@@ -189,10 +188,10 @@ class EditMetric:
 
 
 class VerdictMetric:
-    """For the verifier: whether its verdict is right, and its feedback keeps the answer to itself.
+    """Metric for the verifier: whether its verdict is right and its feedback does not reveal the answer.
 
-    1 for the right verdict; 0.5 where its feedback held the reference answer, or a rejection said nothing; 0 for the
-    wrong verdict. Only a 1 is a demonstration. No model is asked.
+    The score is 1 for the right verdict and 0 for the wrong one. It is 0.5 if the feedback contains the reference
+    answer, or if a rejection has no feedback. Only a score of 1 is a good demonstration. No model is called.
 
     Args:
         normalize: See ``flex_dspy.core.scoring.redact``.
@@ -212,8 +211,8 @@ class VerdictMetric:
         """Judge one verdict.
 
         Args:
-            gold: The verifier's inputs, with the labels ``verdict`` (the right one) and ``answer`` (the reference).
-            pred: Its prediction.
+            gold: The verifier's inputs, with the labels ``verdict`` (the right verdict) and ``answer`` (the reference).
+            pred: The verifier's prediction.
             trace: Not read.
             pred_name: Not read.
             pred_trace: Not read.
@@ -265,7 +264,7 @@ def _edit_feedback(edit: Edit, effect: Effect, inserted: Effect) -> str:
 
 
 def _problem_lines(effect: Effect) -> list[str]:
-    """The problems by name; an answer among them would find its way into the role's instructions."""
+    """Names of the problems, without answers: an optimizer would copy answers into the role's instructions."""
     return [f"{word}: {_some(problems)}" for word, problems in (("Won", effect.won), ("Lost", effect.lost)) if problems]
 
 

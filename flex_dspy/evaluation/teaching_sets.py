@@ -1,6 +1,7 @@
-"""Ready training sets for the roles that teach: the inputs that they get in forward learning, as examples.
+"""Training sets for the critic, the updater and the verifier: examples with the inputs of forward learning.
 
-A critic's examples cost one pass of rejection sampling, the others no attempt at all; ``save_examples`` keeps them.
+The critic's examples cost one pass of rejection sampling. The other sets need no attempts. ``save_examples`` stores
+examples in a file.
 """
 
 from __future__ import annotations
@@ -64,14 +65,14 @@ def critic_examples(
     settings: RolloutSettings | None = None,
     **options: Any,
 ) -> list[dspy.Example]:
-    """The rollouts of a training set, as a critic meets them: inputs ``precedent`` and ``trajectory``.
+    """Make the critic's examples from rollouts of a training set, with the inputs ``precedent`` and ``trajectory``.
 
     Args:
         actor: The program that makes the attempts; see ``RejectionSampling``.
         trainset: Examples of the task, with reference answers.
         metric: The task's metric.
-        library: The snapshot that the attempts see; None leaves the actor its own.
-        ledger: Tokens are charged to it, as ``actor`` and ``verifier``.
+        library: The snapshot that the attempts see; None keeps the actor's own library.
+        ledger: Tokens are charged to it, in the roles ``actor`` and ``verifier``.
         settings: How to make rollouts.
         **options: Fields of ``RolloutSettings`` to change, such as ``max_rounds``.
 
@@ -102,7 +103,7 @@ def critic_examples(
 def _run_tolerantly(
     calls: Sequence[Callable[[], Awaitable[T]]], warning: str, concurrency: int, bar: tqdm[Any] | None = None
 ) -> list[T]:
-    """The results of the calls that succeed, in order. A call that fails is only a warning.
+    """Make calls and return the results of the successful ones, in order. A failed call gives only a warning.
 
     Raises:
         FlexError: If an error would make every other call fail too.
@@ -144,16 +145,16 @@ def updater_examples(
     concurrency: int = 16,
     ledger: Ledger | None = None,
 ) -> list[dspy.Example]:
-    """The lessons of a critic, as an updater meets them: inputs ``lesson`` and ``nearest``.
+    """Make the updater's examples from a critic's lessons, with the inputs ``lesson`` and ``nearest``.
 
-    A lesson that nothing in the library resembles is left out, as no model is asked about it.
+    A lesson without a similar entry in the library is left out, because the updater calls no model for it.
 
     Args:
-        examples: The critic's, see ``critic_examples``: one call of the critic each.
-        library: The lessons are compared with its entries; ``EditMetric`` must be given the same.
+        examples: The critic's examples, see ``critic_examples``. Each takes one call of the critic.
+        library: The lessons are compared with its entries. ``EditMetric`` must get the same library.
         critic: Writes the lessons; by default a new ``Critic``.
         concurrency: Most calls under way at once.
-        ledger: Tokens are charged to it, as ``critic``.
+        ledger: Tokens are charged to it, in the role ``critic``.
 
     Raises:
         BudgetError: If the ledger's budget is spent.
@@ -171,15 +172,15 @@ def updater_examples(
 
 
 def verifier_examples(examples: Sequence[dspy.Example], *, measured: bool = False) -> list[dspy.Example]:
-    """The attempts of rollouts that the task's metric judged, as a verifier meets them.
+    """Make the verifier's examples from the attempts that the task's metric judged.
 
-    Inputs ``problem``, ``attempt``, ``measured`` and ``reference``; labels ``verdict``, the metric's,
-    and ``answer``, the reference answer.
+    Their inputs are ``problem``, ``attempt``, ``measured`` and ``reference``. Their labels are ``verdict`` (the
+    metric's verdict) and ``answer`` (the reference answer).
 
     Args:
-        examples: The critic's, see ``critic_examples``.
-        measured: False: the verifier must judge alone, without the metric's verdict and the reference answer. True: it
-            is given both, and explains; of those only the rejected attempts are worth a model's call.
+        examples: The critic's examples, see ``critic_examples``.
+        measured: If False, the verifier judges without the metric's verdict and the reference answer. If True, it gets
+            both and explains them; then only the rejected attempts are used, because only they need a model's call.
     """
     found: list[dspy.Example] = []
     for example in examples:
@@ -200,11 +201,11 @@ def verifier_examples(examples: Sequence[dspy.Example], *, measured: bool = Fals
 
 
 def save_examples(examples: Sequence[dspy.Example], path: str | Path) -> None:
-    """Write a role's examples, one JSON object a line.
+    """Write a role's examples into a file, one JSON object on each line.
 
     Args:
-        examples: Of any one role.
-        path: The file; it is replaced.
+        examples: Examples of one role.
+        path: The file. An existing file is replaced.
     """
     lines = [json.dumps({name: _to_json(name, value) for name, value in example.items()}) for example in examples]
     write_atomically(Path(path), "".join(f"{line}\n" for line in lines))
@@ -214,7 +215,7 @@ def load_examples(path: str | Path) -> list[dspy.Example]:
     """Read the file that ``save_examples`` wrote.
 
     Raises:
-        DataError: If a line is not one of its examples.
+        DataError: If a line is not an example that ``save_examples`` wrote.
     """
     examples: list[dspy.Example] = []
     for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), start=1):

@@ -1,4 +1,4 @@
-"""Chooses trials, so that a few calls tell most about the value of a library's entries."""
+"""Chooses trials so that few calls give much information about the value of a library's entries."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from flex_dspy.evaluation.evaluate import Evaluation
 from flex_dspy.evaluation.records import by_example
 from flex_dspy.libraries.library import ExperienceLibrary
 
-LOOKS = 4  # times that the estimates are looked at, the last one included
+LOOKS = 4  # number of looks at the estimates, with the last one
 
 
 @dataclass(slots=True)
 class Pair:
-    """Two trials of one example; each hides the entries that the other shows.
+    """Two trials of one example. Each trial hides the entries that the other shows.
 
     Attributes:
-        example: Its place.
-        hidden: Ids hidden in the first trial, and in the second.
-        repeat: How many pairs of the same halves came before: these ask for fresh samples.
-        difference: The first score less the second, once it is known.
+        example: Index of the example.
+        hidden: Ids of the entries hidden in the first trial, and in the second.
+        repeat: Number of earlier pairs with the same halves. A repeated pair needs new samples.
+        difference: The first score minus the second, when it is known.
     """
 
     example: int
@@ -36,12 +36,12 @@ class Pair:
 
 
 class TrialDesign:
-    """Chooses the pairs, and reads them.
+    """Chooses the pairs and computes the contrasts from their differences.
 
     Args:
-        shown: Shape ``(examples, entries)``: which entries each example is shown.
+        shown: Shape ``(examples, entries)``: whether each example shows each entry.
         entries: Ids of the entries.
-        coins: Decides halves.
+        coins: Random generator that divides the entries into halves.
     """
 
     def __init__(self, shown: npt.NDArray[np.bool_], entries: Sequence[str], coins: np.random.Generator) -> None:
@@ -58,7 +58,7 @@ class TrialDesign:
 
     @classmethod
     def of(cls, reference: Evaluation, library: ExperienceLibrary, coins: np.random.Generator) -> TrialDesign:
-        """The design for the entries that a reference evaluation showed."""
+        """Design for the entries that a reference evaluation showed."""
         sets = [
             {entry_id for record in samples for entry_id in record.shown if entry_id in library}
             for samples in by_example(reference.records)
@@ -68,7 +68,7 @@ class TrialDesign:
         return cls(shown.reshape(len(sets), len(entries)), entries, coins)
 
     def next(self) -> Pair | None:
-        """The pair that the entries with the fewest pairs gain most from, spread over examples; None if none does."""
+        """Choose the next pair: it favours entries with few pairs and spreads over examples. None if no pair helps."""
         gain = self.shown @ (self.open / (1 + self.counts)) / (1 + self.asked)
         if not gain.any():
             return None
@@ -85,13 +85,13 @@ class TrialDesign:
         return pair
 
     def contrasts(self) -> Contrasts:
-        """The contrasts after the pairs so far."""
+        """Contrasts from the pairs so far."""
         signs = np.array(self._signs, dtype=float).reshape(len(self.pairs), len(self.entries))
         differences = np.array([pair.difference for pair in self.pairs], dtype=float)
         return contrasts(signs, differences, np.array([pair.example for pair in self.pairs], dtype=np.int64))
 
     def let_go(self, found: Contrasts, threshold: float, error_chance: float) -> None:
-        """Spend no more on entries that are clearly on one side of the threshold."""
+        """Stop choosing pairs for entries whose effect is clearly on one side of the threshold."""
         chance = error_chance * EARLY / max(len(self.entries) * (LOOKS - 1), 1)
         for place in np.flatnonzero(found.examples > 1):
             half = half_width(float(found.error[place]), int(found.examples[place]), chance)

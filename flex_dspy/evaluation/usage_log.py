@@ -1,8 +1,8 @@
-"""Usage of a library: one line an example, in ``<library>.outcomes.jsonl`` beside the library.
+"""Log of a library's usage: one line for each example, in ``<library>.outcomes.jsonl`` beside the library.
 
-A line says which version of the library was read, which entries were shown, which ones the actor relied on, and the
-score. Any number of processes may append at once. A process that is killed loses no line that ``add`` returned from; a
-line that was cut short is passed over at reading. Old records are folded into totals (``usage_rotation``).
+A line holds the version of the library, the entries that were shown, the entries that the actor relied on, and the
+score. Any number of processes may append at once. When ``add`` has returned, its lines are safe even if the process is
+killed. An incomplete line is skipped when the log is read. Old records are merged into totals (``usage_rotation``).
 
 Example:
     >>> from pathlib import Path
@@ -40,7 +40,7 @@ _START = b'{"version":'
 
 
 class UsageLog:
-    """The usage records of one library, on the disk.
+    """Usage records of one library in a file.
 
     Args:
         library_path: The library's file; it need not exist.
@@ -52,7 +52,7 @@ class UsageLog:
         self._record = SideRecord("the outcomes")
 
     def add(self, records: Iterable[UsageRecord]) -> None:
-        """Append records, each in one write, so that processes do not mix their lines.
+        """Append records. Each record is one write, so that lines of several processes do not mix.
 
         Raises:
             LibraryError: If the file cannot be written.
@@ -75,12 +75,12 @@ class UsageLog:
             raise LibraryError(self.path, "the outcomes", problem, "Make room or give leave, and go on") from error
 
     def note(self, records: Iterable[UsageRecord]) -> None:
-        """Append records as ``add`` does; a failure is only a warning, once."""
+        """Append records like ``add``, but log one warning instead of raising an error."""
         with self._record.attempt():
             self.add(records)
 
     def _open(self) -> int:
-        """The file, to append to; a new one with the permissions of the library."""
+        """Open the file for appending. A new file gets the permissions of the library."""
         flags, mode = os.O_RDWR | os.O_APPEND | os.O_CREAT, mode_beside(self._library)
         with contextlib.suppress(FileExistsError):
             file = os.open(self.path, flags | os.O_EXCL, 0o666 if mode is None else mode & PRIVATE)
@@ -90,17 +90,17 @@ class UsageLog:
         return os.open(self.path, flags)
 
     def read(self) -> list[UsageRecord]:
-        """All records, oldest first. Folded records stand for many, and come first.
+        """Read all records, oldest first. Merged records, which stand for many records, come first.
 
         Raises:
-            LibraryFormatError: If a line is damaged otherwise than by being cut short.
+            LibraryFormatError: If a line is damaged. An incomplete line is no error.
         """
         files = log_files(self.path)
         found = [record for path in files for record in self._at(path)._read_file()]
         return found if log_files(self.path) == files else self.read()  # another process has begun a new log
 
     def _at(self, path: Path) -> UsageLog:
-        """This log with its file elsewhere."""
+        """Copy of this log with another file."""
         other = copy.copy(self)
         other.path = path
         return other
@@ -112,10 +112,10 @@ class UsageLog:
             logger.warning("the outcomes in %s go on growing, they cannot be folded: %s", self.path, error)
 
     def _read_file(self) -> list[UsageRecord]:
-        """All records of this file, oldest first; none where there is no file.
+        """Read all records of this file, oldest first. A missing file has no records.
 
         Raises:
-            LibraryFormatError: If a line is damaged otherwise than by being cut short.
+            LibraryFormatError: If a line is damaged. An incomplete line is no error.
             LibraryError: If the file cannot be read.
         """
         if not self.path.exists():
@@ -141,11 +141,11 @@ class UsageLog:
 
 
 def _line(record: UsageRecord) -> bytes:
-    # Only folded records have a count in the file: earlier releases can read all others.
+    # Only merged records have a count in the file, so that earlier releases can read all other records.
     return _JSON.dump_json(record, exclude={"count"} if record.count == 1 else None) + b"\n"
 
 
 def _is_cut(file: int) -> bool:
-    """Whether the last line of an open file has no end."""
+    """Whether the last line of an open file is incomplete."""
     size = os.fstat(file).st_size
     return size > 0 and os.pread(file, 1, size - 1) != b"\n"

@@ -1,4 +1,4 @@
-"""Usage records: how the entries of a library fared, example by example, and their totals."""
+"""Usage records of a library's entries, for each example, and their totals."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from flex_dspy.libraries.experience import Tally
 
 @dataclass(frozen=True, slots=True)
 class UsageRecord:
-    """How the entries shown on one example fared.
+    """Usage of a library's entries on one example.
 
     Attributes:
-        version: Content hash of the version; in learning, of the last one published.
+        version: Content hash of the version; in learning, the hash of the last published version.
         example: The example's id.
         shown: Ids of the entries in the prompt.
         score: The metric's score.
-        relied: Ids of those that the actor says it relied on.
-        source: Origin of the record, such as ``learn RUN 17``: an example counts once for each source. A record without
+        relied: Ids of the shown entries that the actor says it relied on.
+        source: Origin of the record, such as ``learn RUN 17``. An example counts once for each source. A record without
             a source counts each time.
-        count: How many such records this one stands for, where they were folded into one.
+        count: Number of records that were merged into this one.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -40,15 +40,15 @@ class UsageRecord:
 
 
 def usage_of_evaluation(version: str, records: Sequence[Record], source: str = "") -> Iterator[UsageRecord]:
-    """The usage records of an evaluation. Examples on which the program failed are left out.
+    """Usage records of an evaluation. Examples on which the program failed are left out.
 
     Args:
         version: Content hash of the library that was measured.
         records: The evaluation's records.
-        source: See ``UsageRecord``; samples after the first add their number.
+        source: See ``UsageRecord``. For samples after the first, the number of the sample is added.
     """
     for record in records:
-        if not record.error or record.outputs:  # an answer that the metric fails on is a wrong one
+        if not record.error or record.outputs:  # an answer on which the metric failed counts as wrong
             used = set(record.outputs.get("experiences_used") or ())
             relied = tuple(entry_id for entry_id in record.shown if entry_id in used)
             origin = f"{source} sample {record.sample}" if source and record.sample else source
@@ -56,20 +56,20 @@ def usage_of_evaluation(version: str, records: Sequence[Record], source: str = "
 
 
 def usage_of_step(version: str, example: str, tally: Tally, solved: bool | None, source: str = "") -> UsageRecord:
-    """The usage record of one training example, from the entries that its attempts were shown and relied on."""
+    """Usage record of one training example, from the entries that its attempts were shown and relied on."""
     relied = tuple(dict.fromkeys((*tally.helped, *tally.hurt)))
     return UsageRecord(version, example, tally.shown, float(bool(solved)), relied, source)
 
 
 @dataclass(frozen=True, slots=True)
 class UsageTotal:
-    """How an entry was used in one version.
+    """Usage of an entry in one version.
 
     Attributes:
-        shown: How many examples had it in their prompt.
-        helped: How many of those that were solved relied on it.
-        hurt: How many of the others relied on it.
-        score: Sum of the scores of the examples that had it in their prompt.
+        shown: Number of examples that had the entry in their prompt.
+        helped: Number of solved examples that relied on the entry.
+        hurt: Number of other examples that relied on the entry.
+        score: Sum of the scores of the examples that had the entry in their prompt.
     """
 
     shown: int = 0
@@ -78,7 +78,7 @@ class UsageTotal:
     score: float = 0.0
 
     def plus(self, record: UsageRecord, *, relied: bool, solved: bool) -> UsageTotal:
-        """The total with one more record."""
+        """Total with one more record."""
         return UsageTotal(
             self.shown + record.count,
             self.helped + record.count * (relied and solved),
@@ -88,14 +88,14 @@ class UsageTotal:
 
 
 def usage_totals(records: Iterable[UsageRecord], *, solved: float = SOLVED) -> dict[str, dict[str, UsageTotal]]:
-    """The usage of each entry, by version.
+    """Totals of the usage of each entry, by version.
 
     Args:
         records: Usage records.
         solved: The score from which an example counts as solved.
 
     Returns:
-        By version hash, in the order of their first appearance, and entry id.
+        Totals by version hash, in the order of first appearance, and then by entry id.
     """
     seen: set[tuple[str, str, str]] = set()
     by_version: dict[str, dict[str, UsageTotal]] = {}

@@ -1,12 +1,13 @@
-"""Keeps a usage log small: old records are replaced by totals with the same counts.
+"""Keeps a usage log small. It replaces old records by totals with the same counts.
 
     <name>.outcomes.jsonl             the newest records
-    <name>.outcomes.4.jsonl           those before, as they were written
-    <name>.outcomes.totals-3.jsonl    all that stood in the parts up to that number, by entry and version
+    <name>.outcomes.4.jsonl           part 4: older records, unchanged
+    <name>.outcomes.totals-3.jsonl    totals of all parts up to number 3, by entry and version
 
-A log that has grown to ``MOST_BYTES`` becomes a part, and the parts before it are folded. Processes append without a
-lock: one that opened the log before it was renamed still writes into that part, which is folded only when the next log
-is full. A crash at any moment counts nothing twice, as the totals' name says which parts they hold.
+A log that has grown to ``MOST_BYTES`` becomes a part, and the parts before it are merged into totals. Processes append
+without a lock. A process that opened the log before it was renamed still writes into that part. Therefore a part is
+merged only when the next log is full. A crash cannot make a record count twice, because the name of the totals says
+which parts they hold.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ _NUMBER = re.compile(r"\.(totals-)?(\d+)\.jsonl$")
 
 
 def log_files(log: Path) -> list[Path]:
-    """The files that hold the records of a log, oldest first; the log itself is the last, even if there is none.
+    """Files that hold the records of a log, oldest first. The log itself is the last, even if it does not exist.
 
     Args:
         log: Path of the log.
@@ -44,7 +45,7 @@ def log_files(log: Path) -> list[Path]:
 def rotate(
     log: Path, read: Callable[[Path], list[UsageRecord]], write: Callable[[Iterable[UsageRecord]], bytes]
 ) -> None:
-    """Fold the parts of a log and begin a new one, if it has grown too large and no other process does so already.
+    """Merge the parts of a log and begin a new log, if it is too large and no other process is doing this.
 
     Args:
         log: Path of the log.
@@ -71,9 +72,9 @@ def rotate(
 
 
 def fold(records: Iterable[UsageRecord]) -> list[UsageRecord]:
-    """Merge records into totals that count the same: one for each version, entry, score, and whether it was relied on.
+    """Merge records into totals with the same counts: one for each version, entry, score, and whether it was relied on.
 
-    Records with a source stay as they are: each counts once for its source, however often it comes. There are as many
+    Records with a source stay unchanged, because an example counts only once for each source. There are at most as many
     of them as there were examples.
     """
     kept: list[UsageRecord] = []
@@ -96,7 +97,7 @@ def _is_large(log: Path) -> bool:
 
 
 def _files_by_number(log: Path) -> tuple[dict[int, Path], dict[int, Path]]:
-    """The files with totals, and the parts, by number."""
+    """Files with totals, and files of parts, each by number."""
     totals: dict[int, Path] = {}
     parts: dict[int, Path] = {}
     for path in log.parent.glob(f"{glob.escape(log.stem)}.*.jsonl"):

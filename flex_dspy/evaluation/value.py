@@ -2,19 +2,20 @@
 
     examples --reference pass--> entries shown --coins--> pairs of trials --contrasts--> values
 
-No model is asked for an opinion. Each pair of trials asks one example twice, with complementary random halves of the
-entries that it is shown, so that one pair serves all of them (see ``flex_dspy.evaluation.contrasts``). Leaving out one
-entry at a time would take a call an entry. A hidden entry leaves its place empty: the next in the ranking does not take
-it, so that the contrast is the entry's own. Where the token budget binds, its room goes to its neighbours, as the room
-is part of the cost of showing it.
+No model is asked for an opinion. Each pair of trials runs one example twice, with complementary random halves of its
+entries. So one pair gives information about all of them (see ``flex_dspy.evaluation.contrasts``). Leaving out one entry
+at a time would need one call for each entry. The place of a hidden entry stays empty: the next entry in the ranking
+does not replace it, so that the contrast measures only this entry. If the prompt's token budget is the limit, other
+entries use the free tokens, because these tokens are part of the cost of showing the entry.
 
-The calls are spent in a few looks. After each, entries whose effect is clearly on one side of the threshold no longer
-count when examples are chosen, and their share of the calls goes to the others (as in successive rejects, Audibert and
-Bubeck, COLT 2010). "Clearly" uses a tenth of the chance of error, shared among all entries and looks (Bonferroni). The
-intervals at the end use the other nine tenths. So the early looks are accounted for and cost next to nothing.
+The calls are divided into a few looks. After each look, entries whose effect is clearly on one side of the threshold no
+longer count when examples are chosen. Their share of the calls goes to the other entries (as in successive rejects,
+Audibert and Bubeck, COLT 2010). "Clearly" uses a tenth of the error probability, shared among all entries and looks
+(Bonferroni). The intervals at the end use the other nine tenths. So the final intervals account for the early looks and
+are only slightly wider.
 
-The coins depend on the seed alone, and a look begins when the one before has ended: the result does not depend on the
-order in which answers come back.
+The coins depend only on the seed, and a look begins when the previous look has ended. So the result does not depend on
+the order in which answers arrive.
 """
 
 from __future__ import annotations
@@ -76,23 +77,23 @@ async def avalue(
         examples: Examples to try entries on. With a small budget a random part of them is used.
         metric: See ``flex_dspy.core.scoring.score``.
         library: The snapshot whose entries are measured.
-        ledger: Tokens are charged to it, as role ``actor``.
-        begun: An evaluation of the same program, examples and library: it says which entries are shown, for no call.
-        key: One form for all ways of writing a problem, to find those that were learned from.
+        ledger: Tokens are charged to it, in the role ``actor``.
+        begun: An evaluation of the same program, examples and library. It says which entries are shown, without calls.
+        key: Normal form of a problem, to find examples that the library was learned from.
         executor: Where the program runs; None runs it in this process.
         settings: How to measure; ``budget`` has no default.
         **options: Fields of ``ValuationSettings`` to change, such as ``budget``.
 
     Returns:
-        The effect of each entry, by id, the library's oldest first. Entries that no trial showed have none, and say so;
-        those shown on one example alone have an effect and no interval.
+        The effect of each entry by id, in the library's order, oldest first. The effect is None for an entry that no
+        trial showed. An entry that only one example showed has an effect without an interval.
 
     Raises:
         BudgetError: If the ledger's budget is spent. Calls under way are finished and charged first.
         ConfigurationError: If the program holds no retriever, or a setting is out of its range.
         OverlapError: If the library was learned from some of the examples.
-        ModelError: If nothing works at all.
-        ValueError: If there is no example, or ``begun`` is of other examples.
+        ModelError: If the first samples all fail, or no call can succeed.
+        ValueError: If there is no example, or ``begun`` has other examples.
     """
     settings = ValuationSettings.resolve(settings, options)
     if not retrievers(program):
@@ -125,7 +126,7 @@ value = synchronous(avalue)
 
 
 def _sample(examples: Sequence[dspy.Example], most: int, coins: np.random.Generator) -> list[dspy.Example]:
-    """All examples, or a random ``most`` of them in their order."""
+    """All examples, or a random sample of ``most`` examples in their original order."""
     places = sorted(coins.permutation(len(examples))[:most].tolist())
     return [examples[place] for place in places]
 
@@ -140,7 +141,7 @@ def _reference_settings(settings: ValuationSettings) -> EvaluationSettings:
 
 
 async def _look(design: TrialDesign, trials: _Trials, pairs: int, settings: ValuationSettings) -> Contrasts:
-    """Spend the pairs of trials in a few looks, and return the contrasts at the end."""
+    """Run the pairs of trials in a few looks, and return the final contrasts."""
     hide = None if settings.progress is None else not settings.progress
     with lean(), tqdm(total=2 * pairs, desc="valuing entries", unit="call", disable=hide, leave=False) as bar:
         for look in range(LOOKS):
@@ -174,7 +175,7 @@ class Trial:
     Attributes:
         example: The example.
         hidden: Ids of the entries that are not shown.
-        repeat: Which of the example's pairs of trials it belongs to, from 0.
+        repeat: Number of earlier pairs of the example with the same halves.
     """
 
     example: dspy.Example
@@ -183,10 +184,10 @@ class Trial:
 
 
 class TrialCall:
-    """One trial as a call for an executor: from a trial and a snapshot to a score.
+    """Runs one trial in an executor: a call takes a trial and a snapshot and returns a score.
 
     Args:
-        program: The program; its variant for each repeat is made once.
+        program: The program. Its variant for each repeat is made once.
         metric: See ``flex_dspy.core.scoring.score``.
         ledger: Tokens are charged to it.
     """
@@ -198,7 +199,7 @@ class TrialCall:
         self._variants: dict[int, dspy.Module] = {}
 
     async def __call__(self, trial: Trial, library: ExperienceLibrary) -> float:
-        """The score of one trial; 0 where the program fails, as in an evaluation."""
+        """Run one trial and return its score: 0 if the program fails, as in an evaluation."""
         example = trial.example
         with pinned(library, trial.hidden, replace=False, problem=problem_of(example)):
             try:
@@ -219,7 +220,7 @@ class TrialCall:
 
 @dataclass(frozen=True, slots=True)
 class _Trials:
-    """Makes pairs of trials; its attributes are common to all."""
+    """Makes pairs of trials. Its attributes are the same for all pairs."""
 
     call: TrialCall
     examples: Sequence[dspy.Example]
@@ -228,7 +229,7 @@ class _Trials:
     gate: asyncio.Semaphore
 
     async def run(self, pairs: Sequence[Pair], bar: tqdm[Any]) -> None:
-        """Make all of them, and write down their differences.
+        """Run all pairs of trials and store their differences.
 
         Raises:
             BudgetError: If the budget is spent. Trials under way are finished first.
@@ -239,7 +240,7 @@ class _Trials:
             pair.difference = first - second
 
     async def _try(self, trial: Trial, bar: tqdm[Any]) -> float:
-        """One trial; a score of 0 where it is lost each time that it is made."""
+        """Run one trial and return its score: 0 if its worker was lost on every try."""
         try:
             return await run_again_if_lost(self.executor, self.call, trial, self.library)
         except AttemptLostError:

@@ -1,1 +1,1 @@
-"""A library for agents outside DSPy: an MCP server."""
+"""Serves a library to agents outside DSPy, as an MCP server."""

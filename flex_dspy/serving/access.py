@@ -1,4 +1,4 @@
-"""The scopes that a client of a server may read, and the one that it may write."""
+"""Access rights of a server's clients: the scopes that a client may read, and the scope that it may write."""
 
 from __future__ import annotations
 
@@ -11,26 +11,27 @@ from flex_dspy.libraries.library import ExperienceLibrary
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """What a client may do.
+    """Access rights of a client.
 
     Attributes:
-        reads: Scopes that it reads, besides the entries that all share.
-        writes: Scope that its lessons belong to, which it reads too; "" for all, None where it may not teach.
+        reads: Scopes that the client may read, besides the shared entries.
+        writes: Scope of the client's lessons, which it may also read; "" for the shared scope, None if it may not
+            teach.
     """
 
     reads: tuple[str, ...] = ()
     writes: str | None = None
 
     def view(self, library: ExperienceLibrary) -> ExperienceLibrary:
-        """The part of a library that the client may read."""
+        """Part of a library that the client may read."""
         return library.scoped(*self.reads, *((self.writes,) if self.writes else ()))
 
 
 def named_scope(name: str) -> str:
-    """The scope of a name in a file or on a command line: ``shared`` is what all share.
+    """Scope with a name from a file or a command line. ``shared`` is the shared scope.
 
     Raises:
-        ConfigurationError: If it is no scope.
+        ConfigurationError: If the name is not a valid scope.
     """
     try:
         return SHARED if name == SHARED_NAME else check_scope(name or "?")
@@ -39,10 +40,10 @@ def named_scope(name: str) -> str:
 
 
 def parse_access(words: list[str]) -> Access:
-    """The access that words such as ``read=team-a,team-b`` and ``write=team-a`` give.
+    """Parse access rights from words such as ``read=team-a,team-b`` and ``write=team-a``.
 
     Raises:
-        ConfigurationError: If a word is of another form, is there twice, or names no scope.
+        ConfigurationError: If a word has another form, occurs twice, or names an invalid scope.
     """
     given: dict[str, str] = {}
     for word in words:

@@ -1,8 +1,8 @@
-"""Limits of a server's clients: calls a minute, calls at the same time, and seconds for one call.
+"""Limits the calls of a server's clients: calls per minute, concurrent calls, and seconds for one call.
 
-A call runs on a thread, so the server answers others meanwhile. Python cannot stop a thread. A call that exceeds its
-time is answered with an error, and its thread works on until it is done. So there are few threads, and one client has
-at most half of them: whatever one client asks, the others are served.
+Each call runs on a thread, so that the server can answer other clients at the same time. A call that exceeds its time
+gets an error as its answer. Its thread continues until it is done, because Python cannot stop a thread. The number of
+threads is small, and one client can use at most half of them, so that the other clients are always served.
 
 Example:
     >>> import asyncio
@@ -37,8 +37,8 @@ class CallLimits:
     """The limits of one client.
 
     Attributes:
-        calls_per_minute: Calls of tools and readings of resources; as many may come at once.
-        outcomes_per_minute: Those of them that record an outcome.
+        calls_per_minute: Most tool calls and resource reads in a minute. All of them may come at once.
+        outcomes_per_minute: Most calls in a minute that record an outcome.
         seconds: Longest time from a call to its answer.
     """
 
@@ -48,11 +48,11 @@ class CallLimits:
 
 
 class TokenBucket:
-    """Lets through a number of calls a minute, and after a pause as many at once.
+    """Token bucket: allows a number of calls per minute, and the same number at once after a pause.
 
     Args:
-        per_minute: How many.
-        clock: Seconds that do not go back.
+        per_minute: Number of calls per minute.
+        clock: Monotonic clock, in seconds.
     """
 
     def __init__(self, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
@@ -60,7 +60,7 @@ class TokenBucket:
         self._left, self._seen = float(per_minute), clock()
 
     def take(self) -> float:
-        """Take a place for one call. Returns 0, or the seconds until there is a place, and then takes none."""
+        """Take a token for one call and return 0. If there is no token, return the seconds until there is one."""
         now = self._clock()
         self._left = min(self._most, self._left + (now - self._seen) * self._most / 60)
         self._seen = now
@@ -71,7 +71,7 @@ class TokenBucket:
 
 
 class Calls:
-    """Runs the calls of all clients within their limits. It belongs to one event loop.
+    """Runs the calls of all clients within their limits. Use an instance in only one event loop.
 
     Args:
         limits: The limits of each client.
@@ -80,21 +80,21 @@ class Calls:
     def __init__(self, limits: CallLimits | None = None) -> None:
         self.limits = limits or CallLimits()
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="flex-dspy-call")
-        # One of each for a client; clients are named by the server's own token file, so they are few.
+        # Each client has its own buckets. Clients are named in the server's token file, so they are few.
         self._calls = functools.cache(lambda client: TokenBucket(self.limits.calls_per_minute))
         self._outcomes = functools.cache(lambda client: TokenBucket(self.limits.outcomes_per_minute))
         self._turns = functools.cache(lambda client: asyncio.Semaphore(THREADS // 2))
 
     async def run(self, client: str, function: Callable[[], str], *, records: bool = False) -> str:
-        """The result of a function, which is called on a thread.
+        """Call a function on a thread and return its result.
 
         Args:
-            client: Who asks.
-            function: What is asked for.
-            records: Whether it records an outcome.
+            client: Name of the client.
+            function: The function to call.
+            records: Whether the call records an outcome.
 
         Raises:
-            LimitError: If the client asks too often, or the call takes too long.
+            LimitError: If the client makes too many calls, or the call takes too long.
         """
         if records:
             _refuse(self._outcomes(client).take(), self.limits.outcomes_per_minute, "record", "outcome")
@@ -113,7 +113,7 @@ class Calls:
     async def _on_thread(self, turn: asyncio.Semaphore, function: Callable[[], str]) -> str:
         loop = asyncio.get_running_loop()
 
-        def give_turn_back(_: Future[str]) -> None:  # when the thread is done, not when nobody waits any more
+        def give_turn_back(_: Future[str]) -> None:  # when the thread is done, even if the call timed out earlier
             with contextlib.suppress(RuntimeError):  # the server has ended
                 loop.call_soon_threadsafe(turn.release)
 

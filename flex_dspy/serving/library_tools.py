@@ -1,13 +1,13 @@
-"""Tools for a served library: an agent searches it, reads it by levels, records outcomes, and teaches.
+"""Tools of a served library: an agent searches it, reads it by levels, records outcomes, and teaches.
 
-Every tool works on the view of what the client may read (``flex_dspy.serving.access``), and so never meets an entry of
-another scope.
+Every tool uses only the part of the library that the client may read (``flex_dspy.serving.access``). So a tool never
+shows an entry of another scope.
 
-The levels are those of ``flex_dspy.search.levels``: methods first, then the rules of what looks right, then an instance
-worked through. Unlike there nothing is remembered between calls, so that any number of agents share one server.
+The levels are the levels of ``flex_dspy.search.levels``: first the methods, then the rules of suitable entries, then a
+worked instance. Unlike in that module, no state is kept between calls, so that any number of agents can share a server.
 
-An outcome goes into the log beside the library (``flex_dspy.evaluation.usage_log``) and not into the entries' own
-counters: these are part of a version's hash, and only learning makes versions.
+An outcome goes into the log beside the library (``flex_dspy.evaluation.usage_log``), not into the counters of the
+entries. These counters are part of a version's hash, and only learning makes versions.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from flex_dspy.tracking.registry import is_reference
 logger = logging.getLogger(__name__)
 
 MOST_IDS = 50
-# The entries whose solved cases may be shown beside their rules.
+# Number of entries whose solved cases may be shown beside their rules.
 _SIMILAR = 100
 
 Query = Annotated[
@@ -65,15 +65,15 @@ Ids = Annotated[Sequence[str], Field(max_length=MOST_IDS, description="ids of le
 
 @dataclass(frozen=True)
 class LibraryTools:
-    """The tools, by the names and with the descriptions that agents see.
+    """Tools with the names and descriptions that agents see.
 
     Attributes:
         followed: The library.
-        outcomes: Where outcomes are kept; None if nowhere.
-        k: Most lessons that a search lists.
-        token_budget: Most tokens of lessons that one call gives.
-        learner: Learns from what clients observe; None if nobody may teach.
-        access: Says what the client whose call is being answered may do.
+        outcomes: Log of outcomes; None stores no outcomes.
+        k: Most lessons in the list of a search.
+        token_budget: Most tokens of lessons in the answer of one call.
+        learner: Learns from the observations of clients; None if no client may teach.
+        access: Returns the access rights of the client of the current call.
     """
 
     followed: FollowedLibrary
@@ -84,7 +84,7 @@ class LibraryTools:
     access: Callable[[], Access] = Access
 
     def library(self) -> ExperienceLibrary:
-        """The part of the newest snapshot that the client may read."""
+        """Part of the newest snapshot that the client may read."""
         return self.access().view(self.followed.snapshot())
 
     def search(
@@ -166,7 +166,7 @@ class LibraryTools:
         except FlexError:
             if self.learner.error is None:
                 raise
-            logger.exception("learning has stopped; observations are kept")  # the reason is none of a client's
+            logger.exception("learning has stopped; observations are kept")  # clients do not see the reason
             return "kept; nothing is learned from it before the server is started again"
         return "kept: a lesson will be learned from it"
 
@@ -180,11 +180,11 @@ class LibraryTools:
         return render(hits, _NO_BUDGET, ("method", "rules", "trajectory"))
 
     def prepare(self, library: ExperienceLibrary) -> None:
-        """Build the indexes of a library, so that the first search need not wait for them."""
+        """Build the indexes of a library before the first search, so that it is fast."""
         self._hits(library, "C", 1)
 
     def _hits(self, library: ExperienceLibrary, query: str, most: int) -> list[Hit]:
-        """The entries found by the views of the library's task; by words if those find none."""
+        """Find entries with the views of the library's task. If these find none, search by words."""
         views = views_of(library.task)
         found = self._retriever(library, views, most).hits(query, most)
         if found or "lexical" in views:
@@ -192,8 +192,8 @@ class LibraryTools:
         return self._retriever(library, ("lexical",), most).hits(query, most)
 
     def _retriever(self, library: ExperienceLibrary, views: Sequence[View], most: int) -> ExperienceRetriever:
-        # Whoever asks here is at work, not measured: a known answer is welcome.
-        depth, scopes = max(50, 5 * most), library.scopes  # of a view: all that are in it may be read
+        # Clients are not being evaluated, so a known answer may be shown.
+        depth, scopes = max(50, 5 * most), library.scopes  # all scopes in the view may be read
         return ExperienceRetriever(
             library, k=self.k, views=views, depth=depth, exclude_self=False, scopes=[scope for scope in scopes if scope]
         )
@@ -209,13 +209,13 @@ class LibraryTools:
 _NO_BUDGET = 1_000_000
 
 
-@functools.cache  # tasks of installed packages are looked for on the disk
+@functools.cache  # looking up tasks of installed packages reads files
 def views_of(task: str) -> Sequence[View]:
-    """The views that fit a library: those of its task where that is known by its name, else words.
+    """Views for searching a library: the views of its task if the task is known, else the lexical view.
 
     Args:
-        task: The task that the library's file names. A name of the form ``module:attribute`` is not looked up: no file
-            may say what is imported.
+        task: The task named in the library's file. A name of the form ``module:attribute`` is not imported, because a
+            file must not decide which code is imported.
     """
     if ":" in task:
         return ("lexical",)
@@ -226,7 +226,7 @@ def views_of(task: str) -> Sequence[View]:
 
 
 def outcome_log(library: str | Path) -> UsageLog | None:
-    """The log beside a library of the name given; None for one in MLflow, which has no place beside it."""
+    """Usage log beside a library file; None for a library in MLflow, which has no folder for it."""
     path = Path(library)
     if path.is_dir():
         return UsageLog(path / LIBRARY_FILE)
@@ -243,12 +243,12 @@ def _entries(library: ExperienceLibrary, ids: Sequence[str]) -> list[Experience]
 
 
 def _plain(entry_id: str) -> str:
-    """An id for a line outside the block of lessons: one that a library made up may hold anything."""
+    """Safe form of an id for a line outside the block of lessons: an id in a library file may contain any text."""
     return entry_id if re.fullmatch(r"[\w.-]{1,80}", entry_id) else repr(entry_id[:80])
 
 
 def _within(budget: int, lines: Sequence[str]) -> list[str]:
-    """The first of these lines, as many as the budget allows."""
+    """First lines that fit into the budget."""
     left, kept = budget - tokens(OPEN + "\n" + CLOSE), []
     for line in lines:
         left -= tokens(line + "\n")

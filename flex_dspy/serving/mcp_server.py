@@ -1,4 +1,4 @@
-"""An experience library as a server of the Model Context Protocol: over stdio, or over streamable HTTP.
+"""Serves an experience library with the Model Context Protocol, over stdio or streamable HTTP.
 
 Example:
     >>> from flex_dspy.tracking.followed import FollowedLibrary
@@ -32,7 +32,7 @@ from flex_dspy.serving.tokens import Clients, client_name
 STATISTICS_URI = "flex-dspy://statistics"
 ENTRY_URI = "flex-dspy://entries/{entry_id}"
 PATH = "/mcp"
-# A query of 20,000 characters, each written as an escape of twelve bytes, fits.
+# Enough for a query of 20,000 characters, each written as an escape of twelve bytes.
 _LARGEST_REQUEST = 512 * 1024
 _MOST_CONNECTIONS = 200
 _ANY = ("0.0.0.0", "::")  # noqa: S104
@@ -49,12 +49,12 @@ _RECORDS = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempot
 
 
 def mcp_server(tools: LibraryTools, clients: Clients | None = None, limits: CallLimits | None = None) -> MCPServer:
-    """A server of these tools, with the library's statistics and its entries as resources.
+    """Make a server of the tools, with the library's statistics and its entries as resources.
 
     Args:
-        tools: What an agent may do with a library.
-        clients: Who may use it over HTTP; None for everybody who reaches it.
-        limits: What each client may ask; None for the defaults.
+        tools: The tools of the library.
+        clients: The clients that may use it over HTTP; None for everybody who can reach it.
+        limits: The limits of each client; None for the defaults.
     """
     server = MCPServer(
         "flex-dspy",
@@ -78,16 +78,17 @@ def mcp_server(tools: LibraryTools, clients: Clients | None = None, limits: Call
     return server
 
 
-# Tokens come from a file: there is no authorization server, and with no resource URL none is announced to clients.
+# Tokens come from a file, so there is no authorization server. Without a resource URL, none is announced to clients.
 _BY_TOKEN = AuthSettings(issuer_url=AnyHttpUrl("http://localhost"), resource_server_url=None)
 
 
 def _limit(
     tool: Callable[..., str], calls: Calls, told: type[Exception], *, records: bool = False
 ) -> Callable[..., Awaitable[str]]:
-    """The same function within a client's limits.
+    """Wrap a tool so that it obeys the limits of each client.
 
-    Its errors say the reason to the agent; of others the protocol tells only that they were.
+    A ``FlexError`` becomes a ``told`` error, whose message the agent sees. Of any other error, the protocol says only
+    that it occurred.
     """
 
     @functools.wraps(tool)
@@ -101,14 +102,14 @@ def _limit(
 
 
 def listening(host: str, port: int) -> socket.socket:
-    """A socket that takes connections.
+    """Open a socket that accepts connections.
 
     Args:
-        host: Name or number of the address.
-        port: Port; 0 for any that is free.
+        host: Host name or IP address.
+        port: Port; 0 for any free port.
 
     Raises:
-        ConfigurationError: If the address cannot be had.
+        ConfigurationError: If the address cannot be used.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
@@ -120,14 +121,14 @@ def listening(host: str, port: int) -> socket.socket:
 def serve_http(server: MCPServer, listener: socket.socket, host: str, allowed: Sequence[str] = ()) -> None:
     """Serve over streamable HTTP until the process is told to end.
 
-    Requests are answered only if they are addressed to ``host`` or one of the ``allowed``, so that no page in a browser
-    can reach the server by a name of its own (DNS rebinding).
+    Only requests that are addressed to ``host`` or one of the ``allowed`` names are answered. This stops a web page in
+    a browser from reaching the server by a host name of its own (DNS rebinding).
 
     Args:
         server: The server.
-        listener: Where it listens.
-        host: What it listens at.
-        allowed: Further names under which clients address it.
+        listener: The socket on which it listens.
+        host: The host name or address of the server.
+        allowed: Further host names that clients may use.
     """
     import uvicorn
 
@@ -151,17 +152,17 @@ def serve_http(server: MCPServer, listener: socket.socket, host: str, allowed: S
 
 
 def refuse_open_address(listener: socket.socket, host: str, allowed: Sequence[str], clients: Clients | None) -> None:
-    """Refuse to listen where other machines reach a server that asks for no token.
+    """Raise an error if other machines can reach a server that needs no token.
 
     Args:
-        listener: Where it listens: the address that is really bound, whatever ``host`` is resolved to.
-        host: What it was told to listen at.
-        allowed: Further names under which clients address it.
-        clients: Who may use it; None for everybody.
+        listener: The socket on which it listens. Its bound address counts, not the name ``host``.
+        host: The host name or address from the options.
+        allowed: Further host names that clients may use.
+        clients: The clients that may use it; None for everybody.
 
     Raises:
-        ConfigurationError: If there are no ``clients`` and the address is none of this machine alone, or if it is not
-            said under which names clients address it.
+        ConfigurationError: If there are no ``clients`` and the address is not local to this machine, or if the host
+            names that clients use are not given.
     """
     _security(host, allowed)
     if clients is None and not is_loopback(str(listener.getsockname()[0])):
@@ -171,7 +172,7 @@ def refuse_open_address(listener: socket.socket, host: str, allowed: Sequence[st
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches an address."""
+    """Whether an address can be reached only from this machine."""
     try:
         return ip_address(host).is_loopback
     except ValueError:
@@ -185,7 +186,7 @@ def _security(host: str, allowed: Sequence[str]) -> TransportSecuritySettings:
     names += allowed
     return TransportSecuritySettings(
         enable_dns_rebinding_protection=True,
-        # As browsers leave out the port of a scheme, so does the name alone.
+        # Browsers leave out the default port of a scheme, so the name without a port is allowed too.
         allowed_hosts=[form for name in names for form in (name, f"{name}:*")],
         allowed_origins=[
             form

@@ -1,4 +1,4 @@
-"""The learner behind a served library: it learns from what clients observe."""
+"""Makes the learner of a served library, which learns from the observations of clients."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from flex_dspy.tasks.registry import get_task
 
 
 def make_learner(library: str, model: str) -> OnlineLearner:
-    """A learner into a library's file. The whole process uses its model.
+    """Make a learner that writes into a library's file. It sets the language model of the whole process.
 
     Args:
         library: The file, or its folder.
         model: Name of the language model that writes lessons.
 
     Raises:
-        ConfigurationError: If the library is no file, or the model cannot be used.
+        ConfigurationError: If the library is not a file, or the model cannot be used.
         LibraryError: If the file cannot be read.
     """
     path = Path(library)
@@ -34,7 +34,7 @@ def make_learner(library: str, model: str) -> OnlineLearner:
 
 
 def problem_signature(task: str) -> type[dspy.Signature]:
-    """A problem and its answer as texts, with the instructions of a task where that is known by its name."""
+    """Signature with a problem and an answer as texts, and the instructions of the task if it is known."""
     try:
         instructions = "" if ":" in task else dspy.ensure_signature(get_task(task).signature).instructions
     except ConfigurationError:

@@ -1,10 +1,11 @@
-"""The clients of an HTTP server by their bearer tokens, from a file or an environment variable with a token a line.
+"""Identifies the clients of an HTTP server by bearer tokens, from a file or an environment variable.
 
-A line is ``TOKEN`` or ``NAME:TOKEN``, and may go on with ``read=SCOPE,SCOPE`` and ``write=SCOPE``. Without scopes a
-client reads what all share. Empty lines and those that begin with # are passed over. A name may stand on two lines, so
-that a client can change its token without a gap. The lines are read once, at the start of the server.
+Each line has one token: ``TOKEN`` or ``NAME:TOKEN``. It may continue with ``read=SCOPE,SCOPE`` and ``write=SCOPE``.
+Without scopes, a client reads the shared entries. Empty lines and lines that begin with # are skipped. A name may occur
+on two lines, so that a client can change its token without interruption. The lines are read once, when the server
+starts.
 
-Tokens are secrets: no error and no ``repr`` shows one, only their hashes are kept, and no token is passed on.
+Tokens are secrets. No error and no ``repr`` shows a token, only hashes of tokens are stored, and no token is passed on.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ from mcp.server.auth.provider import AccessToken
 from flex_dspy.core.errors import ConfigurationError
 from flex_dspy.serving.access import Access, parse_access
 
-SHORTEST = 20  # characters of a token
-_LARGEST = 1_000_000  # bytes of the file
+SHORTEST = 20  # fewest characters of a token
+_LARGEST = 1_000_000  # most bytes of the file
 _NAME = re.compile(r"[\w.-]{1,64}")
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750, section 2.1
 _MAKE_ONE = "make one with: python -c 'import secrets; print(secrets.token_urlsafe(32))'"
@@ -32,66 +33,66 @@ _MAKE_ONE = "make one with: python -c 'import secrets; print(secrets.token_urlsa
 
 @dataclass(frozen=True)
 class Clients:
-    """Says whose token a request bears. It is a ``TokenVerifier`` of the MCP SDK.
+    """Finds the client of a request by its token. It is a ``TokenVerifier`` of the MCP SDK.
 
     Attributes:
         names: The client's name by the SHA-256 of its token.
-        accesses: What each client may do, by its name.
+        accesses: Access rights by the client's name.
     """
 
     names: Mapping[bytes, str] = field(repr=False)
     accesses: Mapping[str, Access] = field(default_factory=dict)
 
     async def verify_token(self, token: str) -> AccessToken | None:
-        """The client with this token; None if there is none. Takes the same time whichever token is right."""
+        """Return the client with this token, or None. The time does not depend on which token is right."""
         digest, found = _digest(token), None
         for known, name in self.names.items():
             if secrets.compare_digest(known, digest):
                 found = name
-        # The token itself goes no further than this.
+        # The token is not passed on.
         return None if found is None else AccessToken(token="", client_id=found, scopes=[])
 
     def access(self) -> Access:
-        """What the client whose request is being answered may do: nothing of a scope where it is not known."""
+        """Access rights of the client of the current request. An unknown client has no access to any scope."""
         return self.accesses.get(client_name(), Access())
 
 
 def client_name() -> str:
-    """The client whose request is being answered; empty where the server asks for no token."""
+    """Name of the client of the current request; empty if the server needs no token."""
     token = get_access_token()
     return token.client_id if token else ""
 
 
 def read_clients(path: Path) -> Clients:
-    """The clients that a file names.
+    """Read clients from a token file.
 
     Args:
         path: The token file.
 
     Raises:
-        ConfigurationError: If it cannot be read, others may read it, or a line holds no usable token.
+        ConfigurationError: If the file cannot be read, other users may read it, or a line has no valid token.
     """
     return parse_clients(_secret_text(path), str(path))
 
 
 def clients_of_environment(variable: str) -> Clients:
-    """The clients that an environment variable names, in lines as in a token file.
+    """Read clients from an environment variable with the lines of a token file.
 
     Raises:
-        ConfigurationError: If it is not set, or a line holds no usable token.
+        ConfigurationError: If the variable is not set, or a line has no valid token.
     """
     return parse_clients(os.environ.get(variable, ""), f"the environment variable {variable}")
 
 
 def parse_clients(text: str, source: str) -> Clients:
-    """The clients that lines name.
+    """Parse clients from lines.
 
     Args:
         text: The lines.
-        source: What errors should call it.
+        source: Name of the text's origin, for errors.
 
     Raises:
-        ConfigurationError: If a line holds no usable token, or gives a client other scopes than a line before.
+        ConfigurationError: If a line has no valid token, or two lines give the same client different scopes.
     """
     names: dict[bytes, str] = {}
     accesses: dict[str, Access] = {}
@@ -109,7 +110,7 @@ def parse_clients(text: str, source: str) -> Clients:
 
 
 def _parse_line(line: str, number: int, place: str) -> tuple[str, str, Access]:
-    """Name, token and access; no error shows what stands in the line."""
+    """Parse name, token and access rights from a line. Its errors do not show the line."""
     named, *words = line.split()
     name, found, token = named.rpartition(":")
     name = name if found else f"client-{number}"
@@ -118,7 +119,7 @@ def _parse_line(line: str, number: int, place: str) -> tuple[str, str, Access]:
         raise ConfigurationError(f"{place}: must be {wanted}; {_MAKE_ONE}")
     try:
         return name, token, parse_access(words)
-    except ConfigurationError:  # its message would show what stands there
+    except ConfigurationError:  # its message would show the secret text
         raise ConfigurationError(
             f"{place}: must be a token, then read=SCOPE,SCOPE and write=SCOPE, each at most once"
         ) from None
@@ -133,7 +134,7 @@ def _secret_text(path: Path) -> str:
             return file.read(_LARGEST).decode()
     except OSError as error:
         raise ConfigurationError(f"{path}: the tokens cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError:  # its message would show what stands there
+    except UnicodeDecodeError:  # its message would show the secret text
         raise ConfigurationError(f"{path}: the tokens are no UTF-8 text") from None
 
 

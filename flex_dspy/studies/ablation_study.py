@@ -1,7 +1,7 @@
-"""Ablation: which part of a library does the work.
+"""Ablation: measures which parts of a library are useful.
 
-The same examples are answered with the whole library, without any, with entries of one zone alone, and with one level
-of each entry alone. Entries that are left out leave their places to the next in the ranking.
+The same examples are answered with the whole library, without a library, with the entries of only one zone, and with
+only one level of each entry. The next entries in the ranking take the places of entries that are left out.
 
 Source: FLEX, arXiv 2511.06449, whose ablations take away retrieval and the zones.
 """
@@ -37,11 +37,11 @@ RetrieverOptions = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Ablation(representations.Representable):
-    """A library and its parts, measured on the same examples. In a notebook a table.
+    """Results of a library and its parts on the same examples. A notebook shows it as a table.
 
     Attributes:
-        conditions: By name, in the order of measuring; the others are compared with ``whole library``.
-        evaluations: The records behind them; not part of the JSON.
+        conditions: Conditions by name, in the order of measuring. Each is compared with ``whole library``.
+        evaluations: Evaluations of the conditions, with their records. They are not part of the JSON.
     """
 
     conditions: dict[str, Condition]
@@ -60,19 +60,19 @@ class Ablation(representations.Representable):
         return str(self.to_pandas())
 
     def to_pandas(self) -> pd.DataFrame:
-        """One row a condition: its score, and its difference to the whole library's, as in ``Inheritance``."""
+        """Table with one row for each condition: its score, and its difference from the whole library's score."""
         return representations.frame(self)
 
     def to_json(self) -> str:
-        """The conditions as JSON."""
+        """Conditions as JSON text."""
         return json.dumps({"conditions": _CONDITIONS.dump_python(self.conditions, mode="json")}, indent=1)
 
     @classmethod
     def from_json(cls, text: str) -> Ablation:
-        """The same study again.
+        """Read a study from the output of ``to_json``.
 
         Raises:
-            ValueError: If the text holds something else.
+            ValueError: If the text is not such a study.
         """
         try:
             return cls(_CONDITIONS.validate_python(json.loads(text)["conditions"]))
@@ -95,18 +95,18 @@ def ablation(
     """Measure a library and its parts.
 
     Args:
-        program: An ``Actor``, or any program; one without experience gets it by ``equip``.
+        program: An ``Actor``, or any program. A program without a retriever gets one from ``equip``.
         library: The library.
         examples: Examples that it was not learned from.
         metric: See ``flex_dspy.core.scoring.score``.
-        conditions: Settings of the ``ExperienceRetriever`` by the name of the condition; by default one zone alone and
-            one level alone, as far as the library has them (see ``parts``).
+        conditions: Settings of the ``ExperienceRetriever`` by the name of the condition. By default, each zone alone
+            and each level alone, if the library has them (see ``parts``).
         **options: Further arguments of ``flex_dspy.evaluation.evaluate.evaluate``.
 
     Raises:
-        ConfigurationError: If the library is empty, or the program has a setting that does not go with another.
+        ConfigurationError: If the library is empty, or settings of the program contradict each other.
         OverlapError: If the library was learned from some of the examples.
-        FlexError: As ``evaluate``.
+        FlexError: For the same reasons as ``evaluate``.
     """
     if not len(library):
         raise ConfigurationError("an empty library has no parts to ablate")
@@ -125,14 +125,14 @@ def ablation(
 
 
 def parts(program: dspy.Module, library: ExperienceLibrary) -> dict[str, RetrieverOptions]:
-    """One zone alone, for each that the library has entries of; one level alone, for each that the program can show."""
+    """Conditions with one zone alone, for each zone with entries, and with one level alone, for each level shown."""
     zones = [zone for zone, count in library.sizes().items() if count]
     settings: dict[str, RetrieverOptions] = {f"{zone} only": {"zones": [zone]} for zone in zones if len(zones) > 1}
     readers = retrievers(program)
     held = {
         "method": True,
         "rules": any(entry.rules for entry in library),
-        # The lexical view finds entries by their words, and names no precedent.
+        # The lexical view finds entries by their words and returns no precedents.
         "precedents": library.precedent_count > 0 and any("structural" in reader.views for reader in readers),
         "trajectory": any(entry.trajectory for entry in library),
     }
@@ -141,10 +141,10 @@ def parts(program: dspy.Module, library: ExperienceLibrary) -> dict[str, Retriev
 
 
 def with_settings(program: dspy.Module, settings: RetrieverOptions) -> dspy.Module:
-    """A copy of the program whose retrievers have other settings.
+    """Copy of the program with other settings of its retrievers.
 
     Raises:
-        ConfigurationError: If one of them cannot work.
+        ConfigurationError: If a setting cannot work.
     """
     changed = copy_program(program)
     for retriever in retrievers(changed):

@@ -1,4 +1,4 @@
-"""The conditions of a study: measured on the same examples, and compared with a reference among them."""
+"""Conditions of a study. They are measured on the same examples and compared with a reference condition."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ SIGNIFICANT = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """The result under one condition.
+    """Result of one condition.
 
     Attributes:
         accuracy: Mean score.
         low: Lower end of its 95% interval.
-        high: Upper end.
+        high: Upper end of the interval.
         n: Number of examples.
-        compared: Difference to the reference condition, example by example, its p-value adjusted for all comparisons
-            of the study; None for the reference itself.
+        compared: Paired difference from the reference condition, with a p-value adjusted for all comparisons of the
+            study; None for the reference itself.
         score: Name of the mean score.
     """
 
@@ -35,10 +35,10 @@ class Condition:
 
 
 def compare_with_first(groups: Sequence[Mapping[str, Evaluation]]) -> list[dict[str, Condition]]:
-    """The conditions of a study, in groups; the first of a group is the reference that the others are compared with.
+    """Conditions of a study in groups. Each condition is compared with the first condition of its group.
 
     Args:
-        groups: Evaluations by the name of the condition, all of the same examples.
+        groups: Evaluations by the name of the condition, all on the same examples.
     """
     sides = [[Side(name, evaluation) for name, evaluation in group.items()] for group in groups]
     found = iter(correct_p_values([difference(group[0], side) for group in sides for side in group[1:]]))
@@ -53,21 +53,21 @@ def _condition(evaluation: Evaluation, against: Difference | None) -> Condition:
 
 
 def points(gain: float, score: str = ACCURACY) -> str:
-    """A difference with its sign: of accuracies in percentage points, of another score in its own unit."""
+    """Text of a difference with its sign: in percentage points for accuracies, else in the score's own unit."""
     return (f"{100 * gain:+.1f}" if score == ACCURACY else f"{gain:+.3f}").replace("-", "−")
 
 
 def in_points(score: str) -> str:
-    """The unit of a difference, for a heading: " in points", or "" where it is the score's own."""
+    """Unit of a difference for a heading: " in points" for accuracies, else ""."""
     return " in points" if score == ACCURACY else ""
 
 
 def gain_text(found: Difference, score: str = ACCURACY) -> str:
-    """A difference with its 95% interval where there is one; see ``points``."""
+    """Text of a difference with its 95% interval, if there is one; see ``points``."""
     bounds = [points(bound, score) for bound in (found.low, found.high) if bound is not None]
     return points(found.gain, score) + (f" ({' to '.join(bounds)})" if len(bounds) == 2 else "")
 
 
 def p_text(p: float) -> str:
-    """A p-value as it is printed."""
+    """Text of a p-value."""
     return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"

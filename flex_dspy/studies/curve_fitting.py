@@ -1,10 +1,10 @@
-"""Fits accuracy as a function of the amount learned, chooses its form, and says how sure that is.
+"""Fits accuracy as a function of the amount learned, chooses the form of the curve, and computes its uncertainty.
 
-Three forms are fitted by weighted least squares (``scipy.optimize.curve_fit``), the weights from each point's 95%
-interval, and the one with the least Akaike information criterion is kept. Intervals and bands are percentiles over
-parameters drawn from the normal distribution that the fit leaves for them: the delta method, carried through the curve
-without making it a line. Where the points scatter more than their intervals explain, these are widened by Birge's
-ratio.
+Three forms are fitted by weighted least squares (``scipy.optimize.curve_fit``). The weights come from each point's 95%
+interval. The form with the smallest Akaike information criterion is kept. Parameters are then drawn from the normal
+distribution given by the fit, and the intervals and bands are percentiles over these draws. This is like the delta
+method, but without a linear approximation of the curve. If the points scatter more than their intervals explain, the
+intervals are widened by Birge's ratio.
 
 Source: Hestness et al., arXiv 1712.00409 (power law); Burnham and Anderson, Model Selection, 2002, chapter 2 (choice
 of a form); Krinsky and Robb, Rev. Econ. Stat. 1986, 68, 715 (draws); Birge, Phys. Rev. 1932, 40, 207.
@@ -25,8 +25,8 @@ Floats = npt.NDArray[np.float64]
 Numbers = float | Floats
 
 DRAWS = 2_000
-TOLD_APART = 2.0  # of the criterion: forms that are closer are not told apart (Burnham and Anderson, chapter 2.6)
-_STEEPEST = 20.0  # exponent beyond which a curve is a step, and its powers leave the range of numbers
+TOLD_APART = 2.0  # smallest difference of the criterion that decides between forms (Burnham and Anderson, chapter 2.6)
+_STEEPEST = 20.0  # largest exponent: beyond it a curve is a step, and its powers overflow
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +36,13 @@ class Form:
     Attributes:
         name: Its name.
         equation: Accuracy as a function of ``n``.
-        curve: The same, of ``t = ln(n / n0)`` and the parameters that it is fitted in; ``n0`` is the geometric mean of
+        curve: Accuracy as a function of ``t = ln(n / n0)`` and the fitted parameters. ``n0`` is the geometric mean of
             the measured sizes, which keeps the fit well conditioned.
-        start: First guess of these, from ``t`` and the accuracies.
-        parameters: Those that are reported, from ``n0`` and the fitted ones.
-        shares: Whether it is for scores from 0 to 1 alone.
-        holds: Whether fitted parameters give a curve of this form, for scores from 0 to 1 or others.
+        start: First guess of the fitted parameters, from ``t`` and the accuracies.
+        parameters: Computes the reported parameters from ``n0`` and the fitted parameters.
+        shares: Whether the form is only for scores from 0 to 1.
+        holds: Whether fitted parameters give a valid curve of this form. Its second argument says whether scores are
+            from 0 to 1.
     """
 
     name: str
@@ -73,7 +74,7 @@ def _line_parameters(n0: float, p: Floats) -> dict[str, float]:
 
 
 def _power(t: Floats, level: Numbers, slope: Numbers, exponent: Numbers) -> Floats:
-    """A power law by its level and slope at ``t = 0``; the line is its limit at exponent 0 (Box and Cox, 1964)."""
+    """Power law, given by its level and slope at ``t = 0``. At exponent 0 it becomes a line (Box and Cox, 1964)."""
     c = np.clip(exponent, -_STEEPEST, _STEEPEST)
     c = np.where(np.abs(c) < 1e-6, 1e-6, c)
     return np.asarray(level - slope * np.expm1(np.clip(-c * t, -50, 50)) / c)
@@ -92,7 +93,7 @@ def _power_parameters(n0: float, p: Floats) -> dict[str, float]:
 
 
 def _has_ceiling(p: Floats, shares: bool) -> bool:
-    """Whether a power law levels off, at a score that can be reached."""
+    """Whether a power law approaches a ceiling that is a possible score."""
     level, slope, c = p
     return bool(c > 0 and (not shares or 0 <= level + slope / c <= 1))
 
@@ -120,14 +121,14 @@ FORMS: tuple[Form, ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """A fitted number with its 95% interval; an infinite bound is one that the points do not set."""
+    """A fitted number with its 95% interval. A bound is infinite if the points do not determine it."""
 
     value: float
     low: float
     high: float
 
     def __str__(self) -> str:
-        """The value with its interval; an infinite bound is called open."""
+        """Text of the value with its interval. An infinite bound is called open."""
         value, low, high = map(_number_text, (self.value, self.low, self.high))
         return f"{value} ({low} to {high})"
 
@@ -140,19 +141,19 @@ def _number_text(value: float) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """A form, fitted.
+    """A fitted form.
 
     Attributes:
-        form: Its name.
-        equation: Its equation.
-        parameters: By their names in the equation.
+        form: Name of the form.
+        equation: Equation of the form.
+        parameters: Parameters by their names in the equation.
         chi2: Weighted sum of squared residuals.
-        freedom: Number of points less number of parameters.
+        freedom: Number of points minus number of parameters.
         criteria: Akaike's information criterion of each form that could be fitted.
         bounded: Whether scores are from 0 to 1.
         scale: n0, the geometric mean of the measured sizes.
         estimate: The parameters in which the form was fitted.
-        draws: Other values that they may have, shape ``(draws, parameters)``.
+        draws: Random draws of these parameters, shape ``(draws, parameters)``.
     """
 
     form: str
@@ -168,12 +169,12 @@ class Fit:
 
     @property
     def rivals(self) -> list[str]:
-        """The other forms that fit about as well."""
+        """Names of the other forms that fit almost as well."""
         best = self.criteria[self.form]
         return [name for name, aic in self.criteria.items() if name != self.form and aic < best + TOLD_APART]
 
     def text(self, unit: str) -> str:
-        """The parameters on one line, with their 95% intervals.
+        """Text of the parameters on one line, with their 95% intervals.
 
         Args:
             unit: Unit of ``n``.
@@ -185,10 +186,11 @@ class Fit:
         )
 
     def at(self, n: npt.ArrayLike) -> tuple[Floats, Floats, Floats]:
-        """The curve, and the lower and upper end of its 95% band.
+        """Accuracy on the curve, and the lower and upper end of its 95% band.
 
         Args:
-            n: Amounts learned. Beyond the measured ones the band holds the points' noise, and no change of form.
+            n: Amounts learned. Beyond the measured amounts, the band shows only the noise of the points. It does not
+                include the chance that another form is right.
         """
         form = next(form for form in FORMS if form.name == self.form)
         t = np.log(np.asarray(n, dtype=float) / self.scale)
@@ -212,14 +214,14 @@ def fit(
     Args:
         x: Amount learned, positive: in examples, entries or epochs.
         accuracy: Mean score of each point.
-        error: Standard error of each.
-        correlation: Correlation of the points' errors, as of points that were measured on the same examples; None for
-            independent ones.
-        form: Name of the form; None chooses.
-        seed: Of the draws.
+        error: Standard error of each point.
+        correlation: Correlation of the points' errors, for points that were measured on the same examples; None for
+            independent points.
+        form: Name of the form; None chooses the best form.
+        seed: Seed of the random draws.
 
     Raises:
-        ValueError: If the points do not allow it; the message says why.
+        ValueError: If the points do not allow a fit; the message says why.
     """
     xs, y = np.asarray(x, dtype=float), np.asarray(accuracy, dtype=float)
     shares = bool(((y >= 0) & (y <= 1)).all())
@@ -242,10 +244,10 @@ def fit(
 
 
 def _forms(name: str | None, shares: bool, different: int) -> list[Form]:
-    """The forms that so many different sizes allow to try.
+    """Forms that can be fitted to this number of different sizes.
 
     Raises:
-        ValueError: If there is none.
+        ValueError: If there is no such form.
     """
     usable = [each for each in FORMS if shares or not each.shares]
     forms = [each for each in usable if name in (None, each.name)]
@@ -262,16 +264,16 @@ def _forms(name: str | None, shares: bool, different: int) -> list[Form]:
 def _covariance(error: Floats, correlation: Floats | None) -> Floats:
     if not np.isfinite(error).all():
         raise ValueError("a point has no interval, as it was measured on a single example")
-    safe = np.maximum(error, 1e-6)  # graded scores that are all the same have no error at all
+    safe = np.maximum(error, 1e-6)  # the error of equal graded scores is zero
     return np.asarray(np.outer(safe, safe) * (np.eye(len(safe)) if correlation is None else correlation))
 
 
 def _solve(form: Form, t: Floats, y: Floats, covariance: Floats) -> tuple[Floats, Floats] | None:
-    """The least squares and the covariance of the parameters; None where there are none."""
-    from scipy.optimize import OptimizeWarning, curve_fit  # only a fit needs it, and it takes its time to import
+    """Least-squares parameters and their covariance; None if the fit fails."""
+    from scipy.optimize import OptimizeWarning, curve_fit  # imported here because the import is slow
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", OptimizeWarning)  # a covariance that is not there is infinite
+        warnings.simplefilter("ignore", OptimizeWarning)  # an undetermined covariance is infinite
         try:
             found, spread = curve_fit(
                 form.curve, t, y, p0=form.start(t, y), sigma=covariance, absolute_sigma=True, method="trf", max_nfev=500
@@ -291,7 +293,7 @@ def _parameter_intervals(form: Form, scale: float, estimate: Floats, draws: Floa
     samples = [form.parameters(scale, draw) for draw in draws]
     intervals = {}
     for name, value in values.items():
-        # Not interpolated: some draws may be infinite.
+        # No interpolation, because some draws may be infinite.
         low, high = np.percentile([each[name] for each in samples], (2.5, 97.5), method="nearest")
         intervals[name] = Parameter(float(value), float(low), float(high))
     return intervals

@@ -17,20 +17,20 @@ from flex_dspy.studies.inheritance_matrix import NO_LIBRARY, Inheritance
 
 _FAINT = "#F0F0F0"
 _INK = "#1A1A1A"
-_WIDE = 22  # characters of a name on one line
-LINE = 16  # points from one line of text to the next
+_WIDE = 22  # most characters of a name on one line
+LINE = 16  # distance between lines of text, in points
 
 
 # -- inheritance ---------------------------------------------------------------------------------------------
 
 
 def inheritance_figure(study: Inheritance, path: Path, title: str) -> Path:
-    """Draw the matrix: colour is the gain over no library, and each cell says its numbers.
+    """Draw the matrix as a PNG. Colours show the gain over no library, and each cell contains its numbers.
 
     Args:
         study: The study.
         path: The PNG file; its folder must exist.
-        title: Its title.
+        title: Title of the figure.
 
     Returns:
         ``path``.
@@ -73,7 +73,7 @@ def _scale(gains: Any) -> Any:
 
 
 def _colours(gains: Any, scale: Any) -> Any:
-    """Blue for a gain, white for none, red for a loss, told apart in any vision; a cell without a gain is grey."""
+    """Colours safe for colour-blind readers: blue for a gain, white for zero, red for a loss, grey without a value."""
     import matplotlib
     from matplotlib.colors import to_rgba
 
@@ -106,7 +106,7 @@ def _separate(axes: Any, rows: int, columns: int) -> None:
 
 
 def _colour_bar(figure: Any, axes: Any, scale: Any, gains: Any, score: str) -> None:
-    """Only as long as there are gains and losses."""
+    """Draw a colour bar that covers only the range of the gains and losses."""
     from matplotlib.cm import ScalarMappable
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
@@ -125,12 +125,12 @@ def _colour_bar(figure: Any, axes: Any, scale: Any, gains: Any, score: str) -> N
 
 
 def ablation_figure(study: Ablation, path: Path, title: str) -> Path:
-    """Draw the conditions one below the other, with their intervals, beside the whole library and none.
+    """Draw the conditions below each other with their intervals, with reference lines for whole and no library.
 
     Args:
         study: The study.
         path: The PNG file; its folder must exist.
-        title: Its title.
+        title: Title of the figure.
 
     Returns:
         ``path``.
@@ -180,7 +180,7 @@ def _draw_condition(axes: Any, name: str, condition: Condition, y: int) -> None:
 
 
 def percent(axis: Any) -> None:
-    """Ticks of an axis as percentages."""
+    """Show the ticks of an axis as percentages."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     axis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
@@ -188,7 +188,7 @@ def percent(axis: Any) -> None:
 
 
 def label_top(axes: Any, title: str, under: str, more: int = 0) -> None:
-    """The title, a line on the axes, and room for more lines below that."""
+    """Write the title and a line about the axes, and leave room for ``more`` lines below."""
     axes.set_title(title, loc="left", fontsize=13, fontweight="bold", pad=26 + LINE * more)
     axes.annotate(
         under, (0, 1), xycoords="axes fraction", xytext=(0, 9 + LINE * more), textcoords="offset points", color=MUTED,

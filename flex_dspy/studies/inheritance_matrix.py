@@ -36,12 +36,12 @@ Cells = dict[str, dict[str, Condition]]
 
 @dataclass(frozen=True)
 class Inheritance(representations.Representable):
-    """A matrix of libraries and actors. In a notebook a table.
+    """Matrix of results by actor and library. A notebook shows it as a table.
 
     Attributes:
-        cells: Conditions by actor and library; ``no library`` comes first, and the others are compared with it.
+        cells: Conditions by actor and library. ``no library`` comes first, and the others are compared with it.
         entries: Number of entries of each library.
-        evaluations: The records behind the cells; not part of the JSON.
+        evaluations: Evaluations of the cells, with their records. They are not part of the JSON.
     """
 
     cells: Cells
@@ -61,24 +61,24 @@ class Inheritance(representations.Representable):
         return str(self.to_pandas())
 
     def to_pandas(self) -> pd.DataFrame:
-        """One row a cell: accuracy with its interval; gain over no library likewise, wins, losses, p-values.
+        """Table with one row for each cell: accuracy and gain, each with its interval, wins, losses and p-values.
 
         A graded score has its own name, such as ``|Spearman|``.
         """
         return representations.frame(self)
 
     def to_json(self) -> str:
-        """The matrix as JSON."""
+        """Matrix as JSON text."""
         return json.dumps(
             {"cells": _CELLS.dump_python(self.cells, mode="json"), "entries": dict(self.entries)}, indent=1
         )
 
     @classmethod
     def from_json(cls, text: str) -> Inheritance:
-        """The same matrix again.
+        """Read a matrix from the output of ``to_json``.
 
         Raises:
-            ValueError: If the text holds something else.
+            ValueError: If the text is not such a matrix.
         """
         data = json.loads(text)
         try:
@@ -102,8 +102,8 @@ def inheritance(
     """Measure every actor with every library, and without one, on the same examples.
 
     Args:
-        libraries: By name.
-        actors: By name: programs, or language models for ``program``. A program without experience gets it by
+        libraries: Libraries by name.
+        actors: Programs by name, or language models for ``program``. A program without a retriever gets one from
             ``equip``.
         examples: Examples that none of the libraries was learned from.
         metric: See ``flex_dspy.core.scoring.score``.
@@ -113,7 +113,7 @@ def inheritance(
     Raises:
         ConfigurationError: If there is no library or actor, or a language model has no program.
         OverlapError: If a library was learned from some of the examples.
-        FlexError: As ``evaluate``.
+        FlexError: For the same reasons as ``evaluate``.
     """
     if not libraries or not actors or NO_LIBRARY in libraries:
         raise ConfigurationError(f"name at least one library, none of them {NO_LIBRARY!r}, and at least one actor")

@@ -1,4 +1,4 @@
-"""A run's versions measured anew, on training examples too: learning itself measures validation examples alone."""
+"""Measures a run's versions again, also on training examples. Learning itself measures only validation examples."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from flex_dspy.studies.curve_fitting import Floats
 from flex_dspy.studies.scaling_law import TRAINING, VALIDATION, Curve, Scaling
 from flex_dspy.studies.settings import ScalingSettings
 
-# Two versions that solve the very same examples would make the points' covariance singular.
+# Two versions that solve exactly the same examples would make the points' covariance singular.
 _OWN = 0.02
 
 
@@ -37,16 +37,17 @@ def measure_scaling(
     """Measure a run's versions on validation examples, on training examples, or on both.
 
     Args:
-        program: Any program; one without experience gets it by ``equip``.
-        libraries: By the number of examples learned from: see ``Snapshots`` and ``registry_libraries``.
+        program: Any program. A program without a retriever gets one from ``equip``.
+        libraries: Libraries by the number of examples learned from; see ``Snapshots`` and ``registry_libraries``.
         metric: See ``flex_dspy.core.scoring.score``.
         validation: Examples that were not learned from.
-        training: Examples that were, or a sample of them: no retriever shows an example its own solution.
+        training: Examples that were learned from, or a sample of them. No retriever may show an example its own
+            solution.
         **options: Fields of ``ScalingSettings``, and further arguments of ``flex_dspy.evaluation.evaluate.evaluate``.
 
     Raises:
         ConfigurationError: If there is nothing to measure, or a retriever shows an example its own solution.
-        FlexError: As ``evaluate``.
+        FlexError: For the same reasons as ``evaluate``.
     """
     if not libraries or not (validation or training):
         raise ConfigurationError("there is nothing to measure: give libraries, and validation or training examples")
@@ -82,12 +83,12 @@ def _curve(
 
 
 def _correlation(evaluations: Sequence[Evaluation]) -> Floats:
-    """Of the accuracies of several versions on the same examples."""
+    """Correlation of the accuracies of several versions on the same examples, shape ``(versions, versions)``."""
     scores = np.array(
         [[sum(r.score for r in row) / len(row) for row in by_example(each.records)] for each in evaluations]
     )
     centred = scores - scores.mean(axis=1, keepdims=True)
     length = np.sqrt((centred**2).sum(axis=1))
-    length[length == 0] = 1.0  # all solved, or none: no example goes with another
+    length[length == 0] = 1.0  # all scores equal: there is no correlation
     found = (centred / length[:, None]) @ (centred / length[:, None]).T
     return np.asarray((1 - _OWN) * found + _OWN * np.eye(len(found)) + np.diag(1 - np.diag(found)) * (1 - _OWN))

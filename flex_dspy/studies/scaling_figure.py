@@ -1,4 +1,4 @@
-"""The figure of a scaling law, in the style of ``flex_dspy.learning.curve``."""
+"""Draws the figure of a scaling law, in the style of ``flex_dspy.learning.curve``."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def scaling_figure(study: Scaling, path: Path) -> Path:
         ``path``.
 
     Raises:
-        ValueError: If no version has learned from anything.
+        ValueError: If no version has learned from an example.
     """
     learned = [point for curve in study.curves for point in curve.learned]
     if not learned:
@@ -61,7 +61,7 @@ def scaling_figure(study: Scaling, path: Path) -> Path:
 
 
 def _draw_curve(axes: Any, curve: Curve, colour: str, mark: str, beside: float) -> None:
-    """Points, a little beside those of other curves, so that no whisker hides another."""
+    """Draw the points of a curve, shifted a little so that the intervals of different curves do not overlap."""
     shown = curve.learned
     x, y = [curve.at(point) for point in shown], [point.accuracy for point in shown]
     whiskers = [[max(0.0, p.accuracy - p.low) for p in shown], [max(0.0, p.high - p.accuracy) for p in shown]]
@@ -79,7 +79,7 @@ def _draw_curve(axes: Any, curve: Curve, colour: str, mark: str, beside: float) 
 
 
 def _label_ends(axes: Any, curves: Sequence[tuple[Curve, str]]) -> None:
-    """The last accuracy of each curve, beside it; where two would hide each other, the upper one is moved up."""
+    """Write the last accuracy beside each curve. If two labels would overlap, the upper one is moved up."""
     gap, lowest = 0.055 * (axes.get_ylim()[1] - axes.get_ylim()[0]), -math.inf
     ends = [(curve.learned[-1], curve.at(curve.learned[-1]), colour) for curve, colour in curves]
     for end, x, colour in sorted(ends, key=lambda each: each[0].accuracy):
@@ -103,7 +103,7 @@ def _draw_baseline(axes: Any, baselines: Sequence[CurvePoint]) -> None:
 
 
 def _label_x(axes: Any, curve: Curve) -> None:
-    """Ticks at measured sizes: the axis, and below it experiences, where they are not the axis."""
+    """Put ticks at the measured sizes, and the numbers of experiences below them unless these are the axis."""
     from matplotlib.ticker import NullLocator
 
     shown = curve.learned
@@ -124,7 +124,7 @@ def _label_x(axes: Any, curve: Curve) -> None:
 
 
 def _places_apart(places: Sequence[float], gap: float) -> list[int]:
-    """Numbers of the first and the last place, and between them of those that leave ``gap`` between logarithms."""
+    """Indices of the first and last place, and of places between them with logarithms at least ``gap`` apart."""
     kept, last = [0], len(places) - 1
     for i in range(1, last):
         if min(math.log(places[i] / places[kept[-1]]), math.log(places[last] / places[i])) >= gap:
@@ -133,7 +133,7 @@ def _places_apart(places: Sequence[float], gap: float) -> list[int]:
 
 
 def _label_laws(axes: Any, curves: Sequence[tuple[Curve, str]]) -> None:
-    """The sample and the law of each curve, above the axes, as a legend."""
+    """Write a legend above the axes with the sample and the law of each curve."""
     for number, (curve, colour) in enumerate(reversed(curves)):
         axes.annotate(
             f"{curve.name}, {sample_text(curve.learned)}: {_law(curve)}", (0, 1), xycoords="axes fraction",
@@ -142,7 +142,7 @@ def _label_laws(axes: Any, curves: Sequence[tuple[Curve, str]]) -> None:
 
 
 def _law(curve: Curve) -> str:
-    """A fit for a reader."""
+    """Text of a fit for a reader."""
     fit = curve.fit
     if fit is None:
         return curve.why_not
@@ -155,7 +155,7 @@ def _law(curve: Curve) -> str:
 
 
 def _slope(curve: Curve, fit: Fit) -> str:
-    """The gain for ten times as much, or twice where no more was measured."""
+    """Text of the gain for ten times the amount learned, or for twice the amount if the measured range is small."""
     places = [curve.at(point) for point in curve.learned]
     times, name = (10, "ten times") if max(places) >= 10 * min(places) else (2, "twice")
     b = fit.parameters["b"]

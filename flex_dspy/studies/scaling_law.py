@@ -6,7 +6,7 @@
     scaling("exps/aime-19a6903a5292")                        # the same from a run's folder; or "flex-aime" in MLflow
     measure_scaling(actor, snapshots.libraries, metric, validation=val, training=train)
 
-Accuracy on training examples is honest: an example never retrieves an entry that rests on its own solution alone.
+Accuracy on training examples is fair, because an example never retrieves an entry based only on its own solution.
 """
 
 from __future__ import annotations
@@ -37,22 +37,22 @@ if TYPE_CHECKING:
 VersionSource = str | Path | Sequence[VersionRecord] | Sequence[CurvePoint]
 
 VALIDATION, TRAINING = "validation", "training"
-_TOLD = ("form", "equation", "chi2", "freedom", "criteria")  # of a fit, in JSON
+_TOLD = ("form", "equation", "chi2", "freedom", "criteria")  # fields of a fit in the JSON
 
 
 @dataclass(frozen=True)
 class Curve:
-    """Accuracy on one set of examples, version by version.
+    """Accuracy of each version on one set of examples.
 
     Attributes:
         name: The set, such as ``validation``.
-        points: Measured versions, by the amount learned; one of no examples is the empty library.
+        points: Measured versions, by the amount learned. A point with 0 examples is the empty library.
         against: The axis.
-        epoch: Number of examples of one pass over the training set; for the axis ``epochs``.
-        form: Name of the form to fit; None chooses.
-        correlation: Correlation of the errors of the points that are fitted, where they were measured on the same
-            examples and each example's score is known. Without it they count as independent, and the level of the
-            curve seems somewhat surer than it is, its slope less sure.
+        epoch: Number of examples in one pass over the training set, for the axis ``epochs``.
+        form: Name of the form to fit; None chooses the best form.
+        correlation: Correlation of the errors of the fitted points, if they were measured on the same examples and
+            each example's score is known. Without it the points count as independent. Then the interval of the
+            curve's level is somewhat too narrow, and the interval of its slope too wide.
     """
 
     name: str
@@ -64,7 +64,7 @@ class Curve:
 
     @property
     def learned(self) -> list[CurvePoint]:
-        """The points that have a place on a logarithmic axis."""
+        """Points with a positive amount, which have a place on a logarithmic axis."""
         return [point for point in self.points if self.at(point) > 0]
 
     @property
@@ -74,11 +74,11 @@ class Curve:
 
     @property
     def baseline(self) -> CurvePoint | None:
-        """The empty library, if it was measured."""
+        """Point of the empty library; None if it was not measured."""
         return next((point for point in self.points if point.entries == 0), None)
 
     def at(self, point: CurvePoint) -> float:
-        """Where a point stands on the axis."""
+        """Position of a point on the axis."""
         if self.against == "entries":
             return point.entries
         if point.entries == 0 and point.examples == 0:
@@ -87,16 +87,16 @@ class Curve:
 
     @property
     def fit(self) -> Fit | None:
-        """The fitted curve; None where the points do not allow one, see ``why_not``."""
+        """Fitted curve; None if the points do not allow a fit, see ``why_not``."""
         return self._fitted[0]
 
     @property
     def why_not(self) -> str:
-        """Why there is no fit; empty where there is one."""
+        """Reason why there is no fit; empty if there is a fit."""
         return self._fitted[1]
 
     def text(self) -> str:
-        """The fitted parameters on one line, or why there are none."""
+        """Fitted parameters on one line, or the reason why there is no fit."""
         return f"no fit: {self.why_not}" if self.fit is None else self.fit.text(self.against)
 
     @cached_property
@@ -118,11 +118,11 @@ class Curve:
 
 @dataclass(frozen=True)
 class Scaling(representations.Representable):
-    """Accuracy against the amount learned, with fitted curves. In a notebook a table, with the curves' parameters.
+    """Accuracy against the amount learned, with fitted curves. A notebook shows a table with the curves' parameters.
 
     Attributes:
-        curves: One a set of examples.
-        title: Says which model learned from which data.
+        curves: One curve for each set of examples.
+        title: Title, such as the model and the data that it learned from.
     """
 
     curves: tuple[Curve, ...]
@@ -139,15 +139,15 @@ class Scaling(representations.Representable):
         return self.text()
 
     def to_pandas(self) -> pd.DataFrame:
-        """One row a measured version and set of examples, with the fitted accuracy and its band."""
+        """Table with one row for each version and set of examples, with the fitted accuracy and its band."""
         return representations.frame(self)
 
     def text(self) -> str:
-        """The curves' parameters for a terminal, one line a set of examples."""
+        """Text of the curves' parameters for a terminal, one line for each set of examples."""
         return "\n".join(f"{curve.name}: {curve.text()}" for curve in self.curves)
 
     def to_json(self) -> str:
-        """Points, settings and fits as JSON."""
+        """Points, settings and fits as JSON text."""
         curves = []
         for curve in self.curves:
             found = curve.fit
@@ -160,10 +160,10 @@ class Scaling(representations.Representable):
 
     @classmethod
     def from_json(cls, text: str) -> Scaling:
-        """The same study again; its curves are fitted anew from the points.
+        """Read a study from the output of ``to_json``, and fit its curves again from the points.
 
         Raises:
-            ValueError: If the text holds something else.
+            ValueError: If the text is not such a study.
         """
         try:
             data = json.loads(text)
@@ -180,7 +180,7 @@ def _curve(data: dict[str, Any]) -> Curve:
 
 
 def _finite(value: Any) -> Any:
-    """JSON has no infinity: such a bound becomes null."""
+    """Replace infinite bounds by None, because JSON has no infinity."""
     if isinstance(value, dict):
         return {name: _finite(each) for name, each in value.items()}
     if isinstance(value, list | tuple):
@@ -196,12 +196,12 @@ def scaling(
     settings: ScalingSettings | None = None,
     **options: Any,
 ) -> Scaling:
-    """The scaling law of measured versions.
+    """Compute the scaling law of measured versions.
 
     Args:
         source: A run's versions (``optimizer.versions``), its folder, library or ``.versions.jsonl`` file, the name of
-            a registered library in MLflow (its newest run), or measured points; or several of these by the name of the
-            examples that they were measured on. Versions that were not measured are left out.
+            a registered library in MLflow (its newest run), or measured points. It may also be a mapping of such
+            sources by the name of their set of examples. Versions without a measurement are left out.
         tracking_uri: The tracking store; None for MLflow's own choice.
         settings: The axis, the form and the title.
         **options: Fields of ``ScalingSettings`` to change, such as ``against``.

@@ -1,4 +1,4 @@
-"""The libraries of a run, version by version, to be measured again."""
+"""Finds the libraries of all versions of a run, so that they can be measured again."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ SUFFIX = ".versions.jsonl"
 
 
 class Snapshots:
-    """A tracker that keeps each version's library in memory; they share their common entries.
+    """A tracker that keeps the library of each version in memory. Libraries share their common entries.
 
-    A run that is resumed brings only the versions that it publishes from then on.
+    A resumed run adds only the versions that it publishes after the resumption.
 
     Attributes:
-        libraries: By the number of examples learned from.
+        libraries: Libraries by the number of examples learned from.
 
     Example:
         >>> from flex_dspy import ForwardLearning
@@ -40,21 +40,21 @@ class Snapshots:
         self.libraries: dict[int, ExperienceLibrary] = {}
 
     def start(self, params: Mapping[str, Any]) -> None:
-        """Nothing is needed of a run's parameters."""
+        """Do nothing: the parameters of a run are not needed."""
 
     def log_version(self, version: Version) -> None:
-        """Keep one version."""
+        """Store the library of a version."""
         self.libraries[version.step] = version.library
 
     def finish(self, artifacts: Sequence[Path] = ()) -> None:
-        """Nothing is left to do."""
+        """Do nothing: there is nothing to finish."""
 
 
 def read_versions(path: Path) -> Versions:
-    """The versions of the newest run in a library's log.
+    """Read the versions of the newest run from a library's log.
 
     Args:
-        path: The log itself (``library.versions.jsonl``), or the library beside it, or their folder.
+        path: The log (``library.versions.jsonl``), the library beside it, or their folder.
 
     Raises:
         LibraryError: If there is no log, or it is damaged.
@@ -69,7 +69,7 @@ def read_versions(path: Path) -> Versions:
 
 
 def registry_libraries(name: str, tracking_uri: str | None = None) -> dict[int, ExperienceLibrary]:
-    """The libraries of the run that registered the newest version of a name, by the number of examples learned from.
+    """Load the libraries of the newest run of a registered name, by the number of examples learned from.
 
     Args:
         name: The registered name, such as ``flex-aime``.
@@ -84,7 +84,7 @@ def registry_libraries(name: str, tracking_uri: str | None = None) -> dict[int, 
 
 
 def registry_points(name: str, tracking_uri: str | None = None) -> list[CurvePoint]:
-    """The measured points of these versions.
+    """Load the measured points of the newest run of a registered name.
 
     Raises:
         ConfigurationError: If there is no such store or name.
@@ -94,8 +94,8 @@ def registry_points(name: str, tracking_uri: str | None = None) -> list[CurvePoi
 
 
 def _newest_run(name: str, tracking_uri: str | None) -> list[VersionRow]:
-    """The versions of a registered name that its newest run published or began with, by the examples learned from."""
-    registry.list_versions(name, tracking_uri)  # an error says which names there are
+    """Versions that the newest run of a registered name published or began with, by the examples learned from."""
+    registry.list_versions(name, tracking_uri)  # raises an error that lists the registered names
     uri = resolve_uri(tracking_uri)
     with report_errors(f"read {name} in", uri):
         client = connect(uri)

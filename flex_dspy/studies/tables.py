@@ -29,7 +29,7 @@ _MEASURED = ("low", "high", "n", *_COMPARED)
 
 
 def scaling_frame(study: Scaling) -> pd.DataFrame:
-    """One row a measured version and set of examples; ``fitted`` and its bounds are of the curve."""
+    """Table with one row for each version and set of examples. ``fitted`` and its bounds come from the curve."""
     import pandas as pd
 
     return pd.DataFrame([row for curve in study.curves for row in _curve_rows(curve)])
@@ -45,12 +45,12 @@ def _curve_rows(curve: Curve) -> Iterable[dict[str, Any]]:
 
 
 def _point_cells(point: CurvePoint) -> dict[str, Any]:
-    """A point by the names of its fields; the mean score has its own name."""
+    """Values of a point by field name. A graded mean score has its own name."""
     return {point.score if name == ACCURACY else name: value for name, value in asdict(point).items()}
 
 
 def scaling_cell(study: Scaling) -> str:
-    """The fits, and every measured version."""
+    """HTML table of the fits and of all measured versions."""
     parts = [html.title(study.title)]
     for curve in study.curves:
         rows = [_point_row(row, curve) for row in _curve_rows(curve)]
@@ -76,7 +76,7 @@ def _point_row(row: dict[str, Any], curve: Curve) -> list[Any]:
 
 
 def condition_row(condition: Condition) -> dict[str, Any]:
-    """A condition as a row; the reference lacks the comparison."""
+    """Row of a condition. The row of the reference has no comparison."""
     row = {condition.score: condition.accuracy, "low": condition.low, "high": condition.high, "n": condition.n}
     found = condition.compared
     if found is None:
@@ -92,7 +92,7 @@ def _frame(rows: Iterable[dict[str, Any]], score: str, *names: str) -> pd.DataFr
 
 
 def inheritance_frame(study: Inheritance) -> pd.DataFrame:
-    """One row a cell."""
+    """Table with one row for each cell."""
     return _frame(
         (
             {"actor": actor, "library": library, "entries": study.entries.get(library, 0), **condition_row(condition)}
@@ -104,13 +104,13 @@ def inheritance_frame(study: Inheritance) -> pd.DataFrame:
 
 
 def ablation_frame(study: Ablation) -> pd.DataFrame:
-    """One row a condition."""
+    """Table with one row for each condition."""
     rows = ({"condition": name, **condition_row(condition)} for name, condition in study.conditions.items())
     return _frame(rows, study.score, "condition")
 
 
 def inheritance_cell(study: Inheritance) -> str:
-    """The matrix: actors down, libraries across."""
+    """HTML table of the matrix, with a row for each actor and a column for each library."""
     names = list(next(iter(study.cells.values())))
     head = [
         f"{name} ({html.count(study.entries[name], 'entry', 'entries')})" if name in study.entries else name
@@ -123,7 +123,7 @@ def inheritance_cell(study: Inheritance) -> str:
 
 
 def ablation_cell(study: Ablation) -> str:
-    """The conditions, one below the other."""
+    """HTML table of the conditions, one row for each."""
     rows = [[name, _accuracy(each), *_comparison(each)] for name, each in study.conditions.items()]
     score = f"{study.score} (95% interval)"
     head = ["condition", score, f"difference{in_points(study.score)} (95% interval)", "wins, losses", "p"]

@@ -1,1 +1,1 @@
-"""The work of the commands: put a task, models, data and a tracker together, and call the library."""
+"""Implements the commands: each combines a task, models, data and a tracker, and calls the library."""

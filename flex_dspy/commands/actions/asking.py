@@ -1,4 +1,4 @@
-"""Questions to a person at the terminal."""
+"""Asks a person at the terminal."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from flex_dspy.core.errors import ConfigurationError
 
 
 def ask(question: str, purpose: str) -> bool:
-    """Whether a person says yes.
+    """Ask a person a question, and return whether the answer is yes.
 
     Args:
-        question: The question, without a mark.
-        purpose: What ``--yes`` does without it, for the error.
+        question: The question, without a question mark.
+        purpose: The effect of ``--yes``, for the error.
 
     Raises:
-        ConfigurationError: If there is nobody to ask.
+        ConfigurationError: If there is no terminal to ask at.
     """
     try:
         answer = input(f"{question}? [y/N] ")

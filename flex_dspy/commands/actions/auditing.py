@@ -14,7 +14,7 @@ from flex_dspy.sharing.problem_index import ProblemIndex
 from flex_dspy.tasks.registry import get_task
 from flex_dspy.tracking.registry import read_library
 
-_MIN_LETTERS = 8  # shorter cells, such as answers and labels, are no problems
+_MIN_LETTERS = 8  # shorter cells, such as answers and labels, are not problems
 
 
 def run(
@@ -23,7 +23,7 @@ def run(
     """Print the suspicious places of a library.
 
     Raises:
-        FindingsError: If there are any.
+        FindingsError: If the library has suspicious places.
     """
     library = read_library(name, tracking_uri)
     report = audit(library, read_tests(tests, task) if tests else None)
@@ -37,14 +37,14 @@ def run(
 
 
 def read_tests(sources: Sequence[str], task_name: str | None) -> ProblemIndex:
-    """The problems of test sets.
+    """Read the problems of test sets.
 
     Args:
-        sources: Of the task; without a task, files whose longer cells are all taken for problems.
-        task_name: The task that reads them; None for none.
+        sources: Data sources of the task. Without a task, they are files, and every longer cell counts as a problem.
+        task_name: The task that reads the sources; None for no task.
 
     Raises:
-        DataError: If a source cannot be read, or has no problem.
+        DataError: If a source cannot be read or holds no problem.
     """
     if task_name is None:
         return ProblemIndex(problem for source in sources for problem in _cells(Path(source)))

@@ -1,4 +1,4 @@
-"""The candidates of ``flex-dspy compare``: libraries and saved evaluations, with short names."""
+"""Reads the candidates of ``flex-dspy compare``, libraries and saved evaluations, and gives them short names."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from flex_dspy.tasks.task import Task
 from flex_dspy.tracking.registry import read_library
 
 NONE = "none"
-Candidate = ExperienceLibrary | Side  # a saved evaluation is a side that has no name yet
+Candidate = ExperienceLibrary | Side  # a saved evaluation is a side without a name
 
 
 def read_candidate(source: str, tracking_uri: str | None) -> Candidate:
-    """Read a source: a saved evaluation, a library, or none.
+    """Read a source: a saved evaluation, a library, or no library.
 
     Args:
-        source: ``none``, or the name of a library, or the folder or file of saved records.
+        source: ``none``, the name of a library, or the folder or file of saved records.
         tracking_uri: The tracking store; None for MLflow's own choice.
 
     Raises:
         ConfigurationError: If a folder holds several evaluations, or there is no such library in MLflow.
         DataError: If records cannot be read.
-        LibraryError: If a file is not there, or cannot be used.
+        LibraryError: If a file does not exist or cannot be used.
     """
     if source == NONE:
         return ExperienceLibrary()
@@ -38,7 +38,7 @@ def read_candidate(source: str, tracking_uri: str | None) -> Candidate:
 
 
 def _records(path: Path) -> Path | None:
-    """The folder or file of records at a path, if there is one: in the folder of an ``eval``, those of the library."""
+    """Folder or file of records at a path, or None. In the folder of an ``eval``, it is the library's folder."""
     if path.suffix == ".jsonl" or (path / RECORDS).exists():
         return path
     inner = sorted(file.parent for file in path.glob(f"*/{RECORDS}")) if path.is_dir() else []
@@ -49,10 +49,10 @@ def _records(path: Path) -> Path | None:
 
 
 def choose_names(given: Sequence[str], chosen: Sequence[str]) -> Sequence[str]:
-    """The names of the candidates: those of the options, or else the shortest that tell them apart.
+    """Names of the candidates: the names from the options, or else the shortest distinct names.
 
     Raises:
-        ConfigurationError: If there are too few or too many names, or one of them twice.
+        ConfigurationError: If the number of names is wrong, or a name occurs twice.
     """
     names = chosen or names_of(given)
     if len(names) != len(given) or len(set(names)) < len(names):
@@ -61,7 +61,7 @@ def choose_names(given: Sequence[str], chosen: Sequence[str]) -> Sequence[str]:
 
 
 def names_of(given: Sequence[str]) -> tuple[str, ...]:
-    """Short names for sources: the ends of their paths, as long as it takes to tell them apart.
+    """Short names of sources: the ends of their paths, just long enough to be distinct.
 
     Example:
         >>> names_of(["runs/a/library.json", "runs/b/library.json", "none"])
@@ -87,9 +87,9 @@ def _parts(source: str) -> list[str]:
 
 
 def find_task(name: str | None, given: Sequence[Candidate]) -> Task | None:
-    """The task of this name, or else of the first library or saved evaluation that has one.
+    """Find the task with this name, or else the task of the first library or saved evaluation that has one.
 
-    A saved evaluation may be of a task that is not known here: it is compared all the same.
+    The task of a saved evaluation may be unknown here. The evaluation can still be compared.
     """
     libraries = [each.task for each in given if isinstance(each, ExperienceLibrary) and each.task]
     saved = [each.task for each in given if isinstance(each, Side) and each.task in task_names()]

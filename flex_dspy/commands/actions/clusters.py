@@ -1,4 +1,4 @@
-"""The cluster that a command runs programs on, if one is asked for."""
+"""Connects a command to the cluster that runs its programs, if the user names one."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from flex_dspy.programs.executors import Executor
 
 @contextlib.contextmanager
 def executor(options: ActorRun) -> Iterator[Executor | None]:
-    """The executor of ``--cluster``, connected within the block; None where programs run in this process.
+    """Context manager that connects the executor of ``--cluster``; None if programs run in this process.
 
     Raises:
-        ConfigurationError: If Dask is not installed, there is no such cluster, or a worker cannot do the work.
+        ConfigurationError: If Dask is not installed, the cluster does not exist, or a worker cannot run the programs.
     """
     address = options.cluster.cluster
     if not address:

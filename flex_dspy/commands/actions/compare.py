@@ -1,4 +1,4 @@
-"""``flex-dspy compare``: which of several libraries is better, by how much, how surely, and on what."""
+"""``flex-dspy compare``: compares libraries, with gains, confidence intervals and the examples won and lost."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ Candidates = Mapping[str, Candidate]
 
 
 def run(given: Sequence[str], options: CompareOptions) -> None:
-    """Measure what is not measured yet, compare, write the page and the figure, and print the numbers.
+    """Measure the libraries, compare them with saved evaluations, write page and figure, and print the numbers.
 
     Raises:
         ConfigurationError: If the sources cannot be compared.
         DataError: If saved evaluations cannot be read, or have no example in common.
     """
-    with stdout_for(options.output.json):  # JSON stands alone
+    with stdout_for(options.output.json):  # standard output has only the JSON
         comparison = _compare(given, options)
     if options.output.json:
         print_json(comparison.summary())
@@ -79,7 +79,7 @@ def _compare(given: Sequence[str], options: CompareOptions) -> Comparison:
 
 @dataclass(frozen=True)
 class _Setting:
-    """The conditions that all measurements have in common."""
+    """Conditions shared by all measurements."""
 
     options: CompareOptions
     task: Task
@@ -92,7 +92,7 @@ class _Setting:
 
 
 def _measure(options: CompareOptions, task: Task, candidates: Candidates) -> tuple[Comparison, Path]:
-    """Measure the libraries, and bring all together."""
+    """Measure the libraries, and combine them with the saved evaluations in a comparison."""
     model = roles.actor_model(options, task)
     with clusters.executor(options) as executor, dspy.context(lm=model):
         setting = replace(_prepare(options, task, model, candidates), executor=executor)
@@ -115,7 +115,7 @@ def _prepare(options: CompareOptions, task: Task, model: dspy.LM, candidates: Ca
 
 
 def _data(options: CompareOptions, task: Task, model: dspy.LM, candidates: Candidates) -> LoadedData:
-    """The examples of the options, or else those of the first saved evaluation."""
+    """Load the examples from the options, or else from the first saved evaluation."""
     given, seed = options.data, options.actor.seed
     saved = [(name, each) for name, each in candidates.items() if isinstance(each, Side)]
     if given.data or not saved:
@@ -130,7 +130,7 @@ def _data(options: CompareOptions, task: Task, model: dspy.LM, candidates: Candi
 
 
 def _in_all(examples: Sequence[dspy.Example], candidates: Candidates) -> list[dspy.Example]:
-    """The examples that the saved evaluations have too; only those can be compared."""
+    """Examples that all saved evaluations have too. Only these can be compared."""
     saved = [each for each in candidates.values() if isinstance(each, Side)]
     known = [{record.example_id for record in side.evaluation.records} for side in saved]
     kept = [example for example in examples if all(example_id(example) in ids for ids in known)]
@@ -140,7 +140,7 @@ def _in_all(examples: Sequence[dspy.Example], candidates: Candidates) -> list[ds
 
 
 def _side(setting: _Setting, name: str, candidate: Candidate) -> Side:
-    """Measure a library, and write its records at once; a saved evaluation is taken as it is."""
+    """Measure a library and write its records immediately. A saved evaluation is used unchanged."""
     if isinstance(candidate, Side):
         return replace(candidate, name=name)
     options = setting.options
@@ -157,7 +157,7 @@ def _side(setting: _Setting, name: str, candidate: Candidate) -> Side:
         concurrency=options.actor.concurrency,
         label=name,
         progress=None if options.output.json else not options.quiet,
-        allow_overlap=True,  # decided before
+        allow_overlap=True,  # overlap was handled before
     )
     side = Side.of(name, evaluation, candidate)
     write_side(setting.folder / _plain(name), side)
@@ -165,7 +165,7 @@ def _side(setting: _Setting, name: str, candidate: Candidate) -> Side:
 
 
 def _match_saved(options: CompareOptions, task: Task | None, candidates: Candidates) -> tuple[Comparison, Path]:
-    """Bring saved evaluations together; no model is asked."""
+    """Compare saved evaluations. No model is called."""
     if options.data.data or options.data.samples:
         raise ConfigurationError("--data and --samples are for libraries: a saved evaluation has its examples")
     sides = [replace(each, name=name) for name, each in candidates.items() if isinstance(each, Side)]
@@ -210,7 +210,7 @@ def _print(comparison: Comparison, files: dict[str, Path]) -> None:
 
 
 def _log(options: CompareOptions, comparison: Comparison, files: Sequence[Path]) -> None:
-    """Log the comparison as a run of MLflow."""
+    """Log the comparison as an MLflow run."""
     task, uri = comparison.about.get("task", ""), options.tracking.tracking_uri
     experiment = options.tracking.experiment or f"flex-{task or 'comparisons'}"
     name = " ".join(["compare", *(re.sub(r"[^\w .-]", "-", side.name) for side in comparison.sides)])
@@ -225,14 +225,14 @@ def _log(options: CompareOptions, comparison: Comparison, files: Sequence[Path])
             client.log_metric(tracker.run_id, mlflow_name(name), rounded(value))
         link_versions(client, client.get_run(tracker.run_id).info.experiment_id, tracker.run_id, comparison.sides)
         tracker.finish(files if options.tracking.log_examples else [file for file in files if file.suffix == ".png"])
-    except Exception as error:  # everything is written down: a store that fails is no reason to say that it is not
+    except Exception as error:  # all files are written, so a failing store must not fail the command
         logger.warning("MLflow did not take the comparison. %s", brief(error, resolve_uri(uri)))
         return
     print(f"MLflow   experiment {experiment}, run {tracker.run_id}")
 
 
 def metrics_of(comparison: Comparison) -> dict[str, float]:
-    """Numbers of a comparison for MLflow: each accuracy; and beside the first, each gain and p-value, by name."""
+    """Metrics of a comparison for MLflow, by name: each accuracy, and each gain over the first with its p-value."""
     score = metric_name(ACCURACY, comparison.score)
     numbers = {f"{score}_{side.name}": side.evaluation.accuracy for side in comparison.sides}
     for found in comparison.differences():

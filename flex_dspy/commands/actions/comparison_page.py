@@ -1,4 +1,4 @@
-"""Finds the page of MLflow that compares versions. The running server is asked: importing MLflow takes seconds."""
+"""Finds MLflow's page that compares versions. It asks the running server, because importing MLflow takes seconds."""
 
 from __future__ import annotations
 
@@ -6,30 +6,30 @@ import json
 import urllib.request
 from typing import Any
 
-_MACHINE_LEARNING = "workflowType=machine_learning"  # runs and models, where MLflow would begin with chats
+_MACHINE_LEARNING = "workflowType=machine_learning"  # shows runs and models; MLflow's default is chats
 EXPERIMENTS = f"#/experiments?{_MACHINE_LEARNING}"
 _TIMEOUT = 30.0  # seconds
-_MOST = 1_000  # experiments, of which those that were changed last are looked at
+_MOST = 1_000  # most experiments to search, the last changed first
 
 
 def find_page(address: str) -> str:
-    """The path of the page of the newest learning run's versions; that of the experiments if there is no run.
+    """Path of the page with the versions of the newest learning run; without a run, the page of experiments.
 
-    The page lists the versions, with a chart of their accuracies beside the list. MLflow's table would show accuracies
-    only after scrolling.
+    The page lists the versions, with a chart of their accuracies beside the list. In MLflow's table, the accuracies are
+    visible only after scrolling.
 
     Args:
-        address: The server, such as ``http://127.0.0.1:5000``.
+        address: Address of the server, such as ``http://127.0.0.1:5000``.
     """
     try:
         experiment = _newest_experiment(address)
-    except (OSError, ValueError, KeyError):  # the pages work all the same
+    except (OSError, ValueError, KeyError):  # the pages work without it
         experiment = None
     return f"#/experiments/{experiment}/models?{_MACHINE_LEARNING}&viewMode=CHART" if experiment else EXPERIMENTS
 
 
 def _newest_experiment(address: str) -> str | None:
-    """The id of the experiment in which the newest learning run is."""
+    """Id of the experiment of the newest learning run; None if there is none."""
     order = ["last_update_time DESC"]
     found = _search(address, "experiments", max_results=_MOST, order_by=order).get("experiments", [])
     ids = [each["experiment_id"] for each in found]

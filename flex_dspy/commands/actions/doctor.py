@@ -1,4 +1,4 @@
-"""``flex-dspy doctor``: check key, address and model, in plain words."""
+"""``flex-dspy doctor``: checks key, address and model, and explains the results."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from flex_dspy.signatures.critic import StudyWorkedAnswer
 
 
 def run(options: ModelOptions, teachers: TeacherOptions, *, as_json: bool) -> None:
-    """Check each model, and print the findings.
+    """Check each model, and print the results.
 
     Raises:
         ModelError: If a check failed.

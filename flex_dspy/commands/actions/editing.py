@@ -22,7 +22,7 @@ def run(path: Path, entry_id: str, change: Edit, *, force: bool, reason: str) ->
         print("nothing changed")
         return
     after = store.edit([edit])
-    if not is_learning:  # in the middle of a run, only the run may write its file: it needs the snapshots between
+    if not is_learning:  # during a run only the run writes its file, because it needs the snapshots in between
         after = store.checkpoint(before.hash)
     print(after.diff(before).text())
 

@@ -1,4 +1,4 @@
-"""Revisions of an entry by a person: by options, or in their editor."""
+"""Makes a person's revision of an entry, from options or in an editor."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ _REVISION: TypeAdapter[Revise] = TypeAdapter(Revise)
 
 
 def revision_from_options(entry: Experience, assignments: Sequence[str], reason: str) -> Revise | None:
-    """The revision that ``FIELD=VALUE`` texts ask for.
+    """Make a revision from ``FIELD=VALUE`` texts.
 
     Args:
-        entry: The entry as it is.
-        assignments: Texts are taken as they are; a priority is a number, rules are a JSON list of texts or of
-            ``{"text": ..., "examples": [...]}``.
-        reason: Why.
+        entry: The current entry.
+        assignments: Texts ``FIELD=VALUE``. A priority is a number. Rules are a JSON list of texts or of
+            ``{"text": ..., "examples": [...]}``. Other values are used as text.
+        reason: Reason of the revision.
 
     Returns:
-        None where nothing would change.
+        The revision, or None if nothing would change.
 
     Raises:
-        ConfigurationError: If a field is none, or a value does not fit it.
+        ConfigurationError: If a field does not exist or a value is invalid for it.
     """
     fields: dict[str, Any] = {}
     for assignment in assignments:
@@ -52,17 +52,17 @@ def _from_json(name: str, value: str) -> Any:
 
 
 def revision_from_editor(entry: Experience, reason: str) -> Revise | None:
-    """The revision that a person makes in ``$VISUAL`` or ``$EDITOR``, in a file of JSON.
+    """Let a person edit an entry as JSON in ``$VISUAL`` or ``$EDITOR``, and make the revision.
 
     Args:
-        entry: The entry as it is.
-        reason: Why.
+        entry: The current entry.
+        reason: Reason of the revision.
 
     Returns:
-        None where nothing was changed.
+        The revision, or None if nothing was changed.
 
     Raises:
-        ConfigurationError: If there is no editor, or its text is no entry; the text is kept then.
+        ConfigurationError: If there is no editor, or the edited text is not a valid entry. The file is then kept.
     """
     editor = os.environ.get("VISUAL") or os.environ.get("EDITOR")
     if not editor:
@@ -92,7 +92,7 @@ def _object(text: str) -> Mapping[str, Any]:
 
 
 def _revision(entry: Experience, fields: Mapping[str, Any], reason: str) -> Revise | None:
-    """A revision of the fields that differ."""
+    """Revision with the fields that differ; None if no field differs."""
     plain = dict(fields)
     if isinstance(plain.get("rules"), list):
         plain["rules"] = [{"text": rule} if isinstance(rule, str) else rule for rule in plain["rules"]]

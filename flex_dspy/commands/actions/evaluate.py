@@ -1,4 +1,4 @@
-"""``flex-dspy eval``: measure a library, beside the same actor without one."""
+"""``flex-dspy eval``: measures a library, and compares it with the same actor without a library."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ WITH_LIBRARY, WITHOUT = "with library", "no library"
 
 @dataclass(frozen=True)
 class _Setting:
-    """What is measured, and on which examples."""
+    """The library, the actor and the examples of the evaluation."""
 
     options: EvaluateOptions
     task: Task
@@ -65,7 +65,7 @@ class _Setting:
 
 
 def run(task_name: str, options: EvaluateOptions) -> None:
-    """Measure, keep the records, print the results, and log them where there is a store."""
+    """Measure a library, write the records, print the results, and log them if there is a store."""
     task = get_task(task_name)
     library = ExperienceLibrary(task=task.name)
     if options.retrieval.retrieve and options.data.library is not None:
@@ -91,10 +91,10 @@ def run(task_name: str, options: EvaluateOptions) -> None:
 
 
 def _check_answers(name: str, evaluation: Evaluation) -> None:
-    """Refuse to call it a success if no example was answered.
+    """Raise an error if no example was answered.
 
     Raises:
-        ModelError: If each of them ended in an error.
+        ModelError: If every example ended in an error.
     """
     errors = [record.error for record in evaluation.records if record.error]
     if errors and len(errors) == len(evaluation.records):
@@ -114,7 +114,7 @@ def _prepare(options: EvaluateOptions, task: Task, library: ExperienceLibrary, m
 
 
 def _measure(setting: _Setting) -> dict[str, Evaluation]:
-    """The library's evaluation, and those it is compared with."""
+    """Measure the library and the alternatives that it is compared with."""
     library, options = setting.library, setting.options.measuring
     if not len(library):
         return {WITHOUT: _measure_one(setting, library)}
@@ -138,7 +138,7 @@ def _measure_one(setting: _Setting, library: ExperienceLibrary) -> Evaluation:
         samples=setting.options.measuring.pass_at,
         concurrency=setting.options.actor.concurrency,
         progress=not setting.options.quiet,
-        allow_overlap=True,  # decided before
+        allow_overlap=True,  # overlap was handled before
         ledger=setting.ledger,
         executor=setting.executor,
     )
@@ -162,7 +162,7 @@ def _measure_equal_compute(setting: _Setting, results: dict[str, Evaluation]) ->
 
 
 def _learning_tokens(library: str) -> int:
-    """The tokens that learning a library took, if its run wrote them down beside it."""
+    """Number of tokens used for learning a library, if its run recorded them beside the library."""
     path = Path(library).with_name("spending.jsonl")
     return Ledger(path).total.tokens if path.exists() else 0
 
@@ -176,7 +176,7 @@ def _print(setting: _Setting, results: dict[str, Evaluation], model: str) -> Non
 
 
 def _log(setting: _Setting, results: dict[str, Evaluation], model: str) -> None:
-    """Log the evaluation where there is a store; only learning makes one unasked, as that takes a while."""
+    """Log the evaluation if there is a store. Only learning creates a store without a request, because this is slow."""
     options, library, name = setting.options, setting.library, setting.options.data.library
     if not options.tracking.tracking or not is_in_reach(options.tracking.tracking_uri):
         return
@@ -204,7 +204,7 @@ def _log(setting: _Setting, results: dict[str, Evaluation], model: str) -> None:
 
 
 def _log_assessments(setting: _Setting, results: dict[str, Evaluation]) -> None:
-    """Write the scores beside the traces of the same problems, where the user names their experiment."""
+    """Write the scores to the traces of the same problems, if the user names the experiment of the traces."""
     options, name = setting.options, setting.options.data.library
     if options.measuring.traces is None or WITH_LIBRARY not in results:
         return
@@ -217,7 +217,7 @@ def _log_assessments(setting: _Setting, results: dict[str, Evaluation]) -> None:
 
 
 def _keep_usage(setting: _Setting, results: dict[str, Evaluation]) -> None:
-    """Write the outcomes of showing its entries beside a library file."""
+    """Write usage records of the library's entries beside the library file."""
     name = setting.options.data.library
     if WITH_LIBRARY in results and name and Path(name).is_file():
         _add_usage(name, usage_of_evaluation(setting.library.hash, results[WITH_LIBRARY].records))
@@ -226,5 +226,5 @@ def _keep_usage(setting: _Setting, results: dict[str, Evaluation]) -> None:
 def _add_usage(library: str, usage: Iterable[UsageRecord]) -> None:
     try:
         UsageLog(library).add(usage)
-    except LibraryError as error:  # the folder may take no files, and the evaluation is done
+    except LibraryError as error:  # the folder may not be writable, but the evaluation is done
         logger.warning("the outcomes are not kept: %s", error)

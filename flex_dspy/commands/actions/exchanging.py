@@ -23,7 +23,7 @@ from flex_dspy.tracking.registry import read_library
 def push(
     name: str, address: str, options: PushOptions, scopes: Sequence[str], *, as_json: bool, tracking_uri: str | None
 ) -> None:
-    """Push the shared entries of a library and those of the scopes named, and print what was pushed."""
+    """Push the shared entries of a library and the entries of the given scopes, and print a summary."""
     library = scoped_view(read_library(name, tracking_uri), scopes)
     stated = exchange.push(
         library,
@@ -42,10 +42,10 @@ def push(
 
 
 def pull(address: str, out: Path, expected: str, max_bytes: int, *, is_confirmed: bool, as_json: bool) -> None:
-    """Pull a library, print what it contains, and keep it if nothing speaks against it.
+    """Pull a library, print its contents, and keep it if nothing is suspicious or the user confirms.
 
     Raises:
-        FindingsError: If something is suspicious, and nobody said to keep it all the same.
+        FindingsError: If something is suspicious and the user has not confirmed.
     """
     pulled = exchange.pull(address, expected, max_bytes=max_bytes)
     report = audit(pulled.library)

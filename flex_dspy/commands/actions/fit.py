@@ -1,4 +1,4 @@
-"""``flex-dspy library fit``: fit the offline chemist's ranking to a library."""
+"""``flex-dspy library fit``: fits the offline chemist's ranking to a library."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from flex_dspy.tracking.registry import read_library
 
 
 def run(library_name: str, out: Path, options: FitOptions) -> None:
-    """Fit, print the scores on held-out products, and write the ranking if it is better.
+    """Fit a ranking, print its scores on held-out products, and write the ranking if it is better than before.
 
     Raises:
         ConfigurationError: If the library has too few precedents, or the fit does not help.

@@ -28,7 +28,7 @@ def export(
     as_json: bool,
     tracking_uri: str | None,
 ) -> None:
-    """Write the best lessons that all share or that belong to the scopes named, and print which were left out."""
+    """Write the best lessons of the shared scope and the given scopes, and print which lessons were left out."""
     library = scoped_view(read_library(name, tracking_uri), scopes)
     values = _values(name, options.estimates, library)
     made = export_instructions(library, values, tokens=options.tokens, name=options.name or "")
@@ -43,7 +43,7 @@ def export(
 
 
 def _values(name: str, estimates: Path | None, library: ExperienceLibrary) -> dict[str, EntryValue]:
-    """The measured values of the entries that are still as they were measured; none where there is no file."""
+    """Measured values of the entries that have not changed since; empty if there is no file."""
     file = estimates or value_file(name)
     return read_valuation(file).still_true(library) if estimates or file.exists() else {}
 
@@ -59,7 +59,7 @@ def _export_dict(made: Instructions, out: Path) -> dict[str, object]:
 
 
 def import_edits(source: Path, into: Path, name: str | None, *, is_confirmed: bool, as_json: bool) -> None:
-    """Show what a person changed in exported lessons, and make the same edits in the library."""
+    """Print a person's changes in exported lessons, and apply them to the library."""
     is_learning = journal_of(into).exists()
     store = LibraryStore(into)
     before = store.library
@@ -72,7 +72,7 @@ def import_edits(source: Path, into: Path, name: str | None, *, is_confirmed: bo
     )
     if is_made:
         store.edit(found.edits)
-        if not is_learning:  # in the middle of a run, only the run may write its file
+        if not is_learning:  # during a run only the run writes its file
             store.checkpoint(before.hash)
     if as_json:
         conflicts = [asdict(conflict) for conflict in found.conflicts]

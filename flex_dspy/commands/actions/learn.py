@@ -1,4 +1,4 @@
-"""``flex-dspy learn``: learn a library, publish versions of it, measure each."""
+"""``flex-dspy learn``: learns a library, publishes versions of it, and measures each version."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from flex_dspy.tracking.datasets import DatasetInfo
 from flex_dspy.tracking.registry import read_library
 from flex_dspy.tracking.tracker import MLflowTracker
 
-_NOT_REPEATED = ("config", "resume", "fresh", "dry_run", "cluster")  # options of one start of a run, not of the run
+_NOT_REPEATED = ("config", "resume", "fresh", "dry_run", "cluster")  # options of a single start, not of the whole run
 
 
 @dataclass(frozen=True)
 class _Setting:
-    """What is learned, by whom and from which examples."""
+    """The task, the models and the examples of the run."""
 
     options: LearnOptions
     task: Task
@@ -41,10 +41,10 @@ class _Setting:
 
 
 def run(task_name: str, options: LearnOptions) -> None:
-    """Learn a library, or print what that would cost.
+    """Learn a library, or print the estimated cost.
 
     Raises:
-        RunError: If the folder holds another run, or none although one is to be resumed.
+        RunError: If the folder holds another run, or holds no run to resume.
         TrackingError: If MLflow lacks versions of the library.
     """
     task = get_task(task_name)
@@ -119,12 +119,12 @@ def _learn(setting: _Setting) -> None:
 
 
 def _open(setting: _Setting) -> RunFolder:
-    """Open the run's folder, give the optimizer its store, and write down the options and the data."""
+    """Open the run's folder, give the optimizer its store, and write the options and the data into the folder."""
     optimizer, task, options = setting.optimizer, setting.task, setting.options
     place = options.run
     start = read_library(place.start_from, options.tracking.tracking_uri) if place.start_from else None
     run_id = optimizer.run_id(setting.actor, setting.train.examples)
-    if start is not None:  # the same lessons on top of another library are another run
+    if start is not None:  # a different start library makes a different run
         run_id = content_id(run_id, start.hash)
     folder = RunFolder(place.out or Path("exps") / f"{task.name}-{run_id}", place.library)
     optimizer.library = folder.open(run_id, task=task.name, start_from=start, resume=place.resume, fresh=place.fresh)
@@ -136,10 +136,10 @@ def _open(setting: _Setting) -> RunFolder:
 
 
 def flat(options: object) -> dict[str, Any]:
-    """The options of a run by name, as a configuration file has them.
+    """Options of a run by name, as in a configuration file.
 
     Args:
-        options: A dataclass of options, which may hold others.
+        options: A dataclass of options, which may contain other such dataclasses.
     """
     values: dict[str, Any] = {}
     for field in fields(options):  # type: ignore[arg-type]
@@ -196,6 +196,6 @@ def _print_tracking(tracker: MLflowTracker, folder: RunFolder) -> None:
             f"learned, but MLflow lacks the versions at step {steps}: they are kept in {folder.unlogged}. "
             f"Log them with: flex-dspy library log {folder.path}"
         )
-    file = folder.tracking_run  # a finished run is not started again, but its id is kept
+    file = folder.tracking_run  # a finished run is not started in MLflow again, but the file has its id
     run_id = tracker.run_id or (file.read_text(encoding="utf-8").strip() if file.exists() else "")
     print(f"MLflow   {best_text(tracker.registered_name, run_id, tracker.tracking_uri, tracker.max_errors)}")

@@ -1,4 +1,4 @@
-"""``flex-dspy learn --traces`` and ``--requests``: learn from what a program answered in the past."""
+"""``flex-dspy learn --traces`` and ``--requests``: learns from rated past answers of a program."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def run(task_name: str | None, options: LearnOptions) -> None:
     """Learn from rated requests.
 
     Raises:
-        ConfigurationError: If an option belongs to learning from examples, or no request is there to tell the task.
+        ConfigurationError: If an option is only for learning from examples, or there is no request to infer the task.
     """
     _refuse_options(options)
     requests = _requests(options)
@@ -73,7 +73,7 @@ def _requests(options: LearnOptions) -> RatedRequests:
 
 
 def _task_of(requests: RatedRequests) -> Task:
-    """A task whose fields are those of the first request."""
+    """Task with the fields of the first request."""
     first = next((some[0] for some in requests.look(frozenset()) if some), None)
     if first is None:
         raise ConfigurationError(f"{requests.name} holds no rated request yet: name a task to wait for one")
@@ -82,7 +82,7 @@ def _task_of(requests: RatedRequests) -> Task:
 
 
 def _signature_of(request: RatedRequest) -> type[dspy.Signature]:
-    """A signature with a request's fields, as text."""
+    """Signature with the fields of a request, as text."""
     outputs = [name for name in request.outputs if name != RELIED_ON]
     sides = [", ".join(re.sub(r"\W", "_", name) for name in names) for names in (request.inputs, outputs)]
     return cast(type[dspy.Signature], dspy.Signature(" -> ".join(sides)))
@@ -91,7 +91,7 @@ def _signature_of(request: RatedRequest) -> type[dspy.Signature]:
 def _open(
     options: LearnOptions, task: Task, requests: RatedRequests, *, named: str | None
 ) -> tuple[RunFolder, LibraryStore]:
-    """Open the run's folder and its library, and write down the options, with the task if the user named one."""
+    """Open the run's folder and its library, and write the options and, if the user named it, the task."""
     place = options.run
     start = read_library(place.start_from, options.tracking.tracking_uri) if place.start_from else None
     run_id = content_id("requests", task.name, requests.name, start.hash if start else "")

@@ -1,4 +1,4 @@
-"""A library as text for a terminal: its entries, its figures, and the reasons of a search."""
+"""Formats a library as text for a terminal: its entries, its statistics, and the results of a search."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.tracking.traces import trace_page
 
 WIDTH = 110
-PRECEDENTS = 3  # of an entry in a list; one entry alone shows all of them
+PRECEDENTS = 3  # most precedents of an entry in a list; a single entry shows all of them
 
 
 def select(library: ExperienceLibrary, chosen: Selection) -> list[Experience]:
-    """The entries that fit, oldest first."""
+    """Entries that match the selection, oldest first."""
     return [
         entry
         for entry in library
@@ -32,12 +32,12 @@ def select(library: ExperienceLibrary, chosen: Selection) -> list[Experience]:
 
 
 def entry_text(entry: Experience, precedents: int | None = PRECEDENTS, server: str | None = None) -> str:
-    """An entry on a screen.
+    """Text of an entry for a terminal.
 
     Args:
         entry: The entry.
-        precedents: Most precedents to list; None for all of them, and for the trajectory too.
-        server: Address of the MLflow server that shows the traces; None names them only.
+        precedents: Most precedents to list; None lists all of them and also shows the trajectory.
+        server: Address of the MLflow server that shows the traces; None prints only their ids.
     """
     lines = [f"{entry.id}  {entry.zone}  {entry.category or 'no category'}{_marks(entry)}"]
     lines += [f"  {_record(entry)}"]
@@ -84,7 +84,7 @@ def _wrap(mark: str, text: str) -> Iterator[str]:
 
 
 def print_statistics(figures: Mapping[str, Any]) -> None:
-    """Print the figures of ``statistics`` as tables."""
+    """Print the result of ``statistics`` as tables."""
     print_table(build_table(["figure", "value"], _figure_rows(figures), left=2))
     print(f"\ncategories ({figures['category_count']})")
     categories = [(name or "(none)", f"{count:,}") for name, count in figures["categories"].items()]
@@ -127,7 +127,7 @@ def _marks(entry: Experience) -> str:
 
 
 def hit_dict(hit: Hit, weights: Mapping[Zone, float]) -> dict[str, Any]:
-    """Convert a hit to plain objects: the entry in short, and the reasons."""
+    """Convert a hit to a dict of JSON values: a short form of the entry, and the reasons why it was found."""
     entry = hit.experience
     return {
         "id": entry.id,
@@ -144,7 +144,7 @@ def hit_dict(hit: Hit, weights: Mapping[Zone, float]) -> dict[str, Any]:
 
 
 def hit_text(hit: Hit, number: int, weights: Mapping[Zone, float]) -> str:
-    """A hit for a terminal: the entry, and the reasons why it was found."""
+    """Text of a hit for a terminal: the entry, and the reasons why it was found."""
     entry = hit.experience
     ranks = ", ".join(f"{view} rank {rank}" for view, rank in hit.ranks.items())
     used = f"; {hit.utility}" if hit.utility else ""

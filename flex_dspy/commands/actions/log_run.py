@@ -1,7 +1,7 @@
-"""``flex-dspy library log``: log the versions of a run that MLflow lacks, from what lies in its folder.
+"""``flex-dspy library log``: logs the versions of a run that MLflow lacks, from the run's folder.
 
-A version that the store did not take while it was learned is kept in the folder, whole. Of a run that was not tracked,
-or whose store was lost afterwards, the folder has the newest version alone: of the others it has the numbers.
+If the store rejected a version during learning, the folder keeps the whole version. If a run was not tracked, or its
+store was lost later, the folder has only the newest version. Of the other versions it has only the numbers.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from flex_dspy.tracking.unlogged import RunNotes, Unlogged
 
 
 def run(path: Path, experiment: str | None, tracking_uri: str | None, promote: Promote = "best") -> None:
-    """Log what MLflow lacks; versions that are there already stay as they are.
+    """Log the versions that MLflow lacks. Versions that it already has are unchanged.
 
     Raises:
         RunError: If the folder holds no run.
@@ -50,7 +50,7 @@ def run(path: Path, experiment: str | None, tracking_uri: str | None, promote: P
 
 
 def _log(tracker: MLflowTracker, folder: RunFolder, newest: VersionRecord, notes: RunNotes) -> None:
-    """Log the versions that wait, and the newest version, which the library's own file holds."""
+    """Log the waiting versions, and the newest version, which is in the library's file."""
     library = read_library(folder.library)
     is_known = newest.step in tracker.missing or tracker.holds(newest.hash, newest.step)
     if library.hash == newest.hash and not is_known:
@@ -75,7 +75,7 @@ def _print(tracker: MLflowTracker, records: Sequence[VersionRecord], before: Seq
 
 
 def _notes(folder: RunFolder) -> RunNotes:
-    """The run's own note, for a run of which no version waits that says more."""
+    """Notes of the run, for a run without waiting versions, which would have more detailed notes."""
     note = folder.note()
     try:
         data = {use: DatasetInfo(**info) for use, info in note.data.items()}

@@ -27,11 +27,11 @@ from flex_dspy.tracking.registry import read_library
 
 
 def show(name: str, chosen: Selection, *, as_json: bool, tracking_uri: str | None) -> None:
-    """Print the entries that were chosen, a page at a time."""
+    """Print one page of the selected entries."""
     library = read_library(name, tracking_uri)
     entries = listing.select(library, chosen)
     if chosen.entry_id and not entries:
-        find_entry(library, chosen.entry_id)  # its error names the ids that are near
+        find_entry(library, chosen.entry_id)  # its error lists similar ids
     page = entries[chosen.skip : chosen.skip + chosen.limit]
     if as_json:
         print_json(EXPERIENCES_JSON.dump_python(page, mode="json"))
@@ -45,7 +45,7 @@ def show(name: str, chosen: Selection, *, as_json: bool, tracking_uri: str | Non
 
 
 def show_stats(name: str, top: int, *, as_json: bool, tracking_uri: str | None) -> None:
-    """Print the figures of a library."""
+    """Print the statistics of a library."""
     figures = read_library(name, tracking_uri).stats(top)
     if as_json:
         print_json(figures)
@@ -54,7 +54,7 @@ def show_stats(name: str, top: int, *, as_json: bool, tracking_uri: str | None) 
 
 
 def list_versions(name: str, *, as_json: bool, tracking_uri: str | None) -> None:
-    """Print the versions in the log beside a library file, or those that are registered in MLflow."""
+    """Print the versions from the log beside a library file, or the versions registered in MLflow."""
     path = Path(name)
     file = path / "library.json" if path.is_dir() else path
     log = file.with_suffix(".versions.jsonl")

@@ -17,10 +17,10 @@ from flex_dspy.tracking.registry import read_library
 
 
 def merge_libraries(names: Sequence[str], out: Path, *, any_task: bool, as_json: bool, tracking_uri: str | None) -> int:
-    """Merge libraries, write the result, and print what was merged and which entries contradict each other.
+    """Merge libraries, write the result, and print a summary and the entries that contradict each other.
 
     Returns:
-        How many contradictions no library had before.
+        Number of contradictions that are new in the merged library.
     """
     libraries = [read_library(name, tracking_uri) for name in names]
     merged = merge(*libraries, names=[_origin(name) for name in names], any_task=any_task)
@@ -67,7 +67,7 @@ def _merge_dict(merged: Merged, new: Sequence[Conflict]) -> dict[str, object]:
 
 
 def _origin(reference: str) -> str:
-    """The name of a library in the provenance of its entries."""
+    """Name of a library for the provenance of its entries."""
     path = Path(reference)
     if not path.exists():
         return reference
@@ -75,7 +75,7 @@ def _origin(reference: str) -> str:
 
 
 def import_library(source: str, out: Path, *, task: str, tracking_uri: str | None) -> None:
-    """Write a library as a file of this project.
+    """Import a library and write it as a file in this project's format.
 
     Raises:
         ConfigurationError: If the library is for another task.
@@ -88,9 +88,9 @@ def import_library(source: str, out: Path, *, task: str, tracking_uri: str | Non
 
 
 def export(name: str, out: Path, form: str, scopes: Sequence[str], tracking_uri: str | None) -> None:
-    """Write a library in the format of the FLEX release, or in that of this project (``json``).
+    """Write a library in the format of the FLEX release, or in the format of this project (``json``).
 
-    Other programs know nothing of scopes, so only the entries of those that are named are written, and the shared ones.
+    Other programs do not support scopes. So only the shared entries and the entries of the given scopes are written.
     """
     whole = read_library(name, tracking_uri)
     library = scoped_view(whole, scopes)
@@ -105,10 +105,10 @@ def export(name: str, out: Path, form: str, scopes: Sequence[str], tracking_uri:
 
 
 def check_free(out: Path, *, overwrite: bool) -> None:
-    """Refuse to write over a run, and over a file unless that is wanted.
+    """Raise an error if a path belongs to a run, or if a file exists and must not be overwritten.
 
     Raises:
-        ConfigurationError: If it would be written over.
+        ConfigurationError: If a run or a file would be overwritten.
     """
     if journal_of(out).exists():
         raise ConfigurationError(f"{out} has commits of a learning run in {journal_of(out).name}: choose another file")
@@ -117,10 +117,10 @@ def check_free(out: Path, *, overwrite: bool) -> None:
 
 
 def write_library(path: Path, library: ExperienceLibrary) -> None:
-    """Write a library file, and the folders that it needs.
+    """Write a library file, and create its folders if necessary.
 
     Raises:
-        LibraryError: If it cannot be written.
+        LibraryError: If the file cannot be written.
     """
     _make_folder(path)
     library.save(path)

@@ -1,4 +1,4 @@
-"""``flex-dspy library prune``: remove entries that do harm, are out of use, or repeat others."""
+"""``flex-dspy library prune``: removes harmful, unused and redundant entries."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from flex_dspy.tracking.tracker import MLflowTracker
 
 
 def run(path: Path, options: PruneOptions) -> None:
-    """Print the plan, measure its effect if there is a task, and carry it out.
+    """Plan removals, print them, measure their effect if there is a task, and carry them out.
 
     Raises:
-        ConfigurationError: If accuracy would fall.
-        LibraryError: If there is no such library file.
+        ConfigurationError: If the accuracy would fall.
+        LibraryError: If the library file does not exist.
     """
     with stdout_for(options.json):
         plan = _prune(path, options)
@@ -64,7 +64,7 @@ def _prune(path: Path, options: PruneOptions) -> Plan:
     if measured is not None and measured[0].gain[2] < 0:
         raise ConfigurationError(f"{measured[0].score} would fall: nothing was removed")
     done = carry_out(plan, store)
-    if not is_learning:  # in the middle of a run, only the run may write its file: it needs the snapshots between
+    if not is_learning:  # during a run only the run writes its file, because it needs the snapshots in between
         store.checkpoint(plan.before.hash)
     print(f"{len(done.after)} entries are left\nlibrary  {path}")
     if task is not None and measured is not None and options.tracking.tracking:
@@ -111,7 +111,7 @@ def _measure(plan: Plan, task: Task, options: PruneOptions) -> tuple[Comparison,
             executor=executor,
             concurrency=options.actor.concurrency,
             progress=not options.quiet,
-            allow_overlap=True,  # decided before
+            allow_overlap=True,  # overlap was handled before
         )
     print_table(evaluation_table({"before": comparison.before, "after": comparison.after}))
     print(f"{comparison.score} {_gain_text(comparison)}")
@@ -129,7 +129,7 @@ def _gain_text(comparison: Comparison) -> str:
 def _log(
     task: Task, library: ExperienceLibrary, plan: Plan, measured: tuple[Comparison, LoadedData], options: PruneOptions
 ) -> None:
-    """Make the pruned library a version in MLflow, with both accuracies."""
+    """Log the pruned library as a version in MLflow, with the accuracies before and after."""
     comparison, data = measured
     tracker = MLflowTracker(
         options.tracking.experiment or f"flex-{task.name}",

@@ -1,4 +1,4 @@
-"""``flex-dspy rescore``: judge saved records under another metric, without asking a model."""
+"""``flex-dspy rescore``: judges saved records with another metric, without calling a model."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from flex_dspy.tasks.task import Task
 
 
 def run(folder: Path, metric_name: str, *, as_json: bool) -> None:
-    """Judge the records of a folder again, and write the new ones beside them."""
+    """Judge the records of a folder again, and write the new records beside the old ones."""
     metric, task = find_metric(metric_name)
     measures, normalize = (task.measures, task.normalize) if task else (None, None)
     rescored = rescore(folder, metric, measures, normalize=normalize)
@@ -29,10 +29,13 @@ def run(folder: Path, metric_name: str, *, as_json: bool) -> None:
 
 
 def find_metric(name: str) -> tuple[Metric, Task | None]:
-    """The metric of a task, with the task, or a function named as ``module:function``.
+    """Find a metric by the name of its task or as ``module:function``.
+
+    Returns:
+        The metric, and its task or None.
 
     Raises:
-        ConfigurationError: If there is no such metric.
+        ConfigurationError: If the metric does not exist.
     """
     found = import_object(name) if ":" in name else get_task(name)
     if isinstance(found, Task):

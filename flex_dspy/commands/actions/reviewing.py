@@ -41,7 +41,7 @@ def add(path: Path, lesson: Lesson, *, task: str, reason: str) -> None:
 
 
 def show(path: Path, *, as_json: bool) -> None:
-    """Print the lessons that wait for approval."""
+    """Print the lessons that are waiting for approval."""
     waiting = LibraryReader(path).library.waiting
     if as_json:
         print_json(EXPERIENCES_JSON.dump_python(list(waiting), mode="json"))
@@ -52,12 +52,12 @@ def show(path: Path, *, as_json: bool) -> None:
 
 
 def approve(path: Path, entry_ids: Sequence[str], *, every: bool, reason: str) -> None:
-    """Make lessons that wait entries, all of those named or none."""
+    """Approve waiting lessons, which become entries. If one id is wrong, none is approved."""
     _decide(path, entry_ids, lambda lesson_id: Approve(lesson_id, reason), every=every)
 
 
 def reject(path: Path, entry_ids: Sequence[str], *, every: bool, reason: str) -> None:
-    """Drop lessons that wait, all of those named or none."""
+    """Reject waiting lessons, which are removed. If one id is wrong, none is rejected."""
     _decide(path, entry_ids, lambda lesson_id: Reject(lesson_id, reason), every=every)
 
 
@@ -74,7 +74,7 @@ def _decide(path: Path, entry_ids: Sequence[str], decision: Callable[[str], Appr
 def _finish(store: LibraryStore, before: ExperienceLibrary, *, is_learning: bool) -> None:
     """Write the library's file, and print the difference."""
     after = store.library
-    if not is_learning:  # in the middle of a run, only the run may write its file: it needs the snapshots between
+    if not is_learning:  # during a run only the run writes its file, because it needs the snapshots in between
         after = store.checkpoint(before.hash if len(before) and before != after else None)
     print(after.diff(before).text())
     print(f"waiting for approval: {len(after.waiting)}")

@@ -1,4 +1,4 @@
-"""The roles of a command: their models, limits, instructions, and what they may spend."""
+"""Makes the roles of a command, with their models, limits, instructions and budget."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ T = TypeVar("T")
 def models(
     options: ModelOptions, teachers: TeacherOptions | None = None, *, task: Task | None = None
 ) -> dict[str, dspy.LM]:
-    """A model for each role; roles with the same settings share one, and models of one name their limits.
+    """Make a model for each role. Roles with the same settings share a model; models with the same name share limits.
 
     Args:
         options: The options of all models.
-        teachers: The models of the roles that teach; None for the same as the actor's.
-        task: Says which offline expert is meant by ``offline``.
+        teachers: The models of the critic, the updater and the verifier; None for the actor's model.
+        task: The task, whose offline expert is used for the name ``offline``.
     """
     limits: dict[str, Limits] = {}
     in_batches = read_roles(options.batch)
@@ -78,16 +78,16 @@ def models(
 
 
 def _choose(texts: Sequence[str], role: str, number: Callable[[str], T]) -> T | None:
-    """The last value given for a role, else the last for all."""
+    """Last value given for a role, or else the last value given for all roles."""
     given = dict(read_for_role(text, number) for text in texts)
     return given.get(role, given.get(None))
 
 
 def actor_model(options: ActorRun, task: Task) -> dspy.LM:
-    """The actor's model.
+    """Make the actor's model.
 
     Raises:
-        ConfigurationError: If it lacks a key.
+        ConfigurationError: If the model lacks a key.
     """
     model = models(options.models, task=task)["actor"]
     check_keys({"actor": model})
@@ -95,12 +95,12 @@ def actor_model(options: ActorRun, task: Task) -> dspy.LM:
 
 
 def check_keys(lms: Mapping[str, dspy.LM]) -> None:
-    """Refuse models that lack a key, before anything is fetched or paid for.
+    """Raise an error if a model lacks a key, before data is downloaded or tokens are paid for.
 
-    A model that only litellm knows may take its key from elsewhere, so it is asked.
+    A model that only litellm supports may get its key from elsewhere. It is therefore not checked here.
 
     Raises:
-        ConfigurationError: If there is such a model.
+        ConfigurationError: If a model lacks a key.
     """
     for lm in lms.values():
         names = () if is_offline(lm) or not is_native(str(lm.model)) else key_variables(lm)
@@ -116,7 +116,7 @@ def actor(
     examples: Sequence[dspy.Example] = (),
     effects: Mapping[str, EntryValue] | None = None,
 ) -> Actor:
-    """The task's actor as the options describe it.
+    """Make the task's actor from the options.
 
     Args:
         options: The options.
@@ -141,18 +141,18 @@ def actor(
 
 
 def effects_of(name: str, library: ExperienceLibrary) -> dict[str, EntryValue]:
-    """The measured values of a library's entries, from the file that ``library value`` writes beside it; often none.
+    """Read the measured values of a library's entries from the file of ``library value``; empty without this file.
 
     Args:
-        name: The library as it was named on the command line.
-        library: The library: values of entries that have changed since are left out.
+        name: Name of the library on the command line.
+        library: The library. Values of entries that have changed since the measurement are left out.
     """
     path = value_file(name)
     return read_valuation(path).still_true(library) if path.is_file() else {}
 
 
 def teachers(options: ActorRun, task: Task, lms: Mapping[str, dspy.LM]) -> dict[str, dspy.Module]:
-    """Verifier, critic and updater as the options describe them."""
+    """Make the verifier, the critic and the updater from the options."""
     programs: dict[str, dspy.Module] = {
         "verifier": Verifier(task.threshold, task.normalize),
         "critic": Critic(),
@@ -165,7 +165,7 @@ def teachers(options: ActorRun, task: Task, lms: Mapping[str, dspy.LM]) -> dict[
 
 
 def _instruct(instructions: Sequence[str], programs: Mapping[str, dspy.Module]) -> None:
-    """Replace instructions by the text of files: ``critic=FILE``, or ``critic.golden=FILE`` for one predictor."""
+    """Replace instructions with texts from files: ``critic=FILE``, or ``critic.golden=FILE`` for one predictor."""
     for target, file in map(read_pair, instructions):
         role, _, predictor = target.partition(".")
         if role not in ROLES:
@@ -179,7 +179,7 @@ def _instruct(instructions: Sequence[str], programs: Mapping[str, dspy.Module]) 
 
 
 def ledger(options: BudgetOptions, lms: Mapping[str, dspy.LM]) -> Ledger:
-    """The ledger of the command, with its budget.
+    """Make the ledger of the command, with its budget.
 
     Raises:
         ConfigurationError: If the budget is in money, and a model has no price.
@@ -197,5 +197,5 @@ def print_costs(account: Ledger) -> None:
 
 
 def rollouts(wanted: int | None, model: dspy.LM) -> int:
-    """Rollouts an example; an offline expert gives the same answer each time."""
+    """Number of rollouts for each example. An offline expert always gives the same answer, so it needs only one."""
     return wanted or (1 if is_offline(model) else default_of(LearningSettings, "max_rollouts"))

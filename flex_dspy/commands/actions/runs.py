@@ -15,10 +15,10 @@ from flex_dspy.learning.run_folder import RUNS, RunFolder, RunSummary, list_runs
 
 
 def list_all(root: Path, *, as_json: bool) -> None:
-    """Print the runs in a folder, the one that was changed last at the end.
+    """Print the runs in a folder. The run that was changed last is at the end.
 
     Raises:
-        RunError: If there is no such folder.
+        RunError: If the folder does not exist.
     """
     if root != RUNS and not root.is_dir():
         raise RunError(f"there is no folder {root}")
@@ -63,10 +63,10 @@ def show(path: Path, *, as_json: bool) -> None:
 
 
 def delete(paths: Sequence[Path], *, is_confirmed: bool) -> None:
-    """Delete runs, after a question.
+    """Delete runs after asking for confirmation.
 
     Raises:
-        ConfigurationError: If no run is named, or there is nobody to ask.
+        ConfigurationError: If no run is named, or there is no terminal to ask at.
         RunError: If a folder holds no run.
     """
     if not paths:

@@ -1,4 +1,4 @@
-"""``flex-dspy serve``: a library for agents outside DSPy."""
+"""``flex-dspy serve``: serves a library to agents outside DSPy."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from flex_dspy.learning.online import OnlineLearner
     from flex_dspy.serving.tokens import Clients
 
-# A look at files costs next to nothing, one at MLflow a query.
+# Seconds between checks for a new version in MLflow. A check of a file is almost free, but MLflow needs a query.
 _MLFLOW_SECONDS = 60.0
 
 
@@ -35,7 +35,7 @@ def run(library: ServedLibrary, http: HttpOptions, access: AccessOptions, limits
     _load_sdk()
     clients = _clients(http, access)
     with contextlib.ExitStack() as stack:
-        with contextlib.redirect_stdout(sys.stderr):  # on stdout there is nothing but protocol
+        with contextlib.redirect_stdout(sys.stderr):  # stdout is only for the protocol
             learner = stack.enter_context(make_learner(library.mcp, library.learn_with)) if library.learn_with else None
             server = make_server(library, limits, clients, _access(access), learner)
         if http.address is not None:
@@ -45,7 +45,7 @@ def run(library: ServedLibrary, http: HttpOptions, access: AccessOptions, limits
 
 
 def _clients(http: HttpOptions, access: AccessOptions) -> Clients | None:
-    """The clients that have tokens; None where none are asked for."""
+    """Clients with tokens; None if the server needs no token."""
     from flex_dspy.serving.tokens import clients_of_environment, read_clients
 
     if http.token_file is None and http.token_variable is None:
@@ -60,12 +60,12 @@ def _clients(http: HttpOptions, access: AccessOptions) -> Clients | None:
 
 
 def _access(options: AccessOptions) -> Access:
-    """What clients without tokens may do."""
+    """Access rights of clients without tokens."""
     return Access(tuple(map(named_scope, options.read_scope)), named_scope(options.write_scope))
 
 
 def _serve_stdio(server: MCPServer) -> None:
-    # While it serves, the SDK leads what others write to stdout to stderr; nothing may wait until that is over.
+    # While it serves, the SDK redirects other output from stdout to stderr. So nothing may stay in the buffer.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)
     server.run("stdio")
@@ -90,11 +90,11 @@ def make_server(
     """Make the server of a library.
 
     Args:
-        library: What is served.
-        limits: What a client may ask for.
-        clients: Who may use it; None for everyone.
-        access: What everyone may do; None for what all share. The clients have their own.
-        learner: Learns from what clients observe.
+        library: The library to serve.
+        limits: The limits of each client.
+        clients: The clients that may use it; None for everyone.
+        access: Access rights without tokens; None for the shared entries. ``clients`` have their own access rights.
+        learner: Learns from the observations of clients.
     """
     _load_sdk()
     from flex_dspy.serving.call_limits import CallLimits
@@ -103,13 +103,13 @@ def make_server(
 
     beside = outcome_log(library.mcp)
     followed = FollowedLibrary(library.mcp, 0.0 if beside else _MLFLOW_SECONDS, library.tracking_uri)
-    snapshot = followed.snapshot()  # an error in the file is reported before an agent waits for it
+    snapshot = followed.snapshot()  # reports an error in the file before the server starts
     outcomes = outcome_log(library.outcomes) if library.outcomes else beside
     everyone = access or Access()
     allowed = clients.access if clients else lambda: everyone
     kept = None if library.read_only else outcomes
     tools = LibraryTools(followed, kept, library.k, library.token_budget, learner, allowed)
-    # A large library takes a minute to index. Calls that come earlier wait for that within their own time limit.
+    # Indexing a large library takes a minute. Earlier calls wait for it, up to their own time limit.
     first = everyone.view(snapshot)
     threading.Thread(target=tools.prepare, args=(first,), daemon=True).start()
     most = CallLimits(limits.calls_per_minute, limits.outcomes_per_minute, limits.time_limit)

@@ -1,4 +1,4 @@
-"""The data and libraries that a command names."""
+"""Loads the data and libraries that a command names."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ logger = logging.getLogger(__name__)
 
 
 def examples(task: Task, model: dspy.LM, split: str, source: str | None, samples: int | None, seed: int) -> LoadedData:
-    """The examples of a source, by default the task's own; bad rows are said and left out.
+    """Load the examples of a source, by default the task's own. Invalid rows are reported and left out.
 
     Raises:
-        ConfigurationError: If there is no source, and no default.
+        ConfigurationError: If there is neither a source nor a default.
     """
     defaults = task.offline_splits if is_offline(model) and task.offline_splits else task.splits
     if source is None and split not in defaults:
@@ -34,29 +34,29 @@ def examples(task: Task, model: dspy.LM, split: str, source: str | None, samples
 
 
 def shots(options: ActorOptions, data: LoadedData | None) -> list[dspy.Example]:
-    """Worked examples for an actor that learns in context; none for others."""
+    """Worked examples for an actor with in-context learning; empty for other actors."""
     return sample(data.examples, options.shots, options.seed) if options.actor == "icl" and data else []
 
 
 def load_shots(options: ActorOptions, task: Task, model: dspy.LM, source: str | None) -> list[dspy.Example]:
-    """Worked examples from a source, which is read only for an actor that learns in context."""
+    """Load worked examples from a source. The source is read only for an actor with in-context learning."""
     if options.actor != "icl":
         return []
     return shots(options, examples(task, model, "train", source, None, options.seed))
 
 
 def measurable(overlap: Overlap, task: Task, data: LoadedData, learned: set[str]) -> list[dspy.Example]:
-    """The examples to measure on: without those that were learned from, unless they are allowed.
+    """Examples to measure on, without examples that were learned from, unless these are allowed.
 
     Args:
-        overlap: ``drop`` leaves them out and says so, ``refuse`` stops, ``allow`` keeps them.
-        task: Says when two problems are the same.
+        overlap: ``drop`` leaves out learned examples and reports it, ``refuse`` raises an error, ``allow`` keeps them.
+        task: The task. It defines when two problems are equal.
         data: The examples.
         learned: Problems that were learned from.
 
     Raises:
-        OverlapError: If there are any, and they are refused.
-        ConfigurationError: If nothing is left.
+        OverlapError: If there are learned examples, and ``overlap`` is ``refuse``.
+        ConfigurationError: If no example is left.
     """
     clean, shared = without_overlap(data.examples, learned, key=task.key)
     if not shared or overlap == "allow":

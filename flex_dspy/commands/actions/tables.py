@@ -1,4 +1,4 @@
-"""Tables in a terminal, and the same tables as plain aligned text in a pipe."""
+"""Prints tables: formatted in a terminal, and as plain aligned text in a pipe."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _COLUMNS = ("accuracy", "accuracy_low", "accuracy_high", "n", "samples", "errors
 
 
 def fits_terminal(table: Table) -> bool:
-    """Whether the terminal is wide enough for the table without wrapped texts."""
+    """Whether the terminal is wide enough for the table without wrapping texts."""
     return measure(table).maximum <= Console(force_terminal=True).width
 
 
 def print_table(table: Table) -> None:
-    """Print a table: in a terminal with long texts wrapped; plain and whole in a pipe, or where it does not fit."""
+    """Print a table. A terminal gets wrapped texts; a pipe or a terminal that is too narrow gets plain full lines."""
     console = Console(force_terminal=True)
     if not sys.stdout.isatty() or measure(table).minimum > console.width:
         print(table_text(table))
@@ -38,7 +38,7 @@ def print_table(table: Table) -> None:
 
 
 def stdout_for(as_json: bool) -> AbstractContextManager[object]:
-    """Within this block, text for people goes to standard error if standard output is for JSON alone."""
+    """Context manager that sends text for people to standard error if standard output is only for JSON."""
     return redirect_stdout(sys.stderr) if as_json else nullcontext()
 
 
@@ -48,14 +48,14 @@ def print_json(value: Any) -> None:
 
 
 def evaluation_table(results: Mapping[str, Evaluation], *, solved: float = SOLVED) -> Table:
-    """Mean score with its interval, and every further measure, a row an evaluation.
+    """Table with one row for each evaluation: its mean score with the interval, and all further measures.
 
     Args:
-        results: Evaluations by name; at least one.
+        results: Evaluations by name; at least one evaluation.
         solved: The score from which a sample counts as right for ``pass_at_k``.
     """
     names = [evaluation.score for evaluation in results.values()]
-    score = next((name for name in names if name != ACCURACY), ACCURACY)  # one of older records does not know it
+    score = next((name for name in names if name != ACCURACY), ACCURACY)  # older records lack the name
     numbers = {label: evaluation.metrics(solved=solved) for label, evaluation in results.items()}
     bounds = {f"{name}{end}" for row in numbers.values() for name in row for end in ("_low", "_high")}
     others = [name for row in numbers.values() for name in row if name not in bounds and name not in _COLUMNS]

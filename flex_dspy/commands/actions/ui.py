@@ -1,4 +1,4 @@
-"""``flex-dspy ui``: MLflow's pages on local data."""
+"""``flex-dspy ui``: shows local data in MLflow's pages."""
 
 from __future__ import annotations
 
@@ -23,30 +23,30 @@ from flex_dspy.core.secrets import redact, redact_url, url_secrets
 from flex_dspy.tracking.mlflow_store import DEFAULT_STORE, ENVIRONMENT, check_sqlite, resolve_uri
 
 FIRST_PORT = 5000
-_HOST = "127.0.0.1"  # a store has no login of its own: its pages are for this machine alone
-_STORES = ("sqlite", "postgresql", "mysql", "mssql", "file")  # that MLflow's server can show
-_PORTS = 100  # that are tried where none was named
-_START = 180.0  # seconds within which the pages answer; a cold start imports much
-_STOP = 10.0  # seconds that the server has to end in peace
+_HOST = "127.0.0.1"  # a local store has no login, so its pages are only for this machine
+_STORES = ("sqlite", "postgresql", "mysql", "mssql", "file")  # stores that MLflow's server can show
+_PORTS = 100  # ports to try if the user names none
+_START = 180.0  # seconds to wait for the pages; a cold start has many imports
+_STOP = 10.0  # seconds to wait for the server to end by itself
 
 
 def run(tracking_uri: str | None = None, wanted_port: int | None = None) -> None:
     """Serve MLflow's pages until Ctrl-C.
 
     Args:
-        tracking_uri: The store; None for MLflow's own.
-        wanted_port: The port; None for the first that is free.
+        tracking_uri: The store; None for MLflow's own choice.
+        wanted_port: The port; None for the first free port.
 
     Raises:
-        ConfigurationError: If there is no such store, the port is in use, or the server does not start.
+        ConfigurationError: If the store does not exist, the port is in use, or the server does not start.
     """
     uri = _store(tracking_uri)
     port = _free_port(wanted_port)
     print(f"MLflow is starting on {redact_url(uri)}", flush=True)
     with _end_on_signals(), tempfile.TemporaryFile() as log:
-        # A session of its own, so that Ctrl-C reaches us alone and the workers are ended with the server.
+        # A new session, so that Ctrl-C reaches only this process and the workers are ended with the server.
         server = subprocess.Popen(  # noqa: S603  (our own words)
-            supervisor_command(_command(port)),  # it ends with us, even if we are killed
+            supervisor_command(_command(port)),  # ends with this process, even if it is killed
             env=_environment(uri),
             stdin=subprocess.PIPE,
             stdout=log,
@@ -66,9 +66,9 @@ def run(tracking_uri: str | None = None, wanted_port: int | None = None) -> None
 
 
 def _store(tracking_uri: str | None) -> str:
-    """The address of the local store; an error where there is none."""
+    """Address of the local store. Raises an error if there is none."""
     uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or ""
-    if not uri:  # MLflow knows, but importing it to ask takes seconds
+    if not uri:  # importing MLflow to ask it takes seconds
         uri = f"sqlite:///{DEFAULT_STORE}" if Path(DEFAULT_STORE).exists() else resolve_uri(None)
     if uri.startswith(("http://", "https://")):
         raise ConfigurationError(f"{redact_url(uri)} is a server already: open it in a browser")
@@ -84,7 +84,7 @@ def _command(port: int) -> list[str]:
 
 
 def _environment(uri: str) -> Mapping[str, str]:
-    """The server's environment. The store's address may hold a password, so it is no argument that others see."""
+    """Environment of the server. It holds the store's address, because arguments would show a password to others."""
     own = {
         **ENVIRONMENT,
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
@@ -95,7 +95,7 @@ def _environment(uri: str) -> Mapping[str, str]:
 
 
 def _free_port(wanted: int | None) -> int:
-    """The port that was named, or the first that is free."""
+    """Port that the user named, or the first free port."""
     if wanted is not None:
         if not _is_free(wanted):
             raise ConfigurationError(f"port {wanted} is in use: name another with --port, or none for the next free")
@@ -108,7 +108,7 @@ def _free_port(wanted: int | None) -> int:
 
 def _is_free(port: int) -> bool:
     with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server does: a port just left is free
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # like the server: a port just closed is free
         try:
             probe.bind((_HOST, port))
         except OSError:
@@ -139,18 +139,18 @@ def _answers(port: int) -> bool:
 
 
 def _last_words(log: IO[bytes], uri: str) -> str:
-    """The end of what the server said, without secrets."""
+    """Last lines of the server's log, without secrets."""
     log.seek(0)
     said = redact(log.read().decode(errors="replace"), url_secrets(uri))
     return "\n".join(line for line in said.split("\n") if line.strip())[-1_000:] or "it said nothing"
 
 
 def _stop(server: subprocess.Popen[bytes]) -> None:
-    """End the server and its workers, by force if they do not."""
+    """End the server and its workers, and kill them if they do not end by themselves."""
     for how in (signal.SIGTERM, signal.SIGKILL):
         try:
             os.killpg(server.pid, how)
-        except ProcessLookupError:  # all are gone
+        except ProcessLookupError:  # all processes have ended
             break
         try:
             server.wait(_STOP)
@@ -163,7 +163,7 @@ def _stop(server: subprocess.Popen[bytes]) -> None:
 
 @contextmanager
 def _end_on_signals() -> Iterator[None]:
-    """Make a request to terminate end the server as Ctrl-C does, and both work where a shell had them ignored."""
+    """Make SIGTERM end the server like Ctrl-C. Both signals also work if the shell set them to be ignored."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt

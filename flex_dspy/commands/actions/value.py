@@ -1,4 +1,4 @@
-"""``flex-dspy library value``: the effect of each entry on the score, by trials with it and without it."""
+"""``flex-dspy library value``: measures the effect of each entry on the score, by trials with and without it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from flex_dspy.tracking.registry import read_library
 
 
 def run(library_name: str, task_name: str, calls: int, out: Path, options: ValueOptions) -> None:
-    """Measure the entries, write the estimates, and print the entries at both ends."""
+    """Measure the entries, write the estimates, and print the most helpful and the most harmful entries."""
     task = get_task(task_name)
     library = read_library(library_name, options.tracking.tracking_uri)
     model = roles.actor_model(options, task)
@@ -65,7 +65,7 @@ def _measure(
             concurrency=acting.concurrency,
             confidence=options.confidence,
             progress=not options.quiet,
-            allow_overlap=True,  # decided before
+            allow_overlap=True,  # overlap was handled before
         )
     finally:
         roles.print_costs(ledger)
@@ -80,12 +80,12 @@ def _print(library: ExperienceLibrary, estimates: Mapping[str, EntryValue], top:
 
 
 def effect_table(library: ExperienceLibrary, estimates: Mapping[str, EntryValue], top: int) -> tuple[Table, int]:
-    """The entries that add least and those that add most, a row each; and how many were measured.
+    """Table of the entries with the lowest and the highest effects, and the number of measured entries.
 
     Args:
-        library: Where the entries are.
-        estimates: By entry id.
-        top: Most entries at each end.
+        library: The library of the entries.
+        estimates: Estimates by entry id.
+        top: Most entries with the lowest effects, and with the highest.
     """
     effects = [(entry_id, e, e.effect) for entry_id, e in estimates.items() if e.effect is not None]
     ranked = sorted(effects, key=lambda row: row[2])

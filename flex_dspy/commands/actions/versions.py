@@ -22,11 +22,11 @@ from flex_dspy.tracking.run_curves import draw_runs
 from flex_dspy.tracking.version_rows import VersionTable
 from flex_dspy.tracking.version_table import versions
 
-_LEAST = ("run", "cost", "parent", "model", "task", "errors", "aliases", "measured on")  # the first is left out first
+_LEAST = ("run", "cost", "parent", "model", "task", "errors", "aliases", "measured on")  # left out in this order
 
 
 def find(task: str | None, *, compare: bool, experiments: Sequence[str], tracking_uri: str | None) -> VersionTable:
-    """The versions of a task, which may be named by an alias."""
+    """Find the versions of a task. The task may be named by an alias."""
     if task in task_names():
         task = get_task(task).name
     return versions(task, compare=compare, tracking_uri=tracking_uri, experiments=experiments)
@@ -49,7 +49,7 @@ def _table(head: Sequence[str], cells: Sequence[Sequence[str]]) -> Table:
 
 
 def _fit(head: list[str], cells: list[list[str]]) -> tuple[list[str], list[list[str]], list[str]]:
-    """Leave out the least important columns, as far as a terminal is too narrow. A pipe has them all."""
+    """Leave out the least important columns until the table fits the terminal. A pipe gets all columns."""
     left_out: list[str] = []
     for name in _LEAST:
         if not sys.stdout.isatty() or fits_terminal(_table(head, cells)):
@@ -63,7 +63,7 @@ def _fit(head: list[str], cells: list[list[str]]) -> tuple[list[str], list[list[
 
 
 def _json(rows: VersionTable) -> list[dict[str, Any]]:
-    """The rows of the DataFrame; what is not known is null."""
+    """Rows of the DataFrame as dicts. Unknown values are None."""
     values: list[dict[str, Any]] = json.loads(rows.to_pandas().to_json(orient="records"))
     return values
 
@@ -72,7 +72,7 @@ def draw(rows: VersionTable, path: Path, x: Axis) -> None:
     """Draw the learning curves of all runs into a PNG.
 
     Raises:
-        ConfigurationError: If the versions are of several tasks, or no one has a place on the axis.
+        ConfigurationError: If the versions belong to several tasks, or no version has a place on the axis.
     """
     tasks = list(dict.fromkeys(row.task for row in rows))
     if len(tasks) > 1:

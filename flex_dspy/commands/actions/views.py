@@ -1,4 +1,4 @@
-"""Views of a library by the scopes that a command names."""
+"""Makes views of a library from the scopes that a command names."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from flex_dspy.libraries.library import ExperienceLibrary
 
 
 def scoped_view(library: ExperienceLibrary, scopes: Sequence[str]) -> ExperienceLibrary:
-    """The shared entries of a library, and those of the scopes that are named.
+    """View of a library with its shared entries and the entries of the given scopes.
 
     Raises:
-        ConfigurationError: If the library has no such scope.
+        ConfigurationError: If the library does not have one of the scopes.
     """
     held = [scope for scope in library.scopes if scope]
     if unknown := [scope for scope in scopes if scope not in held]:
