@@ -112,8 +112,7 @@ def _precursors(rng: random.Random) -> list[str]:
 def _reactions(
     kind: ReactionType, count: int, precursors: Sequence[str], taken: set[str], rng: random.Random
 ) -> list[Reaction]:
-    """Up to `count` reactions of a type with products that are not in `taken`. The new products are added to
-    `taken`."""
+    """Up to `count` reactions of a type. Their products are not in `taken` before, and are added to it."""
     slots = range(_forward(kind).GetNumReactantTemplates())
     blocks = [[block for block in BLOCKS if _fits(kind, slot, block)] for slot in slots]
     late = [precursor for precursor in precursors if kind.late and _fits(kind, 0, precursor)]

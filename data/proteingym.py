@@ -91,7 +91,7 @@ class AssaySource:
         """Read ``path[@option,...]``; options are ``practice[=n]``, ``labelled=100`` (or ``3.5%``), ``split=0``.
 
         Raises:
-                DataError: There is no such option, or its value is no number.
+            DataError: There is no such option, or its value is no number.
         """
         base, _, written = (text, "", "") if Path(text).exists() else text.partition("@")
         path, _, own = SHIPPED.get(base, base).partition("@")
@@ -119,7 +119,7 @@ class AssaySource:
         """The assays by name.
 
         Raises:
-                DataError: There are none.
+            DataError: There are none.
         """
         if self.path.startswith(HUB):
             return _from_the_hub(self.scores)
