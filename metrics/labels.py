@@ -171,8 +171,7 @@ def _is_denied(text: str, start: int, end: int) -> bool:
 
 
 def _stands_out(text: str, mention: tuple[int, int, str]) -> bool:
-    """Whether a single mention is the answer: it is written as a label, in quotes, or at the usual place of an
-    answer."""
+    """Whether a single mention is the answer: written as a label, in quotes, or at the place of an answer."""
     start, end, label = mention
     written = text[start:end]
     if _is_announced(text, start, end):

@@ -66,7 +66,7 @@ def canonical_smiles(smiles: str) -> str | None:
 
 @functools.lru_cache(maxsize=100_000)
 def _canonical_smiles(smiles: str) -> str | None:
-    # Maps are removed before RDKit reads. Otherwise explicit hydrogens and stale stereo marks would need a second reading.
+    # Maps are removed before RDKit reads: explicit hydrogens and stale stereo marks would need a second reading.
     # Checked on the 89,722 sides of USPTO-50k: the same text as with a second reading, in a third of the time.
     molecule = read_molecule(_ATOM_MAP.sub("", smiles)) if smiles.strip() else None
     return None if molecule is None else ".".join(sorted(Chem.MolToSmiles(molecule).split(".")))

@@ -154,6 +154,6 @@ def _removals(blocks: list[Block], section: Section, library: Contents) -> Itera
 
 
 def _find(library: Contents, short: str) -> Experience | None:
-    """The only entry whose id begins with ``short``; of several, the entry whose whole id it is, or None."""
+    """The only entry whose id begins with ``short``. If there are several, the entry with exactly this id, or None."""
     found = [entry for entry in library if entry.id.startswith(short)]
     return found[0] if len(found) == 1 else library.get(short)
