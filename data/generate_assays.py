@@ -1,4 +1,4 @@
-"""Makes the shipped assays. The same seed gives the same bytes.
+"""Makes the shipped assays, byte for byte the same from the same seed.
 
 A mutant has three latent properties: function, stability, and a bias. The bias does not affect fitness, but it affects
 most predictors. The measurement is a nonlinear mixture of function and stability with noise; the mixture differs

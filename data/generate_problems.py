@@ -1,4 +1,4 @@
-"""Makes the shipped competition-style problems. The same seed gives the same bytes.
+"""Makes the shipped competition-style problems, byte for byte the same from the same seed.
 
 Each split contains all families and wordings, as evenly as its size allows. No two problems of a family have the same
 numbers. So no validation or test problem occurs in training.

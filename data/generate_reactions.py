@@ -1,4 +1,4 @@
-"""Makes the shipped reactions. The same seed gives the same bytes.
+"""Makes the shipped reactions, byte for byte the same from the same seed.
 
 Forward templates are applied to building blocks. No two examples have the same product, within a split or across
 splits. A reaction is left out if it could happen at more than one place, or if another group could react too.
