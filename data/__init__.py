@@ -1,1 +1,1 @@
-"""Data sets: loaders for files and hub ids, and the small sets that the project generates and ships."""
+"""Loaders for files and hub ids, and the small data sets that the project generates and ships."""

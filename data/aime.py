@@ -1,7 +1,7 @@
-"""Problems that end in one integer from 0 to 999: the shipped ones, and AIME on the hub or in a file.
+"""Problems whose answer is an integer from 0 to 999: the shipped set, and AIME on the hub or in a file.
 
-The shipped problems are no AIME problems, which are the Mathematical Association of America's:
-``flex_dspy.data.generate_problems`` made them.
+The shipped problems are not AIME problems, which belong to the Mathematical Association of America.
+``flex_dspy.data.generate_problems`` made the shipped problems.
 
 Example:
     >>> load("train", limit=50).examples[0].inputs().keys()
@@ -31,7 +31,7 @@ HUB_SOURCES = (
     "di-zhang-fdu/AIME_1983_2024@train",
     "AI-MO/aimo-validation-aime@train",
 )
-# The history without its last year: who learns from all of it and measures on AIME 2024 measures memory.
+# The history without 2024. Learning from 2024 and measuring on AIME 2024 would measure memory.
 UNTIL_2023 = "aime-1983-2023"
 _HISTORY, _LAST_YEAR = "di-zhang-fdu/AIME_1983_2024@train", 2023
 
@@ -43,15 +43,16 @@ _EXPECTED = "the columns problem (or question) and answer"
 
 
 def load(source: str | Path = "train", *, limit: int | None = None, seed: int | None = None) -> LoadedData:
-    """Problems as examples: ``problem`` in, ``answer`` (an int) wanted; ``id`` with them, ``year`` where it is known.
+    """Load problems as examples: ``problem`` is the input and ``answer`` (an int) the output.
 
-    Nothing else of a row is kept but the ``family`` of a shipped problem: a column ``solution`` is not.
+    An example also has an ``id``, the ``year`` if it is known, and the ``family`` if the problem is shipped. Other
+    columns of a row, such as ``solution``, are dropped.
 
     Args:
         source: "train", "val" or "test" of the shipped set; ``aime-1983-2023``, the history on the hub without 2024;
             a file; or ``owner/name[:config][@split]`` on the hub, such as one of `HUB_SOURCES`.
-        limit: Take no more than this many.
-        seed: Take a random choice instead of the first ones.
+        limit: Largest number of examples.
+        seed: Choose the examples at random with this seed, instead of taking the first ones.
 
     Raises:
         DataError: The source cannot be read or has no usable row.

@@ -1,11 +1,11 @@
-"""The folder of a ProteinGym archive: measured scores in one place, each model's predictions in another.
+"""Reads the folder of a ProteinGym archive: measured scores in one folder, each model's predictions in another.
 
     DMS_ProteinGym_substitutions/<assay>.csv          mutant, mutated_sequence, DMS_score
     zero_shot_substitutions_scores/<model>/<assay>.csv    mutant or mutated_sequence, and the model's score
     reference file with the columns column, input_score_name, location, directionality, key
 
-A folder of merged CSV files, one an assay, is read as well. Source of the layout: the scripts that merge scores in
-ProteinGym's repository, version 1.3.
+The module also reads a folder of merged CSV files, one per assay. Source of the layout: the scripts that merge scores
+in ProteinGym's repository, version 1.3.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def read_assays(path: Path) -> dict[str, Assay]:
 
 @functools.lru_cache(maxsize=8)
 def _read(path: Path, changed: int, size: int) -> dict[str, Assay]:
-    """Reads a source once: the file's time and size are part of the key, so that a changed file is read again."""
+    """Read a source once. The file's time and size are part of the cache key, so that a changed file is read again."""
     return read_archive(path) if path.is_dir() else assays_of(read_rows(path), stem(path), str(path))
 
 
@@ -48,7 +48,7 @@ def read_archive(folder: Path) -> dict[str, Assay]:
     """All assays of the CSV files in a folder, at any depth.
 
     Raises:
-        DataError: None is usable.
+        DataError: None of the assays is usable.
     """
     files = _files(folder)
     heads = {file: _head(file) for file in files}
@@ -73,12 +73,12 @@ def read_archive(folder: Path) -> dict[str, Assay]:
 def model_scores(
     reference: Path, files: Iterable[Path], assays: Mapping[str, Callable[[], Mapping[str, str]]]
 ) -> Scores:
-    """The predictions of the models that the reference file names, turned so that greater is fitter.
+    """The predictions of the models that the reference file names. Signs are changed so that greater means fitter.
 
     Args:
-        reference: Says in which folder and column each model's scores are, and which way they run.
-        files: CSV files, among them those of the models.
-        assays: By assay, what gives the mutant of each mutated sequence.
+        reference: The file that names the folder, the column and the direction of each model's scores.
+        files: CSV files, including the files of the models.
+        assays: By assay, a function that returns the mutant for each mutated sequence.
     """
     models = [row.cells for row in read_rows(reference) if row.problem is None]
     by_assay: dict[str, list[Path]] = {}
@@ -100,12 +100,12 @@ def model_scores(
 
 
 def with_scores(rows: Iterable[Row], folder: Path, source: str) -> dict[str, Assay]:
-    """Assays whose measurements come from elsewhere, with the predictions in a folder.
+    """Assays made from given measurements and from the predictions in a folder.
 
     Args:
         rows: The measurements, with the columns ``DMS_id``, ``mutant``, ``mutated_sequence`` and ``DMS_score``.
         folder: Holds the reference file and the models' folders, at any depth.
-        source: Of the measurements, for error messages.
+        source: Source of the measurements, for error messages.
 
     Raises:
         DataError: The folder lacks the reference file, or no assay has predictions.
@@ -116,7 +116,7 @@ def with_scores(rows: Iterable[Row], folder: Path, source: str) -> dict[str, Ass
         raise DataError(f"{folder} has no reference file with the columns {', '.join(sorted(_REFERENCE))}.")
     predicted = {stem(file) for file in files}
     groups: dict[str, list[Row]] = {}
-    for row in rows:  # millions of them: those without predictions are not kept
+    for row in rows:  # there are millions; rows without predictions are not kept
         if (name := str(row.cells.get(ASSAY))) in predicted:
             groups.setdefault(name, []).append(row)
     sequences = {name: functools.partial(_by_sequence, group) for name, group in groups.items()}
@@ -129,7 +129,7 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _place(files: Iterable[Path], location: str) -> Path | None:
-    """The file in the folder of a model, wherever that folder lies."""
+    """The file in the folder of a model, at any depth; None if there is none."""
     folder = f"/{location.strip('/')}"
     return next((file for file in files if f"/{file.parent.as_posix()}".endswith(folder)), None)
 

@@ -1,7 +1,7 @@
-"""Deep mutational scanning assays as tables: a measured fitness and score columns, one row a mutant.
+"""Deep mutational scanning assays as tables. Each row is a mutant with its measured fitness and its scores.
 
-Read from a merged CSV (``mutant, DMS_score`` and score columns), a folder of such files, or the layout of the
-ProteinGym archive (see ``flex_dspy.data.assay_archive``).
+The source is a merged CSV (``mutant, DMS_score`` and score columns), a folder of such files, or a folder with the
+layout of the ProteinGym archive (see ``flex_dspy.data.assay_archive``).
 """
 
 from __future__ import annotations
@@ -25,28 +25,28 @@ from flex_dspy.metrics.formula_values import Table, Vector, mid_ranks, spearman
 
 FEWEST_MUTANTS = 40
 FEWEST_LABELLED, FEWEST_HELD_OUT = 10, 20
-LEAST_PRESENT = 0.5  # share of the mutants that a column must have a score for
+LEAST_PRESENT = 0.5  # a column must have scores for this share of the mutants
 MUTANT, FITNESS, ASSAY = "mutant", "DMS_score", "DMS_id"
 _NOT_SCORES = re.compile(
     r"dms.*|mutants?|mutated_sequence|target_seq(uence)?|sequence|unnamed.*|index|id|", re.IGNORECASE
 )
 # Names are shown in prompts and written in formulas.
 _NAME = re.compile(r"[A-Za-z0-9_.+()=:,/ -]{1,80}", re.ASCII)
-_AGAINST = -0.1  # Spearman with the consensus below which a column is taken to run the other way
+_AGAINST = -0.1  # a column runs the other way if its Spearman with the consensus is lower
 
 
 @dataclass(frozen=True, eq=False)
 class Assay:
-    """One assay, its score columns turned so that greater is fitter where that is known, and without gaps.
+    """One assay. Its score columns have no gaps, and greater means fitter if the direction is known.
 
     Attributes:
         name: Its name.
         mutants: The mutants, such as ``A24C`` or ``A24C:D30E``.
         fitness: The measured score of each.
         table: The score columns.
-        missing: The share of the mutants for which a column had no score: filled by the column's median.
+        missing: The share of the mutants for which a column had no score. The column's median fills these gaps.
         notes: The changes made to the columns.
-        bad_rows: Rows that gave no mutant.
+        bad_rows: Rows that contain no usable mutant.
     """
 
     name: str
@@ -59,18 +59,18 @@ class Assay:
 
     @cached_property
     def likeness(self) -> Vector:
-        """Spearman between columns, over all mutants; no measurement is needed for it. ``(columns, columns)``."""
+        """Spearman between columns over all mutants, shape ``(columns, columns)``. It uses no measurement."""
         centred = self.table.ranks - 0.5
         spread = np.sqrt((centred**2).sum(axis=0))
         matrix: Vector = (centred.T @ centred) / np.outer(spread, spread)
         return matrix
 
     def split(self, labelled: float, seed: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """The labelled mutants and the held-out ones, by row.
+        """The row numbers of the labelled mutants and of the held-out mutants.
 
         Args:
-            labelled: How many; below 1, the share of all.
-            seed: Which random choice.
+            labelled: Number of labelled mutants; below 1, their share of all mutants.
+            seed: Seed of the random choice.
 
         Raises:
             DataError: Fewer than 10 would be labelled, or fewer than 20 held out.
@@ -98,13 +98,13 @@ def stem(path: Path) -> str:
 def assays_of(
     rows: Iterable[Row], name: str, source: str, scores: Mapping[str, Mapping[str, Mapping[str, float]]] | None = None
 ) -> dict[str, Assay]:
-    """Assays from rows; a column ``DMS_id`` tells several apart.
+    """Assays made from rows. If there are several assays, the column ``DMS_id`` names the assay of each row.
 
     Args:
-        rows: One a mutant.
-        name: Of the assay, where there is no ``DMS_id``.
-        source: For error messages.
-        scores: Further score columns, turned already: by assay, column and mutant.
+        rows: One row per mutant.
+        name: Name of the assay if there is no ``DMS_id``.
+        source: Name of the source, for error messages.
+        scores: Additional scores by assay, column and mutant; greater already means fitter.
 
     Raises:
         DataError: No assay has enough mutants and a score column.
@@ -127,7 +127,10 @@ def assays_of(
 
 
 class _Gathered:
-    """The rows of one assay as numbers: text takes twenty times the memory, and there are assays of 500,000 mutants."""
+    """The rows of one assay as numbers.
+
+    Text would take twenty times the memory, and some assays have 500,000 mutants.
+    """
 
     def __init__(self) -> None:
         self.columns: list[str] = []
@@ -136,7 +139,7 @@ class _Gathered:
         self.bad: list[BadRow] = []
 
     def add(self, row: Row) -> None:
-        """Take in the first row of each mutant that was measured; note the others."""
+        """Add a row if it is the first measured row of its mutant; otherwise note it as bad."""
         mutant, fitness = str(row.cells.get(MUTANT) or ""), number(row.cells.get(FITNESS))
         problem = row.problem or (f"no {MUTANT}" if not mutant else None)
         problem = problem or (f"no {FITNESS}" if np.isnan(fitness) else None)
@@ -150,7 +153,7 @@ class _Gathered:
         self.scores.extend(number(row.cells.get(name)) for name in self.columns)
 
     def raw(self) -> dict[str, Vector]:
-        """The scores by column, gaps as no numbers."""
+        """The scores by column; gaps are NaN."""
         table = np.array(self.scores).reshape(len(self.fitness), len(self.columns))
         return dict(zip(map(str, self.columns), table.T, strict=True))
 
@@ -188,7 +191,7 @@ def number(cell: Any) -> float:
 
 
 def _usable(raw: Mapping[str, Vector]) -> tuple[dict[str, Vector], dict[str, float], list[str]]:
-    """The columns that say something, without gaps."""
+    """The columns that carry information, with gaps filled."""
     columns: dict[str, Vector] = {}
     missing: dict[str, float] = {}
     notes: list[str] = []
@@ -210,9 +213,10 @@ def _usable(raw: Mapping[str, Vector]) -> tuple[dict[str, Vector], dict[str, flo
 
 
 def _turn(columns: dict[str, Vector], turned: set[str]) -> list[str]:
-    """Turn raw scores of models whose scores fall with fitness, which merged tables hold turned already.
+    """Change the sign of raw scores that fall with fitness.
 
-    Which of the two it is, is seen without a measurement: a raw column runs against those of the other models.
+    In merged tables the sign is already changed. A raw column is found without a measurement: it correlates negatively
+    with the columns of the other models.
     """
     known = {name: family(name).direction for name in columns}
     rising = [mid_ranks(columns[name]) for name, direction in known.items() if direction > 0]

@@ -1,14 +1,16 @@
-"""The molecules that the shipped reactions are made from: purchasable-looking, small, and written for this project.
+"""The molecules that the shipped reactions are made from.
 
-Many carry a second functional group that takes no part in the reaction, so that several disconnections of a product
-look possible and only precedents tell which is meant. The groups in the comments are what a block is listed for;
-which reactions it enters is decided by its structure alone.
+They are small, look purchasable, and were written for this project.
+
+Many have a second functional group that takes no part in the reaction. So several disconnections of a product look
+possible, and only precedents tell which one is right. The comments name the group that a block is listed for. Only the
+structure of a block decides which reactions it enters.
 """
 
 from __future__ import annotations
 
 ACIDS = (
-    # aromatic and heteroaromatic, none of which is also listed as an acid chloride
+    # aromatic and heteroaromatic; none is also listed as an acid chloride
     "OC(=O)c1ccc(Br)cc1",
     "OC(=O)c1cccc(Br)c1",
     "OC(=O)c1ccc(C#N)cc1",

@@ -1,4 +1,4 @@
-"""Loaders for tasks that are not built in: by the names of columns, or the task's own function."""
+"""Loaders for tasks that are not built in: by the names of columns, or by the task's own function."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ Loader = Callable[..., LoadedData]
 
 
 def by_columns(signature: type[dspy.Signature]) -> Loader:
-    """A loader for files and hub data sets whose columns are named as a signature's fields.
+    """A loader for files and hub data sets whose columns are named like a signature's fields.
 
-    A column named as an input or output field gives that field, in the field's type. Inputs must be there; an output
-    that is missing or empty is not known. Other columns come along as labels, as they are.
+    A column with the name of an input or output field fills that field, converted to the field's type. Each input must
+    be present. A missing or empty output counts as unknown. Other columns are kept unchanged as labels.
 
     Args:
         signature: The inputs of the actor, and its outputs.
@@ -44,7 +44,7 @@ def _example(signature: type[dspy.Signature], cells: Mapping[str, Any]) -> dspy.
     """One row as an example.
 
     Raises:
-        ValueError: An input is missing, or a value is not of its field's type.
+        ValueError: An input is missing, or a value cannot be converted to its field's type.
     """
     given = {str(name): value for name, value in cells.items() if value not in (None, "")}
     missing = [name for name in signature.input_fields if name not in given]
@@ -66,15 +66,15 @@ def _value(name: str, value: Any, annotation: Any) -> Any:
 
 
 def by_function(read: Callable[..., Any], signature: type[dspy.Signature]) -> Loader:
-    """A loader that takes a limit and a seed, and gives ``LoadedData``, whatever the function does.
+    """A loader made from a function. It takes a limit and a seed and returns ``LoadedData``.
 
     Args:
-        read: Takes the source; gives examples, or dicts with their fields, or ``LoadedData``. Where it takes ``limit``
-            and ``seed`` it is given them.
-        signature: Names the inputs, for examples that do not.
+        read: Takes the source. It returns examples, dicts with their fields, or ``LoadedData``. If it has parameters
+            ``limit`` and ``seed``, it gets them too.
+        signature: Names the inputs of examples that do not name them.
 
     Returns:
-        ``load(source, *, limit=None, seed=None)``, which raises DataError where the function fails.
+        ``load(source, *, limit=None, seed=None)``, which raises DataError if the function fails.
     """
     takes = {"limit", "seed"} <= set(inspect.signature(read).parameters)
 
@@ -86,7 +86,7 @@ def by_function(read: Callable[..., Any], signature: type[dspy.Signature]) -> Lo
             examples = [_with_inputs(row, signature) for row in found]
         except FlexError:
             raise
-        except Exception as error:  # whatever somebody's function does
+        except Exception as error:  # the function is foreign code
             raise DataError(f"the task's loader cannot read {source!r}: {type(error).__name__}: {error}") from error
         if not examples:
             raise DataError(f"the task's loader found no example in {source!r}")
@@ -97,7 +97,7 @@ def by_function(read: Callable[..., Any], signature: type[dspy.Signature]) -> Lo
 
 
 def _with_inputs(row: Any, signature: type[dspy.Signature]) -> dspy.Example:
-    """A row as an example that says what its inputs are."""
+    """A row as an example whose inputs are marked."""
     example = row if isinstance(row, dspy.Example) else dspy.Example(**row)
     try:
         example.inputs()

@@ -1,7 +1,7 @@
-"""Reading the rows of a table file, one by one, so that a bad row does not take the good ones with it.
+"""Reads the rows of a table file one by one, so that good rows are kept when another row is bad.
 
-CSV, JSON Lines, JSON and Parquet, the first three also gzipped. The ``datasets`` readers stop at the first row that
-they cannot read, hence the standard library here.
+The formats are CSV, JSON Lines, JSON and Parquet; the first three may be gzipped. This module uses the standard
+library, because the readers of ``datasets`` stop at the first row that they cannot read.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ class Row:
     """One row of a file or a hub data set.
 
     Attributes:
-        number: Line in a text file, place in any other; the first is 1.
+        number: Line number in a text file, row number in any other file; from 1.
         cells: The values by column; empty for a row that could not be read.
-        problem: Why it could not be read, or None.
+        problem: Why the row could not be read, or None.
     """
 
     number: int
@@ -55,7 +55,7 @@ def read_rows(path: Path) -> Iterator[Row]:
 
 def _open(path: Path) -> TextIO:
     """The file as text, unzipped if its name says so."""
-    # Bytes that are not UTF-8 become U+FFFD, which marks the one row as bad instead of ending the reading.
+    # Bytes that are not UTF-8 become U+FFFD. So only their row is bad, and reading continues.
     if path.suffix == ".gz":
         return gzip.open(path, "rt", encoding="utf-8-sig", errors="replace", newline="")
     return path.open(encoding="utf-8-sig", errors="replace", newline="")
@@ -101,7 +101,7 @@ def _jsonl_row(number: int, line: str) -> Row:
 
 
 def _json_rows(path: Path) -> Iterator[Row]:
-    """A list of objects, alone or as the only list of an object such as ``{"data": [...]}``."""
+    """The rows of a JSON file: a list of objects, or an object with a single list such as ``{"data": [...]}``."""
     with _open(path) as file:
         try:
             content = json.load(file)
@@ -116,7 +116,7 @@ def _json_rows(path: Path) -> Iterator[Row]:
 
 
 def _parquet_rows(path: Path) -> Iterator[Row]:
-    # Costs 0.1 s, and comes with `datasets`.
+    # The import takes 0.1 s; the package comes with `datasets`.
     import pyarrow
     import pyarrow.parquet
 

@@ -1,10 +1,10 @@
 """Makes the shipped assays, byte for byte the same from the same seed.
 
-A mutant has three latent properties: function, stability, and a bias that has no part in fitness but sways most
-predictors. The measurement is a curved mixture of the first two, other in each assay, with noise. Predictors are of
-families that differ in what they see, how noisy they are, how much their members share, and how far the bias reaches;
-the ``Energy`` ones fall with fitness, and ``Composition`` sees the bias alone. There is no real protein, model or
-measurement in it.
+A mutant has three latent properties: function, stability, and a bias. The bias does not affect fitness, but it affects
+most predictors. The measurement is a nonlinear mixture of function and stability with noise; the mixture differs
+between assays. Predictors belong to families. The families differ in the properties that they see, in their noise, in
+the noise that their members share, and in the weight of the bias. The scores of ``Energy`` fall with fitness, and
+``Composition`` sees only the bias. No protein, model or measurement is real.
 
     python -m flex_dspy.data.generate_assays            write the files
     python -m flex_dspy.data.generate_assays --check    exit with 1 if the files are not what would be written
@@ -25,7 +25,7 @@ from types import MappingProxyType
 
 SEED = 20251106
 MUTANTS = 320
-GAPS = 0.06  # of the scores of a column that has gaps
+GAPS = 0.06  # share of missing scores in a column that has gaps
 
 _HERE = Path(__file__).parent
 _ACIDS = "ACDEFGHIKLMNPQRSTVWY"
@@ -33,13 +33,13 @@ _ACIDS = "ACDEFGHIKLMNPQRSTVWY"
 
 @dataclass(frozen=True)
 class Kind:
-    """A family of predictors: how each latent property shows in it.
+    """A family of predictors: the weight of each latent property in its scores.
 
     Attributes:
         function: Weight of function.
         stability: Weight of stability.
         bias: Weight of the bias.
-        shared: Noise that the members have in common.
+        shared: Noise that all members share.
         own: Noise of each member.
         members: The columns.
     """
@@ -65,14 +65,14 @@ KINDS: tuple[Kind, ...] = (
 
 @dataclass(frozen=True)
 class AssayDesign:
-    """An assay: its measurement, and the columns that it lacks.
+    """The design of an assay: its measurement, and the columns that it lacks.
 
     Attributes:
         name: Its name.
         function: Share of function in fitness; the rest is stability.
         curve: How strongly fitness levels off.
-        noise: Of the measurement.
-        without: Columns that it has not.
+        noise: Noise of the measurement.
+        without: Columns that the assay does not have.
         gaps: Columns with gaps.
     """
 
@@ -103,7 +103,7 @@ DESIGNS: Mapping[str, tuple[AssayDesign, ...]] = MappingProxyType(
 
 
 def generate(split: str, seed: int = SEED) -> list[dict[str, str]]:
-    """The rows of a split's file; a column that an assay lacks is empty in its rows."""
+    """The rows of a split's file. If an assay lacks a column, the column is empty in its rows."""
     return [row for design in DESIGNS[split] for row in _assay(design, random.Random(f"{seed}:{design.name}"))]  # noqa: S311
 
 
@@ -136,7 +136,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _assay(design: AssayDesign, rng: random.Random) -> list[dict[str, str]]:
     sequence = [rng.choice(_ACIDS) for _ in range(80)]
-    # The tolerance of a position is shared by its mutants, as in real scans.
+    # All mutants of a position share its tolerance, as in real scans.
     positions = [(rng.gauss(0, 0.7), rng.gauss(0, 0.7), rng.gauss(0, 0.7)) for _ in sequence]
     rows: list[dict[str, str]] = []
     seen: set[str] = set()

@@ -1,7 +1,7 @@
 """Makes the shipped competition-style problems, byte for byte the same from the same seed.
 
-All families and wordings are in every split as evenly as its size allows. No two problems of a family have the same
-numbers, so validation and test problems are new.
+Each split contains all families and wordings, as evenly as its size allows. No two problems of a family have the same
+numbers. So no validation or test problem occurs in training.
 
     python -m flex_dspy.data.generate_problems            write the files
     python -m flex_dspy.data.generate_problems --check    exit with 1 if the files are not what would be written
@@ -42,7 +42,7 @@ def generate(seed: int = SEED) -> dict[str, list[Problem]]:
     """The problems by split, in the files' order.
 
     Raises:
-        ConfigurationError: The numbers that a family may have do not suffice.
+        ConfigurationError: A family does not have enough possible numbers.
     """
     rng = random.Random(seed)  # noqa: S311  (no secret)
     wordings = [(family, wording) for family in FAMILIES for wording in family.wordings]
@@ -80,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _settle(path: Path, text: str, check: bool) -> bool:
-    """True if the file holds the text, now at the latest."""
+    """Write the text, or only compare it if ``check`` is set. Return whether the file has the text."""
     if check:
         return path.exists() and path.read_text(encoding="utf-8") == text
     path.write_text(text, encoding="utf-8", newline="\n")
@@ -95,7 +95,7 @@ def _problem(
 
 
 def _numbers(family: ProblemFamily, rng: random.Random) -> Iterator[tuple[dict[str, int], int]]:
-    """Numbers that make a good problem, with its answer, each once."""
+    """Sets of numbers that make a good problem, each once and with the answer."""
     seen: set[tuple[int, ...]] = set()
     for _ in range(_MOST_DRAWS):
         numbers = {name: rng.choice(values) for name, values in family.ranges.items()}

@@ -1,7 +1,7 @@
 """Makes the shipped reactions, byte for byte the same from the same seed.
 
-Building blocks are put through forward templates. Two examples share no product, so neither do two splits. Where a
-reaction could happen at more than one place, or would leave another group untouched only by luck, it is left out.
+Forward templates are applied to building blocks. No two examples have the same product, within a split or across
+splits. A reaction is left out if it could happen at more than one place, or if another group could react too.
 
     python -m flex_dspy.data.generate_reactions            write the files
     python -m flex_dspy.data.generate_reactions --check    exit with 1 if the files are not what would be written
@@ -31,7 +31,7 @@ from flex_dspy.metrics.molecules import canonical_smiles
 
 SEED = 20251106
 COLUMNS = ("id", "class", "reactants>reagents>production")
-# Reactions of a type in each split, for each unit of its share.
+# Number of reactions of a type in each split, per unit of the type's share.
 PER_SHARE: Mapping[str, int] = {"train": 5, "val": 1, "test": 2}
 
 _PRECURSORS_PER_TYPE = 40
@@ -51,7 +51,7 @@ def generate(seed: int = SEED) -> dict[str, list[Reaction]]:
     """The reactions by split, in the files' order.
 
     Raises:
-        ConfigurationError: The building blocks do not suffice for a type's share.
+        ConfigurationError: There are not enough building blocks for a type's share.
     """
     rng = random.Random(seed)  # noqa: S311  (no secret)
     precursors = _precursors(rng)
@@ -93,7 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _settle(path: Path, text: str, check: bool) -> bool:
-    """True if the file holds the text, now at the latest."""
+    """Write the text, or only compare it if ``check`` is set. Return whether the file has the text."""
     if check:
         return path.exists() and path.read_text(encoding="utf-8") == text
     path.write_text(text, encoding="utf-8", newline="\n")
@@ -101,9 +101,9 @@ def _settle(path: Path, text: str, check: bool) -> bool:
 
 
 def _precursors(rng: random.Random) -> list[str]:
-    """Products of one step, to be reactants of the late types: a drug candidate is made in several."""
+    """Products of one step, used as reactants of late types, because drug candidates need several steps."""
     taken: set[str] = set()
-    # Protections have a co-reactant: no block is protected only to be freed in the next step.
+    # Types with a co-reactant are protections. They are left out: the next step would only remove the group again.
     early = [kind for kind in REACTION_TYPES if not kind.late and not kind.co_reactant]
     made = [_reactions(kind, _PRECURSORS_PER_TYPE, [], taken, rng) for kind in early]
     return [reaction.product for reactions in made for reaction in reactions]
@@ -112,7 +112,7 @@ def _precursors(rng: random.Random) -> list[str]:
 def _reactions(
     kind: ReactionType, count: int, precursors: Sequence[str], taken: set[str], rng: random.Random
 ) -> list[Reaction]:
-    """Up to `count` reactions of a type, none with a product in `taken`, which grows."""
+    """Up to `count` reactions of a type. Their products are not in `taken` before, and are added to it."""
     slots = range(_forward(kind).GetNumReactantTemplates())
     blocks = [[block for block in BLOCKS if _fits(kind, slot, block)] for slot in slots]
     late = [precursor for precursor in precursors if kind.late and _fits(kind, 0, precursor)]
@@ -142,7 +142,7 @@ def _reaction(kind: ReactionType, reactants: Sequence[str]) -> Reaction | None:
 
 
 def _fits(kind: ReactionType, slot: int, smiles: str) -> bool:
-    """True if a molecule can take this place in a reaction and no other, and has nothing that interferes."""
+    """True if a molecule fits only this place in a reaction and has no group that interferes."""
     molecule = _molecule(smiles)
     forward = _forward(kind)
     sites = [

@@ -1,6 +1,6 @@
 """Word problems of grade school mathematics (GSM8K), and others whose answer ends in ``#### integer``.
 
-Nothing is shipped.
+The package ships no data for this task.
 
 Source: Cobbe et al., arXiv 2110.14168 (2021).
 """
@@ -24,14 +24,14 @@ _EXPECTED = "the columns question and answer, with the final integer after ####"
 
 
 def load(source: str | Path, *, limit: int | None = None, seed: int | None = None) -> LoadedData:
-    """Problems as examples: ``problem`` in, ``answer`` (an int) wanted; ``id`` with them.
+    """Load problems as examples: ``problem`` is the input and ``answer`` (an int) the output.
 
-    The worked solution before ``####`` is not kept.
+    An example also has an ``id``. The worked solution before ``####`` is dropped.
 
     Args:
         source: A file, or ``owner/name[:config][@split]`` on the hub, such as one of `HUB_SOURCES`.
-        limit: Take no more than this many.
-        seed: Take a random choice instead of the first ones.
+        limit: Largest number of examples.
+        seed: Choose the examples at random with this seed, instead of taking the first ones.
 
     Raises:
         DataError: The source cannot be read or has no usable row.

@@ -1,4 +1,4 @@
-"""Reading the rows of a data set on the Hugging Face hub."""
+"""Reads the rows of a data set on the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class HubAddress:
 
     @classmethod
     def parse(cls, source: str) -> HubAddress | None:
-        """The address in a source, or None if it has not the form of one."""
+        """The address in a source, or None if the source does not have the form of an address."""
         found = _ADDRESS.fullmatch(source)
         return cls(**found.groupdict()) if found else None
 
@@ -38,7 +38,7 @@ def read_hub_rows(address: HubAddress) -> Iterator[Row]:
     Raises:
         DataError: The data set cannot be loaded, or has several splits and none was named.
     """
-    # Importing datasets costs over a second.
+    # Importing datasets takes more than a second.
     import datasets
 
     try:

@@ -1,6 +1,6 @@
-"""Examples from a file, the hub or the shipped set: the mechanism that the tasks' loaders share.
+"""Loads examples from a file, the hub or the shipped set. The loaders of all tasks use this module.
 
-A bad row is counted and listed, never fatal. A source without one good row is an error that names its columns.
+A bad row is counted and listed; it raises no error. A source without a good row raises an error that names its columns.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _Item = TypeVar("_Item")
 
 _ID_COLUMNS = ("id", "ID")
 _REASONS_SHOWN = 3
-# "folder/name.tsv" has the form of a hub address too, and means a file.
+# "folder/name.tsv" also has the form of a hub address, but means a file.
 _FILE_ENDING = re.compile(r"\.[A-Za-z]{2,8}$")
 
 
@@ -34,7 +34,7 @@ class BadRow:
     """A row that gave no example.
 
     Attributes:
-        row: Its line in a text file, its place in any other source, from 1.
+        row: Its line number in a text file, its row number in any other source; from 1.
         reason: The problem with it.
     """
 
@@ -47,8 +47,8 @@ class LoadedData:
     """The examples of one source.
 
     Attributes:
-        examples: The good rows, in the source's order, or as drawn if a limit and a seed were given.
-        bad_rows: The others.
+        examples: The good rows, in the order of the source, or in random order if a limit and a seed were given.
+        bad_rows: The rows that gave no example.
         source: The source as the caller named it.
         digest: SHA-256 of the examples, order included.
     """
@@ -72,17 +72,17 @@ def load_examples(
     """Read a source and turn its rows into examples.
 
     Args:
-        source: The name of a shipped split; else the path of a file; else ``owner/name[:config][@split]`` on
-            the hub.
-        to_example: Makes an example of a row's cells; raises ValueError with the reason for a bad row.
+        source: The name of a shipped split, the path of a file, or ``owner/name[:config][@split]`` on the hub. The
+            first of these that fits is used.
+        to_example: Makes an example from a row's cells. It raises ValueError with the reason for a bad row.
         expected: The columns that `to_example` understands, for error messages.
         shipped: Files by split name.
-        keep: Says of a row's cells whether the row belongs to the data set at all; None takes all rows.
-        limit: Take no more than this many examples; with a seed a random choice, without the first ones.
+        keep: Takes a row's cells and returns whether the row belongs to the data set; None takes all rows.
+        limit: Largest number of examples. With a seed they are a random choice, without it the first ones.
         seed: Shuffle before taking; None keeps the order.
 
     Returns:
-        At least one example. Ids that repeat in the source come out as ``id``, ``id#2``, ...
+        At least one example. Repeated ids of the source become ``id``, ``id#2``, ...
 
     Raises:
         DataError: There is no such source, it is damaged, or it has no good row.
@@ -92,7 +92,7 @@ def load_examples(
     rows = _with_distinct_ids(_rows(source, shipped or {}))
     if keep is not None:
         rows = [row for row in rows if row.problem is not None or keep(row.cells)]
-    # Rows are drawn before they are read as chemistry or mathematics, which is what costs.
+    # Rows are sampled before they are read as chemistry or mathematics, because that reading is slow.
     order = rows if seed is None else sample(rows, None, seed)
     good: dict[str, dspy.Example] = {}
     bad: list[BadRow] = []
@@ -107,7 +107,7 @@ def load_examples(
 
 
 def sample(items: Sequence[_Item], n: int | None, seed: int) -> list[_Item]:
-    """The first n items of a shuffle that the seed fixes; all of them for None."""
+    """The first n items after a shuffle with the seed; all items if n is None."""
     shuffled = list(items)
     random.Random(seed).shuffle(shuffled)  # noqa: S311  (no secret)
     return shuffled[:n]
@@ -123,17 +123,17 @@ def digest(examples: Sequence[dspy.Example]) -> str:
 
 
 def content_id(*parts: str) -> str:
-    """An id for a row that has none: the same row has the same one in any file."""
+    """An id for a row that has none. The same row gets the same id in any file."""
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
 
 
 def first_of(cells: Mapping[str, Any], columns: Sequence[str]) -> Any:
-    """The first of the columns that the row has and that is not empty, or None."""
+    """The value of the first column that the row has and that is not empty, or None."""
     return next((cells[column] for column in columns if cells.get(column) not in (None, "")), None)
 
 
 def _rows(source: str | Path, shipped: Mapping[str, Path]) -> Iterable[Row]:
-    """The rows of whatever the source names."""
+    """The rows of a source of any kind."""
     if isinstance(source, str) and source in shipped:
         return read_rows(shipped[source])
     path = Path(source).expanduser()
@@ -147,7 +147,7 @@ def _rows(source: str | Path, shipped: Mapping[str, Path]) -> Iterable[Row]:
 
 
 def _with_distinct_ids(rows: Iterable[Row]) -> list[Row]:
-    """The rows, with #2, #3, ... after an id that came before: USPTO's are patents, which repeat."""
+    """The rows, with #2, #3, ... added to repeated ids. USPTO's ids are patents, which repeat."""
     seen: Counter[str] = Counter()
     distinct = []
     for row in rows:
@@ -167,7 +167,7 @@ def _file_away(
     good: dict[str, dspy.Example],
     bad: list[BadRow],
 ) -> None:
-    """Put a row's example with the good ones, or the reason why it has none with the bad ones."""
+    """Add a row's example to ``good``, or the reason why it has none to ``bad``."""
     if row.problem is not None:
         bad.append(BadRow(row.number, row.problem))
         return
@@ -183,7 +183,7 @@ def _file_away(
 
 
 def _nothing_good(source: str | Path, rows: Sequence[Row], bad: Sequence[BadRow], expected: str) -> str:
-    """Why a source is of no use: empty, or these columns and these first reasons."""
+    """The error message for a source without a good row: it is empty, or has these columns and reasons."""
     if not rows:
         return f"{source} is empty. Expected {expected}."
     columns = next((list(row.cells) for row in rows if row.cells), [])

@@ -1,6 +1,6 @@
-"""Answers of the generated problems, counted out step by step rather than worked out by a formula.
+"""Answers of the generated problems. They are counted step by step and not computed by a formula.
 
-None where the numbers make no good problem.
+A function returns None if the numbers make no good problem.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def one_only(p: int, q: int, n: int) -> int | None:
 
 
 def power_rest(a: int, b: int, m: int) -> int | None:
-    """What remains of a to the power of b on division by m."""
+    """The remainder of a to the power of b on division by m."""
     rest = 1
     for _ in range(b):
         rest = rest * a % m
@@ -38,7 +38,7 @@ def power_rest(a: int, b: int, m: int) -> int | None:
 
 
 def paths(a: int, b: int) -> int:
-    """How many ways lead a steps right and b steps up."""
+    """How many paths consist of a steps right and b steps up."""
     row = [1] * (a + 1)
     for _ in range(b):
         for x in range(1, a + 1):
@@ -88,7 +88,7 @@ def times_in_factorial(p: int, n: int) -> int:
 
 
 def shares(k: int, n: int, least: int) -> int:
-    """In how many ways n equal things go to k people, each of whom gets at least so many."""
+    """In how many ways k people can share n equal things, if each person gets at least ``least``."""
     ways = [1] + [0] * n
     for _ in range(k):
         ways = [sum(ways[x - given] for given in range(least, x + 1)) for x in range(n + 1)]
@@ -96,19 +96,19 @@ def shares(k: int, n: int, least: int) -> int:
 
 
 def diagonals(n: int) -> int:
-    """How many pairs of n points in a ring are no neighbours."""
+    """How many pairs of n points on a ring are not neighbours."""
     return sum(1 for i, j in combinations(range(n), 2) if 1 < j - i < n - 1)
 
 
 def term(a: int, p: int, q: int, n: int, m: int) -> int | None:
-    """What the n-th term of the sequence from a on, times p plus q each time, leaves on division by m."""
+    """The remainder modulo m of the n-th term of the sequence that starts at a and continues with p * x + q."""
     for _ in range(n - 1):
         a = a * p + q
     return a % m
 
 
 def least_squares(a: int, b: int) -> int | None:
-    """How many squares, as large as can be, tile a rectangle."""
+    """How many squares tile an a by b rectangle, if they are all as large as possible."""
     side = max(x for x in range(1, a + 1) if a % x == 0 and b % x == 0)
     return (a // side) * (b // side) if side > 1 and a != b else None
 
@@ -129,7 +129,7 @@ def prime_sum(n: int) -> int:
 
 
 def four_legged(h: int, f: int) -> int | None:
-    """How many of h animals have four feet, if all have four or two, f together."""
+    """How many of h animals have four feet, if each has four or two feet and all together have f."""
     return next((x for x in range(1, h) if 4 * x + 2 * (h - x) == f), None)
 
 

@@ -1,6 +1,6 @@
 """Families of competition-style problems whose answer is an integer from 0 to 999, each in two or three wordings.
 
-Answers are counted out, step by step, rather than worked out by a formula.
+Answers are counted step by step and not computed by a formula.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ PEOPLE = ("Amara", "Bruno", "Chiara", "Dmitri", "Esra", "Farid", "Greta", "Hiro"
 
 @dataclass(frozen=True)
 class ProblemFamily:
-    """Problems that are solved alike.
+    """Problems that are solved in the same way.
 
     Attributes:
         name: The subject of the problems.
         wordings: Texts with a place for each number, and for a ``person``.
         ranges: The values that each number may take.
-        answer: Counts the answer out; None for numbers that make no good problem.
+        answer: Counts the answer; returns None for numbers that make no good problem.
     """
 
     name: str

@@ -1,16 +1,16 @@
-"""Assays for fitness prediction by explicit formulas, in the setting of ProteinGym's substitution benchmark.
+"""Assays for fitness prediction by formulas, in the setting of ProteinGym's substitution benchmark.
 
-An assay's mutants are split by a seed into a labelled share and the rest, which is held out. An example shows the
-assay's score columns with what the labelled share says of them, and wants a formula. There are two kinds, from one
-split:
+A seed splits an assay's mutants into labelled and held-out mutants. The input of an example is a table of the assay's
+score columns with their statistics on labelled mutants. The output is a formula. The same split gives two kinds of
+examples:
 
-- The assay itself: all labelled mutants are shown; it is for measuring.
-- Practice, ``SOURCE@practice``: a random two thirds of the labelled mutants are shown, and the other third judges the
-  formula, so that one assay gives many examples to learn from. Nothing in them depends on a held-out measurement.
+- The assay itself shows all labelled mutants. It is for measuring.
+- Practice, ``SOURCE@practice``, shows a random two thirds of the labelled mutants; the other third judges the formula.
+  So one assay gives many examples to learn from. Practice uses no held-out measurement.
 
-The reference answer of an example is a formula found by a search over its labelled mutants. It is not the best one.
+The reference answer of an example is a formula found by a search over its labelled mutants. Better formulas may exist.
 
-The shipped assays are no part of ProteinGym: ``flex_dspy.data.generate_assays`` made them.
+The shipped assays are not part of ProteinGym; ``flex_dspy.data.generate_assays`` made them.
 
 Example:
     >>> load("val").examples[0].inputs().keys()
@@ -39,7 +39,7 @@ from flex_dspy.data.reference_formula import reference_weights, sum_of_ranks
 from flex_dspy.data.score_columns import family
 
 _HERE = Path(__file__).parent
-# Training and validation use the same assays: lessons from labelled mutants are judged by the held-out ones.
+# Training and validation use the same assays: lessons come from labelled mutants, and held-out mutants judge them.
 _HERE_IS = "shipped:"
 _LEARNED, _OTHERS = f"{_HERE_IS}assays_train.csv", f"{_HERE_IS}assays_test.csv"
 SHIPPED: Mapping[str, str] = MappingProxyType(
@@ -48,8 +48,8 @@ SHIPPED: Mapping[str, str] = MappingProxyType(
 HUB = "OATML-Markslab/ProteinGym_v1"
 _ON_THE_HUB = HubAddress(HUB, "DMS_substitutions", "train")
 LABELLED = 100
-PRACTICE = 20  # examples for practice an assay
-SHOWN = 2 / 3  # of the labelled mutants in one of them
+PRACTICE = 20  # practice examples per assay
+SHOWN = 2 / 3  # share of the labelled mutants that a practice example shows
 
 Rows = npt.NDArray[np.int64]
 
@@ -59,9 +59,9 @@ class LoadedAssays(LoadedData):
     """Examples of assays.
 
     Attributes:
-        gaps: By assay and column, the share of the mutants without a score, where there are any: filled by the column's
-            median.
-        notes: By assay, what else was done to its columns.
+        gaps: By assay and column, the share of the mutants without a score, if it is not 0. The column's median fills
+            these gaps.
+        notes: By assay, the other changes made to its columns.
     """
 
     gaps: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
@@ -70,14 +70,14 @@ class LoadedAssays(LoadedData):
 
 @dataclass(frozen=True)
 class AssaySource:
-    """Where assays come from, and how they are split.
+    """The source of assays, and how their mutants are split.
 
     Attributes:
-        path: A file, a folder, ``shipped:`` and a file of the package, or the hub's id.
-        labelled: How many mutants are labelled; below 1, the share.
-        split: The seed that chooses them.
-        practice: Examples for practice an assay; 0 for the assay itself.
-        scores: For the hub's measurements: the folder of an archive with the models' predictions.
+        path: A file, a folder, ``shipped:`` followed by a file of the package, or a hub id.
+        labelled: Number of labelled mutants; below 1, their share of all mutants.
+        split: The seed that chooses the labelled mutants.
+        practice: Practice examples per assay; 0 for the assay itself.
+        scores: For measurements from the hub, the folder of an archive with the models' predictions.
     """
 
     path: str
@@ -148,19 +148,21 @@ def load(
     split: int | None = None,
     practice: int | None = None,
 ) -> LoadedAssays:
-    """Assays as examples: ``assay`` in, a ``formula`` wanted; ``id`` and where its ``mutants`` are with them.
+    """Load assays as examples: ``assay`` is the input and ``formula`` the output.
+
+    An example also has an ``id``, and ``mutants``, which tells where its mutants are.
 
     Args:
-        source: "train", "val", "test" or "test-practice" of the shipped set; a merged CSV, with ``mutant``,
-            ``DMS_score``, columns of scores, and ``DMS_id`` where it holds several assays; a folder of such files, or
-            an unpacked archive of ProteinGym; or the hub's id with ``@scores=FOLDER`` for the predictions. Followed by
-            options, as in ``x.csv.gz@practice,split=3,labelled=3.5%``.
+        source: "train", "val", "test" or "test-practice" of the shipped set; a merged CSV with ``mutant``,
+            ``DMS_score``, score columns, and ``DMS_id`` if it holds several assays; a folder of such files; an unpacked
+            archive of ProteinGym; or the hub's id with ``@scores=FOLDER`` for the predictions. Options may follow, as
+            in ``x.csv.gz@practice,split=3,labelled=3.5%``.
         limit: Take no more than this many examples.
-        seed: Take a random choice of examples instead of the first ones. It does not change how mutants are split.
-        labelled: How many mutants are labelled, or below 1 the share; 100 by default.
-        split: The seed that chooses the labelled mutants. Practice and the assay itself belong together only if it is
-            the same.
-        practice: Examples for practice an assay; 0 for the assay itself.
+        seed: Choose the examples at random with this seed, instead of taking the first ones. It does not affect how
+            mutants are split.
+        labelled: Number of labelled mutants; below 1, their share of all mutants. 100 by default.
+        split: The seed that chooses the labelled mutants. Use the same seed for practice and for the assay itself.
+        practice: Practice examples per assay; 0 for the assay itself.
 
     Raises:
         DataError: The source cannot be read or has no usable assay.
@@ -190,7 +192,7 @@ def load(
 
 
 def _splittable(source: AssaySource) -> tuple[dict[str, Assay], list[BadRow]]:
-    """The assays with enough mutants for so many labelled ones, and why others have not."""
+    """The assays with enough mutants for the split, and the reasons why others cannot be used."""
     usable: dict[str, Assay] = {}
     others: list[BadRow] = []
     for number, (name, assay) in enumerate(source.assays().items(), start=1):
@@ -209,8 +211,8 @@ def to_example(assay: Assay, source: AssaySource, number: int = 0) -> dspy.Examp
 
     Args:
         assay: The assay.
-        source: Where it comes from, and how it is split.
-        number: Which example for practice, where it is for practice.
+        source: The source of the assay, and how its mutants are split.
+        number: Number of the practice example; unused for the assay itself.
     """
     shares = _shares(assay, source, number if source.practice else None)
     correlations = assay.correlations(shares.shown)
@@ -233,9 +235,9 @@ class Shares:
 
     Attributes:
         assay: The assay.
-        labelled: The labelled ones.
-        shown: Those of them that the table of columns is made from: in practice two thirds, else all.
-        held_out: The others, for reports only.
+        labelled: The labelled mutants.
+        shown: The labelled mutants that the table of columns is made from: two thirds in practice, otherwise all.
+        held_out: The held-out mutants, for reports only.
     """
 
     assay: Assay
@@ -248,7 +250,7 @@ def shares_of(example: Any) -> Shares:
     """The mutants of an example.
 
     Raises:
-        DataError: The example does not say, or its source is gone.
+        DataError: The example does not name its mutants, or their source no longer exists.
     """
     where = example.get("mutants") if isinstance(example, Mapping | dspy.Example) else None
     if not isinstance(where, Mapping) or not {"path", "assay", "labelled", "split"} <= where.keys():
@@ -272,7 +274,7 @@ def _shares(assay: Assay, source: AssaySource, number: int | None) -> Shares:
 
 
 def problem(assay: Assay, correlations: npt.NDArray[np.float64], shown: int, labelled: int, role: str) -> str:
-    """An assay as the actor reads it: one line a column, none that a held-out measurement had a part in."""
+    """The text of an assay for the actor, one line per column. It uses no held-out measurement."""
     error = 1 / np.sqrt(shown - 1)
     lines = [
         f"Assay: {assay.name}",

@@ -1,11 +1,11 @@
-"""The kinds of reaction in the shipped set, as forward templates with the groups that they do not tolerate."""
+"""The reaction types of the shipped set: forward templates, each with the groups that it does not tolerate."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-# Where two types could give one product, their blocks are kept apart, as a laboratory's habits are: acids couple with
-# aliphatic amines and acid chlorides with anilines, benzylic amines come from aldehydes and others from bromides.
+# If two types could give the same product, they use different blocks, as in a laboratory: acids couple with aliphatic
+# amines and acid chlorides with anilines; benzylic amines come from aldehydes and other amines from bromides.
 # Groups, as SMARTS. Amine: primary or secondary, nucleophilic (no amide, sulfonamide, carbamate, hydrazine).
 _AMINE = "NX3;H1,H2;!$(N[C,S,P,B]=[O,S,N]);!$(N~[#7,#8]);!$(N[Si]);!$(Nc(:n):n)"
 _AMINE_SITE = f"[{_AMINE}:3]"
@@ -50,13 +50,13 @@ class ReactionType:
 
     Attributes:
         name: Its value in the data set's ``class`` column.
-        template: Forward reaction SMARTS with one or two reactants. A building block enters only where
-            its template matches at one place, and the other reactant's at none.
+        template: Forward reaction SMARTS with one or two reactants. A building block is used only if its own pattern
+            matches at exactly one place, and the other reactant's pattern at none.
         share: How common the type is, in units of nine reactions.
-        forbidden: SMARTS that no reactant may contain beside the reacting group, where the reaction would not
-            stop there or would not be tried.
-        co_reactant: A fixed second reactant that the template leaves out, as Boc anhydride.
-        late: True where the reactant is usually made before: products of other types enter too.
+        forbidden: SMARTS that no reactant may contain besides the reacting group, because such a group would react too
+            or chemists would not try the reaction.
+        co_reactant: A fixed second reactant that the template leaves out, such as Boc anhydride.
+        late: True if the reactant is usually made in an earlier step; then products of other types are used too.
     """
 
     name: str

@@ -1,9 +1,8 @@
-"""A reference formula for a share of labelled mutants: sums of ranks with small whole weights, by forward selection.
+"""Finds a reference formula for labelled mutants: a sum of ranks with small integer weights, by forward selection.
 
-Each step adds or takes away the rank of one column once, where that raises the correlation with the measured ranks
-most. The likeness of columns among each other, for which no measurement is needed, gives the correlation of a sum.
-It is shrunk, as if each column had noise of its own: that is less trust in differences between columns that are nearly
-the same.
+Each step adds or subtracts the rank of one column, the one that raises the correlation with the measured ranks most.
+The correlation of a sum follows from the correlations between columns, which need no measurement. These are shrunk, as
+if each column had noise of its own. So small differences between nearly equal columns count less.
 """
 
 from __future__ import annotations
@@ -22,11 +21,11 @@ LEAST_GAIN = 0.003
 
 
 def reference_weights(correlations: Vector, likeness: Vector) -> Vector:
-    """Whole weights of the columns' ranks.
+    """Integer weights of the columns' ranks, shape ``(columns,)``.
 
     Args:
-        correlations: Of each column's ranks with the measured ranks, shape ``(columns,)``.
-        likeness: Of the columns' ranks with each other, shape ``(columns, columns)``.
+        correlations: Correlation of each column's ranks with the measured ranks, shape ``(columns,)``.
+        likeness: Correlations between the columns' ranks, shape ``(columns, columns)``.
     """
     shrunk = likeness + SHRINKAGE * np.eye(len(likeness))
     weights = np.zeros(len(correlations))
@@ -45,7 +44,7 @@ def reference_weights(correlations: Vector, likeness: Vector) -> Vector:
 def _best_step(
     weights: Vector, correlations: Vector, shrunk: Vector, covariance: float, variance: float
 ) -> tuple[float, int, int] | None:
-    """What is reached by the best step, its column and its sign."""
+    """The correlation after the best step, the step's column and its sign; None if no step is possible."""
     best: tuple[float, int, int] | None = None
     for sign in (1, -1):
         variances = variance + 2 * sign * (shrunk @ weights) + np.diag(shrunk)
@@ -61,7 +60,7 @@ def _best_step(
 
 
 def sum_of_ranks(columns: Sequence[str], weights: Sequence[float]) -> str:
-    """The formula that weighs the ranks of columns, greatest weight first; "" where all are 0.
+    """The formula with these weights of the columns' ranks, greatest weight first; "" if all weights are 0.
 
     Example:
         >>> sum_of_ranks(["A", "B", "C"], [1, 0, -2])

@@ -1,4 +1,4 @@
-"""What is known of a score column by its name: the family of models, what they read, and which way their scores run.
+"""Facts about a score column from its name: the model family, the models' input, and the direction of their scores.
 
 Facts about the zero-shot baselines of ProteinGym (Notin et al., NeurIPS 2023): the families and the directions of the
 archive's file ``ref_zero_shot_model_columns_v1.3.csv``.
@@ -15,10 +15,10 @@ class ModelFamily:
     """A family of predictors.
 
     Attributes:
-        name: Its name; for a column of no known model, its name without size and number.
-        reads: ``alignment``, ``sequence``, ``structure``, or two of them joined by ``+``; "" where it is not known.
-        direction: 1 if the model's own scores are greater for fitter mutants, -1 if they are less, 0 if that is not
-            known. The archive's merged tables are turned already; its folders of raw scores are not.
+        name: Name of the family. For a column of no known model, it is the column's name without size and number.
+        reads: ``alignment``, ``sequence``, ``structure``, or two of them joined by ``+``; "" if it is not known.
+        direction: 1 if the model's own scores are greater for fitter mutants, -1 if they are smaller, 0 if that is not
+            known. In the archive's merged tables greater already means fitter; in its folders of raw scores it may not.
     """
 
     name: str
@@ -27,11 +27,11 @@ class ModelFamily:
 
     @property
     def is_known(self) -> bool:
-        """Whether it is a published model."""
+        """Whether the family is a published model."""
         return self.direction != 0
 
 
-# By the start of the column's name in small letters and digits; the longest that fits counts.
+# Keys are the beginnings of column names, in lowercase letters and digits. The longest key that fits counts.
 _KNOWN = {
     "siteindependent": ModelFamily("Site_Independent", "alignment", 1),
     "evmutation": ModelFamily("EVmutation", "alignment", 1),

@@ -1,6 +1,6 @@
-"""Reactions for single-step retrosynthesis: USPTO-50k in its usual shapes, and the shipped set of the same form.
+"""Reactions for single-step retrosynthesis: USPTO-50k in its usual formats, and the shipped set in the same format.
 
-The shipped set is no part of USPTO: ``flex_dspy.data.generate_reactions`` made it.
+The shipped set is not part of USPTO; ``flex_dspy.data.generate_reactions`` made it.
 
 Example:
     >>> load("train", limit=50).examples[0].inputs().keys()
@@ -27,20 +27,21 @@ SHIPPED: Mapping[str, Path] = MappingProxyType(
 HUB_SOURCES = tuple(f"bisectgroup/USPTO_50K@{split}" for split in ("train", "val", "test"))
 
 _REACTION = "reactants>reagents>production"
-# Columns for reactants and product, by shape.
+# Columns of reactants and product, by format.
 _SHAPES = (("reactants", "product"), ("answer", "question"))
 _EXPECTED = f"the column {_REACTION}, the columns reactants and product, or question (product) and answer"
 
 
 def load(source: str | Path = "train", *, limit: int | None = None, seed: int | None = None) -> LoadedData:
-    """Reactions as examples: ``product`` in, ``reactants`` wanted; ``reaction_class`` and ``id`` with them.
+    """Load reactions as examples: ``product`` is the input and ``reactants`` the output.
 
-    All SMILES come out canonical and without atom maps; reagents (between the >) are left out.
+    An example also has ``reaction_class`` and ``id``. All SMILES are made canonical and lose their atom maps. Reagents
+    (between the >) are left out.
 
     Args:
         source: "train", "val" or "test" of the shipped set, a file, or ``owner/name[:config][@split]`` on the hub.
-        limit: Take no more than this many.
-        seed: Take a random choice instead of the first ones.
+        limit: Largest number of examples.
+        seed: Choose the examples at random with this seed, instead of taking the first ones.
 
     Raises:
         DataError: The source cannot be read or has no usable row.
@@ -49,7 +50,7 @@ def load(source: str | Path = "train", *, limit: int | None = None, seed: int | 
 
 
 def to_example(cells: Mapping[str, Any]) -> dspy.Example:
-    """One row as an example; ``reaction_class`` is None where the row has no ``class``.
+    """One row as an example; ``reaction_class`` is None if the row has no ``class``.
 
     Raises:
         ValueError: A column is missing, or a SMILES cannot be read.

@@ -1,5 +1,5 @@
 """Metrics: pure functions from a reference and a prediction to a score and a line of feedback.
 
 Each submodule holds one task's metric under the module's own name (``flex_dspy.metrics.aime.aime``).
-Nothing is re-exported here: a function of the same name would hide the module.
+This package re-exports nothing, because a function of the same name would hide the module.
 """

@@ -1,4 +1,4 @@
-r"""The metric of AIME: whether the answer is the right integer.
+r"""The metric of AIME. It checks whether the answer is the right integer.
 
 Answers of the American Invitational Mathematics Examination are integers from 0 to 999. Models write them as
 ``\boxed{073}``, "the answer is 73" or ``$73^\circ$``: see ``flex_dspy.metrics.integers``.
@@ -20,7 +20,7 @@ LARGEST = 999
 def aime(
     gold: Any, pred: Any, trace: Any = None, pred_name: str | None = None, pred_trace: Any = None
 ) -> dspy.Prediction:
-    """Score 1.0 iff the answer is the reference's integer, with feedback that does not give it away.
+    """Score 1.0 if the answer is the reference integer, else 0.0. The feedback does not reveal the reference.
 
     Args:
         gold: The example; ``answer`` is an int or a text that holds one.
@@ -33,13 +33,13 @@ def aime(
         ``score`` (0.0 or 1.0) and ``feedback``.
 
     Raises:
-        DataError: The reference is missing or no integer.
+        DataError: The reference is missing or is no integer.
     """
     return compare_integers(gold, pred, _out_of_range)
 
 
 def _out_of_range(answer: int) -> str | None:
-    # No digits but the answer's own: "0 to 999" would give away a reference of 0 or 999.
+    # The feedback contains no digits except the answer's own: "0 to 999" would reveal a reference of 0 or 999.
     if 0 <= answer <= LARGEST:
         return None
     return f"{answer} is out of range: AIME answers are whole numbers of at most three digits, never negative."

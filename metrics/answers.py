@@ -1,18 +1,18 @@
-"""Finding the answer within the text of a language model: tags, fences, boxes.
+"""Finds the answer in the text of a language model by tags, fences and boxes.
 
-Shared by the metrics. The functions only remove text; they add and repair nothing.
+All metrics use this module. The functions only remove text; they add and repair nothing.
 """
 
 from __future__ import annotations
 
 import re
 
-# A model that is cut off leaves the last tag or fence open, so the end of the text closes them too.
+# If a model is cut off, the last tag or fence stays open. So the end of the text closes it too.
 _TAG = re.compile(r"<(answer|reactants|smiles)>(.*?)(?:</\1>|\Z)", re.DOTALL | re.IGNORECASE)
 _FENCE = re.compile(r"()```[a-zA-Z]*\n(.*?)(?:```|\Z)", re.DOTALL)
 _BOX = re.compile(r"\\(?:boxed|fbox)\s{0,9}\{")
 
-# Words of a sentence that names something without giving it as the answer.
+# Words that show that a sentence mentions a value without giving it as the answer.
 DISTANCE = (
     r"first\sthought|thought\sof|going\sto\ssay|previous(?:ly)?|earlier|mentions?|mentioned|nothing\sto\sdo|hardly"
     r"|scarcely|rarely|doubt|far\sfrom|mistake|opposite|examples?|e\.g|avoid|impossible|fails?|failed|(?:could|would)\shave"

@@ -1,7 +1,7 @@
-r"""The one cleaning step before every metric and reader: removes text around the answer, adds and repairs nothing.
+r"""The cleaning step before every metric and reader. It removes text around the answer, and adds and repairs nothing.
 
-The parts are functions of their own, because languages differ: ``*`` is emphasis in prose, an atom in SMILES and a
-product in a formula. Whatever is undecided stays, so that the reader refuses it.
+Each part is a separate function, because languages differ: ``*`` is emphasis in prose, an atom in SMILES and a product
+in a formula. Ambiguous text stays, so that the reader refuses it.
 
 Example:
     >>> clean_answer("<think>maybe 12</think>\n**70**")
@@ -24,7 +24,7 @@ MAX_ANSWER = 50_000  # characters of an answer without its reasoning
 _MAX_CONTAINER = 10_000
 _MAX_DEPTH = 20
 
-# -- what cannot be seen -----------------------------------------------------------------------------------
+# -- invisible characters ----------------------------------------------------------------------------------
 
 # Soft hyphen, zero-width and bidirectional marks, word joiner, variation selectors, byte order mark, tags.
 _INVISIBLE = re.compile(
@@ -42,7 +42,7 @@ _REASONING = re.compile(
     r"|<\|(?:begin|(?P<close4>end))_of_thought\|>",
     re.IGNORECASE,
 )
-# Channels of the harmony format: only the final one holds the answer.
+# Channels of the harmony format. Only the final channel holds the answer.
 _CHANNEL = re.compile(r"<\|channel\|>\s?(\w{1,20})[^<]{0,80}<\|message\|>")
 _CONTROL_TOKEN = re.compile(
     r"<\|(?:end|return|start|im_end|im_start|eot_id|endoftext|(?:begin|end)_of_solution)\|>|</?s>"
@@ -71,14 +71,14 @@ _ANSWER_KEYS = frozenset({"answer", "final_answer", "finalanswer", "result", "fi
 
 
 def clean_answer(text: str) -> str:
-    """The answer in a text, for any task whose answers hold no ``*``, ``_`` or quotes of their own.
+    """The answer in a text, for any task whose answers contain no ``*``, ``_`` or quotes.
 
     Args:
         text: One field of a model's answer.
 
     Returns:
-        The text without reasoning, invisible characters, emphasis, and a fence, quotes or a container around the whole
-        of it. It is "" where nothing but reasoning was written.
+        The text without reasoning, invisible characters, emphasis, and without a fence, quotes or a container around
+        the whole text. It is "" if the text contains only reasoning.
     """
     text = without_strong(_SPACES.sub(" ", visible_answer(text)).replace(r"\_", "_"))
     text = _HEADING.sub("", text).strip()
@@ -86,12 +86,12 @@ def clean_answer(text: str) -> str:
 
 
 def visible_answer(text: str) -> str:
-    """Clean a text as far as it is right for any kind of answer: no reasoning, no invisible characters."""
+    """The text without reasoning and invisible characters. This cleaning is safe for any kind of answer."""
     return truncate(without_reasoning(_INVISIBLE.sub("", sound_text(text))), MAX_ANSWER).strip()
 
 
 def begins_with_reasoning(text: str, end: int) -> bool:
-    """Whether reasoning opens before a place in a text."""
+    """Whether a reasoning block opens before a position in a text."""
     first = _REASONING.search(text)
     return first is not None and first.start() < end and not _closes(first)
 
@@ -99,8 +99,8 @@ def begins_with_reasoning(text: str, end: int) -> bool:
 def without_reasoning(text: str) -> str:
     """The text outside of reasoning blocks.
 
-    A block that is never closed takes all that follows: the model was cut off before it answered. A closing tag without
-    an opening one takes all that comes before: the chat template wrote the opening one.
+    A block that is never closed extends to the end, because the model was cut off before it answered. A closing tag
+    without an opening tag ends a block from the beginning, because the chat template wrote the opening tag.
     """
     text = _final_channel(text)
     kept: list[str] = []
@@ -127,11 +127,11 @@ def _closes(mark: re.Match[str]) -> bool:
 def without_strong(text: str, *, underscores: bool = True) -> str:
     """The text without ``**strong**`` and ``__strong__`` marks; single ``*`` and ``_`` stay.
 
-    Marks count in pairs on one line, with white space or punctuation outside: ``C**C`` is no emphasis.
+    Marks count only in pairs on one line, with white space or punctuation outside. So ``C**C`` is no emphasis.
 
     Args:
         text: Any text.
-        underscores: Whether ``__`` is a mark too: not in a language whose names may begin with it.
+        underscores: Whether ``__`` is a mark too. It is none in a language whose names may begin with it.
     """
     marks = _STRONG if underscores else _STARS
     if "**" not in text and "__" not in text:
@@ -140,7 +140,7 @@ def without_strong(text: str, *, underscores: bool = True) -> str:
 
 
 def after_retraction(text: str) -> str:
-    """The text after the last "that is wrong" or "scratch that". What comes before is a draft."""
+    """The text after the last "that is wrong" or "scratch that". The text before it is a draft."""
     last = None
     for last in _RETRACTION.finditer(text):  # noqa: B007 (the last one counts)
         pass
@@ -148,7 +148,7 @@ def after_retraction(text: str) -> str:
 
 
 def without_fence(text: str) -> str:
-    """The content of a code fence around the whole text, or the text."""
+    """The content of a code fence around the whole text; the text itself if there is no such fence."""
     if not text.lstrip().startswith(("```", "~~~")):
         return text
     found = _FENCE.match(text)
@@ -156,7 +156,7 @@ def without_fence(text: str) -> str:
 
 
 def without_quotes(text: str) -> str:
-    """The text without one pair of quotes, backticks or emphasis marks around the whole of it."""
+    """The text without one pair of quotes, backticks or emphasis marks around the whole text."""
     for opening, closing in _PAIRS:
         inner = text[len(opening) : -len(closing)]
         if text.startswith(opening) and text.endswith(closing) and inner.strip():
@@ -166,10 +166,10 @@ def without_quotes(text: str) -> str:
 
 
 def out_of_container(text: str) -> str:
-    """The one value in a JSON or Python container that is the whole text: ``{"answer": 70}``, ``["70"]``, ``(70,)``.
+    """The only value of a JSON or Python container that is the whole text: ``{"answer": 70}``, ``["70"]``, ``(70,)``.
 
-    A dict with several keys counts if exactly one of them says that it is the answer. Several values, nested
-    ones and anything that does not parse stay as they are.
+    A dict with several keys is accepted if exactly one key names the answer. Several values, nested values, and texts
+    that do not parse stay unchanged.
     """
     if not (text[:1] in ("{", "[", "(") and text[-1:] in ("}", "]", ")")):
         return text
@@ -182,7 +182,7 @@ def out_of_container(text: str) -> str:
 
 
 def parse_container(text: str) -> Any:
-    """A short text as JSON or as a Python literal; None where it is neither. Nothing in it is executed."""
+    """A short text parsed as JSON or as a Python literal; None if it is neither. Nothing in it is executed."""
     if len(text) > _MAX_CONTAINER or depth(text) > _MAX_DEPTH:
         return None
     try:
@@ -190,14 +190,14 @@ def parse_container(text: str) -> Any:
     except ValueError:
         pass
     try:
-        # Python joins texts that stand side by side, and a person reads two.
+        # Python joins adjacent string literals, but a person reads two values.
         return None if _SIDE_BY_SIDE.search(text) else ast.literal_eval(text)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return None
 
 
 def depth(text: str) -> int:
-    """How deep brackets of any kind are nested, those inside quotes included."""
+    """The nesting depth of brackets of any kind, including brackets inside quotes."""
     deepest = level = 0
     for letter in text:
         if letter in "([{":
@@ -209,7 +209,7 @@ def depth(text: str) -> int:
 
 
 def _bare(text: str) -> str:
-    """The text without one layer of what encloses the whole of it."""
+    """The text without one layer of marks around the whole text."""
     return out_of_container(_ASSIGNED.sub("", without_quotes(without_fence(text).strip())))
 
 
@@ -230,7 +230,7 @@ def _final_channel(text: str) -> str:
 
 
 def _line_without(marks: re.Pattern[str], line: str) -> str:
-    """A line without pairs of strong marks: each opens after white space or punctuation and closes before one."""
+    """A line without pairs of strong marks. A pair opens after, and closes before, white space or punctuation."""
     gone: list[re.Match[str]] = []
     opened: re.Match[str] | None = None
     for mark in marks.finditer(line):

@@ -1,7 +1,7 @@
-r"""Reading the one decimal number that an answer states.
+r"""Reads the one decimal number that an answer states.
 
-A percentage may mean 85 or 0.85, and 8/10 may be a grade of 8 or the number 0.8. Both readings come out then, and the
-field's own bounds decide. Without bounds such a text is not read.
+A percentage may mean 85 or 0.85, and 8/10 may be a grade of 8 or the number 0.8. Then both readings are returned, and
+the field's bounds decide between them. Without bounds such a text is not read.
 
 Example:
     >>> decimal_readings("The mass is 3.5 kg.")
@@ -38,10 +38,10 @@ _GRADES = (5, 10, 20, 100)
 
 
 def decimal_readings(text: str) -> list[float]:
-    """What number a text states: one reading, two where a field's bounds must decide, or none.
+    """The readings of the number that a text states: one, two if the field's bounds must decide, or none.
 
-    Units, currencies, words around, LaTeX, thousands separators, fractions and "approximately" are read as a person
-    reads them; so is a power of ten up to 10^30. Two numbers, a range or a bound ("at least 3") are no number.
+    Units, currencies, surrounding words, LaTeX, thousands separators, fractions, "approximately" and powers of ten up
+    to 10^30 are read as a person reads them. Two numbers, a range or a bound ("at least 3") give no reading.
 
     Args:
         text: One field of a model's answer.
@@ -62,7 +62,7 @@ def decimal_readings(text: str) -> list[float]:
 
 
 def _spelt_out(found: re.Match[str]) -> str:
-    """A number with a power of ten as a plain one; too large a power stays, and is then not read."""
+    """A number with a power of ten as a plain number. A power that is too large stays, so that it is not read."""
     power = int(found["plain"] or found["power"])
     if abs(power) > 30:
         return found[0]

@@ -1,4 +1,4 @@
-"""Formulas over the score columns of an assay: a small language, parsed here and never executed as Python.
+"""Parses formulas over the score columns of an assay. They are a small language and are never executed as Python.
 
     formula   = product (("+" | "-") product)*
     product   = signed (("*" | "/") signed)*
@@ -25,12 +25,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-MAX_LENGTH = 8_000  # characters: a hundred columns, each with a weight
+MAX_LENGTH = 8_000  # characters; enough for a hundred columns, each with a weight
 MAX_DEPTH = 30
 MAX_NODES = 800
 LARGEST_NUMBER = 1e6
 
-# Least and most arguments.
+# Smallest and largest number of arguments.
 FUNCTIONS: dict[str, tuple[int, int]] = {
     "rank": (1, 1), "z": (1, 1), "abs": (1, 1), "log": (1, 1), "clip": (3, 3),
     "min": (2, MAX_NODES), "max": (2, MAX_NODES), "mean": (2, MAX_NODES),
@@ -48,7 +48,7 @@ class FormulaError(ValueError):
     """A text that is no formula over these columns.
 
     Attributes:
-        place: The character at which it goes wrong, from 1.
+        place: Position of the first wrong character, from 1.
     """
 
     def __init__(self, place: int, problem: str) -> None:
@@ -78,7 +78,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A function of formulas, or an operation: ``neg`` (of one), ``+``, ``-``, ``*``, ``/`` (of two)."""
+    """A function call, or an operation: ``neg`` (one argument), ``+``, ``-``, ``*``, ``/`` (two arguments)."""
 
     function: str
     arguments: tuple[Node, ...]
@@ -102,9 +102,9 @@ def _within(node: Node, binding: int) -> str:
 
 
 def spine(node: Node) -> tuple[Node, list[Call]]:
-    """The leftmost operand of a chain of operations, and the operations upon it, inner ones first.
+    """The leftmost operand of a chain of operations, and the operations on it, the innermost first.
 
-    A chain may have hundreds of operands, and is a tree as deep: it is gone through in a loop.
+    A chain may have hundreds of operands, and its tree is as deep. So a loop is used instead of recursion.
     """
     operations: list[Call] = []
     while isinstance(node, Call) and node.function in _BINDING:
@@ -127,13 +127,13 @@ def _chain(node: Call) -> str:
 
 @dataclass(frozen=True)
 class Formula:
-    """A formula that was parsed."""
+    """A parsed formula."""
 
     root: Node
 
     @cached_property
     def columns(self) -> tuple[str, ...]:
-        """The columns that it uses, each once, in order."""
+        """The columns that the formula uses, each once, in order."""
         return tuple(dict.fromkeys(node.name for node in walk(self.root) if isinstance(node, Column)))
 
     def __str__(self) -> str:
@@ -145,10 +145,10 @@ def parse(text: str, columns: Sequence[str] | None = None) -> Formula:
 
     Args:
         text: The formula.
-        columns: The columns that there are; None takes any name for one.
+        columns: The columns that exist; None accepts any name as a column.
 
     Raises:
-        FormulaError: It breaks the grammar or a limit, names another column, or uses none.
+        FormulaError: The text breaks the grammar or a limit, names an unknown column, or uses no column.
     """
     if len(text) > MAX_LENGTH:
         raise FormulaError(MAX_LENGTH + 1, f"a formula has at most {MAX_LENGTH} characters")
@@ -162,12 +162,12 @@ def parse(text: str, columns: Sequence[str] | None = None) -> Formula:
 
 
 def quote(name: str) -> str:
-    """A column's name as it stands in a formula."""
+    """A column's name as a formula writes it, in quotes if necessary."""
     return name if _BARE.fullmatch(name) else f'"{name}"'
 
 
 def canonical(text: str) -> str | None:
-    """One form for all ways of spacing and bracketing a formula; None if the text is no formula."""
+    """A form that is independent of a formula's spaces and redundant brackets; None if the text is no formula."""
     try:
         return str(parse(text))
     except FormulaError:
@@ -175,7 +175,7 @@ def canonical(text: str) -> str | None:
 
 
 def walk(node: Node) -> Iterator[Node]:
-    """The node and all below it, from left to right."""
+    """The node and all nodes below it, from left to right."""
     waiting: list[Node] = [node]
     while waiting:
         following = waiting.pop()
@@ -213,7 +213,7 @@ def _no_token(character: str) -> str:
 
 
 class _Reader:
-    """Recursive descent, one token ahead; limits are kept while reading, so that nothing large is ever built."""
+    """A recursive descent parser with one token of lookahead. It checks limits while it reads."""
 
     def __init__(self, text: str, columns: Sequence[str] | None) -> None:
         self._tokens = _tokens(text)

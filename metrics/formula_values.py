@@ -1,8 +1,8 @@
 """Evaluates a formula on a table of scores, with numpy.
 
-``rank`` is the mid-rank among all rows, scaled into (0, 1); ``z`` is the number of standard deviations from the mean;
-``log`` is the natural logarithm, of 1e-9 where its argument is less; ``min``, ``max`` and ``mean`` go over their
-arguments, row by row; a quotient by 0 is 0. No value is infinite, or greater than 1e12.
+``rank`` is the mid-rank among all rows, scaled into (0, 1). ``z`` is the number of standard deviations from the mean.
+``log`` is the natural logarithm; a smaller argument counts as 1e-9. ``min``, ``max`` and ``mean`` combine their
+arguments row by row. A quotient by 0 is 0. No value is infinite or greater than 1e12.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from flex_dspy.metrics.formula import Call, Column, Formula, FormulaError, Node,
 Vector = npt.NDArray[np.float64]
 
 LARGEST = 1e12
-# Steps through a row: far less than a tenth of a second. Tables of more than 8,000 rows take their time: a weighted sum
-# of the ranks of a hundred columns must be possible on any.
+# Limit of steps; they take far less than a tenth of a second. Tables of more than 8,000 rows may take longer, because a
+# weighted sum of the ranks of a hundred columns must be possible on any table.
 MAX_WORK = 8_000_000
 MAX_WORK_A_ROW = 1_000
 _COST = {"rank": 60, "z": 15, "log": 5}
@@ -39,7 +39,7 @@ class Table:
     values: Vector
 
     def __post_init__(self) -> None:
-        # Columns are read whole: apart in memory, a read takes ten times as long.
+        # Whole columns are read. If a column is not contiguous in memory, a read takes ten times as long.
         object.__setattr__(self, "values", np.asfortranarray(self.values))
 
     @property
@@ -54,17 +54,17 @@ class Table:
 
     @cached_property
     def place(self) -> dict[str, int]:
-        """The number of each column."""
+        """The index of each column by name."""
         return {name: number for number, name in enumerate(self.columns)}
 
     def take(self, rows: Sequence[int] | npt.NDArray[np.int64]) -> Table:
-        """Some of the rows; the ranks of columns stay those among all rows."""
+        """The table with only some of the rows. The ranks of columns remain the ranks among all rows."""
         part = Table(self.columns, self.values[rows])
         part.__dict__["ranks"] = np.asfortranarray(self.ranks[rows])
         return part
 
     def without(self, column: str) -> Table:
-        """The same table with one column constant, so that it says nothing."""
+        """The same table with one column constant, so that the column carries no information."""
         number = self.place[column]
         values, ranks = self.values.copy(), self.ranks.copy()
         values[:, number], ranks[:, number] = np.median(values[:, number]), 0.5
@@ -77,7 +77,7 @@ def evaluate(formula: Formula, table: Table) -> Vector:
     """The formula's value in each row, finite.
 
     Raises:
-        FormulaError: It names a column that the table lacks, or takes too many steps.
+        FormulaError: The formula names a column that the table lacks, or takes too many steps.
     """
     unknown = [name for name in formula.columns if name not in table.place]
     if unknown:
@@ -90,7 +90,7 @@ def evaluate(formula: Formula, table: Table) -> Vector:
 
 
 def mid_ranks(values: Vector) -> Vector:
-    """Mid-ranks scaled into (0, 1); equal values share one."""
+    """Mid-ranks scaled into (0, 1); equal values have the same rank."""
     order = np.argsort(values)
     ordered = values[order]
     begins = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
@@ -101,7 +101,7 @@ def mid_ranks(values: Vector) -> Vector:
 
 
 def standardize(values: Vector) -> Vector:
-    """Standard deviations from the mean; 0 throughout for a constant."""
+    """The number of standard deviations from the mean, by row; 0 in every row if all values are equal."""
     # Scaled first: the square of a large value would overflow.
     largest = np.abs(values).max(initial=0.0)
     scaled = values / largest if largest > 0 else values
@@ -110,7 +110,7 @@ def standardize(values: Vector) -> Vector:
 
 
 def spearman(a: Vector, b: Vector) -> float:
-    """Spearman's rank correlation; 0 where one of the two is constant."""
+    """Spearman's rank correlation; 0 if one of the two is constant."""
     ranks = mid_ranks(a) - 0.5, mid_ranks(b) - 0.5
     length = float(np.sqrt((ranks[0] @ ranks[0]) * (ranks[1] @ ranks[1])))
     return float(ranks[0] @ ranks[1]) / length if length > 0 else 0.0
@@ -144,7 +144,7 @@ def _value(node: Node, table: Table) -> Vector:
 
 
 def _fold(node: Call, table: Table) -> Vector:
-    """One argument after another, so that never more than two are held."""
+    """Combine the arguments one after another, so that at most two are in memory."""
     fold = {"min": np.minimum, "max": np.maximum, "mean": np.add}[node.function]
     total = _value(node.arguments[0], table)
     for argument in node.arguments[1:]:
@@ -171,5 +171,5 @@ _OPERATIONS: dict[str, Callable[..., Vector]] = {
 
 
 def _clip(values: Vector) -> Vector:
-    # Operands are bounded, so that a result may be infinite, but never not a number.
+    # Operands are bounded, so a result may be infinite but never NaN.
     return np.clip(values, -LARGEST, LARGEST)

@@ -1,4 +1,4 @@
-"""The metric of GSM8K: whether the answer is the right integer. It may be negative, and of any size."""
+"""The metric of GSM8K. It checks whether the answer is the right integer, which may be negative and of any size."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from flex_dspy.metrics.integers import compare_integers
 def gsm8k(
     gold: Any, pred: Any, trace: Any = None, pred_name: str | None = None, pred_trace: Any = None
 ) -> dspy.Prediction:
-    """Score 1.0 iff the answer is the reference's integer, with feedback that does not give it away.
+    """Score 1.0 if the answer is the reference integer, else 0.0. The feedback does not reveal the reference.
 
     Args:
         gold: The example; ``answer`` is an int or a text that holds one.
@@ -25,6 +25,6 @@ def gsm8k(
         ``score`` (0.0 or 1.0) and ``feedback``.
 
     Raises:
-        DataError: The reference is missing or no integer.
+        DataError: The reference is missing or is no integer.
     """
     return compare_integers(gold, pred)

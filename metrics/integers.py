@@ -1,4 +1,4 @@
-r"""Reading the one integer that an answer states, and comparing it with the reference.
+r"""Reads the one integer that an answer states, and compares it with the reference.
 
 Example:
     >>> integer_answer(r"Hence $m+n = \boxed{\textbf{073}}$.")
@@ -19,9 +19,9 @@ from flex_dspy.metrics.numerals import find_number
 
 
 def integer_answer(value: object) -> int | None:
-    r"""The integer that an answer states, or None if it states none, or one that could be another.
+    r"""The integer that an answer states; None if it states no integer or is ambiguous.
 
-    A text is read as ``find_number`` does; 73.0 and 146/2 are whole.
+    ``find_number`` reads a text; 73.0 and 146/2 are whole.
 
     Args:
         value: An int, a whole float, a text or None.
@@ -35,7 +35,7 @@ def integer_answer(value: object) -> int | None:
 
 
 def canonical_integer(text: str) -> str | None:
-    """The integer that an answer states, as plain digits; None as ``integer_answer``."""
+    """The integer that an answer states, as plain digits; None if ``integer_answer`` returns None."""
     value = integer_answer(text)
     return None if value is None else str(value)
 
@@ -43,18 +43,19 @@ def canonical_integer(text: str) -> str | None:
 def compare_integers(
     gold: Any, pred: Any, impossible: Callable[[int], str | None] = lambda answer: None
 ) -> dspy.Prediction:
-    """Score 1.0 iff the answer states the reference's integer, with feedback that does not give it away.
+    """Score 1.0 if the answer states the reference integer, else 0.0. The feedback does not reveal the reference.
 
     Args:
         gold: The example; ``answer`` is an int or a text that holds one.
         pred: The answer; ``answer`` is an int or free text.
-        impossible: A remark on an integer that no problem of the kind has as its answer, else None.
+        impossible: Takes an integer. It returns a remark if no problem of this kind can have it as the answer, else
+            None.
 
     Returns:
         ``score`` (0.0 or 1.0) and ``feedback``.
 
     Raises:
-        DataError: The reference is missing or no integer.
+        DataError: The reference is missing or is no integer.
     """
     reference = integer_answer(_field(gold, "answer"))
     if reference is None:
@@ -73,5 +74,5 @@ def compare_integers(
 
 
 def _field(record: Any, name: str) -> Any:
-    """A field of an Example, a Prediction, a mapping or any object; None where it is absent."""
+    """A field of an Example, a Prediction, a mapping or any object; None if it is absent."""
     return record.get(name) if isinstance(record, Mapping) else getattr(record, name, None)

@@ -1,7 +1,7 @@
-"""Finding the one label that an answer names, among those that are allowed.
+"""Finds the one allowed label that an answer names.
 
-A label may be written in another case, with blanks or hyphens for underscores, in quotes or emphasis, behind
-"Label:", or in a sentence. Two labels, a label that is denied, and a word that only looks like one are not read.
+A label may be written in another case, with spaces or hyphens instead of underscores, in quotes or emphasis, after
+"Label:", or in a sentence. Two labels, a denied label, and a word that only looks like a label are not read.
 
 Example:
     >>> find_label("Intent: **Pending transfer**", ["transfer", "pending_transfer"])
@@ -21,11 +21,11 @@ from flex_dspy.core.text import truncate
 from flex_dspy.metrics.answers import DISTANCE, last_box, last_tag
 from flex_dspy.metrics.cleaning import after_retraction, clean_answer
 
-_LONGEST = 5_000  # characters: where a sentence names a label, it does so at the beginning or at the end
+_LONGEST = 5_000  # characters; in a longer text, a label in a sentence is searched only at the beginning and the end
 _SHOWN = 5
 
 _WRAPPED = re.compile(r"\A(?:Literal|str|Enum)\[(.*)\]\Z", re.DOTALL)
-# No mark that may belong to a label itself: A-, C++, C#, -1.
+# Marks that may belong to a label itself are not removed: A-, C++, C#, -1.
 _AROUND = " \t\n.,;:\"'`“”‘’()[]{}<>|→"
 _BULLET = re.compile(r"\A(?:[-*•–]|\d{1,2}[.)])\s{1,9}")
 _NAMES = (
@@ -38,9 +38,9 @@ _VERB = (
     r"(?:\s{0,3}(?:[:=→]|->|=>)\s{0,3}|\s(?:is|would\sbe|should\sbe|must\sbe)\s?[:\s]\s?"
     r"(?:therefore\s|thus\s|clearly\s)?(?:the\s|an?\s)?)"
 )
-# "The label is x": names the answer as the answer.
+# "The label is x": states the answer.
 _ANNOUNCED = re.compile(rf"\b{_NAMES}\b[\"'`*]{{0,3}}(?:\s\([^()\n]{{0,30}}\))?{_VERB}{_OPENING}\Z", re.IGNORECASE)
-# "This is x", "classified as x", "falls under x": names it in passing.
+# "This is x", "classified as x", "falls under x": only mentions the answer.
 _LED_TO = re.compile(
     r"(?:\b(?:is|as|was|under|choose|select|pick|answer|into|to|be|with|of)\b|[:=→]|->|=>)\s{0,3}"
     rf"(?:the\s|an?\s|(?:the\s)?(?:label|intent|category|class|option)\s)?{_OPENING}\Z",
@@ -84,7 +84,7 @@ _HOPELESS = re.compile(
 
 
 class LabelError(ValueError):
-    """A text that names none of the labels, or several. The message lists those found."""
+    """A text that names no label, or several labels. The message lists the labels found."""
 
 
 def find_label(text: str, labels: Sequence[str]) -> str:
@@ -95,7 +95,7 @@ def find_label(text: str, labels: Sequence[str]) -> str:
         labels: The allowed labels.
 
     Raises:
-        LabelError: The text names none, several, or one that it denies.
+        LabelError: The text names no label, several labels, or a label that it denies.
     """
     if text.strip() in labels:
         return text.strip()
@@ -109,7 +109,7 @@ def find_label(text: str, labels: Sequence[str]) -> str:
 
 
 def _answer_part(text: str) -> str:
-    """The part of a text that is marked as the answer, without what stands around it."""
+    """The part of a text that is marked as the answer, without the marks."""
     text = truncate(after_retraction(_POLITE.sub("", clean_answer(text))), _LONGEST)
     inside = last_tag(text)
     text = text if inside is None else inside
@@ -140,7 +140,7 @@ def _find_name(text: str, labels: tuple[str, ...]) -> str:
 
 
 def _is_settled(text: str, mentions: list[tuple[int, int, str]], announced: set[str]) -> bool:
-    """Whether a text that announces one label names no other one as a possible answer."""
+    """Whether a text that announces one label names no other label as a possible answer."""
     if any(_is_denied(text, start, end) for start, end, label in mentions if label in announced):
         return False
     others = [mention for mention in mentions if mention[2] not in announced]
@@ -159,7 +159,7 @@ def _is_announced(text: str, start: int, end: int) -> bool:
 
 
 def _is_led(words: re.Pattern[str], text: str, start: int) -> bool:
-    """Whether these words stand right before a place."""
+    """Whether these words stand directly before a position."""
     return bool(words.search(text[max(start - 80, 0) : start]))
 
 
@@ -171,7 +171,7 @@ def _is_denied(text: str, start: int, end: int) -> bool:
 
 
 def _stands_out(text: str, mention: tuple[int, int, str]) -> bool:
-    """Whether a single mention is the answer: written as a label, in quotes, or where an answer stands."""
+    """Whether a single mention is the answer: written as a label, in quotes, or at the place of an answer."""
     start, end, label = mention
     written = text[start:end]
     if _is_announced(text, start, end):
@@ -187,7 +187,7 @@ def _stands_out(text: str, mention: tuple[int, int, str]) -> bool:
 
 
 def _first_and_last(text: str) -> list[str]:
-    """The first and the last line, and the first words up to a sentence mark, of a text with more in it."""
+    """The first line, the last line and the first words, each only if it is not the whole text."""
     lines = [line for line in text.splitlines() if line.strip()]
     opening = re.split(r"[.,;:!(–—]\s|\s[-–—(]", text, maxsplit=1)[0] if text else ""
     return [line for line in (lines[:1] + lines[-1:] + [opening]) if line != text]
@@ -206,13 +206,13 @@ def _is_contradicted(text: str, form: str, label: str, labels: tuple[str, ...]) 
 
 @functools.lru_cache(maxsize=64)
 def _by_key(labels: tuple[str, ...]) -> dict[str, str]:
-    """Labels by their normalised writing; none where two share one."""
+    """Labels by their normalised form; empty if two labels have the same form."""
     keys = [_key(label) for label in labels]
     return {key: label for key, label in zip(keys, labels, strict=True) if key and keys.count(key) == 1}
 
 
 def _key(text: str) -> str:
-    """One form for all ways of writing a label."""
+    """The normalised form of a label."""
     text = _BULLET.sub("", text.strip()).strip(_AROUND).rstrip("!")
     text = re.sub(
         rf"\A(?:(?:the|my|final|predicted|correct|best|most likely)\s)*{_NAMES}\s?[:=]\s?", "", text, flags=re.I
@@ -222,14 +222,14 @@ def _key(text: str) -> str:
 
 @functools.lru_cache(maxsize=64)
 def _pattern(labels: tuple[str, ...]) -> re.Pattern[str]:
-    """Finds labels, the longest first, so that none is found inside another."""
+    """A pattern that finds labels, the longest first, so that no label is found inside another."""
     words = [re.sub(r"(?:\\[\s_-]|[\s_-])+", r"[\\s_-]{1,3}", re.escape(label)) for label in labels]
     ordered = sorted((word for word in words if word), key=len, reverse=True)
     return re.compile(rf"(?<![\w-])(?:{'|'.join(ordered)})(?![\w-])", re.IGNORECASE)
 
 
 def _mentions(text: str, labels: tuple[str, ...]) -> list[tuple[int, int, str]]:
-    """Start, end and label of each place where a text names one."""
+    """Start, end and label of each mention of a label in a text."""
     known = _by_key(labels)
     found = [(hit.start(), hit.end(), known.get(_key(hit[0]))) for hit in _pattern(labels).finditer(text)]
     return [(start, end, label) for start, end, label in found if label is not None]

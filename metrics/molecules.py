@@ -1,7 +1,7 @@
-"""The RDKit calls that metrics, data and retrieval share, such as from SMILES to canonical SMILES.
+"""The RDKit calls that metrics, data and retrieval share, such as the conversion to canonical SMILES.
 
-Everything here is deterministic and quiet: RDKit's own log is silenced, a bad SMILES gives ``None``, and so does one
-that is too large for its time to be bounded.
+All functions are deterministic. RDKit's log is turned off. A bad SMILES gives ``None``, and so does a SMILES that is so
+large that the computing time has no bound.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from rdkit.Chem import rdFingerprintGenerator
 
 rdBase.DisableLog("rdApp.*")
 
-# The > of a dative bond, as in N->[Pt], separates nothing.
+# The > of a dative bond, as in N->[Pt], is no separator.
 _REACTION_MARK = re.compile(r"(?<!-)>")
-# No side of a reaction of USPTO-50k has more than 97 atoms. RDKit's time grows with the square of the atoms: the worst
-# texts found within both bounds (a torus of 625 fused atoms, a ring of 1,000 aromatic atoms) take it 0.2 s. Within the
-# first alone it is 2 s (a ring of 4,000).
+# No side of a reaction of USPTO-50k has more than 97 atoms. RDKit's time grows with the square of the number of atoms.
+# The slowest texts found within both bounds (a torus of 625 fused atoms, a ring of 1,000 aromatic atoms) take 0.2 s.
+# With only the first bound it would be 2 s (a ring of 4,000).
 MAX_LENGTH = 4_000
 MAX_ATOMS = 1_000
 
@@ -33,30 +33,30 @@ _MORGAN = rdFingerprintGenerator.GetMorganGenerator(radius=2, fpSize=FINGERPRINT
 
 def is_too_large(smiles: str) -> bool:
     """Whether a SMILES has more than ``MAX_LENGTH`` characters or ``MAX_ATOMS`` atoms. Such a text is never parsed."""
-    if len(smiles) <= MAX_ATOMS:  # no atom takes less than a character
+    if len(smiles) <= MAX_ATOMS:  # an atom takes at least one character
         return False
     return len(smiles) > MAX_LENGTH or len(_ATOM.findall(smiles)) > MAX_ATOMS
 
 
 def read_molecule(smiles: str, parameters: Chem.SmilesParserParams | None = None) -> Chem.Mol | None:
-    """The molecules of a SMILES, or None where RDKit cannot parse it or it is too large.
+    """The molecules of a SMILES, or None if RDKit cannot parse it or it is too large.
 
     Args:
         smiles: One or more molecules, dot-separated.
-        parameters: RDKit's settings of the parser; None for its own choice.
+        parameters: Settings of RDKit's parser; None for the defaults.
     """
     if is_too_large(smiles):
         return None
     try:
         return Chem.MolFromSmiles(smiles) if parameters is None else Chem.MolFromSmiles(smiles, parameters)
-    except UnicodeEncodeError:  # half of a surrogate pair is no text to RDKit
+    except UnicodeEncodeError:  # RDKit does not accept half of a surrogate pair
         return None
 
 
 def canonical_smiles(smiles: str) -> str | None:
-    """Canonical isomeric SMILES without atom maps, or None where RDKit cannot parse it or it is too large.
+    """Canonical isomeric SMILES without atom maps, or None if RDKit cannot parse it or it is too large.
 
-    Dot-separated parts come out sorted, so the text of a set of reactants identifies the set.
+    Dot-separated parts are sorted, so that equal sets of reactants have equal texts.
 
     Args:
         smiles: One or more molecules, dot-separated.
@@ -66,14 +66,14 @@ def canonical_smiles(smiles: str) -> str | None:
 
 @functools.lru_cache(maxsize=100_000)
 def _canonical_smiles(smiles: str) -> str | None:
-    # Maps go before RDKit reads, or explicit hydrogens and stale stereo marks stay and need a second reading.
+    # Maps are removed before RDKit reads: explicit hydrogens and stale stereo marks would need a second reading.
     # Checked on the 89,722 sides of USPTO-50k: the same text as with a second reading, in a third of the time.
     molecule = read_molecule(_ATOM_MAP.sub("", smiles)) if smiles.strip() else None
     return None if molecule is None else ".".join(sorted(Chem.MolToSmiles(molecule).split(".")))
 
 
 def reaction_parts(text: str) -> list[str]:
-    """A reaction SMILES at its separators: reactants, reagents and products, if it is one.
+    """Split a reaction SMILES at its separators into reactants, reagents and products.
 
     Example:
         >>> reaction_parts("N->[Pt](Cl)Cl.N>>N->[Pt](<-N)(Cl)Cl")
@@ -109,20 +109,20 @@ _LETTERS = str.maketrans(
 
 
 def smiles_sketch(smiles: str) -> str:
-    """A short text that all SMILES of a molecule share: the letters except hydrogen, and the number of rings.
+    """A short text that is the same for all SMILES of a molecule: the letters except hydrogen, and the number of rings.
 
-    Checked on USPTO-50k: the same for the 39,860 training products as written, atom-mapped, and canonical.
+    On USPTO-50k it is the same for the 39,860 training products as written, atom-mapped, and canonical.
     """
     rings = len(_RING_BOND.findall(_BRACKET_ATOM.sub("", smiles)))
     return f"{''.join(sorted(smiles.strip().translate(_LETTERS)))}{rings}"
 
 
 def problem_fingerprint(problem: str) -> npt.NDArray[np.uint64] | None:
-    """The fingerprint of a problem that is one molecule's SMILES, or None: the ``structural`` view.
+    """The fingerprint of a problem that is the SMILES of one molecule, else None. It is the ``structural`` view.
 
-    RDKit reads the first word of a sentence as SMILES, and the rest as the molecule's name.
+    A sentence gives None: RDKit would read its first word as SMILES and the rest as the molecule's name.
 
     Args:
-        problem: Any text; white space around it does not count.
+        problem: Any text; white space around it is ignored.
     """
     return fingerprint(problem.strip()) if len(problem.split()) == 1 else None

@@ -1,7 +1,7 @@
-r"""Reading the one number that an answer states, within the text of a language model.
+r"""Reads the one number that an answer states in the text of a language model.
 
-Whatever could be read in two ways is not read at all: a metric that guesses measures its own luck. Integers and
-decimals are read by the same rules; see ``flex_dspy.metrics.integers`` and ``flex_dspy.metrics.decimals``.
+A text that can be read in two ways is not read, because a metric must not guess. Integers and decimals are read by the
+same rules; see ``flex_dspy.metrics.integers`` and ``flex_dspy.metrics.decimals``.
 
 Example:
     >>> find_number(r"Hence $m+n = \boxed{\textbf{073}}$.")
@@ -26,10 +26,10 @@ from flex_dspy.metrics.cleaning import (
     without_strong,
 )
 
-# Python refuses to read integers of several thousand digits; no answer has even twenty.
+# Python refuses to read integers of several thousand digits; no answer has twenty.
 _LONGEST = 40
 
-# -- what only changes how a number looks ------------------------------------------------------------------
+# -- marks that only change how a number looks -------------------------------------------------------------
 
 _SIGNS = str.maketrans({"−": "-", "－": "-", "﹣": "-", "‐": "-", "‑": "-", "＋": "+", "，": ",", "．": ".", "＝": "=",
                         "：": ":", "％": "%", "’": "'", "\u00a0": " ", "\u2009": " ", "\u202f": " "})  # fmt: skip
@@ -47,7 +47,7 @@ _DECORATION = re.compile(
 
 # -- numbers -----------------------------------------------------------------------------------------------
 
-# Possessive (++): "12x" must not be read as the 1 before "2x". What stands before or behind would make it another
+# Possessive (++): "12x" must not be read as the 1 before "2x". Text directly before or after can make it another
 # number: 2\sqrt{3}, 3x, 2^5, 4 + 1, 1,23, 5!, 73_8, 1e3.
 _NUMBER = re.compile(
     r"(?<![\w.^\\/!])(?<!\d,)(?P<sign>[-+]?)(?P<whole>\d{1,3}(?:,\d{3})++(?!\d)|\d++)(?:\.(?P<decimals>\d++))?"
@@ -75,7 +75,7 @@ _KEYWORD = re.compile(
     re.IGNORECASE,
 )
 _SENTENCE_END = re.compile(r"\n|[.!?](?=\s|\Z)")
-# What may come before a lone number in a text that marks no answer, and what behind it.
+# Text that may come before and after a lone number, if the answer is not marked.
 _LEAD = re.compile(
     r"(?:\A|.*?[\s\"'(])(?:is|are|be|equals?|equal to|get|gets|gives?|have|has|obtain|yields?|find|so|thus|hence"
     r"|therefore|answer|result|[a-e]\))[\s:,(\"']*+|.*?[:=→⇒][\s(\"']*+|[\s(\"'#\[•]*+",
@@ -93,16 +93,16 @@ _VARIABLE = re.compile(r"\s*[a-zA-Z](?:_\w+)?\s*")
 
 
 def find_number(text: str, *, whole: bool = True) -> Fraction | None:
-    r"""The number that a text states, or None if it states none, or one that could be another.
+    r"""The number that a text states; None if it states no number or is ambiguous.
 
-    Reasoning blocks do not count. Looks into the last ``<answer>`` tag or ``\boxed{...}`` where there is one, and
-    nowhere else then. Otherwise behind the last "the answer is" or ``####``, at an equation that ends the text, and at
-    a text that is little more than a number. Units, percent and degree signs, currencies, fonts, thousands separators
-    and leading zeros do not count.
+    Reasoning blocks are ignored. If there is an ``<answer>`` tag or ``\boxed{...}``, only the last one is read.
+    Otherwise the number may come after the last "the answer is" or ``####``, in an equation that ends the text, or in a
+    text that is little more than a number. Units, percent and degree signs, currencies, fonts, thousands separators and
+    leading zeros are ignored.
 
     Args:
         text: A model's answer.
-        whole: Only whole numbers count as one: 73.0 and 146/2 are whole, 3/4 is not.
+        whole: Accept only whole numbers: 73.0 and 146/2 are whole, 3/4 is not.
     """
     text = after_retraction(without_strong(visible_answer(text)))
     text = without_quotes(out_of_container(without_fence(text).strip()))
@@ -120,7 +120,7 @@ def find_number(text: str, *, whole: bool = True) -> Fraction | None:
 
 
 def ascii_digits(text: str) -> str:
-    """The text with full-width and other decimal digits as 0 to 9; superscripts stay what they are."""
+    """The text with full-width and other decimal digits replaced by 0 to 9. Superscripts stay."""
     if text.isascii():
         return text
     text = _THOUSANDS.sub(",", text).translate(_SIGNS)
@@ -135,7 +135,7 @@ def _plain(text: str) -> str:
 
 
 def _number_of_text(text: str, whole: bool) -> Fraction | None:
-    """The number of a text without box or tag."""
+    """The number of a text that has no box and no tag."""
     until = len(text)
     for keyword in reversed(list(_KEYWORD.finditer(text))):
         tail = _first_sentence(text, keyword.end(), until)
@@ -197,7 +197,7 @@ def _list_of_values(left: str) -> bool:
 
 
 def _lone(text: str, whole: bool, *, marked: bool) -> Fraction | None:
-    """The one number of the text; None if any digit, word or mark makes it something else."""
+    """The only number of the text; None if another digit, word or mark changes its meaning."""
     text = text.strip()
     numbers = list(_NUMBER.finditer(text))
     if len(numbers) != 1:
@@ -214,7 +214,7 @@ def _lone(text: str, whole: bool, *, marked: bool) -> Fraction | None:
 
 
 def _value(number: re.Match[str], whole: bool) -> Fraction | None:
-    """The number, or None if it must be whole and is not, has too many digits, or is divided by zero."""
+    """The number; None if it is not whole but must be, has too many digits, or is divided by zero."""
     if len(number[0]) > _LONGEST:
         return None
     value = Fraction(f"{number['whole'].replace(',', '')}.{number['decimals'] or 0}")

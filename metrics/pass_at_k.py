@@ -1,4 +1,4 @@
-"""Scores of several samples of one example: pass@k, and the majority's answer.
+"""Scores several samples of one example: pass@k, and the score of the majority's answer.
 
 Example:
     >>> [round(float(share), 3) for share in pass_at_k([0, 1, 2, 4], samples=4, k=2)]
@@ -25,7 +25,7 @@ def pass_at_k(solved: npt.ArrayLike, *, samples: int, k: int) -> npt.NDArray[np.
     Args:
         solved: How many of an example's samples solve it, shape ``(examples,)``.
         samples: How many samples each example has (n).
-        k: How many of them one may look at, 1 to n.
+        k: Number of samples that are looked at, 1 to n.
 
     Returns:
         Shape ``(examples,)``; their mean is the data set's pass@k.
@@ -38,7 +38,7 @@ def pass_at_k(solved: npt.ArrayLike, *, samples: int, k: int) -> npt.NDArray[np.
         raise ValueError(f"k must be 1 to the number of samples ({samples}), got {k}")
     if counts.size and not 0 <= counts.min() <= counts.max() <= samples:
         raise ValueError(f"an example is solved by 0 to {samples} of its samples, got {counts.min()}, {counts.max()}")
-    # Whole numbers to the end: the product form of the paper is for floats, which round.
+    # Integers are exact. The paper's product form is for floats, which round.
     chance = [1 - math.comb(samples - right, k) / math.comb(samples, k) for right in range(samples + 1)]
     return np.array(chance)[counts]
 
@@ -56,15 +56,15 @@ def sizes(samples: int) -> list[int]:
 def majority_score(answers: Sequence[str], scores: Sequence[float]) -> float:
     """The score of the answer that most samples give.
 
-    Source: self-consistency, Wang et al., arXiv 2203.11171 (2022). Between answers with equally many votes the lot
-    decides: the result is the mean of their scores.
+    Source: self-consistency, Wang et al., arXiv 2203.11171 (2022). If several answers have the most votes, the result
+        is the mean of their scores, as for a random choice.
 
     Args:
         answers: Each sample's answer, in a form that is equal for equal answers; "" abstains.
         scores: Each sample's score.
 
     Returns:
-        0 where all abstain.
+        The score; 0 if all samples abstain.
     """
     votes = Counter(answer for answer in answers if answer)
     most = max(votes.values(), default=0)

@@ -1,14 +1,14 @@
 """ProteinGym: how well does a formula over score columns rank the mutants of an assay?
 
-A formula has no fitted part, so that cross-validation says how sure its correlation is, and what else one would have
-chosen without the mutants it is judged by. For an assay itself, the labelled mutants are in five parts: in each, the
-formula's Spearman stands beside that of the column that was best in the other four. For practice, the mutants that were
-not shown are the one part, and the column is the best on those that were.
+A formula has no fitted part. Cross-validation shows how certain its correlation is, and which column would have been
+chosen without the mutants that judge the formula. For an assay itself, the labelled mutants are split into five parts.
+In each part, the formula's Spearman is compared with that of the column that was best in the other four. For practice,
+the mutants that were not shown are the only part, and the column is the best one on the shown mutants.
 
 - ``score`` is the absolute value of the formula's Spearman, averaged over the parts;
-- ``accepted`` says whether it beats the best single column, so chosen, by ``MARGIN``.
+- ``accepted`` says whether the score beats the best single column, chosen in this way, by ``MARGIN``.
 
-Held-out mutants have a part in ``spearman_of_held_out`` alone, which is for reports.
+Only ``spearman_of_held_out`` uses held-out mutants; it is for reports.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Rows = npt.NDArray[np.int64]
 
 FOLDS = 5
 MARGIN = 0.01
-_MOST_WEIGHED = 30  # columns whose share in a formula is measured
+_MOST_WEIGHED = 30  # largest number of columns whose share in a formula is measured
 _MOST_TOLD = 6
 _LABEL = re.compile(
     r"\A[\s#>-]{0,9}(?:(?:the|final|my)\s)*(?:formula|score|fitness|proxy|answer)(?:\sis)?\s?[=:]\s*", re.I | re.A
@@ -44,7 +44,7 @@ class Assay(Protocol):
 
     @property
     def table(self) -> Table:
-        """The score columns, one row a mutant."""
+        """The score columns, one row per mutant."""
 
     @property
     def fitness(self) -> Vector:
@@ -114,7 +114,7 @@ def _nothing(why: str) -> dspy.Prediction:
 
 
 def _comparison(own: Vector, gains: Vector, judges: int, chosen: Sequence[str]) -> list[str]:
-    """The formula beside the best single column, in the parts."""
+    """Lines that compare the formula with the best single column over the parts."""
     columns = ", ".join(map(quote, chosen[:3]))
     return [
         f"|Spearman| {own.mean():.3f} ± {_error(own, judges):.3f} on {judges} labelled mutants.",
@@ -124,7 +124,7 @@ def _comparison(own: Vector, gains: Vector, judges: int, chosen: Sequence[str]) 
 
 
 def spearman_of_held_out(pred: Any, shares: Shares) -> float:
-    """|Spearman| of the formula with the fitness of the held-out mutants, for reports; 0 where there is no formula.
+    """|Spearman| of the formula with the fitness of the held-out mutants, for reports; 0 if there is no formula.
 
     Args:
         pred: The answer; ``formula`` is a text.
@@ -142,7 +142,7 @@ def read_formula(pred: Any, columns: tuple[str, ...]) -> Formula:
     """The formula in an answer: alone, in a fence, box, container or quotes, or after ``formula =``.
 
     Raises:
-        FormulaError: There is none.
+        FormulaError: The answer contains no formula.
     """
     given = pred.get("formula") if hasattr(pred, "get") else getattr(pred, "formula", None)
     text = _formula_text(str(given or ""), columns)
@@ -152,7 +152,7 @@ def read_formula(pred: Any, columns: tuple[str, ...]) -> Formula:
 
 
 def _formula_text(text: str, columns: tuple[str, ...]) -> str:
-    """An answer without what stands around the formula. Quotes stay where they hold a column's name."""
+    """The formula in an answer, without the text around it. Quotes around a column's name stay."""
     text = unwrap(without_strong(visible_answer(text).translate(_LOOKS), underscores=False))
     for _ in range(4):  # a label before quotes before a container
         before, text = text, _LABEL.sub("", text.strip("` \t\r\n"))
@@ -166,7 +166,7 @@ def _formula_text(text: str, columns: tuple[str, ...]) -> str:
 
 
 def best_single(table: Table, measured: Vector, parts: list[Rows]) -> tuple[Vector, list[str]]:
-    """Spearman, in each part, of the column that was best in the others, and the columns by how often they were."""
+    """For each part the Spearman of the best column of the other parts, and these columns, most frequent first."""
     reached, chosen = [], []
     for part in parts:
         rest = np.setdiff1d(np.arange(len(measured)), part)
@@ -178,7 +178,7 @@ def best_single(table: Table, measured: Vector, parts: list[Rows]) -> tuple[Vect
 
 
 def _parts(shares: Shares) -> list[Rows]:
-    """The parts of the labelled mutants that judge, by place among them; the same for every formula."""
+    """The parts of the judging mutants, as indices among the labelled mutants. They are the same for every formula."""
     count = len(shares.labelled)
     if len(shares.shown) < count:
         return [np.flatnonzero(~np.isin(shares.labelled, shares.shown))]
@@ -186,13 +186,13 @@ def _parts(shares: Shares) -> list[Rows]:
 
 
 def _error(values: Vector, judges: int) -> float:
-    """The standard error of a mean over parts; of a Spearman where there is one part."""
+    """The standard error of a mean over parts; with a single part, the standard error of a Spearman."""
     spread = values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else 1 / np.sqrt(judges - 1)
     return float(spread)
 
 
 def _carriers(formula: Formula, table: Table, measured: Vector, sign: float) -> list[str]:
-    """What each column gives: how much is lost where it is held constant."""
+    """The contribution of each column: how much correlation is lost if the column is constant."""
     if len(formula.columns) < 2:
         return []
     whole = spearman(evaluate(formula, table), measured)

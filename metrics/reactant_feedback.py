@@ -1,6 +1,6 @@
-"""What is wrong with a set of reactants, said without giving the right one away.
+"""Describes the faults of a set of reactants without revealing the right set.
 
-No remark names a molecule that the answer did not name itself, in the answer's own writing.
+A remark names only molecules of the answer, in the answer's own spelling.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ def whats_wrong(product: str | None, reference: str, answer: str, text: str) -> 
     """The remarks on a readable, wrong answer.
 
     Args:
-        product: Canonical SMILES of the product, None where it is not known.
+        product: Canonical SMILES of the product, None if it is not known.
         reference: Canonical SMILES of the reactants, joined by dots.
-        answer: The same of the answer.
-        text: The answer as written: feedback quotes its own words.
+        answer: Canonical SMILES of the answer's reactants, joined by dots.
+        text: The answer as written; the feedback quotes its words.
     """
     if answer == product:
         return "Wrong. The answer is the product itself: name the molecules that it is made from."
@@ -38,7 +38,7 @@ def _overlap(wanted: Counter[str], given: Counter[str], text: str) -> str:
     """Which of the answer's molecules are right, and whether there are too many or too few."""
     right, total, extra = wanted & given, wanted.total(), given.total() - wanted.total()
     if right == wanted:
-        # Naming the right ones here would be the whole reference.
+        # Naming the right molecules here would reveal the whole reference.
         return f"Every reactant of the reference is there, but there {_are_reactants(extra)} too many."
     number = f" There {_are_reactants(extra)} too many." if extra > 0 else ""
     number = f" There {_are_reactants(-extra)} too few." if extra < 0 else number
@@ -56,7 +56,7 @@ def _are_reactants(count: int) -> str:
 
 
 def _as_written(right: Counter[str], text: str) -> list[str]:
-    """The right molecules in the answer's own writing, so that nothing is said that it did not say."""
+    """The right molecules in the answer's own spelling, so that the feedback adds no information."""
     left, written = right.copy(), []
     for part in text.split("."):
         canonical = canonical_smiles(part)
@@ -67,7 +67,7 @@ def _as_written(right: Counter[str], text: str) -> list[str]:
 
 
 def _stereo(wanted: Counter[str], given: Counter[str]) -> str | None:
-    """A remark if what differs differs in stereochemistry only."""
+    """A remark if the sets differ only in stereochemistry."""
     if not wanted or _flat(wanted) != _flat(given):
         return None
     known, marked = (sum(map(_stereo_marks, counter.elements())) for counter in (wanted, given))
@@ -106,7 +106,7 @@ def _missing_atoms(product: str, answer: str) -> str | None:
 
 
 def heavy_atoms(smiles: str) -> Counter[int]:
-    """Number of atoms by atomic number, hydrogen and wildcards left out."""
+    """Number of atoms by atomic number, without hydrogen and wildcards."""
     atoms = Chem.MolFromSmiles(smiles).GetAtoms()
     return Counter(atom.GetAtomicNum() for atom in atoms if atom.GetAtomicNum() > 1)
 

@@ -1,4 +1,4 @@
-"""Why a SMILES cannot be read, in words that help to write a better one."""
+"""Explains why a SMILES cannot be read, in words that help to write a better SMILES."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def why_unreadable(smiles: str) -> str:
 
 
 def shorten(smiles: str) -> str:
-    """A SMILES for a message: whole, or its beginning."""
+    """A SMILES for a message: the whole text, or its beginning if it is long."""
     return smiles if len(smiles) <= _SHOWN else f"{smiles[:_SHOWN]}..."
 
 
@@ -62,7 +62,7 @@ def _find_unbalanced(smiles: str) -> str | None:
 
 def _open_ring(smiles: str) -> str | None:
     """The ring bond that is opened and never closed, if any."""
-    # Digits in brackets are isotopes, hydrogens, charges or atom maps; blanking keeps the positions.
+    # Digits in brackets are isotopes, hydrogens, charges or atom maps. Replacing them by blanks keeps the positions.
     outside = _BRACKET_ATOM.sub(lambda atom: " " * len(atom[0]), smiles)
     open_at: dict[str, int] = {}
     for found in _RING_BOND.finditer(outside):

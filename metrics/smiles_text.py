@@ -1,7 +1,7 @@
-"""Taking the SMILES out of a free-text answer, without guessing.
+"""Finds the SMILES in a free-text answer without guessing.
 
-Where a text names one set of molecules, that set comes out, joined by dots. Where it could mean several, the text
-comes back as it was, and the metric says that it cannot be read.
+If a text names one set of molecules, the result is this set, joined by dots. If the text could mean several sets, it is
+returned unchanged, and the metric reports that it cannot be read.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _LOOKS = str.maketrans({"−": "-", "\u00a0": " ", "\u2009": " ", "\u202f": " "}
 # A name beside a SMILES: CC(=O)Cl (acetyl chloride).
 _NAME = re.compile(r"(?<=[\s\w)\]`])\s\(([^()]{0,60}[a-z]{4}[^()]{0,60})\)", re.IGNORECASE)
 _SENTENCE = re.compile(r"(?<=[.!?])\s+|\n")
-# Words that make the molecules beside them no answer, or one of several.
+# Words which show that the molecules beside them are no answer, or one of several answers.
 _DOUBT = re.compile(
     r"\b(?:or|nor|not|never|no|cannot|neither|either|wrong|incorrect|instead|rather|unlike|avoid|without|except|rejected"
     rf"|alternative(?:ly)?|options?|routes?|product|candidates?|whether|unless|if|{DISTANCE})\b|n['’]t\b|\?",
@@ -45,15 +45,15 @@ _KEYS = ("reactants", "reactant", "answer", "final_answer", "precursors", "smile
 def clean_smiles_answer(answer: object) -> str:
     """The dot-joined SMILES that an answer names.
 
-    Reasoning, emphasis, tags, code fences, containers, quotes, labels (``Reactants: ...``), bullets and white space go;
-    a reaction SMILES keeps its left side; ``A and B``, ``A + B`` and a list become ``A.B``. From prose the one run of
-    SMILES is taken, if there is exactly one and nothing beside it says that it is not the answer.
+    Reasoning, emphasis, tags, code fences, containers, quotes, labels (``Reactants: ...``), bullets and white space are
+    removed. A reaction SMILES keeps its left side. ``A and B``, ``A + B`` and a list become ``A.B``. In prose, a run of
+    SMILES is taken if it is the only one and no words beside it say that it is not the answer.
 
     Args:
         answer: A text, a list of texts, or None.
 
     Returns:
-        SMILES, perhaps unreadable ones; the text itself where no single reading stands out; "" for no answer.
+        SMILES, which may be unreadable; the text itself if it has no single reading; "" for no answer.
     """
     if isinstance(answer, list | tuple):
         answer = " ".join(str(part) for part in answer)
@@ -70,7 +70,7 @@ def _answer_part(text: str) -> str:
 
 def _smiles_of(text: str) -> str | None:
     if text.startswith(("{", "[{")):
-        return None  # an object that names several, or is cut short
+        return None  # an object that names several answers, or is cut off
     for candidate in (text, _LABEL.sub("", text), *_after_labels(text), *_last_line(text)):
         smiles = _only_smiles(candidate)
         if smiles:
@@ -79,23 +79,23 @@ def _smiles_of(text: str) -> str | None:
 
 
 def _without_name(found: re.Match[str]) -> str:
-    """Drops the name of a molecule. Keeps SMILES, and text that casts doubt."""
+    """The match without the name of a molecule. SMILES, and words that express doubt, are kept."""
     return found[0] if _DOUBT.search(found[1]) or any(map(_telling, found[1].split())) else ""
 
 
 def _after_labels(text: str) -> list[str]:
-    """What follows a label such as ``Reactants:``, last line first."""
+    """The texts after a label such as ``Reactants:``, the last line first."""
     return [_LABEL.sub("", line) for line in reversed(text.splitlines()) if _LABEL.match(line)]
 
 
 def _last_line(text: str) -> list[str]:
-    """The last line, unless the one before it leads to something else than the answer."""
+    """The last line, unless the line before it announces something else than the answer."""
     lines = [line for line in text.splitlines() if line.strip()]
     return lines[-1:] if not any(map(_DOUBT.search, lines[-2:-1])) else []
 
 
 def _only_smiles(text: str) -> str | None:
-    """The text as dot-joined SMILES if there is nothing else in it."""
+    """The text as dot-joined SMILES; None if it contains anything else."""
     text = _ARROW.split(_BULLET.sub("", text).strip())[0]
     parts = reaction_parts(text)
     text = parts[0] if len(parts) == 3 else text
@@ -121,7 +121,7 @@ def _texts(value: Any) -> list[str] | None:
 
 
 def _molecules_of_list(text: str) -> str | None:
-    """The molecules of a list with one on each line behind its name: ``- Amine: NCC``."""
+    """The molecules of a list with one molecule per line after its name: ``- Amine: NCC``."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     lines = lines[1:] if lines and lines[0].endswith(":") and not _DOUBT.search(lines[0]) else lines
     parts = [_BULLET.sub("", line).rpartition(": ") for line in lines]
@@ -130,7 +130,7 @@ def _molecules_of_list(text: str) -> str | None:
 
 
 def _single_run(text: str) -> str | None:
-    """The molecules of a text, if they stand together in one place only, and their sentence does not deny them."""
+    """The molecules of a text, if they all stand together at one place and their sentence does not deny them."""
     found: set[str] = set()
     lead = ""
     for sentence in _SENTENCE.split(text):
@@ -163,7 +163,7 @@ def _looks_like_smiles(word: str) -> bool:
 
 
 def _telling(word: str) -> bool:
-    """True for a word that is SMILES beyond doubt: English has no brackets, and "I" is no hydrogen iodide."""
+    """True for a word that is certainly SMILES. English words have no brackets; "I" is not hydrogen iodide."""
     if len(word) < 2 or not _looks_like_smiles(word):
         return False
     return bool(_TELLING.search(word)) or read_molecule(word) is not None

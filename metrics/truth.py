@@ -1,4 +1,4 @@
-"""Reading whether a text says yes or no.
+"""Reads whether a text says yes or no.
 
 Example:
     >>> find_truth("**True**, because 7 is prime.")
@@ -19,7 +19,7 @@ _LONGEST = 5_000
 
 _YES = frozenset({"true", "yes", "correct", "accepted", "accept", "valid"})
 _NO = frozenset({"false", "no", "incorrect", "rejected", "reject", "invalid", "wrong"})
-# Short forms, which count only where there is nothing else.
+# Short forms; they count only if the text contains nothing else.
 _ALONE_YES, _ALONE_NO = frozenset({"1", "t", "y", "on", "right"}), frozenset({"0", "f", "n", "off"})
 _WORD = "true|yes|correct|accepted|accept|valid|false|no|incorrect|rejected|reject|invalid|wrong"
 _AROUND = " \t\n.,;:!\"'`“”‘’()[]{}<>*_→✓✗✅❌☑"
@@ -38,7 +38,7 @@ _ANNOUNCED = re.compile(
     rf"(?:(?:therefore|thus|hence|clearly|definitely|indeed|completely|entirely|also)\s)?[\"'`*(\[]{{0,3}}({_WORD})\b{_CLOSED}",
     re.IGNORECASE,
 )
-# A claim anywhere in a text; "no" is one only where it stands alone: "no other primes" is none.
+# A claim anywhere in a text. "no" is a claim only if it stands alone; "no other primes" is none.
 _CLAIM = re.compile(
     r"\b(?:(?:true|correct|accepted|valid)\b(?!\s?[:=])|(?:yes|false|incorrect|rejected|invalid|wrong)\b"
     r"|no\b(?=[\"'`*)\]}]{0,3}\s{0,3}(?:\Z|[.,;:!\n])))",
@@ -63,7 +63,7 @@ _CONDITION = re.compile(
 
 
 def find_truth(text: str) -> bool | None:
-    """True or False as a text says it; None if it says neither, both, or only a negation.
+    """True or False, as the text says; None if it says neither, both, or only a negation.
 
     Args:
         text: One field of a model's answer.
@@ -98,7 +98,7 @@ def _answer_part(text: str) -> str:
 
 
 def _confirm(word: str, text: str) -> bool | None:
-    """What the word says, unless a claim of the text says the opposite."""
+    """The meaning of the word; None if a claim of the text says the opposite."""
     truth = word.casefold() in _YES
     claims = [(hit[0].casefold() in _YES) ^ _is_negated(text, hit.start()) for hit in _CLAIM.finditer(text)]
     return truth if all(claim == truth for claim in claims) else None

@@ -1,7 +1,7 @@
-"""USPTO-50k, single-step retrosynthesis: are these the reactants that make the product?
+"""The metric of USPTO-50k, single-step retrosynthesis: are these the reactants that make the product?
 
-Exact match after canonicalisation, the measure of the published top-k accuracies. The feedback says what is wrong
-with an answer, and names no molecule that the answer did not name itself.
+It tests for an exact match after canonicalisation, as the published top-k accuracies do. The feedback describes the
+faults of an answer, and names only molecules of the answer.
 
 Example:
     >>> import dspy
@@ -29,9 +29,9 @@ __all__ = ["clean_smiles_answer", "maxfrag", "rank_of_reference", "top_k", "uspt
 def uspto50k(
     gold: Any, pred: Any, trace: Any = None, pred_name: str | None = None, pred_trace: Any = None
 ) -> dspy.Prediction:
-    """Score 1.0 iff the answer is the reference's set of reactants, with feedback that does not give it away.
+    """Score 1.0 if the answer is the reference set of reactants, else 0.0. The feedback does not reveal the reference.
 
-    Order, atom maps and the way of writing do not count; stereochemistry and how often a molecule appears do.
+    Order, atom maps and spelling do not matter. Stereochemistry and the number of times a molecule occurs do.
 
     Args:
         gold: The example: ``reactants`` (SMILES joined by dots) and, for better feedback, ``product``.
@@ -63,7 +63,7 @@ def uspto50k(
 def maxfrag(
     gold: Any, pred: Any, trace: Any = None, pred_name: str | None = None, pred_trace: Any = None
 ) -> dspy.Prediction:
-    """Score 1.0 iff the largest reactant of the answer is the largest of the reference.
+    """Score 1.0 if the largest reactant of the answer is the largest reactant of the reference, else 0.0.
 
     Source: MaxFrag of Tetko, Karpov, Van Deursen and Godin, Nat. Commun. 2020, 11, 5575. Largest is by heavy
     atoms, then by length and text of the canonical SMILES.
@@ -88,10 +88,9 @@ def maxfrag(
 
 
 def rank_of_reference(gold: Any, answers: Sequence[str]) -> int | None:
-    """Place of the first right answer, from 1, or None if none is right.
+    """Place of the first right answer, from 1; None if no answer is right.
 
-    Every answer takes a place, also an unreadable or a repeated one: nothing is filtered out in favour of the
-    score.
+    Every answer takes a place, even an unreadable or a repeated answer. No answer is filtered out to raise the score.
     """
     reference = _reference(gold)
     for place, answer in enumerate(answers, start=1):
@@ -101,12 +100,12 @@ def rank_of_reference(gold: Any, answers: Sequence[str]) -> int | None:
 
 
 def top_k(gold: Any, answers: Sequence[str], k: int) -> bool:
-    """True iff one of the first k answers is right."""
+    """Whether one of the first k answers is right."""
     return rank_of_reference(gold, answers[:k]) is not None
 
 
 def _field(record: Any, name: str) -> Any:
-    """A field of an Example, a Prediction, a mapping or any object; None where it is absent."""
+    """A field of an Example, a Prediction, a mapping or any object; None if it is absent."""
     return record.get(name) if isinstance(record, Mapping) else getattr(record, name, None)
 
 
@@ -118,7 +117,7 @@ def _reference(gold: Any) -> str:
 
 
 def _canonical(text: str) -> str | None:
-    # RDKit takes what follows a blank for the molecule's name and would read "CCO or so" as ethanol.
+    # RDKit takes the text after a blank as the molecule's name, and would read "CCO or so" as ethanol.
     return None if len(text) > MAX_LENGTH or len(text.split()) != 1 else canonical_smiles(text)
 
 

@@ -1,10 +1,10 @@
-"""Runs attempts and evaluations on the workers of a Dask cluster, with the results of one process.
+"""Runs attempts and evaluations on the workers of a Dask cluster. The results are those of a single process.
 
     driver                                       worker
     DaskExecutor ── example, commits ──────────> Replica ── snapshot ──> attempt
         ^         <── result, charges ─────────────────────────────────────┘
         └── Line: what each replica lacks
 
-The driver alone orders, settles, commits and publishes. ``distributed`` is imported by the modules of this package, and
-this package is imported only where a cluster is asked for.
+Only the driver orders, settles, commits and publishes. The modules of this package import ``distributed``. The package
+itself is imported only when a cluster is used.
 """

@@ -26,7 +26,7 @@ class Connection:
     Attributes:
         client: The client.
         cluster: The worker processes of this machine; None for a cluster that others started.
-        is_own: Whether the client was made here, and ends with the connection.
+        is_own: Whether ``connect`` made the client. Such a client is closed together with the connection.
     """
 
     client: Client
@@ -34,7 +34,7 @@ class Connection:
     is_own: bool = True
 
     def close(self) -> None:
-        """End the connection, and what was started for it."""
+        """Close the connection, and the client and the worker processes that were started for it."""
         if self.is_own:
             self.client.close()
         if self.cluster is not None:
@@ -46,7 +46,7 @@ def connect(cluster: str | Client | None, concurrency: int) -> Connection:
 
     Args:
         cluster: See ``DaskExecutor``.
-        concurrency: With ``local:N``, most calls at once of all its processes together.
+        concurrency: With ``local:N``, the largest number of simultaneous calls of all processes together.
 
     Raises:
         ConfigurationError: If there is no such cluster, or a worker cannot do the work.
@@ -80,8 +80,8 @@ def _open(cluster: str | Client | None, concurrency: int) -> Connection:
 
 
 def _start(workers: int, concurrency: int) -> Connection:
-    """Start worker processes on this machine, reached by the loopback alone. They end with this process."""
-    # A lost call is made again by the caller, who counts: the scheduler need not do so too.
+    """Start worker processes on this machine. They listen on the loopback interface only, and end with this process."""
+    # The caller repeats a lost call and counts the repetitions, so the scheduler does not repeat it.
     with dask.config.set({"distributed.scheduler.allowed-failures": 0}), contextlib.ExitStack() as stack:
         cluster = LocalCluster(
             n_workers=workers,

@@ -15,8 +15,8 @@ from flex_dspy.cluster.worker import run_call, take_feed
 from flex_dspy.core.errors import ConfigurationError
 from flex_dspy.programs.executors import AttemptLostError
 
-_WAIT = 20.0  # seconds between two looks whether there is a worker at all
-_MOST_LOOKS = 3  # that find none, before a call counts as lost
+_WAIT = 20.0  # seconds between two checks that the cluster has a worker
+_MOST_LOOKS = 3  # checks without a worker, after which a call counts as lost
 
 
 class DaskTransport:
@@ -30,7 +30,7 @@ class DaskTransport:
         self._client = client
 
     async def submit(self, call: Call, preferred: str | None) -> Answer | Gap:
-        """See ``Transport``. A call is lost when its workers are lost as often as the scheduler allows."""
+        """See ``Transport``. A call counts as lost after as many lost workers as the scheduler allows."""
         where: dict[str, Any] = {} if preferred is None else {"workers": [preferred], "allow_other_workers": True}
         try:
             future = self._client.submit(run_call, call, key=f"flex-dspy-{uuid.uuid4().hex}", pure=False, **where)
@@ -42,7 +42,7 @@ class DaskTransport:
             raise AttemptLostError(f"{type(error).__name__}: {error}") from error
 
     async def _wait(self, future: Future) -> Answer | Gap:
-        """Wait for a result, as long as there are workers."""
+        """Wait for a result as long as the cluster has workers."""
         waiting = asyncio.ensure_future(future._result())
         looks = 0
         try:
@@ -59,7 +59,7 @@ class DaskTransport:
         """See ``Transport``."""
         try:
             replies = await self._client.run(take_feed, feed, workers=[worker])
-        except (OSError, ValueError):  # it is gone
+        except (OSError, ValueError):  # the worker is gone
             return
         for problem in filter(None, replies.values()):
             raise ConfigurationError(

@@ -1,4 +1,4 @@
-"""The connection over which a process takes turns at the scheduler, and tells it what was spent."""
+"""The connection to the scheduler that a process uses to take turns and to report its spending."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from flex_dspy.cluster.turns import SPEND
 
 
 class Desk:
-    """Where this process takes turns.
+    """Takes turns at the scheduler for this process.
 
     Args:
         owner: The worker or the client whose connection to the scheduler is used.
@@ -33,21 +33,21 @@ class Desk:
         return asyncio.run_coroutine_threadsafe(sending, self._owner.loop.asyncio_loop)
 
     def spend(self, key: str, tokens: int, usd: float) -> None:
-        """Tell the scheduler what an answer took, and do not wait."""
+        """Report the tokens and the cost of an answer to the scheduler, without waiting for a reply."""
         self.ask(SPEND, key=key, tokens=tokens, usd=usd)
 
 
 class _Desks:
-    """The desk of this process, once there is a connection."""
+    """Holds the desk of this process as soon as there is a connection."""
 
     current: Desk | None = None
 
 
 def open_desk(owner: Worker | Client) -> None:
-    """Take turns over this connection from now on."""
+    """Open the desk of this process: it takes turns over this connection from now on."""
     _Desks.current = Desk(owner)
 
 
 def desk() -> Desk | None:
-    """The desk of this process; None where it is no worker."""
+    """The desk of this process; None if the process is no worker."""
     return _Desks.current

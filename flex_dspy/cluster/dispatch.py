@@ -1,4 +1,4 @@
-"""Has calls made by workers, and gives each replica what it lacks. It does not know which engine carries messages."""
+"""Sends calls to workers, and sends each replica the commits that it lacks. It does not depend on Dask."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from flex_dspy.libraries.change_log import ChangeLog
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.programs.executors import AttemptLostError
 
-_MOST_COMMITS = 256  # that a call carries; a replica that lacks more is fed apart
-_MOST_FEEDS = 10  # of one call, before it counts as lost
+_MOST_COMMITS = 256  # carried by one call; a replica that lacks more gets a separate feed
+_MOST_FEEDS = 10  # for one call, after which the call counts as lost
 _MOST_LINES = 8
 
 
@@ -25,22 +25,22 @@ class Transport(Protocol):
     """Carries messages to workers."""
 
     async def submit(self, call: Call, preferred: str | None) -> Answer | Gap:
-        """Have a call made by a worker: if it can, the preferred one.
+        """Run a call on a worker, on the preferred one if it is available.
 
         Raises:
             AttemptLostError: If the worker is lost.
         """
 
     async def feed(self, worker: str, feed: Feed) -> None:
-        """Give a worker what it lacks; nothing happens where it is gone.
+        """Send a feed to a worker. Do nothing if the worker is gone.
 
         Raises:
-            ConfigurationError: If it cannot take it.
+            ConfigurationError: If the worker cannot take the feed.
         """
 
 
 class Dispatcher:
-    """Lines of snapshots, and what each worker knows of them.
+    """Keeps the lines of snapshots, and which snapshots each worker has.
 
     Args:
         transport: Carries messages.
@@ -50,12 +50,12 @@ class Dispatcher:
         self._transport = transport
         self._guard = threading.Lock()
         self._lines: OrderedDict[ChangeLog, Line] = OrderedDict()
-        self._known: dict[str, dict[str, int]] = defaultdict(dict)  # by line and worker, number of the newest snapshot
+        self._known: dict[str, dict[str, int]] = defaultdict(dict)  # by line and worker: number of the newest snapshot
         self._turns: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)  # a worker is fed by one call at a time
 
     @contextlib.contextmanager
     def line(self, library: ExperienceLibrary) -> Iterator[Line]:
-        """The line of a snapshot, which a call within the block sees. For the thread that commits."""
+        """The line of a snapshot that a call within the block sees. Only the thread that commits may use it."""
         with self._guard:
             line = self._line_of(library)
             line.begin(library.seen)
@@ -66,7 +66,7 @@ class Dispatcher:
                 line.end(library.seen)
 
     def _line_of(self, library: ExperienceLibrary) -> Line:
-        """The line of a snapshot; a new one where the commits to it are not known."""
+        """The line of a snapshot; a new line if the commits up to the snapshot are not known."""
         line = self._lines.get(library.log)
         if line is None or not line.advance(library):
             line = self._lines[library.log] = Line(library)
@@ -76,7 +76,7 @@ class Dispatcher:
         return line
 
     async def call(self, packed: Packed, line: Line, library: ExperienceLibrary, example: bytes) -> Answer:
-        """Have a call made, and feed the worker that lacks something for it.
+        """Run a call on a worker. Feed the worker first if it lacks something for the call.
 
         Args:
             packed: The function.
@@ -85,7 +85,7 @@ class Dispatcher:
             example: The example, pickled.
 
         Raises:
-            AttemptLostError: If its worker is lost, or cannot be brought up to date.
+            AttemptLostError: If the worker of the call is lost, or cannot be brought up to date.
             ConfigurationError: If a worker cannot take the function.
         """
         preferred = None
@@ -103,7 +103,7 @@ class Dispatcher:
         try:
             return await self._transport.submit(call, preferred)
         except AttemptLostError:
-            self._known[call.place.line].clear()  # one of them is gone: the others answer again
+            self._known[call.place.line].clear()  # a worker is gone; the others report their state again
             raise
 
     def _message(self, packed: Packed, line: Line, seen: int, example: bytes) -> Call:

@@ -22,7 +22,7 @@ from flex_dspy.libraries.library import ExperienceLibrary
 
 Result = TypeVar("Result")
 
-_MOST_FUNCTIONS = 8  # that are kept packed
+_MOST_FUNCTIONS = 8  # number of packed functions that are kept
 
 
 class DaskExecutor:
@@ -31,7 +31,7 @@ class DaskExecutor:
     Args:
         cluster: Address of a scheduler (``tcp://head:8786``, ``tls://head:8786``), ``local:N`` for N worker processes
             on this machine, or a ``distributed.Client``; None takes the scheduler of ``DASK_SCHEDULER_ADDRESS``.
-        concurrency: With ``local:N``, most calls at once of all its processes together.
+        concurrency: With ``local:N``, the largest number of simultaneous calls of all processes together.
 
     Raises:
         ConfigurationError: If there is no such cluster, or a worker cannot do the work.
@@ -67,7 +67,7 @@ class DaskExecutor:
         return result
 
     def close(self) -> None:
-        """Let go of the cluster; the worker processes of ``local:N`` end."""
+        """Disconnect from the cluster. The worker processes of ``local:N`` end."""
         self._sharing.end()
         self._connection.close()
 
@@ -78,7 +78,7 @@ class DaskExecutor:
         self.close()
 
     def _on_loop(self, coroutine: Coroutine[Any, Any, Answer]) -> asyncio.Future[Answer]:
-        """Run on the client's event loop, from whichever loop the caller is on."""
+        """Run a coroutine on the client's event loop. The caller may be on another loop."""
         return asyncio.wrap_future(asyncio.run_coroutine_threadsafe(coroutine, self.client.loop.asyncio_loop))
 
     def _pack(self, function: Any) -> Packed:

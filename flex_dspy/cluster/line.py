@@ -1,4 +1,4 @@
-"""The driver's view of a line of snapshots: what a replica of it must be given."""
+"""The driver's view of a line of snapshots. It gives the base and the commits that a replica needs."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from flex_dspy.cluster.messages import Commits
 from flex_dspy.libraries.experience import COMMIT_JSON
 from flex_dspy.libraries.library import ExperienceLibrary
 
-_SPARE = 1_000  # commits before the base that are kept, for replicas that are a little behind
+_SPARE = 1_000  # commits before the base; kept for replicas that are slightly behind
 
 
 class Line:
     """A line of snapshots: a base, and the commits after it.
 
-    The base moves on, so that a new worker starts near the newest snapshot and not at the first commit.
+    The base moves forward, so that a new worker starts near the newest snapshot and not at the first commit.
 
     Args:
         base: The first snapshot.
 
     Attributes:
         id: Name of the line.
-        under_way: The snapshots that calls under way see, by number, each with the number of calls.
+        under_way: How many running calls see each snapshot, by number of the snapshot.
     """
 
     def __init__(self, base: ExperienceLibrary) -> None:
@@ -35,7 +35,7 @@ class Line:
         self._text: bytes | None = None
 
     def advance(self, library: ExperienceLibrary) -> bool:
-        """Take in the commits up to a snapshot; False where the library no longer knows them all."""
+        """Add the commits up to a snapshot. Return False if the library no longer has all of them."""
         if library.seen <= self.newest:
             return True
         commits = library.log.commits(self.newest, library.seen)
@@ -53,7 +53,7 @@ class Line:
             self._bodies.popleft()
 
     def after(self, seen: int) -> Commits | None:
-        """The commits after a snapshot; None where they are gone."""
+        """The commits after a snapshot; None if some of them are no longer kept."""
         count = self.newest - seen
         if not 0 <= count <= len(self._bodies):
             return None
@@ -61,22 +61,25 @@ class Line:
         return Commits(seen + 1, tuple(bodies))
 
     def base_text(self) -> bytes:
-        """The base as a library file's text. It takes a second for 40,000 entries, and is then kept."""
+        """The base as the text of a library file.
+
+        The first call takes a second for 40,000 entries. Later calls return the same text.
+        """
         if self._text is None:
             self._text = self.base.to_json().encode()
         return self._text
 
     @property
     def oldest(self) -> int:
-        """Number of the oldest snapshot that a call under way sees."""
+        """Number of the oldest snapshot that a running call sees."""
         return min(self.under_way, default=self.newest)
 
     def begin(self, seen: int) -> None:
-        """Note that a call sees a snapshot."""
+        """Note that a call which sees a snapshot has started."""
         self.under_way[seen] += 1
 
     def end(self, seen: int) -> None:
-        """Note that it has ended."""
+        """Note that a call which saw a snapshot has ended."""
         self.under_way[seen] -= 1
         if not self.under_way[seen]:
             del self.under_way[seen]

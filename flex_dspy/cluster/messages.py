@@ -11,7 +11,7 @@ from flex_dspy.core.errors import FlexError
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A snapshot: a line of snapshots, and how far along.
+    """Names a snapshot by its line and its position in the line.
 
     Attributes:
         line: Id of the line.
@@ -27,8 +27,8 @@ class Commits:
     """Consecutive commits of a line.
 
     Attributes:
-        first: Number of the first.
-        bodies: Each as JSON.
+        first: Number of the first commit.
+        bodies: The commits, each as JSON.
     """
 
     first: int = 1
@@ -42,8 +42,8 @@ class Call:
     Attributes:
         work: Digest of the function.
         place: The snapshot that it sees.
-        oldest: Number of the oldest snapshot of the line that a call under way sees.
-        commits: Those that replicas may lack.
+        oldest: Number of the oldest snapshot of the line that a running call sees.
+        commits: The commits that replicas may lack.
         example: The example, pickled.
         spent: Tokens and US dollars spent so far, by key of the ledger.
     """
@@ -61,11 +61,11 @@ class Feed:
     """Everything that a worker lacks for a call.
 
     Attributes:
-        place: The snapshot that must be there afterwards.
-        base: A library file's text to start a replica from; None goes on with the replica that is there.
-        commits: Those after the base, or after the replica's newest snapshot.
+        place: The snapshot that the worker must have afterwards.
+        base: The text of a library file that a new replica starts from; None keeps the worker's replica.
+        commits: The commits after the base, or after the replica's newest snapshot.
         work: Digest of the function.
-        packed: The function, pickled; None where the worker has it.
+        packed: The function, pickled; None if the worker has it.
     """
 
     place: Place
@@ -81,8 +81,8 @@ class Gap:
 
     Attributes:
         worker: Address of the worker.
-        newest: Number of its replica's newest snapshot; None where it has no replica of the line.
-        has_work: Whether it has the function.
+        newest: Number of its replica's newest snapshot; None if it has no replica of the line.
+        has_work: Whether the worker has the function.
     """
 
     worker: str
@@ -92,11 +92,11 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """One answer of a model, to be charged by the driver.
+    """One answer of a model that the driver has to charge.
 
     Attributes:
         ledger: Key of the ledger.
-        role: Who asked.
+        role: The role that asked the model.
         model: The model string.
         usage: Token counts, as DSPy reports them.
     """
@@ -115,8 +115,8 @@ class Answer:
         worker: Address of the worker.
         newest: Number of its replica's newest snapshot.
         result: The result.
-        error: The error that no other example would survive either.
-        charges: The answers of models that it took.
+        error: An error that every other example would raise too; it ends the run.
+        charges: The model answers that the call used.
     """
 
     worker: str

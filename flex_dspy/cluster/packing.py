@@ -1,13 +1,13 @@
-"""Packs functions for workers: programs, metrics and models travel, keys, ledgers and limits do not.
+"""Packs functions for workers. Programs, metrics and models are sent; keys, ledgers and limits are not.
 
-Dask carries functions by cloudpickle, and so does this. Four kinds of objects are replaced on the way:
+This module uses cloudpickle, as Dask does. It replaces four kinds of objects:
 
     a ledger                 by a ``WorkerLedger``, whose charges come back with the result
     limits                   by limits that wait at the scheduler, for all processes together
-    an offline expert        by the one of the worker, with a single process: the workers are many already
-    a retriever's library    by an empty one: within a call each retriever reads the call's snapshot
+    an offline expert        by the worker's own, with a single process, because there are many workers
+    a retriever's library    by an empty one, because within a call each retriever reads the call's snapshot
 
-A model that would carry its key along is refused.
+A model whose pickled form would contain its key is refused.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ from flex_dspy.models.spending import Ledger
 from flex_dspy.offline.engine import AsyncOfflineEngine
 from flex_dspy.search.retrieval import ExperienceRetriever
 
-# Settings of DSPy that belong to the process, or to the call that is under way.
+# Settings of DSPy that belong to the process or to the running call.
 _LOCAL_SETTINGS = frozenset(
     {"branch_idx", "callbacks", "caller_modules", "caller_predict", "flex_dspy", "send_stream", "stream_listeners"}
     | {"trace", "usage_tracker"}
 )
-_SHORTEST_SECRET = 8  # characters; shorter ones, such as ``none``, are found in many a text
+_SHORTEST_SECRET = 8  # characters; shorter ones, such as ``none``, occur in many texts
 
 
 class Keys:
-    """Keys by which workers and the scheduler know the ledgers and the limits of a driver.
+    """Makes the keys that name a driver's ledgers and limits on workers and on the scheduler.
 
     Args:
         owner: Id of the driver's client.
@@ -56,7 +56,7 @@ class Keys:
         self._keys: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
 
     def of(self, thing: Ledger | Limits) -> str:
-        """The key of a ledger, or of limits."""
+        """The key of a ledger or of limits."""
         return self._keys.setdefault(thing, f"{self._owner}/{secrets.token_hex(8)}")
 
 
@@ -80,7 +80,7 @@ class Packed:
 
 
 class _Packer(cloudpickle.Pickler):
-    """Replaces what must not travel; see the module."""
+    """Replaces the objects that must not be sent; see the module."""
 
     def __init__(self, file: io.BytesIO, keys: Keys) -> None:
         super().__init__(file)
@@ -90,7 +90,7 @@ class _Packer(cloudpickle.Pickler):
         self.models: dict[int, dspy.LM] = {}
 
     def reducer_override(self, obj: Any) -> Any:
-        """The replacement of an object, or what cloudpickle makes of it."""
+        """The replacement of an object; cloudpickle's own reduction if it is not replaced."""
         if isinstance(obj, Ledger):
             key = self.keys.of(obj)
             self.ledgers[key] = obj
@@ -112,7 +112,7 @@ class _Packer(cloudpickle.Pickler):
 
 @functools.cache
 def expert_engine(expert: str) -> AsyncOfflineEngine:
-    """The one engine of an offline expert on a worker: all functions there share its process.
+    """The engine of an offline expert on a worker. All functions on the worker share its single process.
 
     Args:
         expert: Name of the expert.
@@ -121,7 +121,7 @@ def expert_engine(expert: str) -> AsyncOfflineEngine:
 
 
 def pack(function: Any, keys: Keys) -> Packed:
-    """Pack a function with DSPy's settings as they are here.
+    """Pack a function together with the current DSPy settings.
 
     Args:
         function: The function.
@@ -148,16 +148,19 @@ def pack(function: Any, keys: Keys) -> Packed:
 
 
 def unpack(content: bytes) -> tuple[Any, dict[str, Any]]:
-    """A function and DSPy's settings, on a worker. The driver packed them; Dask would unpickle them likewise."""
+    """A function and DSPy's settings, unpacked on a worker.
+
+    It unpickles bytes that the driver packed. Dask unpickles the driver's functions in the same way.
+    """
     function, settings = cloudpickle.loads(content)
     return function, settings
 
 
 def refuse_key(model: dspy.LM) -> None:
-    """Refuse a model that would carry a key along.
+    """Refuse a model whose pickled form would contain a key.
 
     Raises:
-        ConfigurationError: If it would.
+        ConfigurationError: If it would contain a key.
     """
     if found := sorted(set(_secret_settings(model))):
         raise ConfigurationError(
@@ -168,10 +171,12 @@ def refuse_key(model: dspy.LM) -> None:
 
 
 def refuse_batches(model: dspy.LM) -> None:
-    """Refuse a model that is asked in batches: each worker would send batches of its own, and no run could resume them.
+    """Refuse a model that is asked in batches.
+
+    Each worker would send batches of its own, and no run could resume them.
 
     Raises:
-        ConfigurationError: If it is.
+        ConfigurationError: If the model is asked in batches.
     """
     if getattr(model, "batches", None) is not None:
         raise ConfigurationError(
@@ -180,7 +185,7 @@ def refuse_batches(model: dspy.LM) -> None:
 
 
 def _secret_settings(model: dspy.LM) -> Iterator[str]:
-    """Names of the settings of a model that hold secrets, as far as it would take them along."""
+    """Names of the model's settings that hold secrets and that would be pickled with it."""
     leaves_key = isinstance(model, LanguageModel)
     for name, value in _flat(model.kwargs):
         if value and is_secret_name(name.rpartition(".")[2], value) and not (leaves_key and name == "api_key"):
@@ -198,7 +203,7 @@ def _flat(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, An
 
 
 def _check_no_secret(content: bytes, models: tuple[dspy.LM, ...]) -> None:
-    """Refuse bytes that hold a key of one of the models, wherever it stands."""
+    """Refuse bytes that contain a key of one of the models at any position."""
     for model in models:
         for secret in secrets_of(model):
             if len(secret) >= _SHORTEST_SECRET and secret.encode() in content:

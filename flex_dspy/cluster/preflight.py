@@ -1,7 +1,7 @@
-"""Checks before the first call: whether the workers can do the work of this process.
+"""Checks before the first call that the workers can do the work of this process.
 
-Results are byte-identical where the packages that shape them are of the same version: chemistry of another RDKit can
-give other canonical SMILES, and another DSPy other prompts.
+Results are byte-identical only if the packages that affect them have the same versions. Another version of RDKit can
+give other canonical SMILES, and another version of DSPy other prompts.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _PACKAGES = ("flex-dspy", "dspy", "rdkit")
 
 
 def versions() -> dict[str, str]:
-    """The versions of everything that shapes results, by name. It runs on workers too."""
+    """The versions of all packages that affect results, by name. The function also runs on workers."""
     found = {"python": platform.python_version()}
     for package in _PACKAGES:
         try:
@@ -33,10 +33,10 @@ def versions() -> dict[str, str]:
 
 
 def check_workers(client: Client) -> None:
-    """Refuse a cluster without workers, or with other versions than this process.
+    """Refuse a cluster that has no workers, or other package versions than this process.
 
     Raises:
-        ConfigurationError: If there is one; it names each difference.
+        ConfigurationError: If the cluster is refused; the message names each difference.
     """
     there: Mapping[str, object] = client.run(versions, on_error="return")
     if not there:
@@ -57,10 +57,10 @@ def check_workers(client: Client) -> None:
 
 
 def check_models(client: Client, models: Sequence[dspy.LM]) -> None:
-    """Refuse workers that lack a key which this process has in its environment.
+    """Refuse workers that lack an API key which this process has in its environment.
 
     Raises:
-        ConfigurationError: If there is one; it names the variables and never a value.
+        ConfigurationError: If a worker lacks a key; the message names the variables and never a value.
     """
     needed = {names for model in models if (names := _variables(model))}
     if not needed:
@@ -72,12 +72,12 @@ def check_models(client: Client, models: Sequence[dspy.LM]) -> None:
 
 
 def missing_keys(needed: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
-    """Those groups of variables of which none is set. It runs on workers."""
+    """The groups in which no variable is set. The function runs on workers."""
     return [names for names in needed if not any(os.environ.get(name) for name in names)]
 
 
 def _variables(model: dspy.LM) -> tuple[str, ...]:
-    """The variables that may hold a model's key, if one of them does so here."""
+    """The environment variables that may hold a model's key; empty if none of them is set here."""
     if is_offline(model):
         return ()
     names = ("API_KEY", *(key_variables(model) if is_native(str(model.model)) else ()))

@@ -8,7 +8,7 @@ from flex_dspy.libraries.library import ExperienceLibrary
 
 
 class Replica:
-    """The last snapshots of a line. They share their structure, as the driver's do.
+    """The last snapshots of a line. They share their data structures, as the driver's snapshots do.
 
     Args:
         base: The snapshot to start from.
@@ -24,7 +24,7 @@ class Replica:
         return self._newest.seen
 
     def apply(self, commits: Commits) -> None:
-        """Apply those of the commits that are missing. Nothing changes where one before them is missing too."""
+        """Apply the commits that the replica lacks. Do nothing if an earlier commit is missing too."""
         skip = self.newest + 1 - commits.first
         if skip < 0:
             return
@@ -33,10 +33,10 @@ class Replica:
             self._snapshots[self.newest] = self._newest
 
     def forget(self, oldest: int) -> None:
-        """Let go of the snapshots before this one. The newest stays."""
+        """Drop the snapshots before number ``oldest``. The newest snapshot always stays."""
         for seen in [seen for seen in self._snapshots if seen < oldest and seen != self.newest]:
             del self._snapshots[seen]
 
     def get(self, seen: int) -> ExperienceLibrary | None:
-        """The snapshot after so many commits; None where it is not here."""
+        """The snapshot after ``seen`` commits; None if the replica does not have it."""
         return self._snapshots.get(seen)

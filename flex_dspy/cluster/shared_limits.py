@@ -1,4 +1,4 @@
-"""Limits that wait at the scheduler: those of a worker's models, and those of the driver's own."""
+"""Limits that wait at the scheduler: the limits of a worker's models and of the driver's own models."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class SharedTurn(Turn):
         self.took = (0, 0)
 
     def settle(self, prompt_tokens: int, completion_tokens: int) -> None:
-        """Keep what the call took: it is told at its end."""
+        """Keep the token counts of the call. They are reported at its end."""
         self.took = (self.took[0] + prompt_tokens, self.took[1] + completion_tokens)
 
 
@@ -33,7 +33,7 @@ class SharedLimits(Limits):
     Args:
         key: Their key at the scheduler.
         bounds: See ``Limits``.
-        at: The desk; None takes that of the process, which is a worker.
+        at: The desk; None takes the desk of the process, which must then be a worker.
     """
 
     def __init__(self, key: str, bounds: Mapping[str, Any], at: Desk | None = None) -> None:
@@ -46,7 +46,7 @@ class SharedLimits(Limits):
 
     @property
     def active(self) -> bool:
-        """True: whether a call has to wait is known at the scheduler alone."""
+        """Always True, because only the scheduler knows whether a call has to wait."""
         return True
 
     @contextlib.contextmanager

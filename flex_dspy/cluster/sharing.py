@@ -1,4 +1,4 @@
-"""The driver's part in shared limits and budgets: the scheduler keeps them, and the driver waits there too."""
+"""The driver's part in shared limits and budgets. The scheduler keeps them, and the driver also waits there."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Sharing:
         self._is_registered = False
 
     def share(self, limits: Mapping[str, Limits], ledgers: Mapping[str, Ledger]) -> None:
-        """Have the limits and the spending of a function kept at the scheduler.
+        """Move the limits and the spending of a function to the scheduler.
 
         Raises:
             ConfigurationError: If the scheduler lacks flex-dspy.
@@ -48,7 +48,7 @@ class Sharing:
     def _register(self) -> None:
         try:
             self._client.register_plugin(TurnKeeper())
-        except Exception as error:  # whatever it says, it is the scheduler that says it
+        except Exception as error:  # any error of the scheduler
             raise ConfigurationError(
                 f"the scheduler cannot keep the limits: {type(error).__name__}: {error}. Install flex-dspy where it "
                 "runs, in the same version as here"
@@ -56,7 +56,7 @@ class Sharing:
         self._is_registered = True
 
     def end(self) -> None:
-        """Wait by their own clocks again."""
+        """End the sharing: the limits use their own clocks again."""
         for own in self._limits.values():
             own.follow(None)
 

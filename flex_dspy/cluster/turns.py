@@ -1,7 +1,7 @@
-"""The limits of all processes together, at the scheduler: one clock for each provider, and what was spent so far.
+"""The limits of all processes together, kept at the scheduler: one clock for each provider, and the spending so far.
 
-A call of a language model takes a turn there, and ends it when it is answered. Turns of a worker or a driver that is
-lost end with it. The scheduler needs flex-dspy for this, as the workers do.
+A call of a language model takes a turn at the scheduler, and ends the turn when it is answered. If a worker or a driver
+is lost, its turns end too. The scheduler therefore needs flex-dspy, as the workers do.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ TAKE, END, PAUSE, SPEND = "flex_dspy_take_turn", "flex_dspy_end_turn", "flex_dsp
 
 @dataclass(frozen=True)
 class _Taken:
-    """A turn that was taken, and has not ended.
+    """A turn that was taken and has not ended.
 
     Attributes:
         holder: Address of the worker, or id of the client.
@@ -37,7 +37,7 @@ class _Taken:
 
 
 class TurnKeeper(SchedulerPlugin):
-    """Keeps the limits. Keys of limits and ledgers begin with the id of the client that they belong to."""
+    """Keeps the limits. The key of a limit or a ledger begins with the id of the client that owns it."""
 
     name = "flex-dspy-turns"
     idempotent = True
@@ -66,7 +66,7 @@ class TurnKeeper(SchedulerPlugin):
             max_tokens: Most tokens of the answer.
 
         Returns:
-            The number of the turn, and what was spent by key of the ledger.
+            The number of the turn, and the spending so far by key of the ledger.
         """
         context = self._limits_of(key, bounds).aturn(prompt_tokens, max_tokens)
         turn, number = await context.__aenter__(), next(self._numbers)
@@ -77,7 +77,7 @@ class TurnKeeper(SchedulerPlugin):
         return {"turn": number, "spent": {name: spent for name, spent in self._spent.items() if name.startswith(owner)}}
 
     async def end(self, number: int, prompt_tokens: int = 0, completion_tokens: int = 0) -> None:
-        """End a turn, and correct what was booked for it where that is known."""
+        """End a turn. Replace its estimated token counts by the real ones if they are known."""
         taken = self._taken.pop(number, None)
         if taken is None:
             return
@@ -86,11 +86,11 @@ class TurnKeeper(SchedulerPlugin):
         await taken.context.__aexit__(None, None, None)
 
     async def pause(self, key: str, bounds: Mapping[str, Any], seconds: float) -> None:
-        """Start no call of these limits for so many seconds."""
+        """Start no call under these limits for ``seconds`` seconds."""
         self._limits_of(key, bounds).pause(seconds)
 
     async def spend(self, key: str, tokens: int, usd: float) -> None:
-        """Note what an answer took; ``key`` is that of the ledger."""
+        """Note the tokens and US dollars of an answer; ``key`` is the key of the ledger."""
         before = self._spent.get(key, (0, 0.0))
         self._spent[key] = (before[0] + tokens, before[1] + usd)
 
@@ -99,7 +99,7 @@ class TurnKeeper(SchedulerPlugin):
         await self._end_all(worker)
 
     def remove_client(self, scheduler: Scheduler, client: str) -> None:
-        """Forget the limits of a driver that is gone, with all their turns."""
+        """Forget the limits of a driver that is gone, and all turns of these limits."""
         for known in (self._limits, self._spent):
             for key in [key for key in known if key.startswith(f"{client}/")]:
                 del known[key]

@@ -1,4 +1,4 @@
-"""The work of a worker process: it keeps replicas and functions, and makes calls on one event loop.
+"""The work of a worker process. It keeps replicas and functions, and runs calls on one event loop.
 
 Dask calls ``run_call`` on one of its threads, which only waits. The calls of a process share an event loop, so that
 clients of language models keep their connections, and a process serves as many calls at once as it has threads.
@@ -25,7 +25,7 @@ from flex_dspy.cluster.worker_ledger import CHARGES, learn_spent
 from flex_dspy.core.errors import FlexError
 from flex_dspy.libraries.library import ExperienceLibrary
 
-_MOST = 8  # replicas and functions that a process keeps; those that were not used for the longest time go
+_MOST = 8  # replicas and functions that a process keeps; the least recently used go first
 
 Function = Callable[[Any, ExperienceLibrary], Awaitable[Any]]
 Kept = TypeVar("Kept")
@@ -41,13 +41,13 @@ class Site:
 
     @functools.cached_property
     def loop(self) -> asyncio.AbstractEventLoop:
-        """The event loop that calls run on, on a thread of its own."""
+        """The event loop of the calls. It runs on a thread of its own."""
         loop = asyncio.new_event_loop()
         threading.Thread(target=loop.run_forever, name="flex-dspy-calls", daemon=True).start()
         return loop
 
     def feed(self, feed: Feed) -> None:
-        """Take in everything that a worker lacked."""
+        """Take the content of a feed into this process."""
         with self._guard:
             if feed.packed is not None and feed.work not in self._functions:
                 _keep(self._functions, feed.work, unpack(feed.packed))
@@ -61,7 +61,7 @@ class Site:
                 replica.apply(feed.commits)
 
     def find(self, call: Call) -> tuple[Function, Mapping[str, Any], ExperienceLibrary, int] | None:
-        """The function, its settings, the snapshot and the replica's newest number; None where one is not here."""
+        """The function, its settings, the snapshot and the replica's newest number; None if one of them is not here."""
         with self._guard:
             replica, found = self._replicas.get(call.place.line), self._functions.get(call.work)
             if replica is None or found is None:
@@ -76,7 +76,7 @@ class Site:
             return *found, snapshot, replica.newest
 
     def gap(self, place: Place, work: str, worker: str) -> Gap:
-        """What is here of what a call needs."""
+        """A report of which things that a call needs are here, and which are not."""
         with self._guard:
             replica = self._replicas.get(place.line)
             return Gap(worker, None if replica is None else replica.newest, work in self._functions)
@@ -92,7 +92,7 @@ SITE = Site()
 
 
 def run_call(call: Call) -> Answer | Gap:
-    """Make one call, on a thread of a Dask worker."""
+    """Run one call on a thread of a Dask worker."""
     worker = get_worker().address
     if desk() is None:
         open_desk(get_worker())
@@ -118,13 +118,13 @@ async def _make(
 
 
 async def take_feed(feed: Feed, dask_worker: Worker) -> str:
-    """Take in a feed, beside the calls of the worker. Called by ``Client.run``.
+    """Take in a feed while calls of the worker continue. ``Client.run`` calls this function.
 
     Returns:
-        The error that a function could not be unpacked for; "" where there is none.
+        The error message if the function could not be unpacked, otherwise "".
     """
     try:
         await asyncio.to_thread(SITE.feed, feed)
-    except Exception as error:  # told to the driver, which names the worker
+    except Exception as error:  # the driver reports it and names the worker
         return f"{type(error).__name__}: {error}"
     return ""

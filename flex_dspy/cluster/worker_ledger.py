@@ -1,4 +1,4 @@
-"""A ledger on a worker: it prices and counts like the driver's, and what it counts comes back with the result."""
+"""A ledger on a worker. It prices and counts like the driver's ledger, and its charges return with the result."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from flex_dspy.core.ambient import Ambient
 from flex_dspy.models.prices import Price
 from flex_dspy.models.spending import Ledger, Usage
 
-# The charges of the call under way.
+# The charges of the running call.
 CHARGES: Ambient[list[Charge] | None] = Ambient("charges", None)
-# Tokens and US dollars spent so far by the whole run, by key of the ledger: as the driver and the scheduler last said.
+# Tokens and US dollars spent so far by the whole run, by key of the ledger: the last report of driver and scheduler.
 SPENT: dict[str, tuple[int, float]] = {}
 
 
 def learn_spent(spent: Mapping[str, Sequence[float]]) -> None:
-    """Take in what the driver or the scheduler says was spent; what is known here may be newer."""
+    """Take in the spending that the driver or the scheduler reports. Ignore it if this process has newer numbers."""
     for key, (tokens, usd) in spent.items():
         known = SPENT.get(key, (0, 0.0))
         SPENT[key] = (max(int(tokens), known[0]), max(usd, known[1]))
@@ -42,12 +42,12 @@ class WorkerLedger(Ledger):
 
     @property
     def total(self) -> Usage:
-        """The spending of the whole run, as far as it is known here."""
+        """The spending of the whole run, as far as this process knows it."""
         tokens, usd = SPENT.get(self.key, (0, 0.0))
         return Usage(prompt_tokens=tokens, usd=usd)
 
     def charge(self, role: str, model: str, usage: Mapping[str, Any]) -> Usage:
-        """Count one answer here, and keep it for the driver."""
+        """Count one answer on this worker, and keep the charge for the driver."""
         counted = super().charge(role, model, usage)
         tokens, usd = SPENT.get(self.key, (0, 0.0))
         SPENT[self.key] = (tokens + counted.tokens, usd + counted.usd)

@@ -1,1 +1,1 @@
-"""Adapters for agents outside DSPy: each brings lessons before a model call, and observes the answer after it."""
+"""Adapters for agents outside DSPy. Each adds lessons before a model call and observes the answer after it."""

@@ -24,7 +24,7 @@ from flex_dspy.learning.online import OnlineLearner
 class ExperienceMiddleware(AgentMiddleware):
     """Puts lessons before the messages of each model call, and observes the last answer of a run.
 
-    The lessons are in the request alone: the agent's state and its checkpoints do not keep them.
+    Only the request contains the lessons; the agent's state and its checkpoints do not.
 
     Args:
         learner: See ``AgentLessons``.

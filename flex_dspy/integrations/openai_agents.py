@@ -1,4 +1,4 @@
-"""Experience for agents of the OpenAI Agents SDK: a runner whose model calls bring lessons.
+"""Experience for agents of the OpenAI Agents SDK: a runner that adds lessons to model calls.
 
 ::
 
@@ -25,7 +25,7 @@ from flex_dspy.learning.online import OnlineLearner
 class ExperienceRunner:
     """Runs agents with lessons before the input of each model call, and observes their final output.
 
-    The lessons are in the call alone: sessions and results do not keep them.
+    Only the model call contains the lessons; sessions and results do not.
 
     Args:
         learner: See ``AgentLessons``.
@@ -48,17 +48,17 @@ class ExperienceRunner:
         return result
 
     def run_sync(self, agent: Agent[Any], input: str | list[Any], **options: Any) -> RunResult:
-        """Synchronous version of ``run``, as ``Runner.run_sync``: where no event loop runs."""
+        """Synchronous version of ``run``. Like ``Runner.run_sync``, it needs a thread without a running event loop."""
         config = self.run_config(options.pop("run_config", None))
         result = Runner.run_sync(agent, input, run_config=config, **options)
         self.lessons.finish(_question(input), str(result.final_output))
         return result
 
     def run_config(self, config: RunConfig | None = None) -> RunConfig:
-        """A configuration whose model calls bring the lessons.
+        """A run configuration that adds the lessons to each model call.
 
         Args:
-            config: What else is configured.
+            config: The other settings of the run.
 
         Raises:
             ValueError: If it has a ``call_model_input_filter`` of its own.
@@ -68,7 +68,7 @@ class ExperienceRunner:
         return replace(config or RunConfig(), call_model_input_filter=self.bring_lessons)
 
     async def bring_lessons(self, data: CallModelData[Any]) -> ModelInputData:
-        """The input of a model call with the lessons that fit the last question."""
+        """The input of a model call, with the lessons that fit the last question added."""
         given = data.model_data
         message = await self.lessons.amessage(_question(given.input))
         lessons: list[Any] = [{"role": "user", "content": message}] if message else []
@@ -76,7 +76,7 @@ class ExperienceRunner:
 
 
 def _question(items: str | Sequence[Any]) -> str:
-    """The text of the last message of the user."""
+    """The text of the user's last message."""
     if isinstance(items, str):
         return items
     said = (item for item in reversed(items) if isinstance(item, Mapping) and item.get("role") == "user")

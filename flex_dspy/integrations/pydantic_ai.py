@@ -26,7 +26,7 @@ from flex_dspy.learning.online import OnlineLearner
 class Experience(AbstractCapability[Any]):
     """Puts lessons before the messages of each model request, and observes the output of a run.
 
-    The lessons are in the request alone: the history of a run does not keep them.
+    Only the request contains the lessons; the history of a run does not.
 
     Args:
         learner: See ``AgentLessons``.
@@ -40,7 +40,7 @@ class Experience(AbstractCapability[Any]):
     async def before_model_request(
         self, ctx: RunContext[Any], request_context: ModelRequestContext
     ) -> ModelRequestContext:
-        """Add the lessons that fit the prompt."""
+        """Add the lessons that fit the prompt to a model request."""
         message = await self.lessons.amessage(_text(ctx.prompt))
         if not message:
             return request_context
@@ -48,7 +48,7 @@ class Experience(AbstractCapability[Any]):
         return replace(request_context, messages=[lessons, *request_context.messages])
 
     async def after_run(self, ctx: RunContext[Any], *, result: AgentRunResult[Any]) -> AgentRunResult[Any]:
-        """Observe the output."""
+        """Observe the output of a run."""
         await self.lessons.afinish(_text(ctx.prompt), str(result.output))
         return result
 

@@ -1,1 +1,1 @@
-"""Experts that play the roles without a language model: no key, no network, and no knowledge but the library's."""
+"""Experts that play the roles without a language model. They need no key and no network, and know only the library."""

@@ -1,7 +1,7 @@
-"""Putting a retro template to use on a product.
+"""Applies a retro template to a product.
 
-RDKit runs the reaction; what it leaves to its caller is done here: hydrogens that brackets hold fixed, double bonds
-that lose their E/Z mark, results that are no molecules, templates that are no templates.
+RDKit runs the reaction. This module handles the cases that RDKit leaves to its caller: hydrogens that brackets hold
+fixed, double bonds that lose their E/Z mark, results that are no molecules, and invalid templates.
 
     >>> apply_template("[C:1](=[O:2])-;!@[N:3]>>[C:1](=[O:2])-[O].[N:3]", "CCC(=O)NC")
     ['CCC(=O)O.CN']
@@ -22,7 +22,7 @@ from flex_dspy.offline.template_limits import is_bounded
 
 _MAX_OUTCOMES = 64
 _MARK = re.compile(r"[@/\\]")
-_STEREO = re.compile(r"\[[^]]*@|[/\\]")  # in SMARTS, an @ that is not in brackets asks for a ring
+_STEREO = re.compile(r"\[[^]]*@|[/\\]")  # in SMARTS, an @ outside brackets means a ring bond
 
 Site = tuple[tuple[int, str], ...]
 """The atoms of a product that a template's centre falls on, by symmetry class, each with what becomes of it there."""
@@ -32,15 +32,15 @@ Centre = tuple[tuple[int, str], ...]
 
 
 class RetroTemplate(NamedTuple):
-    """A template, read.
+    """A parsed template.
 
     Attributes:
-        reaction: To be run on a product.
-        pattern: Substructure that the product must hold.
-        growth: How many atoms larger the reactants are.
+        reaction: The reaction to run on a product.
+        pattern: Substructure that the product must contain.
+        growth: Number of atoms by which the reactants exceed the product.
         centre: The reaction centre in the pattern.
         places: The reaction centre in each of the reactants.
-        stereo: Whether it marks a configuration.
+        stereo: Whether the template marks a configuration.
     """
 
     reaction: rdChemReactions.ChemicalReaction
@@ -55,26 +55,26 @@ def apply_template(smarts: str, product: str) -> list[str]:
     """All reactant sets that a retro template gives for a product.
 
     Args:
-        smarts: Retro reaction SMARTS. It may come from a language model: a bad one gives nothing, and neither does one
-            beyond the limits of ``flex_dspy.offline.template_limits``.
+        smarts: Retro reaction SMARTS, perhaps from a language model. An invalid template gives no result. Neither does
+            a template beyond the limits of ``flex_dspy.offline.template_limits``.
         product: SMILES of the product.
 
     Returns:
-        Distinct canonical SMILES of the valid reactant sets, sorted; empty where the template does not fit.
+        Distinct canonical SMILES of the valid reactant sets, sorted; empty if the template does not fit.
     """
     return sorted(disconnections(smarts, product))
 
 
 def disconnections(smarts: str, product: str, done: Mapping[Site, str] | None = None) -> dict[str, set[Site]]:
-    """What a retro template gives for a product, and where it cuts for that.
+    """The reactant sets that a retro template gives for a product, and the sites where it cuts.
 
     Args:
-        smarts: As for ``apply_template``.
+        smarts: See ``apply_template``.
         product: SMILES of the product.
-        done: What another template with the same general form gave at some sites; this one gives the same there.
+        done: Results by site of another template with the same general form. They are reused at these sites.
 
     Returns:
-        For each valid reactant set the sites that lead to it.
+        For each valid reactant set, the sites that lead to it.
     """
     template, prepared = read_template(smarts), _prepare(product)
     if template is None or prepared is None:
@@ -90,7 +90,7 @@ def disconnections(smarts: str, product: str, done: Mapping[Site, str] | None = 
         found.setdefault(outcome, set()).add(site)
     if len(known) == len(sites):
         return found
-    # A ring cut at one bond only comes out as two parts that share atoms: then the count is wrong.
+    # A ring that is cut at only one bond gives two parts that share atoms. Then the count of atoms is wrong.
     size = whole.GetNumAtoms() + template.growth
     for parts in _run(template, whole):
         site = tuple(sorted((classes[atom], role) for atom, role in _centre(parts, template.places)))
@@ -115,7 +115,7 @@ def _run(template: RetroTemplate, whole: Chem.Mol) -> Sequence[tuple[Chem.Mol, .
 
 
 def _centre(parts: tuple[Chem.Mol, ...], places: Sequence[Sequence[tuple[int, str]]]) -> Iterator[tuple[int, str]]:
-    """The product's atoms that a template's centre fell on; a result begins with the atoms that the template names."""
+    """The product's atoms that match a template's centre. A result begins with the atoms that the template names."""
     for part, named in zip(parts, places, strict=True):
         for place, role in named:
             yield part.GetAtomWithIdx(place).GetIntProp("react_atom_idx"), role
@@ -123,7 +123,7 @@ def _centre(parts: tuple[Chem.Mol, ...], places: Sequence[Sequence[tuple[int, st
 
 @functools.lru_cache(maxsize=16_000)
 def read_template(smarts: str) -> RetroTemplate | None:
-    """A template ready for use; None for a bad text, and for one whose cost has no bound."""
+    """A template ready for use; None for an invalid text, or if the cost of the template has no bound."""
     if not is_bounded(smarts):
         return None
     try:
@@ -143,7 +143,7 @@ def read_template(smarts: str) -> RetroTemplate | None:
         for atom in pattern.GetAtoms()
         if (number := atom.GetAtomMapNum())
     }
-    # Atoms of the centre are those whose degree the template fixes; without any, the whole pattern is the centre.
+    # The centre consists of the atoms whose degree the template fixes. If there are none, it is the whole pattern.
     roles = {number: role for number, role in roles.items() if "&D" in role.partition(">>")[0]} or roles
     centre, *places = (
         tuple((atom.GetIdx(), roles[atom.GetAtomMapNum()]) for atom in part.GetAtoms() if atom.GetAtomMapNum() in roles)
@@ -157,7 +157,7 @@ def _smarts_without_number(atom: Chem.Atom) -> str:
 
 
 def _becomes(atom: Chem.Atom) -> str:
-    """An atom of the reactants, with the bonded atoms that the product lacks."""
+    """A description of a reactant atom, including the bonded atoms that the product lacks."""
     new = sorted(_smarts_without_number(other) for other in atom.GetNeighbors() if not other.GetAtomMapNum())
     return ".".join([_smarts_without_number(atom), *new])
 
@@ -172,10 +172,10 @@ class _Prepared(NamedTuple):
 
 @functools.lru_cache(maxsize=64)
 def _prepare(product: str) -> _Prepared | None:
-    """The product, its hydrogens free to follow the template; None for a bad SMILES.
+    """The product with hydrogens that may follow the template; None for a bad SMILES.
 
-    An atom written in brackets ([C@@H]) holds its hydrogens fixed, and a template that adds a bond there would break
-    its valence. Where the valence model gives the same hydrogens anyway, let it.
+    An atom in brackets ([C@@H]) has a fixed number of hydrogens, and a template that adds a bond there would break its
+    valence. If the valence model gives the same number of hydrogens, the number is not fixed.
     """
     whole = read_molecule(product)
     if whole is None:
@@ -195,7 +195,7 @@ def _prepare(product: str) -> _Prepared | None:
 
 
 def _valid_reactants(parts: tuple[Chem.Mol, ...], marked: Sequence[Chem.Bond]) -> str | None:
-    """Canonical SMILES of a result, or None where it is no molecule; `marked` are the product's E/Z bonds."""
+    """Canonical SMILES of a result, or None if it is no molecule; `marked` are the product's E/Z bonds."""
     try:
         for part in parts:
             Chem.SanitizeMol(part)
@@ -204,16 +204,16 @@ def _valid_reactants(parts: tuple[Chem.Mol, ...], marked: Sequence[Chem.Bond]) -
         written = [Chem.MolToSmiles(part) for part in parts]
     except (ValueError, RuntimeError):
         return None
-    # A mark may stand where no configuration is left; reading takes it away. Other texts are canonical as they are.
+    # A stereo mark may remain without a configuration. Reading the text again removes it. Other texts are canonical.
     read = [canonical_smiles(text) if _MARK.search(text) else text for text in written]
     return None if None in read else ".".join(sorted(".".join(filter(None, read)).split(".")))
 
 
 def _keep_double_bonds(part: Chem.Mol, marked: Sequence[Chem.Bond]) -> None:
-    """Carry the product's E/Z marks over to double bonds that lost theirs because a substituent was exchanged.
+    """Copy the product's E/Z marks to double bonds that lost their mark because a substituent was replaced.
 
-    RDKit keeps the mark of a double bond only while the substituents it refers to stay; what takes the place of one
-    (the boron of a vinyl boronate) stands where that stood.
+    RDKit keeps the mark of a double bond only as long as the substituents that it refers to stay. A new substituent
+    (the boron of a vinyl boronate) takes the position of the old one.
     """
     images = {
         atom.GetIntProp("react_atom_idx"): atom.GetIdx() for atom in part.GetAtoms() if atom.HasProp("react_atom_idx")
@@ -247,7 +247,7 @@ def _keep_double_bond(bond: Chem.Bond, part: Chem.Mol, images: dict[int, int]) -
 def _substituent(
     origin: Chem.Atom, reference: int, images: dict[int, int], atom: Chem.Atom, other_end: int
 ) -> tuple[int, bool] | None:
-    """The substituent that stands for a reference substituent now, and whether it is on the other side."""
+    """The substituent that now replaces a reference substituent, and whether it is on the other side."""
     around = {n.GetIdx() for n in atom.GetNeighbors()} - {other_end}
     if images.get(reference, -1) in around:
         return images[reference], False

@@ -1,4 +1,4 @@
-"""What lessons advise on the score columns of an assay: written by the critic, read by the actor."""
+"""The advice of lessons on the score columns of an assay. The critic writes it, and the actor reads it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _AVOID = re.compile(r"^Avoid: in the assay `([^`]{1,200})` to (add|take away) `(
 _WEIGH = re.compile(r"^Where no lesson names columns, weigh them by `[^`]{1,40}`: (.*)$")
 _REACHED = re.compile(r"(equal|spearman|best five) (\d\.\d{1,6})", re.ASCII)
 _FAMILY = re.compile(r"([^,`]{1,80}?) ([+-]\d{1,3}(?:\.\d{1,3})?)(?:, |$)", re.ASCII)
-_LEAST_LEFT = 0.5  # of a column's weight, where every lesson warns of it
+_LEAST_LEFT = 0.5  # share of a column's weight that stays if every lesson warns of it
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class AssayLesson:
 
     Attributes:
         assay: The assay's name.
-        weights: Of the ranks of columns.
-        families: Sums of them by family, for other assays.
+        weights: Weights of the ranks of columns.
+        families: Sums of the weights by family, for other assays.
     """
 
     assay: str
@@ -44,24 +44,24 @@ class AssayLesson:
 
 
 def preference_rule(way: str, reached: Mapping[str, float]) -> str:
-    """The way of weighing that did best as a rule, with the |Spearman| that each reached."""
+    """The rule that names the best way of weighing, with the |Spearman| of each way."""
     told = ", ".join(f"{name} {value:.3f}" for name, value in reached.items())
     return f"Where no lesson names columns, weigh them by `{way}`: {told}"
 
 
 def warning_rule(assay: str, column: str, added: bool) -> str:
-    """A warning as a rule: a formula was better without this column."""
+    """The rule that warns of a column, because a formula was better without it."""
     return f"Avoid: in the assay `{assay}` to {'add' if added else 'take away'} `{column}`, which held a formula back"
 
 
 @dataclass(frozen=True)
 class Lessons:
-    """What a block of experiences teaches.
+    """The content of a block of experiences.
 
     Attributes:
         formulas: Formulas, each with the id of the entry that teaches it.
-        avoided: Assay, column, and whether it was added or taken away, once for each warning.
-        ways: |Spearman| by way of weighing, of each time that several were tried.
+        avoided: For each warning the assay, the column, and whether the column was added or subtracted.
+        ways: |Spearman| by way of weighing, for each time that several ways were tried.
     """
 
     formulas: tuple[tuple[str, AssayLesson], ...] = ()
@@ -71,13 +71,13 @@ class Lessons:
 
 @dataclass(frozen=True)
 class Advice:
-    """What lessons come to for one assay.
+    """The combined advice of all lessons for one assay.
 
     Attributes:
-        weights: Of columns; empty where no lesson names one of them or a family that it has.
-        way: How to weigh columns apart from that.
-        own: How many lessons are from this very assay.
-        others: From how many other assays there are lessons.
+        weights: Weights of columns; empty if no lesson names a column or a family of the assay.
+        way: The way of weighing columns apart from these weights.
+        own: Number of lessons from this assay.
+        others: Number of other assays with lessons.
         ids: The entries that were followed.
     """
 
@@ -107,8 +107,8 @@ def read_lessons(block: str) -> Lessons:
 def advice(table: AssayTable, lessons: Lessons) -> Advice:
     """Weights for the columns of an assay.
 
-    A lesson from this assay counts once, whatever the size of its weights; all lessons from another assay count once
-    together, by the families of their columns.
+    Each lesson from this assay counts once, whatever the size of its weights. All lessons from another assay together
+    count once, by the families of their columns.
     """
     own = [(entry, lesson) for entry, lesson in lessons.formulas if lesson.assay == table.name]
     weights: dict[str, float] = {}
@@ -130,7 +130,7 @@ def advice(table: AssayTable, lessons: Lessons) -> Advice:
 
 
 def _carry_over(table: AssayTable, group: Sequence[AssayLesson]) -> dict[str, float]:
-    """What the lessons from one other assay say of the families here, spread over their columns."""
+    """The weights by family from the lessons of another assay, distributed over the columns of these families here."""
     families: dict[str, float] = {}
     for lesson in group:
         _add(families, _normalize(lesson.families))
@@ -140,7 +140,7 @@ def _carry_over(table: AssayTable, group: Sequence[AssayLesson]) -> dict[str, fl
 
 
 def _best_way(tried: Sequence[Mapping[str, float]]) -> str:
-    """The way that was most ahead of the others where it was tried; equal weights where nothing is known."""
+    """The way with the greatest lead over the other ways that were tried with it; equal weights if nothing is known."""
     ahead = dict.fromkeys(WAYS, 0.0)
     for reached in tried:
         for way, value in reached.items():
@@ -149,12 +149,12 @@ def _best_way(tried: Sequence[Mapping[str, float]]) -> str:
 
 
 def _is_confirmed(column: str, carried: Sequence[Mapping[str, float]]) -> bool:
-    """Whether a second assay takes the column away too: what only one does may be chance."""
+    """Whether a second assay subtracts the column too. A single assay may do so by chance."""
     return sum(share.get(column, 0.0) < 0 for share in carried) > 1
 
 
 def weights_in(formula: str, columns: Iterable[str] | None = None) -> dict[str, float]:
-    """The weights of a sum of columns, or of their ranks or z; empty for any other formula, or none.
+    """The weights of a sum of columns, or of their ranks or z; empty for any other formula and for invalid text.
 
     Args:
         formula: The formula.
@@ -184,7 +184,7 @@ def _terms(root: Node) -> list[tuple[float, Node]]:
     if isinstance(root, Call) and root.function == "mean":
         return [term for argument in root.arguments for term in _terms(argument)]
     first, operations = spine(root)
-    # The inner operations of the spine may be products: they are the first term.
+    # The inner operations of the spine may be products; they belong to the first term.
     start = next((n for n, node in enumerate(operations) if node.function in "+-"), len(operations))
     head: Node = operations[start - 1] if start else first
     if any(node.function not in "+-" for node in operations[start:]):

@@ -1,4 +1,4 @@
-"""The table of an assay's score columns as its prompt shows it, read back."""
+"""Reads the table of an assay's score columns from a prompt."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class ScoreColumn:
     Attributes:
         name: The column.
         family: Its family of models.
-        is_published: Whether its models are published ones.
-        is_turned: Whether greater is known to mean fitter.
-        spearman: With the labelled mutants that are shown.
+        is_published: Whether its models are published.
+        is_turned: Whether it is known that greater means fitter.
+        spearman: Spearman with the fitness of the labelled mutants that are shown.
     """
 
     name: str
@@ -45,7 +45,7 @@ class AssayTable:
         return tuple(column.name for column in self.columns)
 
     def by_family(self, weights: Mapping[str, float]) -> dict[str, float]:
-        """The sum of the weights of each family's columns, families with none left out."""
+        """The sum of the weights of each family's columns, without families that have no weight."""
         sums: dict[str, float] = {}
         for column in self.columns:
             if weights.get(column.name):
@@ -55,7 +55,7 @@ class AssayTable:
 
 @functools.lru_cache(maxsize=64)  # the rounds of a rollout, and its critic, read the same one
 def read_table(text: str) -> AssayTable:
-    """Read the table of a prompt; lines that are no columns are passed over."""
+    """Read the table of a prompt. Skip lines that are no columns."""
     name, shown = _NAME.search(text), _SHOWN.search(text)
     columns = (_column(line) for line in text.splitlines() if line.startswith("- "))
     return AssayTable(

@@ -1,8 +1,8 @@
 """The offline biologist: the four roles for fitness prediction by formulas, without a language model.
 
 It reads the prompts that a language model would read: a table of an assay's score columns, never a mutant. Without a
-lesson it gives the columns of published models equal weights. It knows how to follow lessons that name formulas,
-families and ways of weighing, and holds none. Lessons are read as data: a formula in them counts if it parses.
+lesson it gives the columns of published models equal weights. It can follow lessons that name formulas, families and
+ways of weighing, but contains no lesson itself. It reads lessons as data: a formula in them counts if it parses.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from flex_dspy.offline.assay_table import AssayTable, ScoreColumn, read_table
 from flex_dspy.search import rendering
 
 _MOST_RULES = 12
-_MOST_COLUMNS = 24  # in a formula
-_LEAST_WEIGHT = 0.04  # of the greatest
-_BASE = 3.0  # even weights count as much as so many lessons: one or two lessons alone are mostly chance
+_MOST_COLUMNS = 24  # largest number of columns in a formula
+_LEAST_WEIGHT = 0.04  # least weight in a formula, as a share of the greatest weight
+_BASE = 3.0  # equal weights count like this many lessons, because one or two lessons are mostly chance
 _MOST_AVOIDED = 2
 
 _TRIED = re.compile(r"^  formula: *(.+)$", re.MULTILINE)
@@ -56,7 +56,7 @@ def answer(inputs: Mapping[str, str], outputs: Sequence[str]) -> dict[str, Any]:
 
 
 def is_quick(outputs: Sequence[str]) -> bool:
-    """Roles are cheap: they run in this process."""
+    """True, because all roles are cheap and run in this process."""
     return True
 
 
@@ -64,7 +64,7 @@ def is_quick(outputs: Sequence[str]) -> bool:
 
 
 def act(inputs: Mapping[str, str]) -> dict[str, Any]:
-    """Add up the advice of the lessons for this assay. If that was rejected, weigh columns in other ways."""
+    """Answer with the combined advice of the lessons. If it was rejected, weigh columns in other ways."""
     table = read_table(inputs["assay"])
     tried = {text.strip() for text in _TRIED.findall(inputs.get("earlier_attempts", ""))}
     told = advice(table, read_lessons(inputs.get("experiences", "")))
@@ -109,12 +109,12 @@ def weigh_columns(table: AssayTable, way: str) -> dict[str, float]:
 
 
 def _sign(column: ScoreColumn) -> float:
-    """Which way the column runs: as is known of it, else as the labelled mutants have it."""
+    """The direction of a column: the known direction, otherwise the direction on the labelled mutants."""
     return 1.0 if column.is_turned or column.spearman >= 0 else -1.0
 
 
 def _formula(weights: Mapping[str, float]) -> str:
-    """The formula of these weights, without those that hardly count; the greatest is 1."""
+    """The formula with these weights, scaled so that the greatest is 1. Very small weights are left out."""
     largest = max(map(abs, weights.values()), default=0.0)
     if largest == 0:
         return ""
@@ -137,7 +137,7 @@ def _reasoning(table: AssayTable, told: Advice, way: str) -> str:
 
 
 def verify(inputs: Mapping[str, str]) -> dict[str, Any]:
-    """Pass the metric's remarks on; without them, accept any formula over the table's columns."""
+    """Pass on the metric's remarks. Without remarks, accept any formula over the table's columns."""
     measured = inputs.get("measured", "")
     if measured:
         remarks = measured.partition(". ")[2] or measured
@@ -153,7 +153,7 @@ def verify(inputs: Mapping[str, str]) -> dict[str, Any]:
 
 
 def distil(inputs: Mapping[str, str]) -> dict[str, Any]:
-    """Write which columns and families to weigh how, which way of weighing did best, and what held formulas back."""
+    """Write lessons on weights of columns and families, the best way of weighing, and harmful columns."""
     table = read_table(inputs["problem"])
     weights = weights_in(inputs["reference"].strip(), table.names)
     if not weights:
@@ -180,7 +180,7 @@ def distil(inputs: Mapping[str, str]) -> dict[str, Any]:
 
 
 class _Attempt:
-    """What a round of the rollout says."""
+    """The facts of one round of the rollout."""
 
     def __init__(self, text: str) -> None:
         self.accepted = "verdict: accepted" in text
@@ -196,7 +196,7 @@ class _Attempt:
 
 
 def _way_rule(attempts: Sequence[_Attempt]) -> list[str]:
-    """Which way of weighing did best, where several were tried."""
+    """The rule on the best way of weighing, if several were tried."""
     tried = {attempt.way: attempt.score for attempt in attempts if attempt.way and attempt.score}
     if len(tried) < 2:
         return []

@@ -1,9 +1,8 @@
-"""What a reaction changes: the surroundings of its centre that the product loses, and those that the reactants gain.
+"""The changes of a reaction: the environments that the product loses, and the environments that the reactants gain.
 
-Each molecule is counted out into Morgan environments, from single atoms to three bonds around them (Rogers and Hahn,
-J. Chem. Inf. Model. 2010, 50, 742). What the product has more of than the reactants, and the other way round, is the
-reaction with its surroundings, and needs no atom map: a difference fingerprint (Schneider et al., J. Chem. Inf. Model.
-2015, 55, 39).
+The Morgan environments of each molecule are counted, from single atoms to three bonds around them (Rogers and Hahn, J.
+Chem. Inf. Model. 2010, 50, 742). The differences of the counts between product and reactants describe the reaction with
+its surroundings. This difference fingerprint needs no atom map (Schneider et al., J. Chem. Inf. Model. 2015, 55, 39).
 
     >>> amide, other = change("CC(=O)NC", "CC(=O)O.CN"), change("CCC(=O)NC", "CCC(=O)O.CN")
     >>> likeness(amide[LOST], amide[LOST][None])[0, 0] > likeness(amide[LOST], other[LOST][None])[0, 0] > 0.5
@@ -54,20 +53,20 @@ def changes(product: str, outcomes: Sequence[str]) -> Bits:
 
     Args:
         product: Canonical SMILES of the product.
-        outcomes: Canonical SMILES of the reactants of each.
+        outcomes: Canonical SMILES of the reactants of each reaction.
     """
-    # Not kept, unlike solved cases: no product is asked for again, and they would drive those out.
+    # Not cached, unlike solved cases: a product is not asked for again, and would push solved cases out of the cache.
     found = [_change(product, outcome) for outcome in outcomes]
     return np.array([np.zeros((4, ENVIRONMENTS // 64), np.uint64) if one is None else one for one in found])
 
 
 def size(sets: Bits) -> Numbers:
-    """How many environments there are in each set."""
+    """The number of environments in each set."""
     return np.asarray(np.bitwise_count(sets).sum(axis=-1), np.float32)
 
 
 def count_common(some: Bits, others: Bits) -> Numbers:
-    """How many environments each of some sets has in common with each of others, shape (n some, n others)."""
+    """The number of environments that each pair of sets shares, shape (n some, n others)."""
     # Word by word: sums over long columns are several times as fast as sums over sixteen words in a row.
     common = np.zeros((len(others), len(some)), np.uint16)
     for word, ours in zip(np.moveaxis(others, -1, 0), np.moveaxis(some, -1, 0), strict=True):
@@ -94,9 +93,9 @@ def _counts(smiles: str) -> npt.NDArray[np.uint32] | None:
     return sum(found[1:], found[0]) if len(found) == len(molecules) else None
 
 
-@functools.lru_cache(maxsize=4_000)  # the parts of a product come out of many disconnections
+@functools.lru_cache(maxsize=4_000)  # many disconnections give the same parts of a product
 def _counts_of_one(smiles: str) -> npt.NDArray[np.uint32] | None:
-    # A canonical SMILES says all that environments need; to check and perceive it anew would take ten times as long.
+    # A canonical SMILES contains all that environments need. Sanitizing it again would take ten times as long.
     molecule = read_molecule(smiles, _AS_WRITTEN)
     if molecule is None:
         return None

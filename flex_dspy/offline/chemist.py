@@ -1,8 +1,7 @@
 """The offline chemist: the four roles for retrosynthesis, without a language model.
 
-It reads the prompts that a language model would read, and knows how to use a lesson, but no lesson: reaction
-templates come from the experiences in its prompt, or there are none. Runs in worker processes, so it imports no
-DSPy.
+It reads the prompts that a language model would read. It can use a lesson but contains none: all reaction templates
+come from the experiences in its prompt. It runs in worker processes, so this module does not import DSPy.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ def answer(inputs: Mapping[str, str], outputs: Sequence[str]) -> dict[str, Any]:
 
 
 def is_quick(outputs: Sequence[str]) -> bool:
-    """Whether a role only compares texts, so that handing it to another process would cost more."""
+    """Whether a role only compares texts, so that sending it to another process would cost more than running it."""
     return "decision" in outputs or "feedback" in outputs
 
 
@@ -49,7 +48,7 @@ def is_quick(outputs: Sequence[str]) -> bool:
 
 
 def act(inputs: Mapping[str, str]) -> dict[str, Any]:
-    """Apply the retrieved templates to the product; answer the best supported proposal not yet rejected."""
+    """Apply the retrieved templates to the product. Answer with the best supported proposal that was not rejected."""
     tried = {canonical_smiles(text) for text in _TRIED.findall(inputs.get("earlier_attempts", ""))}
     ranked = candidates(inputs["product"], inputs.get("experiences", ""), inputs.get(RANKING_FILE, ""))
     fresh = [candidate for candidate in ranked if candidate.reactants not in tried]
@@ -71,7 +70,7 @@ def act(inputs: Mapping[str, str]) -> dict[str, Any]:
 
 
 def propose(inputs: Mapping[str, str]) -> dict[str, Any]:
-    """All candidates, for an actor that is no offline chemist; see ``flex_dspy.offline.disconnections``."""
+    """All candidates, for an actor that is not the offline chemist; see ``flex_dspy.offline.disconnections``."""
     return {"candidates": [asdict(found) for found in candidates(inputs["product"], inputs["experiences"])]}
 
 
@@ -81,7 +80,7 @@ def candidates(product: str, experiences: str, ranking: str = "") -> tuple[Answe
     Args:
         product: SMILES of the product.
         experiences: The block of experiences in the prompt.
-        ranking: A file of coefficients fitted to the library; none for the general ones.
+        ranking: A file of coefficients fitted to the library; "" for the general coefficients.
     """
     return _candidates(product, experiences, read_ranking(ranking) if ranking else None)
 
@@ -115,7 +114,7 @@ def _templates(rules: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]
 
 
 def verify(inputs: Mapping[str, str]) -> dict[str, Any]:
-    """Pass the exact check's remarks on; without one, accept what can be read and is not the product itself."""
+    """Pass on the remarks of the exact check. Without it, accept readable reactants that are not the product itself."""
     measured = inputs.get("measured", "")
     if measured:
         remarks = measured.partition(". ")[2] or measured
@@ -133,7 +132,7 @@ def verify(inputs: Mapping[str, str]) -> dict[str, Any]:
 
 
 def distil(inputs: Mapping[str, str]) -> dict[str, Any]:
-    """Write the retro template that leads from the product to the right reactants, and those that led astray."""
+    """Write the retro template that leads to the right reactants, and the templates that led to wrong ones."""
     product, reference = inputs["problem"], inputs["reference"]
     template = extract_template(product, reference)
     if template is None:
@@ -183,7 +182,7 @@ _MOST_RULES = 6
 
 
 def decide(inputs: Mapping[str, str]) -> dict[str, Any]:
-    """Merge lessons that teach the same template in the same zone; a lesson without one says nothing."""
+    """Merge lessons that teach the same template in the same zone. Ignore a lesson without a template."""
     lesson = rendering.parse(inputs["new_lesson"])[0]
     if not lesson.rules:
         return {"decision": {"action": "discard", "reason": "it teaches no template"}}

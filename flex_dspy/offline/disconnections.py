@@ -1,4 +1,4 @@
-"""Disconnections on demand: applies the templates of a library to a product, for an actor that is a language model.
+"""Applies the templates of a library to a product, for an actor that is a language model.
 
 A language model sees few lessons at a time. These candidates come from hundreds of them, applied and ranked as the
 offline chemist does it (see ``flex_dspy.offline.reactions``).
@@ -42,9 +42,9 @@ class DisconnectionTool(dspy.Tool):  # type: ignore[misc, unused-ignore]
     """``propose_disconnections(product)``, for a model to call.
 
     Args:
-        retriever: Whose library it reads; None for that of the actor at work, as ``recall`` does. What was learned from
-            the very product, or from the problem under way, is left out if the retriever is to leave it out.
-        count: Most candidates.
+        retriever: The retriever whose library is read; None for the retriever of the running actor, as in ``recall``.
+            Lessons from the same product or from the current problem are left out if the retriever is set to do so.
+        count: Largest number of candidates.
     """
 
     def __init__(self, retriever: ExperienceRetriever | None = None, count: int = 10) -> None:
@@ -63,12 +63,12 @@ class DisconnectionTool(dspy.Tool):  # type: ignore[misc, unused-ignore]
         )
 
     async def acall(self, **kwargs: Any) -> Any:
-        """On a thread, as it takes a tenth of a second or more."""
+        """Run the tool on a thread, because it takes a tenth of a second or more."""
         return await asyncio.to_thread(self, **kwargs)
 
 
 def suggest_disconnections(count: int) -> Callable[[str], str]:
-    """Factory of a function that formats the candidates for a problem, which an actor then finds in its prompt.
+    """Factory: returns a function that formats the candidates for a problem, to be put into an actor's prompt.
 
     Args:
         count: Most candidates.
@@ -85,10 +85,11 @@ def propose(retriever: ExperienceRetriever, product: str, count: int = 10, *, ex
     """Ranked candidates as text: reactants, template, nearest solved case, chance, and the lesson they come from.
 
     Args:
-        retriever: Whose library is read, and whose rules on a product's own solution hold.
+        retriever: The retriever whose library is read. Its settings decide whether a product's own solution is left
+            out.
         product: SMILES of the product.
         count: Most candidates.
-        exclude: The problem that is being solved, where that is not this product.
+        exclude: The problem that is being solved, if it is not this product.
     """
     settings: dict[str, Any] = {"views": ("structural",), "exclude_self": retriever.exclude_self, **BREADTH}
     settings["scopes"] = tuple(retriever.scopes)
@@ -102,7 +103,7 @@ def propose(retriever: ExperienceRetriever, product: str, count: int = 10, *, ex
 
 
 def _rank(product: str, experiences: str) -> Sequence[AnswerCandidate] | None:
-    """The chemist's candidates, from its worker process; None if its time did not suffice."""
+    """The chemist's candidates, from its worker process; None if the process exceeded its limits."""
     from flex_dspy.offline.reactions import AnswerCandidate
     from flex_dspy.offline.worker_process import process_worker
 

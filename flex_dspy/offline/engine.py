@@ -1,4 +1,4 @@
-"""An offline expert as a DSPy engine: the same prompts in, the same format out, no key and no network."""
+"""An offline expert as a DSPy engine. It reads the same prompts and writes the same format as a language model."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from flex_dspy.core.errors import ConfigurationError
 from flex_dspy.offline.experts import EXPERTS, RANKING_FILE, Expert, expert_named
 from flex_dspy.offline.worker_process import Worker, process_worker
 
-_FIELD = re.compile(r"\n\[\[ ## (\w+) ## \]\](?=\n)")  # a leading newline is found faster than a ^
+_FIELD = re.compile(r"\n\[\[ ## (\w+) ## \]\](?=\n)")  # searching for a newline is faster than a ^
 _RESPOND = "Respond with "
 
 
 def make_engines(expert: str | None) -> tuple[OfflineEngine, AsyncOfflineEngine]:
-    """The engines of an offline expert, for calls that wait and for those of an event loop.
+    """The synchronous and the asynchronous engine of an offline expert.
 
     Args:
-        expert: Name of the expert; None for a task that has none. The chemist's may be followed by a colon and the
-            file of a fitted ranking.
+        expert: Name of the expert; None for a task that has no expert. A colon and the file of a fitted ranking may
+            follow the chemist's name.
 
     Raises:
         ConfigurationError: If there is no such expert, or no such ranking.
@@ -37,7 +37,7 @@ def make_engines(expert: str | None) -> tuple[OfflineEngine, AsyncOfflineEngine]
 
 
 class OfflineEngine:
-    """Answers while the caller waits, on the worker process that all such calls of this process share.
+    """Answers synchronously, on a worker process that all synchronous calls of this process share.
 
     Args:
         expert: Name of the expert, one of ``flex_dspy.offline.experts.EXPERTS``.
@@ -66,7 +66,7 @@ class OfflineEngine:
         return _response(request, answer, outputs, as_json)
 
     def dump_state(self) -> dict[str, Any]:
-        """The expert's name, and its ranking: all else that it knows is in its prompt."""
+        """The expert's name and its ranking. It has no other state."""
         return {"expert": self.expert, **_state(self.ranking)}
 
     @classmethod
@@ -79,12 +79,12 @@ class OfflineEngine:
 
 
 class AsyncOfflineEngine:
-    """Answers on worker processes, one a core; they start at the first heavy prompt and end with the engine.
+    """Answers on worker processes, one per core. They start at the first heavy prompt and end with the engine.
 
-    The same problem goes to the same worker, which has the results of the round before in its cache.
+    The same problem goes to the same worker, because its cache has the results of the round before.
 
     Args:
-        workers: How many processes; None for one a core.
+        workers: Number of processes; None for one per core.
         expert: Name of the expert, one of ``flex_dspy.offline.experts.EXPERTS``.
         ranking: The file of a ranking that was fitted to the library; empty for none.
 
@@ -138,12 +138,12 @@ class AsyncOfflineEngine:
 
 
 def _cores() -> int:
-    """The cores that this process may use; macOS and Windows do not say which of all those are."""
+    """The number of cores that this process may use; on macOS and Windows the number of all cores."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 2
 
 
 def _prepare(expert: str, ranking: str) -> Expert:
-    """The expert, once its ranking is known to be sound."""
+    """Load the expert and check its ranking."""
     if ranking and expert != "chemist":
         raise ConfigurationError(f"only the chemist takes a ranking, not the {expert}: leave out :{ranking}")
     if ranking:

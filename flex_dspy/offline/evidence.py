@@ -1,12 +1,13 @@
-"""How likely each of several disconnections is, by the solved cases at hand.
+"""Estimates how likely each of several disconnections is, from the retrieved solved cases.
 
-Every solved case is compared with every proposal: are the products alike, are the reactants, is it the same change in
-like surroundings? Eight terms of that speak for or against a proposal; its weight is e to the power of their sum, each
-with its coefficient: a conditional logit (McFadden, in: Frontiers in Econometrics, 1974). The coefficients alone are
-fitted, by maximum likelihood on 3,000 reactions of the USPTO-50k training split, each with its own case left out
-(``tests/benchmarks/fit_evidence.py``); another 3,000 gave the same within 0.3.
+Every solved case is compared with every proposal: are the products similar, are the reactants, is it the same change in
+similar surroundings? The comparison gives eight terms for or against a proposal. The proposal's weight is e to the
+power of the sum of terms, each times its coefficient. This is a conditional logit (McFadden, in: Frontiers in
+Econometrics, 1974). Only the coefficients are fitted, by maximum likelihood on 3,000 reactions of the USPTO-50k
+training split, each with its own case left out (``tests/benchmarks/fit_evidence.py``). Another 3,000 gave the same
+within 0.3.
 
-Further terms count only where they were fitted to a library (see ``flex_dspy.offline.ranking``).
+The further terms count only if they were fitted to a library (see ``flex_dspy.offline.ranking``).
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ COEFFICIENTS = {
     "only a general form gives it": -1.1,
 }
 _MOST_ALIKE = 5
-_SAME_KIND = 0.5  # changes as alike as this are of one kind
+_SAME_KIND = 0.5  # changes with at least this similarity are of the same kind
 # Terms that a fit to a library may use, in the order in which `_further_terms` makes them.
 FURTHER_TERMS = (
     "the most alike change",
@@ -50,13 +51,13 @@ FURTHER_TERMS = (
 
 @dataclass(frozen=True, slots=True)
 class Proposals:
-    """What is to be judged.
+    """The proposals to judge.
 
     Attributes:
-        changes: The environments of each, shape (m, 4, 16).
-        molecules: How many molecules each needs, shape (m,).
-        unknown: How many of these no solved case made or used, shape (m,).
-        general: Whether only a template's general form gives it, shape (m,).
+        changes: The environments of each proposal, shape (m, 4, 16).
+        molecules: Number of molecules that each proposal needs, shape (m,).
+        unknown: Number of these molecules that no solved case made or used, shape (m,).
+        general: Whether only a template's general form gives the proposal, shape (m,).
     """
 
     changes: Bits
@@ -67,12 +68,12 @@ class Proposals:
 
 @dataclass(frozen=True, slots=True)
 class Cases:
-    """What is known.
+    """The solved cases to compare with.
 
     Attributes:
         changes: The environments of each solved case, shape (n, 4, 16).
-        similarity: Of its product to the product in question, 0 to 1, shape (n,).
-        taught: Whether a case's lesson teaches what gives a proposal, shape (n, m).
+        similarity: Similarity of each case's product to the product in question, 0 to 1, shape (n,).
+        taught: Whether a case's lesson teaches a template that gives a proposal, shape (n, m).
     """
 
     changes: Bits
@@ -82,12 +83,12 @@ class Cases:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What the solved cases say of the proposals.
+    """The evidence of the solved cases on the proposals.
 
     Attributes:
-        support: What each case gives to each proposal of its own lesson, shape (n, m).
-        alike: How alike the changes are, with the surroundings on both sides, 0 to 1, shape (n, m).
-        terms: What speaks for or against each proposal, shape (8, m), or (20, m) with the further terms.
+        support: Support of each case for each proposal of its own lesson, shape (n, m).
+        alike: Similarity of the changes, with the surroundings on both sides, 0 to 1, shape (n, m).
+        terms: The terms for or against each proposal, shape (8, m), or (20, m) with the further terms.
         weight: The logarithm of each proposal's weight, shape (m,).
     """
 
@@ -110,7 +111,7 @@ def weigh(cases: Cases, proposals: Proposals, *, further: bool = False) -> Evide
         likeness(cases.changes[:, side], proposals.changes[:, side]) for side in (LOST, GAINED, REACTANTS)
     )
     losses, gains = (size(proposals.changes[:, side]) for side in (LOST, GAINED))
-    # The share of a proposal's place that a product has too, whatever was done there.
+    # The share of a proposal's site that a case's product also contains, whatever reacted there.
     shared = count_common(cases.changes[:, PRODUCT], proposals.changes[:, LOST])
     place = np.asarray(shared / np.maximum(losses, 1), np.float32)
     support, alike = near**3 * reactants**4 * cases.taught, lost * gained

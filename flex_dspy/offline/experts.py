@@ -1,4 +1,4 @@
-"""The offline experts by name; each is a module, imported when it is asked for."""
+"""The offline experts by name. Each is a module that is imported when it is first used."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from flex_dspy.core.errors import ConfigurationError
 
 EXPERTS = ("chemist", "mathematician", "biologist")
 RANKING_FILE = "ranking_file"  # an input that the engine sets; a prompt cannot
-# Settings of a retriever for an expert, which weighs hundreds of precedents at no cost.
+# Retriever settings for an expert, which can use hundreds of precedents at no cost.
 BREADTH: Mapping[str, int] = MappingProxyType({"k": 400, "depth": 400, "token_budget": 300_000})
 
 
 class Expert(Protocol):
-    """What a module must offer to be an expert."""
+    """The functions that an expert's module must have."""
 
     def answer(self, inputs: Mapping[str, str], outputs: Sequence[str]) -> dict[str, Any]:
-        """Play the role whose output fields are asked for; ValueError if there is none."""
+        """Play the role that has these output fields. Raise ValueError if there is no such role."""
 
     def is_quick(self, outputs: Sequence[str]) -> bool:
-        """Whether handing the role to another process would cost more than playing it."""
+        """Whether sending the role to another process would cost more than running it."""
 
 
 def expert_named(name: str) -> Expert:

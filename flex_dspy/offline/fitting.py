@@ -1,10 +1,10 @@
-"""Fitting the chemist's ranking to a library, on the library's own precedents.
+"""Fits the chemist's ranking to a library, on the library's own precedents.
 
-Each precedent is a problem whose answer is known. It is asked with its own case left out, and the lessons that have no
-other. The fit looks for the coefficients under which the right proposals are the likeliest: a conditional logit
-(McFadden, in: Frontiers in Econometrics, 1974). A penalty on the squares of their distances from the general ones keeps
-a fit on few products close to these. The problem is convex and has one solution.
-A fifth of the products takes no part in it, and says whether the fit helps.
+Each precedent is a problem with a known answer. It is asked without its own case, and without lessons that have no
+other case. The fit maximizes the likelihood of the right proposals in a conditional logit (McFadden, in: Frontiers in
+Econometrics, 1974). A penalty on the squared distances from the general coefficients keeps a fit on few products close
+to them. The problem is convex and has one solution. A fifth of the products is held out, and shows whether the fit
+helps.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from flex_dspy.offline.ranking import TERMS, UNFITTED, Choice, Ranking, environm
 from flex_dspy.offline.reactions import terms_of
 from flex_dspy.search.retrieval import ExperienceRetriever
 
-# The penalty on the squares, beside the mean loss of a product; that of a term is multiplied by its variance.
+# The penalty on the squares, relative to the mean loss of a product. A term's penalty is multiplied by its variance.
 PENALTIES = (1.0, 0.1, 0.01, 0.001)
-LEAST_CHOICES = 50  # right proposals; fewer say nothing of 20 coefficients
+LEAST_CHOICES = 50  # right proposals; fewer cannot determine 20 coefficients
 _FOLDS = 5
 _SURE = 0.05
 
@@ -41,13 +41,13 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """How a ranking fares on the products that took no part in the fit.
+    """The results of a ranking on the held-out products.
 
     Attributes:
-        products: How many, those without a right proposal among them.
-        first: How many have the right proposal first.
-        gained: How many have it first that the general coefficients did not put first.
-        lost: The other way round.
+        products: Number of products, including products without a right proposal.
+        first: Number of products whose right proposal is first.
+        gained: Number of products whose right proposal is first here, but not with the general coefficients.
+        lost: Number of products whose right proposal is first with the general coefficients, but not here.
     """
 
     products: int
@@ -58,7 +58,7 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """A ranking, with its score on held-out products and that of the general coefficients."""
+    """A ranking, with its own score and the general coefficients' score on the held-out products."""
 
     ranking: Ranking
     score: Score
@@ -67,18 +67,18 @@ class Fit:
 
     @property
     def is_better(self) -> bool:
-        """Whether surely more held-out products have the right proposal first (McNemar's exact test, one-sided)."""
+        """Whether the ranking is significantly better on held-out products (McNemar's exact test, one-sided)."""
         gained, lost = self.score.gained, self.score.lost
         return gained > lost and bool(binomtest(gained, gained + lost, alternative="greater").pvalue <= _SURE)
 
 
 def choose_precedents(library: ExperienceLibrary, count: int, seed: int) -> list[Precedent]:
-    """Precedents to fit on, one a product, in random order.
+    """Choose precedents for the fit, one per product, in random order.
 
     Args:
-        library: Where they are taken from.
-        count: Most precedents.
-        seed: Of the choice.
+        library: The library that contains the precedents.
+        count: Largest number of precedents.
+        seed: Seed of the random choice.
     """
     by_product = {precedent.problem: precedent for entry in library for precedent in entry.precedents}
     precedents = sorted(by_product.values(), key=lambda precedent: precedent.problem)
@@ -87,10 +87,10 @@ def choose_precedents(library: ExperienceLibrary, count: int, seed: int) -> list
 
 
 def read_choices(library: ExperienceLibrary, precedents: Iterable[Precedent]) -> list[Choice | None]:
-    """The proposals for each precedent's product, its own case left out; None where none of them is right.
+    """The proposals for each precedent's product, without its own case; None if no proposal is right.
 
     Args:
-        library: What proposes.
+        library: The library whose lessons make the proposals.
         precedents: The products, with their right reactants.
     """
     settings: dict[str, Any] = {"views": ("structural",), "exclude_self": True, **BREADTH}
@@ -105,12 +105,12 @@ def _read_choice(retriever: ExperienceRetriever, precedent: Precedent) -> Choice
 
 
 def fit_ranking(choices: Sequence[Choice | None]) -> Fit:
-    """The ranking fitted on four fifths of the products, with its score on the rest.
+    """Fit the ranking on four fifths of the products, and score it on the rest.
 
-    The penalty is the one under which a second fifth is the likeliest when the other three are fitted on.
+    The penalty is chosen on a second fifth: it gives that fifth the greatest likelihood after a fit on the other three.
 
     Args:
-        choices: One a product, None where no proposal is right.
+        choices: One per product; None if no proposal is right.
 
     Raises:
         ValueError: If fewer than ``LEAST_CHOICES`` products have a right proposal.
@@ -154,8 +154,8 @@ class _Likelihood:
 
     Attributes:
         columns: Terms and environments of each proposal, shape (n proposals, 20 + 2048).
-        starts: Where each product's proposals begin.
-        sizes: How many each has.
+        starts: The index where each product's proposals begin.
+        sizes: The number of proposals of each product.
         right: The index of each product's right proposal.
     """
 
@@ -174,7 +174,7 @@ class _Likelihood:
         return cls(sparse.hstack([terms, environments]).tocsr(), starts, sizes, right)
 
     def fit(self, penalty: float) -> Floats:
-        """The coefficients of the largest likelihood, less the penalty on their distance from the general ones."""
+        """The coefficients that maximize the likelihood minus the penalty on the distance from the general ones."""
         start = np.array([*(UNFITTED.coefficients[term] for term in TERMS), *np.zeros(2 * ENVIRONMENTS)])
         spread = self.columns[:, : len(TERMS)].toarray().var(axis=0)
         weights = penalty * np.array([*spread, *np.ones(2 * ENVIRONMENTS)])
@@ -188,7 +188,7 @@ class _Likelihood:
         return found
 
     def loss(self, numbers: Floats) -> tuple[float, Floats]:
-        """Minus the mean logarithm of the right proposals' shares, and its slope."""
+        """Minus the mean logarithm of the right proposals' shares, and its gradient."""
         weight = self.columns @ numbers
         weight -= np.repeat(np.maximum.reduceat(weight, self.starts), self.sizes)
         powers = np.exp(weight)

@@ -1,4 +1,4 @@
-"""The general form of a retro template: its centre without the neighbours, so that it fits where only that is alike.
+"""The general form of a retro template: its centre without the neighbours. It fits if only the centre is alike.
 
 >>> generalize(extract_template("CC(=O)NC", "CC(=O)O.CN").smarts)
 '[C;H0;D3;+0:1](-;!@[N;H1;D2;+0:2])=[O:3]>>[C:1](=[O:3])-[O].[N:2]'
@@ -23,13 +23,13 @@ _MULTIPLE = (Chem.BondType.DOUBLE, Chem.BondType.TRIPLE)
 def generalize(smarts: str) -> str | None:
     """The general form of a retro template; equal forms have equal texts.
 
-    Heteroatoms that are multiply bonded to the centre stay: without its oxygen a carbonyl is none.
+    Heteroatoms with a multiple bond to the centre stay, because a carbonyl needs its oxygen.
 
     Args:
         smarts: Retro reaction SMARTS.
 
     Returns:
-        The form; None for a bad template, one that is general already, very large, or with bonds not written out.
+        The form; None for a template that is invalid, already general, very large, or has implicit bonds.
     """
     template = read_template(smarts)
     if template is None:
@@ -52,13 +52,13 @@ def _belongs(atom: Chem.Atom, centre: set[int]) -> bool:
 
 
 def _graph(template: RetroTemplate, outside: set[int]) -> TemplateGraph | None:
-    """Both sides of a template without some atoms; None where a bond is not written out."""
+    """Both sides of a template without some atoms; None if a bond is implicit."""
     patterns: dict[object, list[str]] = {}
     bonds: dict[tuple[object, object], list[str]] = {}
     molecules: dict[object, int] = {}
     for n, part in enumerate((template.pattern, *template.reaction.GetProducts()), -1):
         side = PRODUCT if n < 0 else REACTANTS
-        # An atom is known by its number in the template; one that only the reactants have, by its place there.
+        # The key of an atom is its map number. The key of an atom that only the reactants have is its index there.
         names = {atom.GetIdx(): atom.GetAtomMapNum() or (n, atom.GetIdx()) for atom in part.GetAtoms()}
         for atom in part.GetAtoms():
             if (name := names[atom.GetIdx()]) not in outside:

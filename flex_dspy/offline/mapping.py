@@ -1,9 +1,9 @@
-"""Which product atom is which reactant atom: atom mapping of a reaction given without maps.
+"""Maps the atoms of a product to the atoms of its reactants, for a reaction without atom maps.
 
-A reaction changes few bonds. So two atoms are paired when their surroundings agree to a large radius, the
-pairing grows from the best agreeing atoms to their neighbours, and of several ways to grow, the one that breaks and
-makes the fewest bonds is kept (the principle of minimal chemical distance: Jochum, Gasteiger and Ugi,
-Angew. Chem. Int. Ed. 1980, 19, 495). No step depends on a clock, so the result is the same on every machine.
+A reaction changes few bonds. So two atoms are paired if their surroundings agree to a large radius. The pairing grows
+from the best agreeing atoms to their neighbours. Of several pairings, the module keeps the one that breaks and makes
+the fewest bonds (the principle of minimal chemical distance: Jochum, Gasteiger and Ugi, Angew. Chem. Int. Ed. 1980, 19,
+495). No step depends on a clock, so the result is the same on every machine.
 
     >>> product, reactants = MolGraph.of("CC(=O)NC"), MolGraph.of("CC(=O)O.CN")
     >>> sorted(map_atoms(product, reactants)[0].items())
@@ -27,13 +27,13 @@ from flex_dspy.metrics.molecules import read_molecule
 AtomMap = dict[int, int]
 """From product atom index to reactant atom index."""
 
-# Three times as many as a side of any reaction of USPTO-50k has. Mapping takes 2 s then, and grows with their square.
+# Three times the atoms on a side of any reaction of USPTO-50k. Mapping then takes 2 s; the time grows with the square.
 _MAX_ATOMS = 300
-# Radius beyond which agreeing surroundings tell atoms apart no better.
+# Largest radius of surroundings. A larger radius does not distinguish atoms better.
 _LARGEST_RADIUS = 10
-# How much one already paired neighbour counts against one more radius of agreeing surroundings, in the order tried.
+# Value of one paired neighbour, in units of one more radius of agreeing surroundings. They are tried in this order.
 _ADHESIONS = (1.0, 4.0, 100.0, 0.25)
-# A substitution costs 2 (one bond made, one broken): no need to look for a cheaper explanation than that.
+# A substitution costs 2 (one bond made, one broken). The search stops at this cost.
 _CHEAP = 2.1
 
 
@@ -42,11 +42,11 @@ _Pair = tuple[float, int, int]
 
 
 class _Agreement(NamedTuple):
-    """How far the surroundings of a product atom and a reactant atom are the same.
+    """The radii up to which the surroundings of product atoms and reactant atoms are equal.
 
     Attributes:
         radii: The radius for each product atom and reactant atom; -1 for different elements.
-        starts: The pairs where growing may start.
+        starts: The pairs where the pairing may start.
         pairs: All pairs of the same element.
     """
 
@@ -57,12 +57,12 @@ class _Agreement(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class MolGraph:
-    """The graph of one or more molecules in plain Python, as RDKit's accessors are slow in inner loops.
+    """The graph of one or more molecules in plain Python, because RDKit's accessors are slow in inner loops.
 
     Attributes:
         molecule: The RDKit molecule that the indices refer to.
         elements: Atomic number of each atom.
-        bonds: For each atom, bond order (1.5 where aromatic) by neighbour index.
+        bonds: For each atom, bond order (1.5 if aromatic) by neighbour index.
         hydrogens: Number of hydrogens on each atom.
         charges: Formal charge of each atom.
         fragments: Index of the molecule that each atom is in.
@@ -77,7 +77,7 @@ class MolGraph:
 
     @classmethod
     def of(cls, smiles: str) -> MolGraph | None:
-        """The graph of a SMILES, or None where RDKit cannot parse it, it is empty, or has too many atoms to be mapped.
+        """The graph of a SMILES; None if RDKit cannot parse it, it is empty, or it has too many atoms to map.
 
         Args:
             smiles: One or more molecules, dot-separated.
@@ -122,7 +122,7 @@ def map_atoms(product: MolGraph, reactants: MolGraph) -> list[AtomMap]:
 
 
 def chemical_distance(product: MolGraph, reactants: MolGraph, atom_map: AtomMap) -> float:
-    """How much must change under a mapping: bonds made and broken count one, changed orders a part of one.
+    """The cost of the changes under a mapping. A made or broken bond counts one, a changed order less than one.
 
     Args:
         product: The product.
@@ -135,7 +135,7 @@ def chemical_distance(product: MolGraph, reactants: MolGraph, atom_map: AtomMap)
 
 
 def _atom_distance(product: MolGraph, reactants: MolGraph, atom_map: AtomMap, i: int) -> float:
-    """What changes at one product atom; a bond inside the mapping is seen from both ends."""
+    """The cost of the changes at one product atom. A bond inside the mapping is counted from both ends."""
     j = atom_map[i]
     theirs = dict(reactants.bonds[j])
     total = 0.25 * abs(product.charges[i] - reactants.charges[j])
@@ -156,14 +156,14 @@ def _images(atom_map: AtomMap) -> frozenset[int]:
 
 
 def _bond_distance(graph: MolGraph, i: int, neighbour: int, order: float, other: float) -> float:
-    """The cost of turning one bond order into another; 0 is no bond. Carbon-carbon bonds change least often."""
+    """The cost of changing one bond order to another; 0 means no bond. Carbon-carbon bonds cost more."""
     if order and other:
         return 0.3 if 1.5 in (order, other) else 0.5
     return 1.5 if graph.elements[i] == graph.elements[neighbour] == 6 else 1.0
 
 
 def _stiffness(graph: MolGraph, i: int, neighbour: int) -> float:
-    """What decides between two equal explanations: an acyl carbon lets go first, an aromatic one last."""
+    """A tie-breaker for equal costs: a bond of an acyl carbon breaks first, of an aromatic carbon last."""
     carbon = i if graph.elements[i] == 6 else neighbour
     if graph.elements[i] == graph.elements[neighbour] or graph.elements[carbon] != 6:
         return 0.0
@@ -172,7 +172,7 @@ def _stiffness(graph: MolGraph, i: int, neighbour: int) -> float:
 
 
 def _agreement(product: MolGraph, reactants: MolGraph) -> _Agreement:
-    """To which radius the surroundings of each product atom and each reactant atom are the same.
+    """The radius up to which the surroundings of each product atom and each reactant atom are equal.
 
     Surroundings are compared by their Weisfeiler-Lehman (Morgan) identifiers, refined one bond further each round.
     """
@@ -184,7 +184,7 @@ def _agreement(product: MolGraph, reactants: MolGraph) -> _Agreement:
             break
         radii[equal] = radius
         ours, theirs = _refine(product, ours), _refine(reactants, theirs)
-    # Growing may start where a pair agrees as far as either of its two atoms agrees with any.
+    # A pairing may start at a pair if neither of its atoms agrees better with another atom.
     best = np.minimum(radii.max(axis=1, keepdims=True), radii.max(axis=0, keepdims=True))
     return _Agreement(radii.tolist(), _pairs(radii, (radii >= 0) & (radii >= best)), _pairs(radii, radii >= 0))
 
@@ -195,7 +195,7 @@ def _pairs(radii: npt.NDArray[np.int64], chosen: npt.NDArray[np.bool_]) -> list[
 
 
 def _refine(graph: MolGraph, identifiers: list[int]) -> list[int]:
-    # Hashes of tuples of numbers, unlike those of texts, are the same in every Python process.
+    # Hashes of tuples of numbers are the same in every Python process; hashes of texts are not.
     return [
         hash((own, *sorted((order, identifiers[n]) for n, order in bonds.items())))
         for own, bonds in zip(identifiers, graph.bonds, strict=True)
@@ -203,14 +203,14 @@ def _refine(graph: MolGraph, identifiers: list[int]) -> list[int]:
 
 
 def _grow(product: MolGraph, reactants: MolGraph, agreement: _Agreement, adhesion: float, sign: int) -> AtomMap:
-    """Pair atoms greedily, best agreement first, where paired neighbours pull their neighbours along.
+    """Pair atoms greedily, best agreement first. A paired neighbour raises the priority of a pair.
 
     Args:
         product: The product.
         reactants: All reactants together.
-        agreement: What `_agreement` found.
+        agreement: The result of `_agreement`.
         adhesion: Agreement that one paired neighbour adds to a pair.
-        sign: 1 or -1: whether equally good pairs are taken from the front or from the back.
+        sign: 1 takes equally good pairs from the front, -1 from the back.
     """
     atom_map: AtomMap = {}
     taken: set[int] = set()
@@ -221,7 +221,7 @@ def _grow(product: MolGraph, reactants: MolGraph, agreement: _Agreement, adhesio
     complete = False
     while heap or not complete:
         if not heap:
-            # What neither stood out nor touched a paired atom comes last.
+            # Atoms that neither stand out nor touch a paired atom come last.
             heap, complete = _rest(agreement, sign, atom_map, taken), True
             continue
         _, i, j = heapq.heappop(heap)
@@ -239,7 +239,7 @@ def _grow(product: MolGraph, reactants: MolGraph, agreement: _Agreement, adhesio
 
 
 def _rest(agreement: _Agreement, sign: int, atom_map: AtomMap, taken: set[int]) -> list[_Pair]:
-    """The pairs of atoms that are still free, the best agreement first."""
+    """The pairs of atoms that are still unpaired, the best agreement first."""
     return sorted((rank, sign * i, sign * j) for rank, i, j in agreement.pairs if i not in atom_map and j not in taken)
 
 
@@ -252,8 +252,8 @@ def _neighbour_pairs(product: MolGraph, reactants: MolGraph, i: int, j: int) -> 
 def _improve(product: MolGraph, reactants: MolGraph, atom_map: AtomMap) -> AtomMap:
     """Exchange images at the reaction centre while that lowers the chemical distance.
 
-    Greedy growth can settle which of two like atoms (the oxygens of an acid) is which before it has seen the bond
-    that decides; one exchange repairs that.
+    The greedy pairing may confuse two similar atoms (the oxygens of an acid) if it pairs them before it sees the bond
+    that distinguishes them. One exchange repairs that.
     """
     best = chemical_distance(product, reactants, atom_map)
     while best:
@@ -268,7 +268,7 @@ def _improve(product: MolGraph, reactants: MolGraph, atom_map: AtomMap) -> AtomM
 
 
 def _exchanges(product: MolGraph, reactants: MolGraph, atom_map: AtomMap) -> Iterator[AtomMap]:
-    """Mappings in which one atom of the reaction centre has another image, its own going to who had that."""
+    """Mappings in which one atom of the reaction centre has swapped its image with another atom."""
     changed = [i for i in sorted(atom_map) if _atom_distance(product, reactants, atom_map, i)]
     owner = {j: i for i, j in atom_map.items()}
     images = {atom_map[i] for i in changed}

@@ -1,9 +1,9 @@
 """The offline mathematician: the four roles for problems that end in an integer, without a language model.
 
 It reads the prompts that a language model would read. It knows primitives (counting, binomials, remainders, ...; see
-``procedures``), and can search for a procedure that explains an answer, but which procedure belongs to which wording
-of a problem it knows from the experiences in its prompt alone. It understands no sentence: to it a problem is a
-pattern of words with numbers in it. Runs in worker processes, so it imports no DSPy.
+``procedures``), and can search for a procedure that explains an answer. It learns only from the experiences in its
+prompt which procedure belongs to which wording of a problem. It does not understand sentences: a problem is a pattern
+of words with numbers in it. It runs in worker processes, so this module does not import DSPy.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from flex_dspy.offline.wording import Wording, likeness, read
 from flex_dspy.search import rendering
 
 LARGEST_ANSWER = 999
-_MOST_RULES = 6  # procedures that a lesson or an entry teaches
-_MOST_AVOIDED = 3  # wrong procedures that one lesson warns of
-_MOST_INSTANCES = 8  # that an attempt tells the critic of
-_ALIKE = 0.85  # likeness from which two patterns are wordings of one problem
+_MOST_RULES = 6  # largest number of procedures that a lesson or an entry teaches
+_MOST_AVOIDED = 3  # largest number of wrong procedures that one lesson warns of
+_MOST_INSTANCES = 8  # largest number of instances that an attempt reports to the critic
+_ALIKE = 0.85  # two patterns with this likeness are wordings of the same problem
 
 _QUOTED = re.compile(r"`([^`]*)`")
 _INSTANCE = re.compile(r"\(([0-9]+(?:, [0-9]+)*)\) gives ([0-9]{1,3})\b", re.ASCII)
@@ -51,7 +51,7 @@ def answer(inputs: Mapping[str, str], outputs: Sequence[str]) -> dict[str, Any]:
 
 
 def is_quick(outputs: Sequence[str]) -> bool:
-    """Whether a role only compares a few texts, so that handing it to another process would cost more."""
+    """Whether a role only compares a few texts, so that sending it to another process would cost more."""
     return "decision" in outputs or "feedback" in outputs
 
 
@@ -60,7 +60,7 @@ def is_quick(outputs: Sequence[str]) -> bool:
 
 @dataclass(slots=True)
 class _Advice:
-    """What an entry in a prompt teaches: by rule text, the procedures to use and to avoid."""
+    """The advice of an entry in a prompt: by rule text, the procedures to use and to avoid."""
 
     id: str
     zone: str
@@ -89,7 +89,7 @@ def _lesson(entry: rendering.Rendered, examples: str) -> _Advice:
 
 
 def _examples(block: str) -> dict[str, str]:
-    """The examples of each entry's rules, which ``rendering.parse`` passes over, by the entry's id."""
+    """The examples of each entry's rules, by the entry's id. ``rendering.parse`` skips them."""
     entries: dict[str, str] = {}
     entry = ""
     for line in block.partition(f"\n{rendering.CLOSE}")[0].splitlines():
@@ -101,7 +101,7 @@ def _examples(block: str) -> dict[str, str]:
 
 
 def _instances(written: str) -> list[Instance]:
-    """The instances that a text tells of, each once."""
+    """The instances that a text contains, each once."""
     found = (
         Instance(tuple(int(number[:13]) for number in numbers.split(", ")), int(result))
         for numbers, result in _INSTANCE.findall(written)
@@ -118,7 +118,7 @@ def _instance_text(instance: Instance) -> str:
 
 @dataclass(slots=True)
 class _Solution:
-    """A procedure that lessons teach, and those lessons."""
+    """A procedure, and the lessons that teach it."""
 
     procedure: Procedure
     value: int
@@ -127,7 +127,7 @@ class _Solution:
 
 
 def act(inputs: Mapping[str, str]) -> dict[str, Any]:
-    """Recognize the pattern among the lessons, and run the procedure they agree on; else guess."""
+    """Find lessons with the problem's pattern, and run the procedure that they agree on. Guess if there is none."""
     wording = read(inputs["problem"])
     tried = {int(found) for found in _ANSWER.findall(inputs.get("earlier_attempts", ""))}
     lessons = _fitting(wording, _lessons(inputs.get("experiences", "")))
@@ -149,7 +149,7 @@ def act(inputs: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _fitting(wording: Wording, lessons: Sequence[_Advice]) -> list[_Advice]:
-    """The lessons for this very pattern; where there is none, for the one most like it."""
+    """The lessons for exactly this pattern; if there are none, the lessons for the most similar pattern."""
     by_pattern: dict[str, list[_Advice]] = {}
     for lesson in lessons:
         if lesson.pattern.count("N") == wording.pattern.count("N"):
@@ -161,7 +161,7 @@ def _fitting(wording: Wording, lessons: Sequence[_Advice]) -> list[_Advice]:
 
 
 def _candidates(wording: Wording, lessons: Sequence[_Advice], known: Sequence[Instance]) -> list[_Solution]:
-    """Procedures with an answer in range, best first: contradicted by none, taught by most, simplest."""
+    """Procedures with an answer in range, best first: least refuted, then taught by most lessons, then simplest."""
     avoided = {procedure for lesson in lessons for procedure in lesson.bad.values()}
     candidates: dict[Procedure, _Solution] = {}
     for lesson in lessons:
@@ -183,7 +183,7 @@ def _guess(wording: Wording, tried: Iterable[int]) -> int:
 
 
 def verify(inputs: Mapping[str, str]) -> dict[str, Any]:
-    """Pass the exact check's remarks on; without one, accept any answer that could be right."""
+    """Pass on the remarks of the exact check. Without it, accept any answer that is possible."""
     measured = inputs.get("measured", "")
     if measured:
         remarks = measured.partition(". ")[2] or measured
@@ -200,7 +200,7 @@ _WHERE = "Where the problem reads"
 
 
 def distil(inputs: Mapping[str, str]) -> dict[str, Any]:
-    """Write the procedures that lead from the problem's numbers to the right answer, and those that led astray."""
+    """Write the procedures that lead from the problem's numbers to the right answer, and the wrong procedures."""
     wording = read(inputs["problem"])
     reference = re.fullmatch(r"\s*([0-9]{1,3})\s*", inputs["reference"], re.ASCII)
     if reference is None or not wording.numbers:
@@ -217,14 +217,14 @@ def distil(inputs: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _procedures_of_attempts(attempts: str) -> list[Procedure]:
-    """The procedures that attempts relied on, each once."""
+    """The procedures that attempts used, each once."""
     quoted = (_QUOTED.search(round_) for round_ in _ROUND.split(attempts)[1:])
     parsed = (parse(found[1]) for found in quoted if found)
     return list(dict.fromkeys(order_arguments(procedure) for procedure in parsed if procedure is not None))
 
 
 def _explaining(here: Instance, known: Sequence[Instance], wrong: set[Procedure]) -> list[Procedure]:
-    """Procedures that explain this instance with the known ones, or this one alone where none explains all."""
+    """Procedures that explain this instance and the known ones; only this instance if none explains all."""
     alike = [instance for instance in known if len(instance.numbers) == len(here.numbers)][:_MOST_INSTANCES]
     found = find_procedures([here, *alike], _MOST_RULES) if alike else []
     return [procedure for procedure in found or find_procedures([here], _MOST_RULES) if procedure not in wrong]
@@ -276,7 +276,7 @@ def decide(inputs: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _merge_rules(entry: _Advice, lesson: _Advice) -> list[dict[str, Any]]:
-    """One decision for each rule. A rule that new instances refute gives way to one that explains old and new ones."""
+    """One decision for each rule. If new instances refute a rule, a rule that explains all replaces it."""
     refuted = [rule for rule, procedure in entry.good.items() if not _explains_all(procedure, lesson.instances)]
     room = _MOST_RULES - len(entry.good)
     decisions: list[dict[str, Any]] = []
@@ -285,7 +285,7 @@ def _merge_rules(entry: _Advice, lesson: _Advice) -> list[dict[str, Any]]:
         fresh = rule not in entry.rules
         if sound and refuted:
             decisions.append({"rule": number, "action": "replace", "replaces": refuted.pop(0)})
-        elif rule.startswith(_WHERE):  # an entry gathers the instances of all its lessons
+        elif rule.startswith(_WHERE):  # an entry collects the instances of all its lessons
             decisions.append({"rule": number, "action": "add"})
         elif sound and fresh and room > 0 and rule in lesson.good:
             decisions.append({"rule": number, "action": "add"})

@@ -1,7 +1,7 @@
-"""A chemist's name for a retro template: which of the common reaction classes it is, read forward.
+"""Names a retro template by its reaction class, read forward as a chemist does.
 
-The classes are the ones medicinal chemists use most (Roughley and Jordan, J. Med. Chem. 2011, 54, 3451). The name is
-read off the template's text alone, so equal templates have equal names. What fits no class is named by its bonds.
+The classes are the ones that medicinal chemists use most (Roughley and Jordan, J. Med. Chem. 2011, 54, 3451). The name
+depends only on the template's text, so equal templates have equal names. A template of no class is named by its bonds.
 
     >>> name_template("[C:1]-[N;H1;D2;+0:2]-;!@[C;H0;D3;+0:3]=[O:4]>>[C:1]-[N:2].[C:3](=[O:4])-[O]")
     'amide formation from a carboxylic acid'
@@ -20,7 +20,7 @@ from flex_dspy.metrics.molecules import canonical_smiles
 UNNAMED = "rearrangement"
 _METALS = {5: "Suzuki coupling", 50: "Stille coupling", 30: "Negishi coupling", 14: "Hiyama coupling"}
 _HALOGENS = {9: "fluor", 17: "chlor", 35: "brom", 53: "iod"}
-# Leaving groups as SMILES, their open valence filled with hydrogen.
+# Leaving groups as SMILES, with the open valence filled by hydrogen.
 _GROUPS = {
     "O": "hydroxide",
     "F": "fluoride",
@@ -56,14 +56,14 @@ _GROUPS = {
 
 @dataclass(frozen=True, slots=True)
 class _BondChanges:
-    """What a template changes, in terms of its map numbers; a `_ReactionSide` is the atoms of one side.
+    """The changes of a template, by map number; a `_ReactionSide` holds the atoms of one side.
 
     Attributes:
-        before: The reactants' atoms, by map number or, for atoms without, by a negative number.
-        after: The product's atoms, likewise.
+        before: The reactants' atoms by map number. Atoms without a map number have a negative number.
+        after: The product's atoms, by the same numbers.
         made: Bonds that only the product has.
-        reordered: Bonds that both have, with another order.
-        leaving: SMILES of each group that the product has lost, and the map number it was on.
+        reordered: Bonds that both sides have, with different orders.
+        leaving: SMILES of each group that the product has lost, and the map number of the atom that it was bonded to.
     """
 
     before: _ReactionSide
@@ -79,7 +79,7 @@ class _ReactionSide:
     bonds: dict[int, dict[int, float]]
 
     def neighbours(self, n: int, element: int, order: float | None = None) -> list[int]:
-        """Atoms of one element that are bonded to an atom, by the given order or any."""
+        """Atoms of one element that are bonded to an atom, with the given bond order or with any order."""
         bonds = self.bonds.get(n, {})
         return [m for m, o in bonds.items() if self.elements[m] == element and order in (None, o)]
 
@@ -109,7 +109,7 @@ def name_template(smarts: str) -> str:
 
 
 def _ring_formation(change: _BondChanges) -> str | None:
-    """Two or more bonds made at once, closing a ring."""
+    """The class of a reaction that makes two or more bonds at once and closes a ring."""
     rings = [pair for pair in change.made if _is_in_ring(change.after, *pair)]
     if len(change.made) < 2 or not rings:
         return None
@@ -118,7 +118,7 @@ def _ring_formation(change: _BondChanges) -> str | None:
 
 
 def _is_in_ring(side: _ReactionSide, start: int, end: int) -> bool:
-    """Whether two bonded atoms are joined by a second path, that is, their bond is in a ring of the template."""
+    """Whether a second path joins two bonded atoms, so that their bond is in a ring of the template."""
     seen, queue = {start}, [m for m in side.bonds[start] if m != end]
     while queue:
         n = queue.pop()
@@ -131,7 +131,7 @@ def _is_in_ring(side: _ReactionSide, start: int, end: int) -> bool:
 
 
 def _coupling(change: _BondChanges) -> str | None:
-    """Carbon-carbon bonds, by the metal or the multiple bond that takes part."""
+    """The class of a reaction that makes carbon-carbon bonds, by the metal or the multiple bond that takes part."""
     pairs = [pair for pair in change.made if {change.after.elements[n] for n in pair} == {6}]
     if not pairs:
         return None
@@ -163,7 +163,7 @@ def _coupling_without_metal(change: _BondChanges, pair: tuple[int, int], lost: d
 
 
 def _bond_making(change: _BondChanges) -> str | None:
-    """One bond made between carbon or sulphur and a heteroatom."""
+    """The class of a reaction that makes one bond between carbon or sulphur and a heteroatom."""
     if len(change.made) != 1:
         return None
     pair = sorted(change.made[0], key=lambda n: (change.after.elements[n] != 16, change.after.elements[n]))
@@ -205,7 +205,7 @@ def _acylation(change: _BondChanges, carbon: int, element: int) -> str:
 
 
 def _source(change: _BondChanges, carbon: int) -> str:
-    """From which electrophile, where the leaving group tells."""
+    """The electrophile, if the leaving group shows it."""
     groups = [_GROUPS.get(smiles) for smiles, number in change.leaving if number == carbon]
     if len(groups) != 1 or groups[0] is None:
         return ""
@@ -218,7 +218,7 @@ def _source(change: _BondChanges, carbon: int) -> str:
 
 
 def _deprotection(change: _BondChanges) -> str | None:
-    """A heteroatom loses a group and gets a hydrogen for it."""
+    """The class of a reaction in which a heteroatom loses a group and gets a hydrogen instead."""
     if change.made or len(change.leaving) != 1 or change.reordered:
         return None
     smiles, number = change.leaving[0]
@@ -232,7 +232,7 @@ def _deprotection(change: _BondChanges) -> str | None:
 
 
 def _redox(change: _BondChanges) -> str | None:
-    """Changed bond orders and lost or gained oxygen, without a new skeleton."""
+    """The class of a reaction that changes bond orders or oxygen atoms but keeps the skeleton."""
     orders = [
         (change.before.bonds[a][b], change.after.bonds[a][b], {change.after.elements[n] for n in (a, b)})
         for a, b in change.reordered
@@ -305,7 +305,7 @@ def _read(parts: list[Chem.Mol]) -> tuple[_ReactionSide, tuple[tuple[str, int], 
 
 
 def _leaving_groups(part: Chem.Mol, numbers: list[int]) -> list[tuple[str, int]]:
-    """Connected atoms without a map number, as SMILES, with the mapped atom that each hangs on."""
+    """Groups of connected atoms without a map number, as SMILES, each with the mapped atom that it is bonded to."""
     plain = Chem.RWMol()
     for atom in part.GetAtoms():
         copy = Chem.Atom(atom.GetAtomicNum())

@@ -1,8 +1,8 @@
-"""The primitives of procedures: what can be done with numbers in one step.
+"""The primitives of procedures: the operations that take one step.
 
 There are two kinds of value: whole numbers from 0 up, and sets of whole numbers from 1 to `LARGEST_MEMBER`. A set is
-held as an integer with one bit for each member: union, intersection and size are then one instruction a word.
-A primitive is not defined (None) for a difference below 0, a division with a remainder, and beyond its limits.
+stored as an integer with one bit for each member, so that union, intersection and size take one instruction per word. A
+primitive is undefined (None) for a difference below 0, a division with a remainder, and values beyond its limits.
 
     >>> PRIMITIVES["binomial"].run(7, 3)
     35
@@ -20,7 +20,7 @@ import numpy as np
 
 Kind = Literal["number", "set"]
 LARGEST_MEMBER = 9_999
-# Beyond this only mod, valuation, digit_sum and divisor_count take a number.
+# Only mod, valuation, digit_sum and divisor_count accept larger numbers.
 LARGEST_NUMBER = 10**12
 _MOST_BITS = 1_024
 _LARGEST_FACTORIAL = 500
@@ -29,13 +29,13 @@ _MOST_TERMS = 100
 
 @dataclass(frozen=True, slots=True)
 class Primitive:
-    """What the language can do in one step.
+    """An operation of the language that takes one step.
 
     Attributes:
-        run: Takes the arguments' values; None where it is not defined.
+        run: Takes the arguments' values; returns None if the result is undefined.
         takes: Kinds of the arguments.
         gives: Kind of the result.
-        commutes: The order of the arguments is no matter.
+        commutes: Whether the order of the arguments does not matter.
     """
 
     run: Callable[..., int | None]
@@ -104,7 +104,7 @@ def _lcm(x: int, y: int) -> int | None:
 
 
 def _valuation(x: int, y: int) -> int | None:
-    """How often y divides x."""
+    """The exponent of the largest power of y that divides x."""
     if x < 1 or y < 2:
         return None
     times = 0
@@ -119,7 +119,7 @@ def _digit_sum(x: int) -> int | None:
 
 
 def _term(first: int, factor: int, step: int, place: int) -> int | None:
-    """The term at a place of the sequence that multiplies by a factor and adds a step, from `first` at place 1."""
+    """The term at a place of the sequence that starts with `first` at place 1; each term is factor * last + step."""
     if not 1 <= place <= _MOST_TERMS or not _small(first, factor, step):
         return None
     value = first
@@ -135,7 +135,7 @@ _PRIMES = [n for n in range(2, 1000) if all(n % d for d in range(2, math.isqrt(n
 
 @lru_cache(maxsize=4_096)
 def _factors(x: int) -> tuple[tuple[int, int], ...] | None:
-    """Prime factors with exponents; None for 0 and where large ones would have to be searched for."""
+    """Prime factors with exponents; None for 0, and if large factors would have to be searched for."""
     if x < 1:
         return None
     factors = []
@@ -164,13 +164,13 @@ def _divisor_sum(x: int) -> int | None:
 
 
 def _set(marks: bytes | bytearray) -> int:
-    """The set of the places that hold a 1; the first place is that of 0."""
+    """The set of the positions that hold a 1; the first position is 0."""
     return int(marks[::-1], 2)
 
 
 @lru_cache(maxsize=1_024)
 def _residues(remainder: int, modulus: int) -> int | None:
-    """Numbers that leave the remainder when divided."""
+    """The numbers that have this remainder modulo `modulus`."""
     if not 0 <= remainder < modulus <= LARGEST_MEMBER:
         return None
     marks = bytearray(b"0") * (LARGEST_MEMBER + 1)
@@ -224,7 +224,7 @@ def _primes(limit: int) -> int | None:
 
 @lru_cache(maxsize=256)
 def _coprime(x: int) -> int | None:
-    """Numbers that share no factor with one."""
+    """The numbers that share no factor with x."""
     if not 1 <= x <= LARGEST_NUMBER:
         return None
     return _set(b"0" + b"".join(b"1" if math.gcd(n, x) == 1 else b"0" for n in range(1, LARGEST_MEMBER + 1)))
@@ -236,7 +236,7 @@ def _with_digit_sum(x: int) -> int | None:
 
 
 _OCTETS = LARGEST_MEMBER // 8 + 1
-# For each octet, how many bits are set in it, and the sum of their places.
+# For each byte value: the number of set bits, and the sum of their positions.
 _BITS = np.array([octet.bit_count() for octet in range(256)])
 _PLACES = np.array([sum(bit for bit in range(8) if octet >> bit & 1) for octet in range(256)])
 _OFFSETS = 8 * np.arange(_OCTETS)
@@ -258,7 +258,7 @@ def _greatest(members: int) -> int | None:
 _N: tuple[Kind, ...] = ("number",)
 _S: tuple[Kind, ...] = ("set",)
 
-# The order is that in which a search tries them.
+# A search tries them in this order.
 PRIMITIVES = {
     "count": Primitive(int.bit_count, _S, "number"),
     "sum": Primitive(_sum, _S, "number"),

@@ -1,8 +1,9 @@
-"""Which procedures lead from the numbers of solved problems to their answers.
+"""Searches for procedures that lead from the numbers of solved problems to their answers.
 
-Bottom-up enumeration, smaller procedures first, each value kept once (Udupa et al., PLDI 2013, call it observational
-equivalence), under the check against the answers; at the end a sum, difference, product or quotient of two known
-values is looked up rather than tried. The number of tries is bounded, so that the result is the same on any machine.
+The search enumerates procedures bottom-up, smaller ones first. It keeps each value once (observational equivalence,
+Udupa et al., PLDI 2013) and compares each value with the answers. At the end it looks up sums, differences, products
+and quotients of two known values instead of trying them. The number of tries is bounded, so that the result is the same
+on any machine.
 
     >>> from flex_dspy.offline.procedures import text
     >>> [text(found) for found in find_procedures([Instance((3, 4), 35), Instance((5, 2), 21)])][0]
@@ -18,9 +19,9 @@ from typing import NamedTuple, cast
 from flex_dspy.offline.primitives import PRIMITIVES, Kind, Primitive
 from flex_dspy.offline.procedures import VARIABLES, Call, Procedure, leaves, order_arguments, run, steps, text
 
-# Tries spent by the time that all procedures of 1, 2, ... steps were tried, or the first of them.
+# Limits of the total number of tries after all, or the first, procedures of 1, 2, ... steps.
 _MOST_TRIES = (4_000, 8_000, 14_000, 20_000)
-_INSTANCES = 3  # searched with; the others check what was found
+_INSTANCES = 3  # used in the search; the other instances check the procedures found
 _MOST_NUMBERS = 5
 # Constants that an argument of a primitive may be, by its place: 1 more, half of, the last three digits, ...
 _CONSTANTS: dict[tuple[str, int], tuple[int, ...]] = {
@@ -35,14 +36,14 @@ _CONSTANTS: dict[tuple[str, int], tuple[int, ...]] = {
     ("valuation", 1): (10,),
     ("power_mod", 2): (10, 1000),
 }
-# Most steps inside the arguments of a primitive; of the others, none.
+# Largest number of steps inside the arguments of a primitive; 0 for primitives that are not listed.
 _MOST_INNER = {
     **dict.fromkeys(("count", "sum", "least", "greatest"), 3),
     **dict.fromkeys(("intersection", "union", "difference"), 2),
     **dict.fromkeys(("binomial", "mod", "multiply", "add", "subtract", "divide"), 2),
     **dict.fromkeys(("up_to", "squares", "digit_sum", "power", "valuation", "gcd", "lcm", "quotient"), 1),
 }
-# Few problems ask for these: they count as two steps when procedures are ranked.
+# Few problems need these primitives. So they count as two steps when procedures are ranked.
 _RARE = frozenset(("digit_sum", "with_digit_sum", "divisor_sum", "divisor_count", "valuation", "quotient", "term"))
 
 
@@ -54,7 +55,7 @@ class Instance(NamedTuple):
 
 
 class _Value(NamedTuple):
-    """What a procedure gives for each instance, and how many variables it takes."""
+    """The values of a procedure for each instance, and the number of variables that it uses."""
 
     values: tuple[int, ...]
     procedure: Procedure
@@ -71,7 +72,7 @@ def find_procedures(instances: Sequence[Instance], most: int = 6) -> list[Proced
 
     Args:
         instances: Solved problems of one wording.
-        most: How many procedures at most.
+        most: Largest number of procedures to return.
     """
     sizes = {len(instance.numbers) for instance in instances}
     if len(sizes) != 1 or not 1 <= min(sizes) <= len(VARIABLES):
@@ -83,7 +84,7 @@ def find_procedures(instances: Sequence[Instance], most: int = 6) -> list[Proced
 
 
 def cost(procedure: Procedure, numbers: int) -> tuple[float, str]:
-    """How far-fetched a procedure is: its steps and constants, and the problem's numbers that it leaves unused."""
+    """The complexity of a procedure: its steps, its constants, and the problem's numbers that it does not use."""
     ends = list(leaves(procedure))
     used = {leaf for leaf in ends if isinstance(leaf, str)}
     constants = sum(isinstance(leaf, int) for leaf in ends)
@@ -98,7 +99,7 @@ class _Search:
     def __init__(self, instances: Sequence[Instance]) -> None:
         self.target = tuple(instance.answer for instance in instances)
         columns = list(zip(*(instance.numbers for instance in instances), strict=True))[:_MOST_NUMBERS]
-        # The more numbers a problem has, the less likely is one that is used twice.
+        # The more numbers a problem has, the less likely a number is used twice.
         self.most_taken = len(columns) + max(0, min(2, 4 - len(columns)))
         self.known: dict[Kind, dict[tuple[int, ...], _Value]] = {"number": {}, "set": {}}
         self.levels: dict[Kind, list[list[_Value]]] = {"number": [[]], "set": [[]]}
@@ -122,7 +123,7 @@ class _Search:
         yield from self._sums_and_products()
 
     def _arguments(self, name: str, primitive: Primitive, inner: int) -> Iterator[tuple[_Value | int, ...]]:
-        """Arguments worth a try that take so many steps together."""
+        """Arguments to try that take `inner` steps together."""
         pool = self.levels[primitive.takes[0]]
         if inner > _MOST_INNER.get(name, 0):
             return
@@ -139,7 +140,7 @@ class _Search:
     def _pairs(
         self, first: Sequence[_Value], second: Sequence[_Value], commutes: bool
     ) -> Iterator[tuple[_Value, _Value]]:
-        """Ordered pairs; where the order is no matter, each once: the caller asks with both halves exchanged, too."""
+        """Ordered pairs; each once if the order does not matter. The caller also exchanges the two halves."""
         left, right = ([value for value in half if value.taken < self.most_taken] for half in (first, second))
         if first is second:
             yield from combinations(left, 2) if commutes else permutations(left, 2)
@@ -173,7 +174,7 @@ class _Search:
             self.levels[kind][-1].append(value)
 
     def _sums_and_products(self) -> Iterator[Procedure]:
-        """Answers that are a sum, a difference, a product or a quotient of two known values."""
+        """Procedures whose answers are a sum, a difference, a product or a quotient of two known values."""
         known = self.known["number"]
         for x in known.values():
             pairs = list(zip(x.values, self.target, strict=True))

@@ -1,7 +1,7 @@
-"""Procedures over the numbers of a problem: a small typed language, parsed and interpreted, never executed.
+"""Procedures over the numbers of a problem. They are a small typed language that is parsed and interpreted here.
 
-A procedure is a variable (``a`` is the first number of the problem, ``b`` the second, ...), a constant, or a
-primitive put to procedures. An undefined step has no value. No text and no number can make a procedure run long.
+A procedure is a variable (``a`` is the first number of the problem, ``b`` the second, ...), a constant, or a primitive
+applied to procedures. An undefined step has no value. The running time is bounded for any text and any numbers.
 
     >>> run(parse("binomial(add(a, b), a)"), (3, 4))
     35
@@ -23,7 +23,7 @@ _LONGEST_TEXT = 300
 
 
 class Call(NamedTuple):
-    """A primitive put to its arguments."""
+    """A primitive applied to its arguments."""
 
     name: str
     arguments: tuple[Procedure, ...]
@@ -37,7 +37,7 @@ _TOKEN = re.compile(r"[a-z_]+|[0-9]+|[(),]")
 
 @lru_cache(maxsize=8_192)
 def parse(written: str) -> Procedure | None:
-    """Read a procedure; None for a text that is none, or not one that gives a number."""
+    """Read a procedure. Return None if the text is no procedure, or its result is not a number."""
     if len(written) > _LONGEST_TEXT:
         return None
     tokens = _TOKEN.findall(written)
@@ -52,7 +52,7 @@ def parse(written: str) -> Procedure | None:
 
 
 def _read(tokens: list[str]) -> Procedure:
-    """Take one procedure off the end of the reversed tokens."""
+    """Read one procedure, and remove its tokens from the end of the reversed list."""
     token = tokens.pop()
     if token[0].isdigit():
         return int(token[:13])
@@ -84,7 +84,7 @@ def text(procedure: Procedure) -> str:
 
 @lru_cache(maxsize=8_192)
 def order_arguments(procedure: Procedure) -> Procedure:
-    """The one way to write a procedure among those that differ in the order of a sum, a product and the like."""
+    """The procedure with the arguments of sums, products and the like in a fixed order."""
     if not isinstance(procedure, Call):
         return procedure
     arguments = [order_arguments(argument) for argument in procedure.arguments]
@@ -115,7 +115,7 @@ def steps(procedure: Procedure) -> list[str]:
 
 
 def run(procedure: Procedure, numbers: Sequence[int]) -> int | None:
-    """The value of a procedure for a problem's numbers; None where it has none."""
+    """The value of a procedure for a problem's numbers; None if it has no value."""
     if isinstance(procedure, int):
         return procedure
     if isinstance(procedure, str):

@@ -1,8 +1,8 @@
-"""How the chemist ranks proposals, fitted to one library: a conditional logit with its numbers in a file.
+"""The chemist's ranking of proposals, fitted to one library: a conditional logit with its numbers in a file.
 
-The weight of a proposal is a sum of the terms of ``flex_dspy.offline.evidence``, each times its coefficient, and of one
-number for each environment that the product loses or the reactants gain (2,048 of them; see
-``flex_dspy.offline.changes``). The latter say which groups react before others, whatever the solved cases at hand.
+The logarithm of a proposal's weight is a sum. It contains the terms of ``flex_dspy.offline.evidence``, each times its
+coefficient, and one number for each environment that the product loses or the reactants gain (2,048 of them; see
+``flex_dspy.offline.changes``). These numbers tell which groups react before others, independent of the solved cases.
 All numbers are fitted together (see ``flex_dspy.offline.fitting``), which is a convex problem.
 
 The file is JSON and says what it was fitted on. Its numbers are only read, never executed.
@@ -33,9 +33,9 @@ class Choice(NamedTuple):
     """One product with its proposals, as a fit sees it.
 
     Attributes:
-        terms: Of each proposal, shape (m, 20).
-        changes: Of each proposal, shape (m, 4, 16).
-        right: Index of the right one.
+        terms: The terms of each proposal, shape (m, 20).
+        changes: The environments of each proposal, shape (m, 4, 16).
+        right: Index of the right proposal.
     """
 
     terms: Numbers
@@ -43,15 +43,15 @@ class Choice(NamedTuple):
     right: int
 
 
-@dataclass(frozen=True, slots=True, eq=False)  # known by its identity, as a key of caches
+@dataclass(frozen=True, slots=True, eq=False)  # compared by identity, as a key of caches
 class Ranking:
     """Fitted coefficients.
 
     Attributes:
-        coefficients: By term; all of ``TERMS``.
+        coefficients: The coefficients of all ``TERMS``, by term.
         lost: A number for each environment that the product may lose, 1,024 in all.
-        gained: The same for those that the reactants may gain.
-        fitted_on: Provenance: the library, how many of its precedents, and the score before and after.
+        gained: A number for each environment that the reactants may gain, 1,024 in all.
+        fitted_on: Provenance: the library, the number of its precedents, and the score before and after.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -74,7 +74,7 @@ class Ranking:
         return np.asarray(coefficients @ terms + environments_of(changes) @ environments, np.float32)
 
     def write(self, path: Path) -> None:
-        """Write the file, for a person to read at its beginning."""
+        """Write the file. Its beginning is readable for people."""
         head = {"format": self.format, "fitted_on": self.fitted_on, "coefficients": self.coefficients}
         lines = [f"{json.dumps(name)}: {json.dumps(value, indent=2)}" for name, value in head.items()]
         lines += [f'"{name}": {json.dumps(getattr(self, name))}' for name in ("lost", "gained")]
@@ -92,10 +92,10 @@ _ADAPTER: TypeAdapter[Ranking] = TypeAdapter(Ranking)
 
 
 def read_ranking(path: str | Path) -> Ranking:
-    """The ranking of a file; it is read again when the file has changed.
+    """The ranking in a file. The file is read again if it has changed.
 
     Raises:
-        ConfigurationError: If there is none, or it is damaged, or of another version.
+        ConfigurationError: If the file does not exist, is damaged, or has another version.
     """
     try:
         return _read(str(path), Path(path).stat().st_mtime_ns)

@@ -1,8 +1,8 @@
-"""The offline chemist's judgement: which reactants made this product, by the lessons of like reactions.
+"""Ranks reactants for a product by the lessons of similar reactions, for the offline chemist.
 
-Every lesson is a retro template with the reactions it was learned from. The templates make the proposals; the
-reactions of all lessons decide between them (see ``evidence``), in the line of the similarity method of Coley et al.,
-ACS Cent. Sci. 2017, 3, 1237 (RetroSim).
+Every lesson is a retro template with the reactions that it was learned from. The templates make the proposals. The
+reactions of all lessons decide between the proposals (see ``evidence``), similar to the method of Coley et al., ACS
+Cent. Sci. 2017, 3, 1237 (RetroSim).
 
     >>> lesson = ReactionAdvice("e1", (extract_template("CC(=O)NC", "CC(=O)O.CN").smarts,), (), (case,))
     >>> rank_candidates("CCC(=O)NCC", [lesson])[0].reactants
@@ -36,9 +36,9 @@ __all__ = [
     "terms_of",
 ]
 
-# How many lessons, the nearest first, are also tried in their templates' general form.
+# Number of nearest lessons whose templates are also tried in their general form.
 _GENERALIZED = 100
-# By how much one warning about an identical product lowers an outcome.
+# The share by which one warning about an identical product lowers an outcome.
 _DOUBT = 0.5
 
 
@@ -80,11 +80,11 @@ class AnswerCandidate:
 
     Attributes:
         reactants: Their canonical SMILES.
-        score: Its share of the weight of all proposals, 0 to 1, lowered by warnings: an estimate of the chance that it
-            is how the product was made.
-        lesson_ids: The lessons that teach it, the strongest first.
-        template: The template that gives it.
-        precedent: The solved case whose change is most like this one; None where there is none.
+        score: The proposal's share of the weight of all proposals, 0 to 1, lowered by warnings. It estimates the chance
+            that the product was made in this way.
+        lesson_ids: The lessons that teach the proposal, the strongest first.
+        template: The template that gives the proposal.
+        precedent: The solved case with the most similar change; None if there is none.
     """
 
     reactants: str
@@ -96,7 +96,7 @@ class AnswerCandidate:
 
 @dataclass(slots=True)
 class _Origin:
-    """Where an outcome comes from: templates, or only the general form of one, and the lessons, by index."""
+    """The origin of an outcome: templates, or only the general form of a template, and the lessons by index."""
 
     templates: list[str] = field(default_factory=list)
     general: bool = False
@@ -120,11 +120,11 @@ def rank_candidates(
     Args:
         product: SMILES of the product.
         lessons: The experiences retrieved for it.
-        limit: How many candidates to return at most.
-        ranking: Coefficients fitted to the library of the lessons; None for the general ones.
+        limit: Largest number of candidates to return.
+        ranking: Coefficients fitted to the library of the lessons; None for the general coefficients.
 
     Returns:
-        The candidates; empty for a bad SMILES or where no template fits.
+        The candidates; empty for a bad SMILES, or if no template fits.
     """
     target = canonical_smiles(product)
     proposed = {} if target is None else _propose(target, lessons)
@@ -146,7 +146,7 @@ def rank_candidates(
 
 
 def _propose(target: str, lessons: Sequence[ReactionAdvice]) -> dict[str, _Origin]:
-    """What the templates give, then what general forms of the nearest lessons' templates give in other places."""
+    """Outcomes of the templates, then outcomes of the nearest lessons' general forms at other sites."""
     taught = _teachers([lesson.templates for lesson in lessons])
     nearest = lessons[:_GENERALIZED]
     general = _teachers([list(filter(None, map(generalize, lesson.templates))) for lesson in nearest])
@@ -177,7 +177,7 @@ def _teachers(templates: Sequence[Sequence[str]]) -> dict[str, set[int]]:
 
 
 def _read_cases(lessons: Sequence[ReactionAdvice]) -> list[_Known]:
-    """The solved cases of all lessons; those that cannot be read are passed over."""
+    """The solved cases of all lessons, without cases that cannot be read."""
     cases = ((n, case) for n, lesson in enumerate(lessons) for case in lesson.precedents)
     read = ((n, case, change(case.product, case.reactants)) for n, case in cases)
     return [_Known(n, case, environments) for n, case, environments in read if environments is not None]
@@ -217,9 +217,9 @@ def _shares(weight: Numbers) -> Numbers:
 
 
 def _doubts(proposed: Mapping[str, _Origin], lessons: Sequence[ReactionAdvice]) -> Numbers:
-    """By what factor warnings lower each proposal: the more, the closer the case that went wrong.
+    """The factor by which warnings lower each proposal. A closer failed case lowers it more.
 
-    A warning about a template that no lesson teaches has nothing to lower.
+    A warning about a template that no lesson teaches has no effect.
     """
     warned: dict[str, float] = {}
     for lesson in lessons:
@@ -239,7 +239,7 @@ def terms_of(product: str, lessons: Sequence[ReactionAdvice], reference: str) ->
         reference: Canonical SMILES of the right reactants.
 
     Returns:
-        None where the right reactants are not among the proposals.
+        The terms; None if the right reactants are not among the proposals.
     """
     target = canonical_smiles(product)
     proposed = {} if target is None else _propose(target, lessons)

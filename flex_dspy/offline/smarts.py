@@ -1,7 +1,7 @@
-"""Writing a template as text: one transformation, one reaction SMARTS.
+"""Writes a template as text. Equal transformations give equal reaction SMARTS.
 
-Experiences are merged by this text, so it must not depend on how the atoms of a molecule happen to be numbered: atoms
-are put in a canonical order first, as for canonical SMILES (Weininger et al., J. Chem. Inf. Comput. Sci. 1989, 29, 97).
+Experiences are merged by this text, so it must not depend on the numbering of a molecule's atoms. So the atoms are
+first put in a canonical order, as for canonical SMILES (Weininger et al., J. Chem. Inf. Comput. Sci. 1989, 29, 97).
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ class TemplateAtom:
     """One atom of a template.
 
     Attributes:
-        patterns: Its atom pattern in the product and in the reactants, without brackets and map number; empty
-            where it is absent.
-        molecule: Which reactant it is in, -1 for none.
+        patterns: The atom's pattern in the product and in the reactants, without brackets and map number; empty if the
+            atom is absent.
+        molecule: Index of the reactant that contains the atom, -1 for none.
     """
 
     patterns: tuple[str, str]
@@ -43,7 +43,7 @@ class TemplateGraph:
 
 
 def write_retro_smarts(graph: TemplateGraph) -> str:
-    """The canonical retro reaction SMARTS: product's pattern first, atoms of both sides numbered from 1.
+    """The canonical retro reaction SMARTS. The product's pattern is first; atoms of both sides are numbered from 1.
 
     Args:
         graph: The template.
@@ -69,13 +69,13 @@ def write_retro_smarts(graph: TemplateGraph) -> str:
 
 
 def canonical_ranks(labels: Sequence[Any], neighbours: Sequence[dict[int, tuple[str, str]]]) -> list[int]:
-    """A total order of atoms that does not depend on how they are numbered.
+    """A total order of atoms that does not depend on their numbering.
 
-    Atoms are told apart by their neighbours' ranks until that tells no more apart; then one of the first tied atoms is
-    set before the others, and so on. Atoms still tied are taken to be equivalent, so any may go first.
+    Atoms are distinguished by their neighbours' ranks until this gives no new distinction. Then one of the first tied
+    atoms is put before the others, and so on. Tied atoms are assumed to be equivalent, so any of them may be first.
 
     Args:
-        labels: What each atom is, sortable.
+        labels: A sortable description of each atom.
         neighbours: For each atom, the bond's label by neighbour.
     """
     ranks = _refine(_dense(labels), neighbours)
@@ -107,7 +107,7 @@ def _dense(keys: Sequence[Any]) -> list[int]:
 
 
 def _fragments(texts: dict[int, str], bonds: dict[int, dict[int, str]]) -> list[str]:
-    """SMARTS of each connected part, walked depth first, atoms that come first in `texts` going first."""
+    """SMARTS of each connected part, in depth-first order. Atoms that are earlier in `texts` are visited first."""
     order = {n: place for place, n in enumerate(texts)}
     children: dict[int, list[int]] = {n: [] for n in texts}
     closures: dict[int, str] = dict.fromkeys(texts, "")

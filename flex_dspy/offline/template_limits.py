@@ -1,4 +1,4 @@
-"""Which retro templates are run at all: those whose search in a product has a bounded cost.
+"""Limits of retro templates: only templates whose search in a product has a bounded cost are run.
 
 A template may come from a language model or from somebody else's library. RDKit looks for its pattern by backtracking,
 and cannot be interrupted. A pattern of five unconnected wildcards, one of which fits nothing, takes more than a minute
@@ -17,12 +17,12 @@ import re
 
 MAX_LENGTH = 2_000  # characters
 MAX_ATOMS = 100  # in the product's pattern
-MAX_PARTS = 3  # of the product's pattern that no bond connects: the time grows with the atoms to this power
-MAX_LOOSE = 6  # atoms that name no element: each multiplies the time by the neighbours of an atom
-MAX_RECURSIVE = 4  # recursive patterns, $(...), none of them within another
+MAX_PARTS = 3  # unconnected parts of the product's pattern; the time grows with the atoms to this power
+MAX_LOOSE = 6  # atoms that name no element; each multiplies the time by the number of neighbours
+MAX_RECURSIVE = 4  # recursive patterns, $(...), not nested
 
 _ATOM = re.compile(r"\[[^\[\]]*\]|Br|Cl|[A-Zabcnops*]")
-# Two letters first: Al is aluminium, A is any aliphatic atom. D, H, R and X alone are no elements but conditions.
+# Two letters first: Al is aluminium, A is any aliphatic atom. D, H, R and X alone are conditions, not elements.
 _ELEMENT = re.compile(r"\[?\d*(?:#\d|se|as|te|[bcnops](?![a-z])|[A-Z][a-z]|[BCNOFPSIKVYWU])")
 
 
@@ -52,7 +52,7 @@ def _parts(pattern: str) -> int:
 
 
 def _without_recursion(pattern: str) -> str | None:
-    """The pattern, each recursive pattern in it replaced by a wildcard; None where these are too many or too large."""
+    """The pattern with a wildcard for each recursive pattern; None if these are too many or too large."""
     pieces, rest = [], pattern
     for _ in range(MAX_RECURSIVE):
         before, found, after = rest.partition("$(")
@@ -68,7 +68,7 @@ def _without_recursion(pattern: str) -> str | None:
 
 
 def _closing(text: str) -> int:
-    """Where the parenthesis ends that is open before a text: the place after its end, 0 if it does not."""
+    """The position after the end of the parenthesis that is open before a text; 0 if it does not end."""
     depth = 1
     for place, mark in enumerate(text, 1):
         depth += (mark == "(") - (mark == ")")

@@ -1,8 +1,8 @@
-"""Retro templates: what changes in a reaction, cut out of it as a reaction SMARTS.
+"""Extracts retro templates: the part of a reaction that changes, as a reaction SMARTS.
 
 A template is the reaction centre (the atoms whose bonds, hydrogens or charge change), its neighbours with the multiple
-bonds on them, and the leaving groups; Law et al., J. Chem. Inf. Model. 2009, 49, 593, and Coley et al.,
-ACS Cent. Sci. 2017, 3, 434, cut it out in much the same way. A template counts only if it leads back to the reactants.
+bonds on them, and the leaving groups. Law et al., J. Chem. Inf. Model. 2009, 49, 593, and Coley et al., ACS Cent. Sci.
+2017, 3, 434, extract templates in a similar way. A template counts only if it leads back to the reactants.
 
     >>> extract_template("CC(=O)NC", "CC(=O)O.CN").name
     'amide formation from a carboxylic acid'
@@ -22,9 +22,9 @@ from flex_dspy.offline.mapping import AtomMap, MolGraph, map_atoms
 from flex_dspy.offline.naming import name_template
 from flex_dspy.offline.smarts import TemplateAtom, TemplateGraph, write_retro_smarts
 
-# Atom mappings worth a try before a reaction is given up.
+# Number of atom mappings that are tried for a reaction.
 _MAX_HYPOTHESES = 3
-# Ways to write the stereochemistry of a centre worth a try.
+# Number of ways to write the stereochemistry of a centre that are tried.
 _MAX_STEREO_VARIANTS = 27
 _NO_STEREO = str.maketrans("", "", "@/\\")
 _BOND_SYMBOLS = {0.0: "", 1.0: "-", 1.5: ":", 2.0: "=", 3.0: "#"}
@@ -38,7 +38,7 @@ class Template:
     """One transformation, read from product to reactants.
 
     Attributes:
-        smarts: Retro reaction SMARTS, the product's pattern first. Equal texts are equal transformations.
+        smarts: Retro reaction SMARTS, the product's pattern first. Equal texts mean equal transformations.
         name: The class of the reaction in words, read forward as a chemist names it.
     """
 
@@ -47,15 +47,15 @@ class Template:
 
 
 def extract_template(product: str, reactants: str) -> Template | None:
-    """The template of a reaction, checked to give the reactants back from the product.
+    """The template of a reaction. It is checked that the template gives the reactants from the product.
 
     Args:
         product: SMILES of the product, no atom maps needed.
         reactants: SMILES of the reactants, dot-separated.
 
     Returns:
-        The template, or None where a SMILES is bad, nothing changes, or no template leads back. Where only stereo marks
-        differ, the template without marks at its centre.
+        The template, or None if a SMILES is bad, nothing changes, or no template leads back to the reactants. If only
+        stereo marks differ, the template has no marks at its centre.
     """
     target = canonical_smiles(reactants)
     after, before = MolGraph.of(product), MolGraph.of(target or "")
@@ -69,7 +69,7 @@ def extract_template(product: str, reactants: str) -> Template | None:
                 return Template(smarts, name_template(smarts))
             if n == 0 and _flat(target) in map(_flat, outcomes):
                 plain.append(smarts)
-    # Records often drop or add a stereo mark far from the centre: that is no part of the transformation.
+    # Records often drop or add a stereo mark far from the centre. This is no part of the transformation.
     return Template(plain[0], name_template(plain[0])) if plain else None
 
 
@@ -86,7 +86,7 @@ def reaction_centre(product: MolGraph, reactants: MolGraph, atom_map: AtomMap) -
         if i not in atom_map:
             return True
         j = atom_map[i]
-        # A neighbour that leaves is nowhere in the product; no index is negative.
+        # A leaving neighbour is not in the product; it gets -1, because no index is negative.
         bonds = {origin.get(n, -1): order for n, order in reactants.bonds[j].items()}
         return (product.bonds[i], product.hydrogens[i], product.charges[i]) != (
             bonds,
@@ -98,11 +98,11 @@ def reaction_centre(product: MolGraph, reactants: MolGraph, atom_map: AtomMap) -
 
 
 def _write_texts(product: MolGraph, reactants: MolGraph, atom_map: AtomMap) -> Iterator[str]:
-    """Texts of the template of a mapped reaction: the plain one first, then with stereo marks at the centre.
+    """Texts of the template of a mapped reaction: first without, then with stereo marks at the centre.
 
-    RDKit compares the marks of the two sides: none keep the configuration, equal marks keep it, opposite marks invert
-    it, and a mark on one side only creates or destroys it (RDKit Book, 'Chirality and reactions'). Which marks a
-    reaction needs is found by trying, as atoms are marked relative to the order in which they are written.
+    RDKit compares the marks of the two sides. No marks, or equal marks, keep the configuration. Opposite marks invert
+    it. A mark on only one side creates or destroys it (RDKit Book, 'Chirality and reactions'). The marks that a
+    reaction needs are found by trying, because marks are relative to the order in which atoms are written.
     """
     centre = reaction_centre(product, reactants, atom_map)
     if not centre or not atom_map:
@@ -121,7 +121,7 @@ def _write_texts(product: MolGraph, reactants: MolGraph, atom_map: AtomMap) -> I
 def _new_double_bonds(
     reactants: MolGraph, places: list[_Place], graph: TemplateGraph
 ) -> Iterator[dict[tuple[int, int], tuple[str, str]]]:
-    """The bonds, with the geometry of the first double bond that only the reactants have written both ways."""
+    """The bonds, with both geometries of the first double bond that only the reactants have."""
     neighbours = graph.neighbours()
     for (a, b), (in_product, in_reactants) in graph.bonds.items():
         if in_reactants != "=" or in_product == "=":
@@ -132,7 +132,7 @@ def _new_double_bonds(
         sides = [[m for m in neighbours[n] if neighbours[n][m][1] == "-"] for n in (a, b)]
         if not all(sides):
             continue
-        # Any substituent of an end can carry the mark; the pattern decides, so that the text stays canonical.
+        # Any substituent of an end can carry the mark. Choosing it by its pattern keeps the text canonical.
         first, second = (min(side, key=lambda m: graph.atoms[m].patterns) for side in sides)
         for marks in ("/", "/"), ("/", "\\"):
             pairs = tuple(sorted((a, first))), tuple(sorted((b, second)))
@@ -145,7 +145,7 @@ def _new_double_bonds(
 def _places(product: MolGraph, reactants: MolGraph, atom_map: AtomMap, centre: set[int]) -> list[_Place]:
     """The atoms that a template shows."""
     region = centre | {n for i in centre for n in product.bonds[i]}
-    # A neighbour that is a carbonyl carbon or the like reacts as one: its multiply bonded heteroatom belongs to it.
+    # A neighbour such as a carbonyl carbon reacts as a group, so its multiply bonded heteroatom is included.
     region |= {
         n
         for i in region
@@ -171,7 +171,7 @@ def _template_atom(product: MolGraph, reactants: MolGraph, place: _Place, in_cen
 
 
 def _result_pattern(reactants: MolGraph, j: int, charge: int) -> str:
-    """An atom as a template shall make it: RDKit works out its hydrogens but for those of aromatic nitrogen."""
+    """The pattern of an atom that a template makes. RDKit computes its hydrogens, except on aromatic nitrogen."""
     pattern = _symbol(reactants, j)
     if pattern == "n" and reactants.hydrogens[j]:
         pattern += ";H1"
@@ -193,7 +193,7 @@ def _template_bonds(
     for pair in sorted(after.keys() | before.keys()):
         pattern = _BOND_SYMBOLS.get(after.get(pair, 0.0), "~")
         if pair not in before:
-            # A chain bond must not be cut out of a ring, which would leave the two parts connected.
+            # A chain bond must not match a ring bond, because cutting that would leave the two parts connected.
             ends = (places[pair[0]][0] or 0, places[pair[1]][0] or 0)
             pattern += ";@" if product.molecule.GetBondBetweenAtoms(*ends).IsInRing() else ";!@"
         bonds[pair] = pattern, _BOND_SYMBOLS.get(before.get(pair, 0.0), "-")
@@ -227,7 +227,7 @@ def _is_stereo(graph: MolGraph, i: int) -> bool:
 
 
 def _add_stereo_marks(atom: TemplateAtom, in_product: str, in_reactants: str) -> TemplateAtom:
-    """The atom with its stereo marks, which go between symbol and the rest of a pattern."""
+    """The atom with its stereo marks, which stand between the symbol and the rest of a pattern."""
     product, reactant = (
         (head + mark + sep + rest) if head else ""
         for mark, (head, sep, rest) in zip(

@@ -1,7 +1,7 @@
-"""A worker process of an offline expert: JSON lines in, JSON lines out, until its input ends.
+"""A worker process of an offline expert. It reads and writes JSON lines until its input ends.
 
-It ends with its parent, however that ends: the pipe closes. The system ends it when a request takes too much computing
-time, even in the middle of RDKit's code.
+The process ends when its parent ends in any way, because the pipe closes. The operating system ends it if a request
+takes too much computing time, even inside RDKit's code.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def main(name: str, seconds: float) -> None:
 
     Args:
         name: The expert who answers.
-        seconds: Most seconds of the processor that one request may take.
+        seconds: Largest processor time of one request, in seconds.
     """
     expert = expert_named(name)
     for line in sys.stdin:
@@ -29,7 +29,7 @@ def main(name: str, seconds: float) -> None:
         reply: dict[str, Any]
         try:
             reply = {"answer": expert.answer(request["inputs"], request["outputs"])}
-        except Exception as error:  # told to the parent, who raises it there
+        except Exception as error:  # the parent raises it
             reply = {"error": f"{type(error).__name__}: {error}"}
         _set_timer(0)
         sys.stdout.write(json.dumps(reply) + "\n")
@@ -37,7 +37,7 @@ def main(name: str, seconds: float) -> None:
 
 
 def _set_timer(seconds: float) -> None:
-    """SIGPROF after so many seconds of the processor; never for 0. Windows has no such timer."""
+    """Send SIGPROF after ``seconds`` of processor time; never for 0. Windows has no such timer."""
     if hasattr(signal, "setitimer"):
         signal.setitimer(signal.ITIMER_PROF, seconds)
 
@@ -45,7 +45,7 @@ def _set_timer(seconds: float) -> None:
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which closes the pipe
     if hasattr(signal, "SIGPROF"):
-        signal.signal(signal.SIGPROF, signal.SIG_DFL)  # a parent that ignores it would take the limit away
+        signal.signal(signal.SIGPROF, signal.SIG_DFL)  # if the parent ignores it, the limit would have no effect
     try:
         main(sys.argv[1], float(sys.argv[2]))
     except BrokenPipeError:  # the parent is gone

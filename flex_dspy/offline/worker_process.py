@@ -1,9 +1,9 @@
-"""A worker process of an offline expert, seen from its parent: asked one prompt at a time, replaced when it has ended.
+"""The parent's side of an offline expert's worker process. It sends one prompt at a time and restarts an ended process.
 
 RDKit cannot be interrupted, and a hostile template or molecule can keep it at work for days. So a worker may compute
 for ``CPU_SECONDS`` on one prompt. Then the system ends it, the prompt fails, and the next prompt starts a new worker.
-It is the processor's time that is counted, so a busy machine changes no result. Windows has no such timer, and there
-only the limits of ``flex_dspy.offline.template_limits`` hold.
+Processor time is counted, so a busy machine changes no result. Windows has no such timer; there only the limits of
+``flex_dspy.offline.template_limits`` apply.
 
     >>> reaction = {"problem": "CC(=O)NC", "reference": "CC(=O)O.CN"}
     >>> process_worker("chemist").ask(reaction, ["lesson"])["lesson"]["category"]
@@ -33,7 +33,7 @@ CPU_SECONDS = 60.0
 
 
 class Worker:
-    """One process; any number of threads and event loops may ask it, and wait for their turn.
+    """A worker process. Any number of threads and event loops may ask it; they wait for their turn.
 
     Args:
         expert: Name of the expert, one of ``flex_dspy.offline.experts.EXPERTS``.
@@ -58,12 +58,12 @@ class Worker:
         self._end = weakref.finalize(self, _end, process)
 
     def close(self) -> None:
-        """End the process; what waits for it fails."""
+        """End the process. Pending requests fail."""
         self._thread.shutdown(wait=False, cancel_futures=True)
         self._end()
 
     async def answer(self, inputs: Mapping[str, str], outputs: Sequence[str]) -> dict[str, Any]:
-        """``ask``, without holding up the event loop."""
+        """Asynchronous version of ``ask``."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, self.ask, inputs, outputs)
 
     def ask(self, inputs: Mapping[str, str], outputs: Sequence[str]) -> dict[str, Any]:
@@ -75,7 +75,7 @@ class Worker:
 
         Raises:
             ValueError: If the expert could not answer, or took longer than ``CPU_SECONDS``.
-            lm15.ServerError: If the process is gone.
+            lm15.ServerError: If the process has ended.
         """
         line = json.dumps({"inputs": dict(inputs), "outputs": list(outputs)})
         with self._turn:
@@ -94,7 +94,7 @@ class Worker:
             self._stdin.flush()
             reply: dict[str, Any] = json.loads(self._stdout.readline())
         except (OSError, ValueError) as error:
-            self._process.kill()  # one that is not at its end could not be understood any more
+            self._process.kill()  # the answers of a running process would be out of step
             code = self._process.wait()
             if hasattr(signal, "SIGPROF") and code == -signal.SIGPROF:
                 raise ValueError(f"it took more than {CPU_SECONDS:g} s of computing time, and was ended") from error
@@ -108,13 +108,15 @@ def _end(process: subprocess.Popen[str]) -> None:
     process.kill()
     for pipe in (process.stdin, process.stdout):
         if pipe is not None:
-            with contextlib.suppress(OSError):  # a request that a dead worker never read
+            with contextlib.suppress(OSError):  # a request that an ended worker did not read
                 pipe.close()
     process.wait()
 
 
 def process_worker(expert: str) -> Worker:
-    """The one worker of this process for calls outside an event loop; it starts at the first and ends with the process.
+    """The worker of this process for calls outside an event loop.
+
+    It starts at the first call and ends with the process.
 
     Args:
         expert: Name of the expert.

@@ -1,1 +1,1 @@
-"""Libraries for readers and teams elsewhere: as instructions for agents, at an address, and an audit of what came."""
+"""Shares libraries: exports them as instructions for agents, pushes and pulls them, and audits pulled ones."""

@@ -1,4 +1,4 @@
-"""Places where shared libraries lie: folders at any address that fsspec knows, and repositories of the hub.
+"""Places of shared libraries: folders at any address that fsspec supports, and repositories of the hub.
 
 s3://bucket/chemist    gs://bucket/chemist    file:///srv/chemist    memory://chemist    https://host/chemist
 hf://owner/name        hf://owner/name@revision/folder               hf://datasets/owner/name
@@ -21,12 +21,12 @@ from flex_dspy.core.secrets import redact, redact_url
 _PROTOCOL = re.compile(r"([a-z][a-z0-9+.-]*)://(.+)", re.DOTALL)
 _REPOSITORY = re.compile(r"(?:(datasets)/)?([\w.-]+/[\w.-]+)(?:@([^/\s]+))?(?:/(.+?))?/?")
 _NOT_FOUND = 404
-_STREAMED = ("hf", "http", "https")  # read from the start to the end, without asking for the size first
+_STREAMED = ("hf", "http", "https")  # read sequentially, without a request for the size
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A folder somewhere.
+    """The address of a folder.
 
     Attributes:
         url: The address without a slash at its end.
@@ -41,7 +41,7 @@ class Address:
         """Read an address.
 
         Raises:
-            ConfigurationError: If it is none, or what it needs is not installed.
+            ConfigurationError: If the text is no address, or a package that it needs is not installed.
         """
         match = _PROTOCOL.fullmatch(text.strip())
         if match is None or "::" in text:
@@ -62,11 +62,11 @@ class Address:
 
     @property
     def is_file(self) -> bool:
-        """Whether it names a library file, and no folder."""
+        """Whether the address names a library file and not a folder."""
         return self.url.endswith(".json")
 
     def file(self, name: str) -> str:
-        """The address of a file in the folder; of a file that is named itself, that of one beside it."""
+        """The address of a file in the folder, or beside the file if the address names a file."""
         folder = self.url.rpartition("/")[0] if self.is_file else self.url
         return f"{folder}/{name}"
 
@@ -74,12 +74,12 @@ class Address:
         """Read a file.
 
         Args:
-            url: As ``file`` gives it.
+            url: The file's address, as ``file`` returns it.
             limit: Most bytes.
 
         Raises:
             FileNotFoundError: If there is no such file.
-            RemoteError: If it is larger, or cannot be read.
+            RemoteError: If the file is larger, or cannot be read.
         """
         with self.report_errors("read"), fsspec.open(url, "rb", **self._how_to_read()) as file:
             data: bytes = file.read(limit + 1)
@@ -103,7 +103,7 @@ class Address:
                 for name, data in files.items():
                     system, path = fsspec.url_to_fs(self.file(name), **self._options())
                     system.pipe_file(path, data)
-        except FileNotFoundError as error:  # object stores make folders, and no buckets
+        except FileNotFoundError as error:  # object stores create folders, but not buckets
             raise RemoteError(
                 str(self), "the address", "is not there", "Make the bucket or the folder first"
             ) from error
@@ -113,13 +113,13 @@ class Address:
         return {**streaming, **self._options()}
 
     def _options(self) -> dict[str, Any]:
-        """Options of the file system: nothing of it may come from a cache."""
+        """Options of the file system; they turn off its caches."""
         own: dict[str, dict[str, Any]] = {"hf": {"endpoint": hub_endpoint()}, "file": {"auto_mkdir": True}}
         return own.get(self.protocol, {}) | ({} if self.protocol == "memory" else {"skip_instance_cache": True})
 
     @contextmanager
     def report_errors(self, action: str) -> Iterator[None]:
-        """Re-raise what the many kinds of file systems raise as ``RemoteError``; a missing file stays what it is."""
+        """Re-raise errors of file systems as ``RemoteError``. ``FileNotFoundError`` is raised unchanged."""
         try:
             yield
         except (FileNotFoundError, LibraryError):
@@ -152,7 +152,7 @@ class Repository:
         """The repository that an ``hf://`` address names.
 
         Raises:
-            ConfigurationError: If it names none.
+            ConfigurationError: If the address names no repository.
         """
         match = _REPOSITORY.fullmatch(address.url.partition("://")[2])
         if match is None:
@@ -162,5 +162,5 @@ class Repository:
 
 
 def hub_endpoint() -> str | None:
-    """The address of the hub, where it is not the public one."""
+    """The address of the hub; None for the public hub."""
     return os.environ.get("HF_ENDPOINT") or None

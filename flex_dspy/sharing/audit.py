@@ -1,4 +1,4 @@
-"""The audit of a library: lists what has no place in a lesson, with the reason and the place, for a person to judge.
+"""The audit of a library. It lists suspicious texts in lessons with reason and place; a person judges them.
 
 Example:
     >>> from flex_dspy.libraries.experience import Experience
@@ -36,7 +36,7 @@ class Finding:
         place: The place in the entry, such as ``rules[2].examples[0]``.
         kind: ``instruction``, ``link``, ``code``, ``secret``, ``hidden`` or ``test``.
         reason: Why it is suspicious.
-        excerpt: The text there, on one line; hidden characters are written out, and secrets left out.
+        excerpt: The text at the place, on one line. Hidden characters are written out, and secrets are left out.
     """
 
     entry: str
@@ -72,7 +72,7 @@ class Audit:
         return tuple(dict.fromkeys(finding.entry for finding in self.findings))
 
     def counts(self) -> dict[str, int]:
-        """How many findings there are of each kind."""
+        """The number of findings of each kind."""
         return dict(Counter(finding.kind for finding in self.findings))
 
     def as_dict(self) -> dict[str, Any]:
@@ -81,7 +81,7 @@ class Audit:
         return {"library": self.library, "entries": self.entries, "counts": self.counts(), "findings": findings}
 
     def text(self) -> str:
-        """One line: how much was found."""
+        """One line with the number of findings."""
         if not self.findings:
             return f"nothing suspicious in {self.entries} entries"
         kinds = ", ".join(f"{count} {kind}" for kind, count in self.counts().items())
@@ -89,14 +89,14 @@ class Audit:
 
 
 def audit(library: ExperienceLibrary, tests: ProblemIndex | None = None) -> Audit:
-    """List the suspicious places of a library, lessons that wait for approval too. Nothing is executed or fetched.
+    """List the suspicious places of a library, including lessons that wait for approval. Execute and fetch nothing.
 
     Args:
         library: Any library.
-        tests: Problems that it must not have seen; None looks for none.
+        tests: Problems that the library must not have seen; None skips this check.
 
     Returns:
-        At most one finding of each reason and place.
+        The audit, with at most one finding for each reason and place.
     """
     shared = tests.common(_problems(library)) if tests else set()
     found = [finding for place, text in texts_of_library(library) for finding in _of_text("", place, text)]
@@ -112,7 +112,7 @@ def _problems(library: ExperienceLibrary) -> set[str]:
 
 def _of_entry(entry: Experience, tests: ProblemIndex | None, shared: set[str]) -> Iterator[Finding]:
     own = list(texts(entry))
-    may_hold_secrets = _holds_secret("\n".join(text for _, text in own))  # looking once saves most of the time
+    may_hold_secrets = _holds_secret("\n".join(text for _, text in own))  # a single check saves most of the time
     for place, text in own:
         yield from _of_text(entry.id, place, text)
         if may_hold_secrets and _holds_secret(text):

@@ -1,4 +1,4 @@
-"""The card of a shared library: a README.md with the hub's YAML, made from facts that were measured."""
+"""The card of a shared library: a README.md with the hub's YAML, made from measured facts."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ def card_text(
 
     Args:
         library: The library.
-        manifest: Its hash and size.
-        provenance: How it was learned and measured.
+        manifest: The library's hash and size.
+        provenance: How the library was learned and measured.
         audit: What the sender's audit found.
-        address: Where it will lie.
-        licence: Identifier of its licence, as the hub has them, such as ``mit``; "" where none is given.
+        address: The address where the library will be.
+        licence: The hub's identifier of the library's licence, such as ``mit``; "" if there is none.
     """
     rows = _rows(library, manifest, provenance, audit, licence)
     table = "\n".join(["| | |", "|---|---|", *(f"| {name} | {_cell(value)} |" for name, value in rows)])
@@ -109,7 +109,7 @@ def _cell(text: str) -> str:
 
 
 def _front_matter(library: ExperienceLibrary, provenance: Provenance, licence: str) -> str:
-    """The YAML at the top. Each value is written as JSON, which is YAML: nothing in it can end its place."""
+    """The YAML at the top. Values are written as JSON, which is valid YAML, so they cannot break the structure."""
     fields: dict[str, Any] = {"license": licence} if licence else {}
     fields |= {"library_name": "flex-dspy", "tags": ["flex", "dspy", "experience-library"]}
     if provenance.measured is not None:

@@ -1,4 +1,4 @@
-"""Chooses the entries of an export by their measured value, under a budget of tokens."""
+"""Chooses the entries of an export by their measured value, within a budget of tokens."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ Reason = Literal["measured to do harm", "no room", "teaches nothing", "its id ha
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The entries of an export, and those that it leaves out.
+    """The entries of an export, and the entries that it leaves out.
 
     Attributes:
-        entries: The best first.
+        entries: The chosen entries, the best first.
         left_out: The other entries, each with the reason.
         measured: How many of the chosen entries have a measured value.
         tokens: An estimate of the tokens of the chosen entries.
@@ -32,7 +32,7 @@ class Choice:
     tokens: int
 
     def text(self) -> str:
-        """One line: how many entries were chosen and left out, and why."""
+        """One line with the numbers of chosen and left-out entries, and the reasons."""
         total = len(self.entries) + len(self.left_out)
         reasons = Counter(reason for _, reason in self.left_out)
         why = "".join(f"; left out: {count} ({reason})" for reason, count in reasons.items())
@@ -46,14 +46,14 @@ def choose(
     budget: int,
     render: Callable[[Experience], str],
 ) -> Choice:
-    """Choose entries, the best first, as long as there is room.
+    """Choose entries, the best first, as long as the budget allows.
 
-    First come pinned entries; then those of measured value, by the lower end of its interval; then those that were not
-    measured, by how often they helped more than they hurt; then those whose measured value is below zero, if only by
-    chance. An entry whose whole interval is below zero is left out.
+    The order is: pinned entries; entries with a measured value, by the lower end of its interval; entries without a
+    measured value, by how much more often they helped than hurt; entries whose measured value is below zero, but
+    perhaps only by chance. An entry whose whole interval is below zero is left out.
 
     Args:
-        entries: Of a library.
+        entries: The entries of a library.
         values: Measured values by entry id.
         budget: Most tokens of all rendered entries together.
         render: The text of an entry in the export.
@@ -83,12 +83,12 @@ def _reason(entry: Experience, value: EntryValue | None, room: int) -> Reason | 
 
 
 def has_plain_id(entry: Experience) -> bool:
-    """Whether an entry's id can stand in a comment: one in a file of strangers may be any text."""
+    """Whether an entry's id is safe in a comment. In a file from strangers, an id may be any text."""
     return re.fullmatch(r"[0-9A-Za-z._]{1,80}", entry.id) is not None
 
 
 def _rank(entry: Experience, value: EntryValue | None) -> tuple[object, ...]:
-    """Sort key: the smallest is the best."""
+    """The sort key of an entry; the best entry has the smallest key."""
     use = (entry.hurt - entry.helped, -entry.priority, -len(entry.precedents), entry.created_at, entry.id)
     if entry.pinned:
         return (0, 0.0, *use)

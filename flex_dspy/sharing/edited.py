@@ -1,7 +1,7 @@
-"""The edits that a person made in exported lessons, found by comparing them with what was exported.
+"""Finds the edits that a person made in exported lessons, by comparing the lessons with the export.
 
-Each lesson carries the digest that it was exported with. So it is known what the person changed, and what has changed
-in the library since. Where both changed, the edit is a conflict, which is reported and left out.
+Each lesson carries the digest of its exported text. The digest shows whether the person changed the lesson, and whether
+the library has changed it since. If both changed it, the edit is a conflict; it is reported and left out.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from flex_dspy.sharing.instructions import SKILL
 from flex_dspy.sharing.lessons import Block, Lesson, read_lessons
 from flex_dspy.sharing.sections import Section, find_section
 
-MAX_BYTES = 16 << 20  # of a file of instructions; nobody edits a larger one by hand
+MAX_BYTES = 16 << 20  # largest file of instructions; nobody edits a larger one by hand
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class EditConflict:
 
     Attributes:
         entry: The entry's id, as the file has it.
-        problem: What speaks against it.
+        problem: Why the edit cannot be made.
     """
 
     entry: str
@@ -42,10 +42,10 @@ class EditConflict:
 
 @dataclass(frozen=True, slots=True)
 class EditedLessons:
-    """What a person changed.
+    """The changes that a person made.
 
     Attributes:
-        edits: For ``ExperienceLibrary.edit`` or ``LibraryStore.edit``.
+        edits: The edits, for ``ExperienceLibrary.edit`` or ``LibraryStore.edit``.
         conflicts: Edits that were left out.
     """
 
@@ -54,16 +54,16 @@ class EditedLessons:
 
 
 def read_edits(path: Path, library: Contents, name: str | None = None) -> EditedLessons:
-    """Find what a person changed in a skill or an AGENTS.md since it was exported.
+    """Find the changes that a person made in a skill or an AGENTS.md since the export.
 
     Args:
         path: The file, or the folder of a skill.
-        library: The library that it was exported from, as it is now.
-        name: The section's name; None for the only one.
+        library: The current state of the library that was exported.
+        name: The section's name; None if the file has only one section.
 
     Raises:
         LibraryError: If the file cannot be read.
-        LibraryFormatError: If it has no such section, or the section is damaged.
+        LibraryFormatError: If the file has no such section, or the section is damaged.
     """
     file = path / SKILL if path.is_dir() else path
     found = find_section(_read(file), file, name)
@@ -162,6 +162,6 @@ def _removals(blocks: list[Block], section: Section, library: Contents) -> Itera
 
 
 def _find(library: Contents, short: str) -> Experience | None:
-    """The only entry whose id begins so; None if there is none, or several."""
+    """The only entry whose id begins with ``short``. If there are several, the entry with exactly this id, or None."""
     found = [entry for entry in library if entry.id.startswith(short)]
     return found[0] if len(found) == 1 else library.get(short)

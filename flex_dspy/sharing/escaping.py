@@ -1,7 +1,7 @@
-"""Texts of entries inside Markdown: nothing in them can end their place, begin another, or hide.
+"""Escapes texts of entries for Markdown, so that they cannot change its structure or contain hidden text.
 
-What would do so is written as a character reference (``&#x23;``), which Markdown shows as the character, and which is
-read back as it. All other letters stay as they are, so that people and models read LaTeX and SMILES unchanged.
+Dangerous characters are written as character references (``&#x23;``). Markdown shows a reference as the character, and
+``unescape`` reads it back. All other characters stay, so that people and models read LaTeX and SMILES unchanged.
 
 Example:
     >>> escape("<!-- end -->")
@@ -20,27 +20,27 @@ _UNSEEN = frozenset({"Cc", "Cf", "Co", "Zl", "Zp"})
 _REFERENCE = re.compile(r"&#x([0-9a-f]{1,6});")
 _AMBIGUOUS = re.compile(r"&(?=#x[0-9a-f]{1,6};)")
 _TAG = re.compile(r"<(?=[A-Za-z/!?])")
-_IMAGE = re.compile(r"!(?=\[)")  # whoever shows the page would fetch it
-# A line that would begin a heading, a list, a quote, a block of code, a rule, or define a link.
+_IMAGE = re.compile(r"!(?=\[)")  # a viewer of the page would fetch the image
+# The beginning of a heading, a list, a quote, a block of code, a rule, or the definition of a link.
 _LINE_START = re.compile(
     r"^([ \t]*)(?=[-+*](?:[ \t]|$)|[-=_*~`#]{3}|#{1,6}(?:[ \t]|$)|>|=+[ \t]*$|\[[^\]\n]*\]:)(.)", re.MULTILINE
 )
 
 
 def escape(text: str) -> str:
-    """A text of several lines for the body of a list item or a quotation."""
+    """Escape a text of several lines for the body of a list item or a quotation."""
     text = _IMAGE.sub("&#x21;", _TAG.sub("&#x3c;", _AMBIGUOUS.sub("&#x26;", text)))
     text = _LINE_START.sub(lambda found: found[1] + _reference(found[2]), text)
     return text if text.isascii() and text.isprintable() else "".join(map(_visible, text))
 
 
 def escape_line(text: str) -> str:
-    """A text for a single line: its line ends are references too."""
+    """Escape a text for a single line; its line ends become references too."""
     return escape(text).replace("\n", _reference("\n"))
 
 
 def unescape(text: str) -> str:
-    """The text that was escaped; references that people wrote themselves are read as well."""
+    """Restore an escaped text. References that people wrote themselves are replaced too."""
     return _REFERENCE.sub(lambda found: _letter(found), text)
 
 

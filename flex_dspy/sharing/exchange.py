@@ -1,4 +1,4 @@
-"""Pushes a library to an address, and pulls one from there. A pulled library is untrusted until a person has looked.
+"""Pushes a library to an address, and pulls one from there. Do not trust a pulled library before a person has read it.
 
 Example:
     >>> from flex_dspy.libraries.experience import Experience
@@ -27,8 +27,8 @@ from flex_dspy.sharing.hub import commit_files
 from flex_dspy.sharing.manifest import MANIFEST, Manifest, read_manifest
 from flex_dspy.sharing.provenance import Provenance
 
-MAX_BYTES = 64 << 20  # of a library that is pulled; reading one takes several times its size in memory
-_SHORTEST_HASH = 16  # hexadecimal digits of a hash that is given by hand
+MAX_BYTES = 64 << 20  # largest pulled library; reading takes several times its size in memory
+_SHORTEST_HASH = 16  # least number of hexadecimal digits of a hash that a user gives
 
 _TAMPERED = "Do not use it. Ask the sender for the hash, and to push the library again"
 
@@ -39,9 +39,9 @@ class Pulled:
 
     Attributes:
         library: The library.
-        manifest: What its sender stated; None for a file without one.
-        is_expected: Whether a hash was given, and is its own.
-        left_out: How many lessons that wait for approval were left out: nobody has read them.
+        manifest: The sender's manifest; None for a file without a manifest.
+        is_expected: Whether a hash was given and the library has it.
+        left_out: Number of lessons that wait for approval. They are left out because nobody has read them.
     """
 
     library: ExperienceLibrary
@@ -50,7 +50,7 @@ class Pulled:
     left_out: int = 0
 
     def checks(self) -> str:
-        """One line: which checks it passed."""
+        """One line that names the checks that the library passed."""
         left_out = f"; {self.left_out} lessons that wait for approval were left out" if self.left_out else ""
         if self.is_expected:
             return f"the hash is the one that you gave{left_out}"
@@ -69,23 +69,23 @@ def push(
     overwrite: bool = False,
     with_secrets: bool = False,
 ) -> Manifest:
-    """Write a library, its card and its manifest to an address. Lessons that wait for approval stay at home.
+    """Write a library, its card and its manifest to an address. Lessons that wait for approval are not written.
 
     Args:
         library: The library.
         address: A folder, such as ``hf://owner/name`` or ``s3://bucket/chemist``.
-        provenance: How it was learned and measured; for the card.
-        licence: Identifier of its licence, such as ``mit``.
-        is_public: Whether everybody may read a repository that is made on the hub.
-        overwrite: Replace another library that lies there.
-        with_secrets: Push though the audit finds what looks like a secret.
+        provenance: How the library was learned and measured; for the card.
+        licence: Identifier of the library's licence, such as ``mit``.
+        is_public: Whether everybody may read a repository that this call creates on the hub.
+        overwrite: Replace another library at the address.
+        with_secrets: Push the library even if the audit finds a text that looks like a secret.
 
     Returns:
         The manifest.
 
     Raises:
-        ConfigurationError: If the address is none, another library lies there, or the library holds a secret.
-        RemoteError: If the place cannot be reached, or refuses.
+        ConfigurationError: If the address is invalid, another library is there, or the library contains a secret.
+        RemoteError: If the place cannot be reached, or refuses the files.
     """
     place = _place(address)
     if place.is_file:
@@ -102,7 +102,7 @@ def push(
     data = library.to_json().encode()
     stated = Manifest.of(library, data)
     card = card_text(library, stated, provenance or Provenance(), report, address=str(place), licence=licence)
-    # The manifest is last: a reader between two of them finds another hash, and reads nothing.
+    # The manifest is written last: before that, a reader finds a hash that does not match, and reads nothing.
     files = {LIBRARY_FILE: data, CARD: card.encode(), MANIFEST: stated.to_json()}
     if place.protocol == "hf":
         commit_files(place, files, f"Library {library.hash[:12]}", is_public=is_public)
@@ -114,7 +114,7 @@ def push(
 def _place(address: str) -> Address:
     place = Address.parse(address)
     if place.protocol == "hf":
-        Repository.of(place)  # its error says what is wrong with the address
+        Repository.of(place)  # raises an error that explains the fault of the address
     return place
 
 
@@ -129,18 +129,18 @@ def _check_free(place: Address, library: ExperienceLibrary, *, overwrite: bool) 
 
 
 def pull(address: str, expected: str = "", *, max_bytes: int = MAX_BYTES) -> Pulled:
-    """Read a library from an address, with every check. Nothing is written.
+    """Read a library from an address and make every check. Write nothing.
 
     Args:
         address: A folder that ``push`` wrote to, or a library file.
-        expected: Its content hash, which covers task and entries, or the SHA-256 of its file, which covers all; as the
-            sender told it, or at least the first sixteen digits. "" if none is known.
-        max_bytes: Most bytes of its file.
+        expected: The hash that the sender told you, or at least its first sixteen digits: the content hash, which
+            covers task and entries, or the SHA-256 of the file, which covers everything. "" if no hash is known.
+        max_bytes: Largest size of the library's file in bytes.
 
     Raises:
-        ConfigurationError: If the address or the hash is none.
-        LibraryFormatError: If the library is not the one that its manifest or ``expected`` states, or is damaged.
-        RemoteError: If it is not there, is too large, or cannot be read.
+        ConfigurationError: If the address or the hash is invalid.
+        LibraryFormatError: If the library is damaged, or does not match its manifest or ``expected``.
+        RemoteError: If the library does not exist, is too large, or cannot be read.
     """
     place = _place(address)
     if expected and not re.fullmatch(rf"[0-9a-f]{{{_SHORTEST_HASH},64}}", expected.lower()):
@@ -162,7 +162,7 @@ def pull(address: str, expected: str = "", *, max_bytes: int = MAX_BYTES) -> Pul
 
 
 def _stated(place: Address) -> Manifest | None:
-    """The manifest at an address; None where there is none."""
+    """The manifest at an address; None if there is none."""
     try:
         return read_manifest(place.read(place.file(MANIFEST), manifests.MAX_BYTES), f"{place}/{MANIFEST}")
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Characters that a reader does not see, or takes for others."""
+"""Finds characters that a reader does not see, or mistakes for other characters."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ import re
 import unicodedata
 from collections.abc import Iterator
 
-# Control characters, invisible formats, private use, halves of surrogate pairs, line ends that only Unicode knows.
+# Control characters, invisible formats, private use, halves of surrogate pairs, line ends that only Unicode defines.
 _UNSEEN = frozenset({"Cc", "Cf", "Co", "Cs", "Zl", "Zp"})
 _PLAIN = frozenset("\n\t\r")
 _SPACES = {ord(letter): " " for letter in _PLAIN}
-_JOINER = "\u200d"  # makes one picture of several emojis
+_JOINER = "\u200d"  # joins several emojis to one
 _SELECTORS = frozenset(map(chr, range(0xE0100, 0xE01F0)))  # variants of Chinese signs; elsewhere they only hide text
 _DIRECTIONS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f\u061c")
 _SPACED = re.compile(r"(?<!\S)(?:[a-zA-Z] ){4,}[a-zA-Z](?!\S)")
 _WORD = re.compile(r"[^\W\d_]{3,}")
-# Cyrillic and Greek letters that look like Latin ones. A Greek one alone is a letter of mathematics.
+# Cyrillic and Greek letters that look like Latin letters. A single Greek letter is a mathematical symbol.
 _LOOKALIKES = str.maketrans(
     "аеорсухіјѕһԁԛԝѵАВЕКМНОРСТХІЈЅαειονρτυΑΒΕΖΗΙΚΜΝΟΡΤΥΧ", "aeopcyxijshdqwvABEKMHOPCTXIJSaeiovptuABEZHIKMNOPTYX"
 )
-_GREEK_WORD = 5  # letters: shorter words of Latin and Greek letters are units and quantities
+_GREEK_WORD = 5  # letters; shorter words that mix Latin and Greek letters are units and quantities
 
 
 def hidden_characters(text: str) -> Iterator[tuple[str, int]]:
-    """Characters of a text that are not seen, each kind once.
+    """Find the invisible characters of a text, each kind once.
 
     Args:
         text: Any text.
@@ -63,13 +63,13 @@ def _reason(letter: str) -> str:
 
 
 def mixed_words(text: str) -> Iterator[tuple[str, int]]:
-    """Words that mix Latin letters with Cyrillic or Greek ones that look the same.
+    """Find words that mix Latin letters with Cyrillic or Greek letters that look the same.
 
     Args:
         text: Any text.
 
     Yields:
-        The reason, and the position; the first word alone.
+        The reason, and the position. Only the first such word is yielded.
     """
     if text.isascii():
         return
@@ -87,10 +87,10 @@ def _is_mixed(word: str) -> bool:
 
 
 def plain(text: str) -> str:
-    """The text as a reader takes it.
+    """The text as a reader understands it.
 
-    Hidden characters go. In words of two scripts, each letter that looks like a Latin one becomes that. Letters with a
-    space between them become words.
+    Hidden characters are removed. In words of two scripts, each letter that looks like a Latin letter is replaced by
+    it. Letters that are separated by single spaces are joined to words.
     """
     if not _is_visible(text):
         text = "".join(letter for position, letter in enumerate(text) if not _is_hidden(text, position))

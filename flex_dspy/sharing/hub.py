@@ -10,22 +10,22 @@ from flex_dspy.sharing.addresses import Address, Repository, hub_endpoint
 
 
 def commit_files(address: Address, files: Mapping[str, bytes], message: str, *, is_public: bool) -> str:
-    """Put files into a repository, as one commit. The repository is made where it is missing.
+    """Put files into a repository as one commit. Create the repository if it does not exist.
 
-    The login is that of the hub's own client: ``HF_TOKEN``, or ``hf auth login``.
+    The login is the one of the hub's own client: ``HF_TOKEN``, or ``hf auth login``.
 
     Args:
         address: An ``hf://`` address.
         files: Content by name.
         message: The commit's message.
-        is_public: Whether everybody may read a repository that is made.
+        is_public: Whether everybody may read a repository that this call creates.
 
     Returns:
         The commit's id.
 
     Raises:
         ConfigurationError: If the address names no repository.
-        RemoteError: If the hub cannot be reached, or refuses.
+        RemoteError: If the hub cannot be reached, or refuses the commit.
     """
     repository = Repository.of(address)
     api = HfApi(endpoint=hub_endpoint(), library_name="flex-dspy")

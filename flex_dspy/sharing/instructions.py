@@ -1,4 +1,4 @@
-"""A library as instructions for agents that know nothing of it: a section of AGENTS.md, or a skill.
+"""Exports a library as instructions for agents that do not use this package: a section of AGENTS.md, or a skill.
 
 Example:
     >>> from flex_dspy.libraries.experience import Experience, Rule
@@ -30,9 +30,9 @@ from flex_dspy.sharing.sections import SECTION_NAME, Section, put_section
 
 SKILL = "SKILL.md"
 _NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
-_NAME_LENGTH = 64  # letters that the format of skills allows
+_NAME_LENGTH = 64  # longest name that the format of skills allows
 _DESCRIPTION_LENGTH = 1_024
-_ID_LENGTH = 8  # letters of an id that stand for it, unless two entries begin so
+_ID_LENGTH = 8  # letters that a short id has, unless the ids of two entries begin with them
 
 _INTRODUCTION = """\
 ## {title}
@@ -50,7 +50,7 @@ class Instructions:
 
     Attributes:
         section: The text with its markers.
-        choice: The entries in it, and those that it leaves out.
+        choice: The entries in the section, and the entries that were left out.
         tokens: An estimate of the tokens of the whole section.
     """
 
@@ -71,11 +71,11 @@ def export_instructions(
     Args:
         library: The library.
         values: Measured values of its entries, by id (see ``flex_dspy.evaluation.entry_values``).
-        tokens: Most tokens of the section, by the cautious estimate of ``flex_dspy.core.tokens``.
-        name: Name of the section; by default the task's.
+        tokens: Largest number of tokens of the section, by the cautious estimate of ``flex_dspy.core.tokens``.
+        name: Name of the section; by default the name of the task.
 
     Raises:
-        ConfigurationError: If there is no room for one entry, or the name cannot be one.
+        ConfigurationError: If the budget is too small for one entry, or the name is not allowed.
     """
     if name and not SECTION_NAME.fullmatch(name):
         raise ConfigurationError(f"a section's name has letters, digits, hyphens, dots and underscores, got {name!r}")
@@ -90,7 +90,7 @@ def export_instructions(
 
 
 def _counting_tokens(entries: int) -> int:
-    """Room for the numbers in the introduction."""
+    """The number of tokens to reserve for the numbers in the introduction."""
     return 40 + 4 * len(str(entries))
 
 
@@ -113,7 +113,7 @@ def _instructions(library: ExperienceLibrary, name: str, choice: Choice, ids: Ma
 
 
 def short_ids(library: ExperienceLibrary) -> dict[str, str]:
-    """For each id its first letters, as many as no other id begins with."""
+    """For each id its beginning: eight letters, or as many more as no other id shares."""
     ids = sorted(entry.id for entry in library)
     short: dict[str, str] = {}
     for before, own, after in zip(["", *ids], ids, [*ids[1:], ""], strict=False):
@@ -125,7 +125,7 @@ def short_ids(library: ExperienceLibrary) -> dict[str, str]:
 
 
 def slug(text: str) -> str:
-    """A text as a name of small letters, digits and hyphens; "" where it has none."""
+    """A text as a name of lowercase letters, digits and hyphens; "" if nothing remains."""
     return "-".join(re.findall(r"[a-z0-9]+", text.lower()))[:_NAME_LENGTH].strip("-")
 
 
@@ -133,7 +133,7 @@ def slug(text: str) -> str:
 
 
 def write_agents_md(path: Path, instructions: Instructions) -> None:
-    """Put the section into an AGENTS.md; all that is outside of its markers stays, byte for byte.
+    """Put the section into an AGENTS.md. The text outside the section's markers does not change by a byte.
 
     Args:
         path: The file; it need not exist.
@@ -147,12 +147,12 @@ def write_agents_md(path: Path, instructions: Instructions) -> None:
 
 
 def write_skill(folder: Path, instructions: Instructions, description: str = "") -> Path:
-    """Write a skill: a folder with a SKILL.md. Where there is one, only the section in it is replaced.
+    """Write a skill, which is a folder with a SKILL.md. If the file exists, only the section in it is replaced.
 
     Args:
-        folder: Its name is the skill's: small letters, digits and hyphens.
+        folder: The folder. Its name is the name of the skill: lowercase letters, digits and hyphens.
         instructions: The export.
-        description: When an agent should use it; by default made from the categories of the entries.
+        description: When an agent should use the skill; by default made from the categories of the entries.
 
     Returns:
         The file.
@@ -175,7 +175,7 @@ def write_skill(folder: Path, instructions: Instructions, description: str = "")
 
 
 def _front_matter(name: str, description: str) -> str:
-    """The YAML of a skill; a JSON text is a YAML text, so nothing in it can end its place."""
+    """The YAML of a skill. Values are written as JSON, which is valid YAML, so they cannot break the structure."""
     shown = " ".join(visible(description).replace("<", "(").replace(">", ")").split())[:_DESCRIPTION_LENGTH]
     return f"---\nname: {name}\ndescription: {json.dumps(shown)}\n---\n"
 
@@ -188,7 +188,7 @@ def _description(instructions: Instructions) -> str:
 
 
 def _read(path: Path) -> str:
-    """The text of a file with its line ends as they are; "" where there is none."""
+    """The text of a file with unchanged line ends; "" if the file does not exist."""
     try:
         return path.read_bytes().decode() if path.exists() else ""
     except (OSError, UnicodeDecodeError) as error:

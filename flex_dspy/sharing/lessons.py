@@ -1,4 +1,4 @@
-"""Entries as Markdown that people and agents read, and that people may edit: written, and read back.
+"""Writes entries as Markdown that people and agents read and that people may edit, and reads it back.
 
     ### Warning: signs of a square root
     <!-- flex-dspy entry 46634f79 -->
@@ -8,7 +8,7 @@
     - A rule.
       - An example of it.
 
-The comment names the entry. A heading without one is a new entry, which a person added.
+The comment names the entry. A heading without a comment is a new entry that a person added.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from flex_dspy.libraries.experience import Experience, Rule
 from flex_dspy.sharing.escaping import escape, escape_line, unescape
 
 _HEADING = re.compile(rf"### +(?:({'|'.join(ZONES)})(?: *: *| *$))?(.*)", re.IGNORECASE)
-_HIGHER = re.compile(r"##? ")  # a lesson's own texts never begin a line so
+_HIGHER = re.compile(r"##? ")  # no line of a lesson's own texts begins like this
 _ENTRY = re.compile(r"<!-- flex-dspy entry ([0-9A-Za-z._-]{1,80}) -->")
 _EXAMPLE = re.compile(r"(?:  |\t)[ \t]*[-*+](?: (.*)|[ \t]*)")
 _RULE = re.compile(r"[-*+](?: (.*)|[ \t]*)")
@@ -34,7 +34,7 @@ _QUOTE = re.compile(r"> ?(.*)")
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """The part of an entry that an export shows, white space at the ends of lines and texts left out.
+    """The part of an entry that an export shows, without white space at the ends of lines and texts.
 
     Attributes:
         zone: See ``Experience``.
@@ -57,17 +57,17 @@ class Lesson:
 
     @property
     def digest(self) -> str:
-        """Eight hexadecimal digits of the content, by which an edit is noticed."""
+        """Eight hexadecimal digits of a hash of the content. They show whether a lesson was edited."""
         parts = [self.zone, self.category, self.method, [[rule.text, rule.examples] for rule in self.rules]]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:8]
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A lesson as it stands in a file.
+    """A lesson in a file.
 
     Attributes:
-        entry: The beginning of the entry's id; "" where a person added the lesson.
+        entry: The beginning of the entry's id; "" if a person added the lesson.
         lesson: Its content.
         line: The line of its heading in the text that was read, from 1.
     """
@@ -89,7 +89,7 @@ def _texts(texts: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def lesson_text(lesson: Lesson, entry: str) -> str:
-    """A lesson as Markdown, with a line end at its end.
+    """A lesson as Markdown that ends with a line end.
 
     Args:
         lesson: The lesson.
@@ -120,7 +120,7 @@ def _item(mark: str, text: str) -> Iterator[str]:
 def read_lessons(text: str) -> list[Block]:
     """The lessons of a text, in order.
 
-    Anything before the first lesson, and under a person's own headings of a higher level, is passed over.
+    Text before the first lesson is skipped. So is text under a person's own headings of a higher level.
 
     Args:
         text: Markdown, as ``lesson_text`` writes it and people edit it.
@@ -143,9 +143,9 @@ def _block(heading: re.Match[str], lines: list[str], number: int) -> Block:
 
 
 def _read_body(lines: Iterator[str]) -> tuple[str, tuple[Rule, ...]]:
-    """The strategy and the rules. A line without a mark goes on with the text before it."""
+    """The strategy and the rules. A line without a mark continues the text before it."""
     method: list[str] = []
-    rules: list[list[list[str]]] = []  # of each rule its text and its examples, each in lines
+    rules: list[list[list[str]]] = []  # for each rule: its text and its examples, each as lines
     for line in lines:
         if rules and (example := _EXAMPLE.fullmatch(line)):
             rules[-1].append([example[1] or ""])

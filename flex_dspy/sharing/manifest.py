@@ -1,4 +1,4 @@
-"""The manifest of a shared library: what a reader checks before anything else is read."""
+"""The manifest of a shared library. A reader checks it before reading anything else."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from flex_dspy.core.errors import LibraryFormatError
 from flex_dspy.libraries.library import ExperienceLibrary
 
 MANIFEST = "flex-dspy.json"
-MAX_BYTES = 64 << 10  # of a manifest
+MAX_BYTES = 64 << 10  # largest manifest
 
 Sum = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
@@ -27,7 +27,7 @@ class Manifest:
         size: Size of its file in bytes.
         entries: How many entries it has.
         task: Name of its task.
-        format: Form of the manifest.
+        format: Format of the manifest.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="ignore")
@@ -41,11 +41,11 @@ class Manifest:
 
     @classmethod
     def of(cls, library: ExperienceLibrary, data: bytes) -> Manifest:
-        """The manifest of a library and its file's content."""
+        """The manifest for a library and the content of its file."""
         return cls(library.hash, hashlib.sha256(data).hexdigest(), len(data), len(library), library.task)
 
     def to_json(self) -> bytes:
-        """The manifest's file."""
+        """The content of the manifest's file."""
         return _JSON.dump_json(self, indent=2) + b"\n"
 
 
@@ -57,10 +57,10 @@ def read_manifest(data: bytes, place: str) -> Manifest:
 
     Args:
         data: The file's content.
-        place: What errors should call it.
+        place: Name of the file in error messages.
 
     Raises:
-        LibraryFormatError: If it is none.
+        LibraryFormatError: If the content is no manifest.
     """
     try:
         return _JSON.validate_json(data)

@@ -1,7 +1,7 @@
-"""Patterns of texts that have no place in a lesson: orders to the reader, links, and commands.
+"""Patterns of suspicious texts in lessons: orders to the reader, links, and commands.
 
-They know forms of words, and not what a text means. A lesson that is wrong, or an order in words that nobody thought
-of, is not found: see docs/how-to/share-libraries.md for how many are.
+The patterns match words and not meaning. They do not find a wrong lesson, or an order in words that no pattern has. See
+docs/how-to/share-libraries.md for the share of attacks that they find.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Kind = Literal["instruction", "link", "code", "secret", "hidden", "test"]
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """A form of words, and why it is suspicious."""
+    """A pattern of words, and the reason why it is suspicious."""
 
     kind: Kind
     reason: str
@@ -29,7 +29,7 @@ def _of(kind: Kind, reason: str, form: str) -> Pattern:
     return Pattern(kind, reason, re.compile(form, re.IGNORECASE | re.MULTILINE))
 
 
-# No gap between two words is longer than a sentence, so a search takes time in line with the text's length.
+# No gap between two words is longer than a sentence, so that the time of a search grows linearly with the text.
 _INSTRUCTIONS = (
     _of(
         "instruction",
@@ -163,17 +163,17 @@ PATTERNS = (*_INSTRUCTIONS, *_LINKS, *_CODE)
 
 _HEX = re.compile(r"(?<!\w)(?:[0-9a-f]{2}){12,}(?!\w)", re.IGNORECASE)
 _BASE64 = re.compile(r"(?<![\w/+=])(?=[\w/+]{0,80}[a-z])(?=[\w/+]{0,80}[A-Z])[A-Za-z0-9+/]{24,}={0,2}(?![\w/+=])")
-_READABLE = 0.95  # share of letters, digits and spaces in decoded bytes, from which they are a text
+_READABLE = 0.95  # decoded bytes are a text if this share of them is letters, digits and spaces
 
 
 def suspicious(text: str) -> Iterator[tuple[Pattern, int, int]]:
-    """The patterns that a text holds, each once.
+    """Find the patterns that a text contains, each once.
 
     Args:
-        text: Any text, as ``flex_dspy.sharing.hidden_characters.plain`` gives it.
+        text: Any text, as ``flex_dspy.sharing.hidden_characters.plain`` returns it.
 
     Yields:
-        The pattern, and where its first occurrence begins and ends.
+        The pattern, and the beginning and the end of its first occurrence.
     """
     for pattern in PATTERNS:
         if found := pattern.form.search(text):
@@ -181,7 +181,7 @@ def suspicious(text: str) -> Iterator[tuple[Pattern, int, int]]:
 
 
 def encoded_texts(text: str) -> Iterator[tuple[str, int]]:
-    """Readable texts that stand in a text in base64, or in hexadecimal digits.
+    """Find readable texts that a text contains in base64 or in hexadecimal digits.
 
     Args:
         text: Any text.

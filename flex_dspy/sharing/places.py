@@ -1,4 +1,4 @@
-"""The texts of a library, each with its place."""
+"""Lists the texts of a library, each with its place."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from flex_dspy.libraries.library import ExperienceLibrary
 
 
 def texts(entry: Experience) -> Iterator[tuple[str, str]]:
-    """Every text of an entry, empty ones left out.
+    """Every text of an entry that is not empty.
 
     Args:
         entry: Any entry.
 
     Yields:
-        Its place, such as ``rules[2].examples[0]``, and the text.
+        The text's place, such as ``rules[2].examples[0]``, and the text.
     """
     fields = [("id", entry.id), ("category", entry.category), ("method", entry.method), *_rule_texts(entry)]
     fields += [("trajectory", entry.trajectory), ("step", entry.step), ("author", entry.author)]
@@ -41,7 +41,7 @@ def _rule_texts(entry: Experience) -> Iterator[tuple[str, str]]:
 
 
 def _foreign(value: object, place: str) -> Iterator[tuple[str, str]]:
-    """The texts in the fields of a foreign format, keys too."""
+    """The texts in the fields of a foreign format, including the keys."""
     if isinstance(value, str):
         yield place, value
     elif isinstance(value, dict):

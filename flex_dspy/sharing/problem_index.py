@@ -1,4 +1,4 @@
-"""Finds problems of a test set in the texts of a library: whole, or in nearly the same words with the same numbers."""
+"""Finds problems of a test set in the texts of a library: whole, or in similar words with the same numbers."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator
 
 from flex_dspy.evaluation.overlap import ProblemKey, common_problems
 
-SHINGLE = 3  # words that are compared together
-SAME = 0.6  # share of a problem's shingles from which a text holds it
-_MIN_WORDS = 6  # shorter problems are compared as wholes
-_MIN_LETTERS = 8  # nothing shorter tells one problem from another
+SHINGLE = 3  # number of consecutive words that are compared together
+SAME = 0.6  # a text contains a problem if it has this share of the problem's shingles
+_MIN_WORDS = 6  # shorter problems are compared as a whole
+_MIN_LETTERS = 8  # a shorter text does not identify a problem
 _WORDS = re.compile(r"[^\W_]+")
 
 
@@ -19,8 +19,8 @@ class ProblemIndex:
     """Problems that a library must not have seen.
 
     Args:
-        problems: As text.
-        key: One form for all ways of writing a problem, such as a task's; it is asked of precedents.
+        problems: The problems as text.
+        key: Maps all spellings of a problem to one form, as a task's ``key`` does. It is applied to precedents.
     """
 
     def __init__(self, problems: Iterable[str], key: ProblemKey | None = None) -> None:
@@ -47,7 +47,7 @@ class ProblemIndex:
         return len(self._problems)
 
     def find(self, text: str) -> Iterator[str]:
-        """Why a text is suspected to hold test problems: one reason a problem.
+        """The reasons to suspect that a text contains test problems, one reason per problem.
 
         Args:
             text: Any text of an entry.
@@ -63,7 +63,7 @@ class ProblemIndex:
         yield from (f"a test problem: {self._name(self._wholes[token])}" for token in tokens & self._wholes.keys())
 
     def common(self, precedents: Iterable[str]) -> set[str]:
-        """The problems of precedents that are test problems, however they are written."""
+        """The problems of precedents that are test problems, in any spelling."""
         return common_problems(set(precedents), self._problems, self._key)
 
     def _name(self, number: int) -> str:

@@ -1,4 +1,4 @@
-"""Facts on how a library came to be: from the run's files that lie beside it, or from MLflow."""
+"""Collects facts on how a library was made, from the run's files beside it or from MLflow."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class Provenance:
     """How a library was learned and measured.
 
     Attributes:
-        models: The model of each role that was named, as the run was told.
-        data: Its sets of examples by use, each with ``name``, ``digest``, ``source``, ``size``.
-        measured: The record of this very version; None where it was not measured.
+        models: The model of each role, as the user named it for the run.
+        data: The run's sets of examples by use, each with ``name``, ``digest``, ``source``, ``size``.
+        measured: The record of exactly this version; None if it was not measured.
     """
 
     models: Mapping[str, str] = field(default_factory=dict)
@@ -36,11 +36,11 @@ def provenance_of(name: str | Path, library: ExperienceLibrary, tracking_uri: st
 
     Args:
         name: The library's file, the folder of a run, or ``NAME@alias`` or ``NAME/version`` in MLflow.
-        library: Its content: a measurement counts only if it was of the same content.
-        tracking_uri: The tracking store; None for MLflow's own choice.
+        library: The library's content. A measurement counts only if it was made with the same content.
+        tracking_uri: The tracking store; None for MLflow's default.
 
     Raises:
-        ConfigurationError: If the name is of MLflow, and its store cannot be read.
+        ConfigurationError: If the name is an MLflow name and MLflow's store cannot be read.
         LibraryError: If the log of versions is damaged.
     """
     path = Path(name)
@@ -48,7 +48,7 @@ def provenance_of(name: str | Path, library: ExperienceLibrary, tracking_uri: st
 
 
 def _of_mlflow(library: ExperienceLibrary, tracking_uri: str | None) -> Provenance:
-    """The facts of the version of this content that was measured on the most examples."""
+    """The facts from MLflow. Of all versions with this content, take the one measured on the most examples."""
     rows = [row for row in versions(tracking_uri=tracking_uri) if row.hash == library.hash]
     row = max(rows, key=lambda each: each.n or 0, default=None)
     if row is None:

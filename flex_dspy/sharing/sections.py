@@ -1,4 +1,4 @@
-"""A section of a text file that this program owns: between two markers. All else in the file stays as it is."""
+"""A section of a text file between two markers. This program writes only the section; the rest of the file stays."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Section:
     """The section of one library in a file.
 
     Attributes:
-        name: Its name: a file may hold sections of several libraries.
-        exported: The entries that were exported: the beginning of each id, and the digest of the lesson.
+        name: Name of the section. A file may hold sections of several libraries.
+        exported: The exported entries: the beginning of each id, and the digest of the lesson.
         body: The text between the markers.
     """
 
@@ -30,21 +30,22 @@ class Section:
     body: str
 
     def text(self) -> str:
-        """The section with its markers, without a line end at its end."""
+        """The section with its markers, without a final line end."""
         listed = "".join(f" {entry}:{digest}" for entry, digest in self.exported.items())
         return f"<!-- flex-dspy begin {self.name}{listed} -->\n{self.body.strip()}\n{_END}"
 
 
 def find_section(text: str, path: Path, name: str | None = None) -> tuple[Section, int, int] | None:
-    """The section of a file, and where it begins and ends.
+    """The section of a file, and the positions where it begins and ends.
 
     Args:
         text: The file's text.
-        path: What errors should call it.
-        name: The section's name; None for the only one.
+        path: Name of the file in error messages.
+        name: The section's name; None if the file has only one section.
 
     Raises:
-        LibraryFormatError: If a section is there twice or has no end, or there are several and none is named.
+        LibraryFormatError: If a section occurs twice or has no end, or if there are several sections and ``name`` is
+            None.
     """
     begins = [match for match in _BEGIN.finditer(text) if name is None or match[1] == name]
     if not begins:
@@ -64,10 +65,10 @@ def find_section(text: str, path: Path, name: str | None = None) -> tuple[Sectio
 
 
 def put_section(text: str, section: Section, path: Path) -> str:
-    """The file's text with the section replaced, or at its end where there was none of that name.
+    """The file's text with the new section. It replaces the section of the same name, or is added at the end.
 
     Raises:
-        LibraryFormatError: If the section that is there is damaged.
+        LibraryFormatError: If the existing section is damaged.
     """
     found = find_section(text, path, section.name)
     if found is not None:

@@ -1,4 +1,4 @@
-"""A summary of a library that somebody else made, to be read before it is used."""
+"""A summary of a library from somebody else, to be read before the library is used."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from flex_dspy.libraries.experience import Experience
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.sharing.audit import Audit
 
-SAMPLES = 3  # entries that are shown
-FINDINGS = 10  # suspicious places that are shown
-_LETTERS = 160  # of a text that is shown
+SAMPLES = 3  # number of entries that are shown
+FINDINGS = 10  # number of suspicious places that are shown
+_LETTERS = 160  # length of a text that is shown
 
 
 def summary_lines(library: ExperienceLibrary, report: Audit) -> Iterator[str]:
-    """The summary, a line at a time. Texts of the library stand in quotation marks, on one line, with nothing hidden.
+    """The lines of the summary. Texts of the library are quoted, on one line, with hidden characters written out.
 
     Args:
         library: The library.
-        report: Its audit.
+        report: The library's audit.
     """
     figures = library.stats(SAMPLES)
     zones = ", ".join(f"{count} {zone}" for zone, count in figures["zones"].items() if count) or "empty"
@@ -42,7 +42,7 @@ def _sample(entry: Experience) -> str:
 
 
 def quote(text: str, most: int = _LETTERS) -> str:
-    """A text as data: on one line, cut, in quotation marks, with hidden characters written out and without secrets."""
+    """A text as data: quoted, shortened, on one line, with hidden characters written out, without secrets."""
     line = printable(" ".join(text.split()))
     return f"“{line if len(line) <= most else line[: most - 3] + '...'}”"
 

@@ -1,6 +1,6 @@
-"""The names of tasks: this project's, registered ones, and those of installed packages. Nothing heavy is imported.
+"""The names of tasks: of this project, registered ones, and of installed packages. No task is imported for them.
 
-A package brings a task, and each of its aliases that shall be listed, by an entry point in its ``pyproject.toml``:
+A package offers a task by an entry point in its ``pyproject.toml``. Each alias that shall be listed needs one too:
 
     [project.entry-points."flex_dspy.tasks"]
     reviews = "my_package.tasks:REVIEWS"
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from flex_dspy.tasks.task import Task
 
 GROUP = "flex_dspy.tasks"
-# The order of help texts. It decides nothing else: a name that no package brings is not shown.
+# The order of names in help texts. A name that no installed package offers is not shown.
 _SHOWN_FIRST = ("uspto50k", "retro", "uspto", "aime", "math", "gsm8k", "proteingym", "fitness")
 
 TASKS: dict[str, Task] = {}  # by name and alias: the tasks that are registered or loaded
 
 
 def task_points() -> dict[str, list[EntryPoint]]:
-    """The entry points of tasks by name, not loaded; of a name that this project has, its own come first."""
+    """The entry points of tasks by name, not loaded. For each name, this project's entry points come first."""
     points = find_points(GROUP)
     return {name: sorted(points[name], key=is_own, reverse=True) for name in points}
 
@@ -48,7 +48,9 @@ def explain_unknown(name: str) -> str:
 
 
 def check_task_name(text: str) -> str:
-    """A task's name on a command line, or ``module:attribute``, which is looked up when the task is needed.
+    """Check a task's name from a command line, and return it.
+
+    ``module:attribute`` is accepted unchecked; it is looked up when the task is needed.
 
     Raises:
         ConfigurationError: If there is no such name.

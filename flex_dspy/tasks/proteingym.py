@@ -55,7 +55,7 @@ def proteingym(
 
 
 def score_held_out(example: dspy.Example, prediction: dspy.Prediction) -> float:
-    """A measure for reports: |Spearman| of the formula with the fitness of the held-out mutants.
+    """A measure for reports: |Spearman| between the formula and the fitness of the held-out mutants.
 
     Raises:
         DataError: The example's assay cannot be read.

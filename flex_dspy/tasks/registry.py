@@ -1,6 +1,6 @@
-"""Tasks by name: registered in this process, or brought by an installed package, this project's own among them.
+"""Tasks by name: registered in this process, or offered by an installed package such as this project.
 
-A family's module is imported when its task is first asked for, and no other family with it.
+The module of a task is imported when the task is first used. The modules of other tasks are not imported with it.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ logger = logging.getLogger(__name__)
 
 
 def register(task: Task, *, replace: bool = False) -> Task:
-    """Make a task known by its name and aliases, to ``get_task`` and to commands that run in this process.
+    """Register a task by its name and aliases, for ``get_task`` and for commands that run in this process.
 
     Args:
         task: The task.
-        replace: Take the place of tasks that have one of these names, as when a notebook's cell runs again.
+        replace: Replace tasks that have one of these names, for example when a notebook cell runs again.
 
     Returns:
         The task.
 
     Raises:
-        ConfigurationError: If another task has one of its names, or it is no task.
+        ConfigurationError: If another task has one of its names, or ``task`` is no ``Task``.
     """
     if not isinstance(task, Task):
         raise ConfigurationError(f"register takes a flex_dspy.Task, got {type(task).__name__}")
@@ -57,11 +57,11 @@ def get_task(name: str) -> Task:
     """The task with this name or alias: this project's, a registered one, or one of an installed package.
 
     Args:
-        name: Or ``package.module:attribute``, for a ``Task`` or a function that gives one. The module may lie in the
-            current folder.
+        name: A name, an alias, or ``package.module:attribute`` of a ``Task`` or of a function that returns a ``Task``.
+            The module may lie in the current folder.
 
     Raises:
-        ConfigurationError: If there is none, it cannot be imported, or two packages have one of this name.
+        ConfigurationError: If there is no such task, it cannot be imported, or two packages have a task of this name.
     """
     if not isinstance(name, str):
         raise ConfigurationError(f"a task is named by a text, such as 'aime'; got {type(name).__name__}")
@@ -73,14 +73,14 @@ def get_task(name: str) -> Task:
         return TASKS[name]
     if candidates:
         return _load_task(name, candidates)
-    _load_others(points)  # one of them may have it for an alias
+    _load_others(points)  # one of these tasks may have the name as an alias
     if name not in TASKS:
         raise ConfigurationError(explain_unknown(name))
     return TASKS[name]
 
 
 def _without_shadowed(points: Sequence[EntryPoint]) -> Sequence[EntryPoint]:
-    """No package takes a name of this project's tasks."""
+    """The entry points without those of other packages that use a name of this project's tasks."""
     if not points or not is_own(points[0]):
         return points
     for point in points[1:]:
@@ -99,12 +99,12 @@ def _load_task(name: str, points: Sequence[EntryPoint]) -> Task:
     if not is_own(point):
         return register(task)
     for own_name in (task.name, *task.aliases):
-        TASKS.setdefault(own_name, task)  # a user's task may have replaced it under another of its names
+        TASKS.setdefault(own_name, task)  # a user's task may have replaced it under another name
     return task
 
 
 def _load_others(points: Mapping[str, Sequence[EntryPoint]]) -> None:
-    """Register the tasks of other packages; a broken one is logged and left out."""
+    """Register the tasks of other packages. A task that cannot be loaded is logged and left out."""
     for name, found in points.items():
         if name not in TASKS and not is_own(found[0]):
             try:
@@ -114,13 +114,13 @@ def _load_others(points: Mapping[str, Sequence[EntryPoint]]) -> None:
 
 
 def _as_task(value: Any, where: str) -> Task:
-    """A task, or the task that a function returns."""
+    """The value if it is a task, or the task that it returns if it is a function."""
     if not isinstance(value, Task) and callable(value):
         try:
             value = value()
         except FlexError:
             raise
-        except Exception as error:  # whatever that function does
+        except Exception as error:  # the function is foreign code
             raise ConfigurationError(f"{where} gives no task: {type(error).__name__}: {error}") from error
     if not isinstance(value, Task):
         raise ConfigurationError(f"{where} is no flex_dspy.Task, but {type(value).__name__}")

@@ -29,7 +29,7 @@ from flex_dspy.search.retrieval import ExperienceRetriever
 if TYPE_CHECKING:
     from flex_dspy.evaluation.evaluate import Measure
 
-# An offline expert weighs hundreds of precedents at no cost; a language model pays for each token.
+# An offline expert can use hundreds of precedents at no cost; for a language model each token costs money.
 OFFLINE_RETRIEVAL = BREADTH
 SHIPPED_SPLITS: Mapping[str, str] = MappingProxyType({"train": "train", "val": "val", "test": "test"})
 
@@ -42,23 +42,23 @@ class Task:
         name: Its name on the command line.
         signature: The actor's inputs and outputs; may be given as text.
         metric: Score and feedback; see ``flex_dspy.core.scoring.score``.
-        load: Reads a source: takes its name, returns examples (or dicts), and may take ``limit`` and ``seed``. It is
-            made to take both, and to return ``LoadedData``. By default sources are files and hub ids, with columns
-            named as the signature's fields.
+        load: Reads a source. The function takes the source's name and returns examples (or dicts); it may also take
+            ``limit`` and ``seed``. The attribute is a wrapper that takes both and returns ``LoadedData``. By default
+            sources are files and hub ids whose columns are named like the signature's fields.
         aliases: Other names.
-        splits: Default sources of training, validation and test examples; where only ``load`` is given, the names
+        splits: Default sources of training, validation and test examples. If only ``load`` is given, they are
             ``train``, ``val`` and ``test``.
-        offline_splits: The same for an offline expert, where they are others.
+        offline_splits: Default sources for an offline expert, if they differ.
         views: The retriever's views; see ``flex_dspy.search.views``.
-        expert: Its offline expert, if it has one.
-        measures: Further measures of a prediction.
-        normalize: One form for all ways of writing an answer, to keep it out of feedback.
-        key: One form for all ways of writing a problem, to find those that were learned from.
-        tools: Tools for an actor that calls some.
+        expert: The task's offline expert, if it has one.
+        measures: Additional measures of a prediction.
+        normalize: Maps all spellings of an answer to one form, so that the answer can be removed from feedback.
+        key: Maps all spellings of a problem to one form, to find the problems that were learned from.
+        tools: Tools for an actor that calls tools.
         experience_tools: Further tools, which read the library; an actor without experience does not get them.
         suggest: Factory: ``suggest(n)`` returns a function that formats n candidate answers for a problem; None if
             unsupported.
-        threshold: Least score that counts as success.
+        threshold: Lowest score that counts as success.
     """
 
     name: str
@@ -101,26 +101,26 @@ class Task:
         candidates: int = 0,
         **retrieval: Any,
     ) -> Actor:
-        """An actor for the task, reading this library.
+        """An actor for the task that reads ``library``.
 
         Args:
-            library: The experiences; none by default.
-            lm: The actor's own model; by default it asks the one in ``dspy.settings``.
+            library: The experiences; an empty library by default.
+            lm: The actor's own model; by default the model in ``dspy.settings``.
             strategy: How it attempts a problem; see ``Actor``.
-            experience: How it comes by experience; see ``Actor``.
+            experience: How it gets experience; see ``Actor``.
             examples: Worked examples for the ``icl`` strategy.
-            candidates: Put so many candidate answers, worked out from the library, into the prompt.
-            **retrieval: Settings of the ``ExperienceRetriever``; an offline expert is shown more by default.
+            candidates: Number of candidate answers to put into the prompt. They are derived from the library.
+            **retrieval: Settings of the ``ExperienceRetriever``. By default an offline expert gets more entries.
 
         Raises:
-            ConfigurationError: If candidates are asked for where there are none, or without experience.
+            ConfigurationError: If ``candidates`` is set for a task that has none, or for an actor without experience.
         """
         if candidates and (self.suggest is None or experience == "none"):
             raise ConfigurationError(f"there are no candidates for the task {self.name} with experience={experience!r}")
         model = lm or dspy.settings.lm
         defaults = OFFLINE_RETRIEVAL if model is not None and is_offline(model) else {}
         library = ExperienceLibrary(task=self.name) if library is None else library
-        # Measured: with an embedder, words and embeddings together find most for texts. Fingerprints alone find most
+        # Measured: with an embedder, words and embeddings together find most for texts; fingerprints alone find most
         # for the problems that have them.
         dense = retrieval.get("embedder") is not None and "lexical" in self.views
         views = [*self.views, "dense"] if dense else self.views

@@ -53,10 +53,10 @@ def check_molecule(smiles: str) -> str:
 
 
 def top_k(k: int) -> Measure:
-    """A measure: whether one of an answer's first k candidates is right.
+    """A measure that tells whether one of the first k candidates of an answer is right.
 
     Args:
-        k: How many candidates count, the answer itself among them.
+        k: Number of candidates that count; the answer itself is the first.
     """
 
     def measure(example: dspy.Example, prediction: dspy.Prediction) -> float:
@@ -67,7 +67,7 @@ def top_k(k: int) -> Measure:
 
 
 def largest_fragment(example: dspy.Example, prediction: dspy.Prediction) -> float:
-    """A measure: whether the largest reactant is right, as MaxFrag counts it."""
+    """A measure that tells whether the largest reactant is right, as MaxFrag counts it."""
     return float(maxfrag(example, prediction).score)
 
 
