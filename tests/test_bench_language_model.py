@@ -125,7 +125,7 @@ def test_methods_that_need_no_tokens_show_what_is_like_the_question(server, data
     assert len(server.requests) == 30
 
 
-@pytest.mark.slow  # hundreds of requests of DSPy's optimizers
+@pytest.mark.weekly  # hundreds of requests of DSPy's optimizers
 @pytest.mark.parametrize("method", ["bootstrap", "mipro", "simba", "gepa"])
 def test_an_optimizer_is_stopped_when_its_tokens_are_spent(server, data, tmp_path, method):
     out = tmp_path / "out"
@@ -207,7 +207,7 @@ def program(instructions: str) -> Said:
     return Said(Saying(dspy.Signature("message -> intent", instructions)))
 
 
-@pytest.mark.slow  # hundreds of requests of DSPy's optimizers
+@pytest.mark.weekly  # hundreds of requests of DSPy's optimizers
 def test_word_problems_are_learned_too(server, tmp_path):
     folder = tmp_path / "data"
     for name, first in (("train", 0), ("valid", 100)):
@@ -287,7 +287,7 @@ def test_a_library_is_inherited_from_another_model(server, data, tmp_path):
 # -- restarts ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow  # the benchmark two or three times, hundreds of requests
+@pytest.mark.weekly  # the benchmark two or three times, hundreds of requests
 def test_what_is_done_is_not_done_again(server, data, tmp_path):
     out = tmp_path / "out"
     methods = ("--methods", "bare,bootstrap,flex", "--learning-tokens", "8000")
@@ -298,7 +298,7 @@ def test_what_is_done_is_not_done_again(server, data, tmp_path):
     assert len(server.requests) == asked
 
 
-@pytest.mark.slow  # hundreds of requests of DSPy's optimizers
+@pytest.mark.weekly  # hundreds of requests of DSPy's optimizers
 @pytest.mark.parametrize("method", ["bootstrap", "simba", "flex"])
 def test_a_run_that_was_cut_short_goes_on(server, data, tmp_path, method):
     """The server goes away in the middle, first while the method learns, then while it answers."""
@@ -344,7 +344,7 @@ def test_other_settings_need_another_folder(server, data, tmp_path, caplog):
     assert "name another --out" in caplog.text
 
 
-@pytest.mark.slow  # the benchmark two or three times, hundreds of requests
+@pytest.mark.weekly  # the benchmark two or three times, hundreds of requests
 def test_held_out_examples_are_answered_with_what_was_learned(server, data, tmp_path):
     out = tmp_path / "out"
     methods = ("--methods", "bare,bootstrap", "--learning-tokens", "8000")

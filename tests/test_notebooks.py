@@ -6,9 +6,14 @@ import pytest
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 
+WEEKLY = ("02", "04", "05")
+
 
 @pytest.mark.slow
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(p, id=p.stem, marks=[pytest.mark.weekly] if p.stem.startswith(WEEKLY) else []) for p in NOTEBOOKS],
+)
 @pytest.mark.filterwarnings("ignore")  # of the Jupyter packages
 def test_it_runs_and_shows_what_is_committed(path, tmp_path):
     nbclient = pytest.importorskip("nbclient")

@@ -73,6 +73,7 @@ def _free_port() -> int:
 
 
 @pytest.mark.slow
+@pytest.mark.weekly
 def test_serve(model_uri, program, mlflow_uri, tmp_path):
     import mlflow
 

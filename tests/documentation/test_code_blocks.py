@@ -13,6 +13,7 @@ from tests.documentation.pages import PAGES, blocks, name_of
 from tests.flex_dspy.tracking.test_loadable import SIX_LINES
 from tests.test_how_to import SCRIPTS, marked
 
+WEEKLY = ("docs/quickstart.md",)  # the README's code runs on each submission
 SLOW = ("README.md", "docs/quickstart.md", "docs/how-to/cluster.md")  # an offline expert learns, workers start
 ADAPTERS = ("langgraph", "openai-agents", "pydantic-ai")  # pages that tests/flex_dspy/integrations runs
 SHOWN = {SIX_LINES, *(marked(script) for script in SCRIPTS)}  # these have a test of their own
@@ -22,7 +23,14 @@ WITH_CODE = [path for path in OTHERS if {block.text for block in blocks(path, "p
 
 @pytest.mark.parametrize(
     "path",
-    [pytest.param(p, id=name_of(p), marks=[pytest.mark.slow] if name_of(p) in SLOW else []) for p in WITH_CODE],
+    [
+        pytest.param(
+            p,
+            id=name_of(p),
+            marks=[pytest.mark.slow] * (name_of(p) in SLOW) + [pytest.mark.weekly] * (name_of(p) in WEEKLY),
+        )
+        for p in WITH_CODE
+    ],
 )
 def test_the_code_of_a_page_runs(path, llm_server, monkeypatch, tmp_path):
     monkeypatch.setenv("BASE_URL", llm_server.url)

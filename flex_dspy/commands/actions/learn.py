@@ -78,6 +78,7 @@ def _optimizer(options: LearnOptions, task: Task, lms: Mapping[str, dspy.LM]) ->
         max_rounds=given.rounds,
         max_rollouts=roles.rollouts(given.rollouts, lms["actor"]),
         epochs=given.epochs,
+        scope=given.write_scope,
         concurrency=options.actor.concurrency,
         window=given.window,
         checkpoint_every=given.checkpoint_every,
@@ -171,6 +172,7 @@ def _tracker(setting: _Setting, folder: RunFolder) -> MLflowTracker:
         unlogged=folder.unlogged,
         promote=setting.options.promotion.promote,
         log_examples=tracking.log_examples,
+        scopes=setting.options.scopes,
     )
 
 

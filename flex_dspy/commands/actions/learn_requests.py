@@ -117,6 +117,7 @@ def _learner(
         publish_every=given.checkpoint_every,
         lessons_from=given.lessons_from,
         review=given.review,
+        scope=given.write_scope,
         **teachers,
     )
 
@@ -129,6 +130,7 @@ def _tracker(options: LearnOptions, task: Task, folder: RunFolder) -> MLflowTrac
         run_file=folder.tracking_run,
         unlogged=folder.unlogged,
         promote=options.promotion.promote,
+        scopes=options.scopes,
     )
 
 

@@ -127,7 +127,7 @@ def actor(
     """
     shown = options.retrieval
     given: dict[str, Any] = {"k": shown.k, "depth": shown.depth, "token_budget": shown.token_budget}
-    given |= {"utility": shown.utility, "exploration": shown.explore}
+    given |= {"utility": shown.utility, "exploration": shown.explore, "scopes": options.scopes or None}
     program = task.actor(
         lm=model,
         strategy=options.actor.actor,

@@ -77,6 +77,8 @@ class LearningOptions:
     """Rollouts an example (default: 3; 1 offline, as an offline expert repeats itself)."""
     epochs: Positive = default_of(LearningSettings, "epochs")
     """Passes over the data."""
+    write_scope: str = ""
+    """The scope that the lessons belong to, and that the actor reads too (default: all share them)."""
     window: Positive = default_of(LearningSettings, "window")
     """An example sees the library as it was at most N examples ago."""
     checkpoint_every: Positive | None = None
@@ -124,3 +126,9 @@ class LearnOptions(ActorRun):
     run: RunOptions = RunOptions()
     teachers: TeacherOptions = TeacherOptions()
     promotion: PromotionOptions = PromotionOptions()
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        """The scopes that the actor reads, with the one that it learns for."""
+        own = (self.learning.write_scope,) if self.learning.write_scope else ()
+        return tuple(dict.fromkeys((*self.retrieval.scope, *own)))

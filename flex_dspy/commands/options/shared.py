@@ -14,6 +14,7 @@ from flex_dspy.commands.arguments import (
     Pairs,
     Positive,
     Prices,
+    Scopes,
     Strategy,
     Temperatures,
     TokenCounts,
@@ -130,6 +131,7 @@ class RetrievalOptions:
     """How much the measured effect of an entry counts beside its fit (0: not at all)."""
     explore: Annotated[int | None, Parameter(converter=read_whole)] = None
     """Seed: rank by a draw from what is known about each entry's effect, so that new entries are tried."""
+    scope: Scopes = ()
 
 
 @Parameter(name="*", group=BUDGET)
@@ -183,6 +185,11 @@ class ActorRun:
     quiet: Annotated[bool, Parameter(group=GENERAL)] = False
     """Show no progress bars."""
     config: Config = None
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        """The scopes that the actor reads besides the shared entries."""
+        return self.retrieval.scope
 
 
 @Parameter(name="*", group=DATA)

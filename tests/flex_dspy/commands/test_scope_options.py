@@ -51,3 +51,15 @@ def test_a_search_reads_the_scopes_that_are_named(capsys: pytest.CaptureFixture[
     assert "[scope theirs]" in capsys.readouterr().out
     with pytest.raises(ConfigurationError, match="no scope 'our' in the library: it has ours, theirs"):
         cli.call(["library", "search", "a.json", "dice", "--scope", "our"])
+
+
+def test_a_run_learns_for_a_scope_and_an_evaluation_reads_it(capsys: pytest.CaptureFixture[str]) -> None:
+    sizes = ["--val-samples", "2", "--no-tracking", "--quiet"]
+    cli.call(["learn", "retro", "--study", "--train-samples", "4", *sizes, "--write-scope", "ours", "--out", "run"])
+    library = ExperienceLibrary.load("run/library.json")
+    assert library.scopes == ("ours",)
+    for words, shown in (([], False), (["--scope", "ours"], True)):
+        command = ["eval", "retro", *sizes, "--no-baseline", "--library", "run/library.json", "--out", "out", *words]
+        cli.call([*command, "--k", "1000"])
+        records = Path("out/with-library/records.jsonl").read_text()
+        assert any(entry.id in records for entry in library) == shown

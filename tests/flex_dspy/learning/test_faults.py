@@ -120,6 +120,7 @@ def learning(folder: Path, url: str) -> subprocess.Popen[bytes]:
 
 
 @pytest.mark.slow
+@pytest.mark.weekly
 def test_killed_three_times_and_finished(server, tmp_path):
     """Whatever was committed before a kill is there at the end, and no answer that was kept is asked for again."""
     write(problems(200), tmp_path / "train.jsonl")

@@ -112,16 +112,12 @@ def moto_server() -> str | None:
     return shutil.which("moto_server", path=os.pathsep.join([str(BIN), os.environ["PATH"]]))
 
 
-@pytest.fixture(params=["sqlite", "postgresql", "s3"])
+@pytest.fixture(params=["sqlite", *(pytest.param(kind, marks=pytest.mark.weekly) for kind in ("postgresql", "s3"))])
 def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """The address of a tracking server."""
     kind = request.param
-    if kind == "sqlite" and postgres_tools() is not None:
-        pytest.skip("the same on PostgreSQL says more, and a run takes half a minute")
     if kind == "postgresql" and postgres_tools() is None:
         pytest.skip("no PostgreSQL here, or no psycopg")
-    if kind == "s3" and "FLEX_DSPY_TEST_S3" not in os.environ:
-        pytest.skip("FLEX_DSPY_TEST_S3 is not set")
     if kind == "s3" and (moto_server() is None or importlib.util.find_spec("boto3") is None):
         pytest.skip("no moto_server here, or no boto3")
     with contextlib.ExitStack() as stack:
