@@ -6,7 +6,7 @@ import pytest
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 
-WEEKLY = ("02", "04", "05")
+WEEKLY = ("02", "03", "04", "05")
 
 
 @pytest.mark.slow
