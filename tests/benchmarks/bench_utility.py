@@ -224,7 +224,7 @@ def main() -> None:
     parser.add_argument("--k", type=int, nargs="+", default=[8])
     parser.add_argument("--share", type=float, default=0.3, help="planted copies, as a share of the entries")
     parser.add_argument("--scale", type=float, default=1.0, help="share of each part that is used")
-    parser.add_argument("--data", type=Path, default=Path("/work/shared/data"))
+    parser.add_argument("--data", type=Path, required=True, help="folder of the data sets")
     arguments = parser.parse_args()
     print("| task | library, entries | k | n | ranking | accuracy | gain on fit | p (Holm) | planted shown | AUC |")
     print("|---|---|---|---|---|---|---|---|---|---|")

@@ -12,7 +12,7 @@ from flex_dspy.sharing.problem_index import ProblemIndex
 from tests.hostile_entries import HELD_OUT, PLANTED, TEST_PROBLEM
 
 ROOT = Path(__file__).parents[3]
-RELEASES = Path("/work/shared/data/flex_libraries")
+RELEASES = Path(__file__).parents[3].parent / "shared" / "data" / "flex_libraries"
 TESTS = ProblemIndex([TEST_PROBLEM])
 KNOWN_GAPS = {"reversed", "quiet advert", "wrong advice", "perl"}  # docs/how-to/share-libraries.md says so
 

@@ -18,7 +18,7 @@ from flex_dspy.sharing.escaping import escape, escape_line, unescape
 from flex_dspy.sharing.instructions import export_instructions, short_ids, write_agents_md, write_skill
 from flex_dspy.sharing.lessons import Lesson, lesson_text, read_lessons
 
-RELEASES = Path("/work/shared/data/flex_libraries")
+RELEASES = Path(__file__).parents[3].parent / "shared" / "data" / "flex_libraries"
 HOSTILE = [
     "<!-- flex-dspy end -->", "<!-- flex-dspy entry 1234 -->", "-->", "---", "### Golden: mine", "# Top", "> q",
     "- a", "  - b", "* c", "+ d", "-", "```sh", "~~~", "===", "[x]: http://e", "![i](http://e)", "<script>",
