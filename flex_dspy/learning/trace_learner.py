@@ -43,6 +43,7 @@ from flex_dspy.learning.trackers import Tracker, TrackerListener
 from flex_dspy.learning.version import Versions
 from flex_dspy.libraries.failures import Failure, FailureLog
 from flex_dspy.libraries.library import ExperienceLibrary
+from flex_dspy.libraries.locking import learning_into
 from flex_dspy.libraries.memory_store import open_store
 from flex_dspy.libraries.paths import PRIVATE
 from flex_dspy.libraries.request_log import RequestLog
@@ -79,6 +80,7 @@ class TraceLearner:
 
     Attributes:
         program: The copy of the program that reads the library.
+        executor: Where lessons are written.
         failures: The requests of the last call from which no lesson could be written because of an error.
 
     Raises:
@@ -115,7 +117,7 @@ class TraceLearner:
         self._lessons = LessonWriter(*roles, self.ledger, self.program, given, review=self.settings.review)
         self._verifier = verifier or Verifier(self.settings.threshold)
         keep_batches((*roles, self._verifier), self._store.path)
-        self._executor = executor or LocalExecutor(self.settings.concurrency)
+        self.executor = executor or LocalExecutor(self.settings.concurrency)
         self._tracker, self._stop = tracker, stop
         self._own_listeners = listeners
         self.versions = Versions(())
@@ -145,7 +147,7 @@ class TraceLearner:
         self.failures = []
         log = self._open_log(requests)
         try:
-            with lean():
+            with lean(), learning_into(self._store.path):
                 run_sync(self._learn(requests, log, poll_seconds))
         finally:
             log.close()
@@ -181,7 +183,7 @@ class TraceLearner:
     def _pipeline(self, source: RequestSource, versions: OnlineVersions, *, has_worked: bool) -> Pipeline:
         attempt = ObservationAttempt(self._verifier, self._lessons, self.program, self.settings.scope)
         failures = HeldFailures(FailureLog(None, source.run), Streak(has_worked, is_endless=True))
-        ports = Ports(source, self._executor, self._store, versions.listeners)
+        ports = Ports(source, self.executor, self._store, versions.listeners)
         return Pipeline(ports, attempt, self._lessons, versions, failures, self.settings.window)
 
     def _publish(self, versions: OnlineVersions, step: int, before: ExperienceLibrary) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import dspy
 
 from flex_dspy.commands.actions import clusters, roles, sources
+from flex_dspy.commands.actions.trackers import make_tracker
 from flex_dspy.commands.options.learn import LearnOptions
 from flex_dspy.core.errors import TrackingError
 from flex_dspy.core.examples import problem_of
@@ -101,7 +102,7 @@ def _learn(setting: _Setting) -> None:
     optimizer, task, options = setting.optimizer, setting.task, setting.options
     folder = _open(setting)
     optimizer.ledger = folder.ledger(optimizer.ledger)
-    optimizer.tracker = _tracker(setting, folder) if options.tracking.tracking else None
+    tracker = optimizer.tracker = make_tracker(options, task.name, folder, _datasets(setting))
     model, number = setting.actor.get_lm().model, len(setting.train.examples)
     print(f"{task.name}: learning from {number} examples with {model}, run {folder.note().run}")
     try:
@@ -115,8 +116,8 @@ def _learn(setting: _Setting) -> None:
     if setting.val.examples:
         print(f"figure   {folder.figure}")
     print(f"again    flex-dspy learn --config {folder.configuration}")
-    if optimizer.tracker is not None:
-        _print_tracking(optimizer.tracker, folder)
+    if tracker is not None:
+        _print_tracking(tracker, folder)
 
 
 def _open(setting: _Setting) -> RunFolder:
@@ -159,21 +160,6 @@ def _datasets(setting: _Setting) -> dict[str, DatasetInfo]:
         if each.examples
     }
     return {use: info.as_validation() if use == "validation" else info for use, info in found.items()}
-
-
-def _tracker(setting: _Setting, folder: RunFolder) -> MLflowTracker:
-    tracking = setting.options.tracking
-    return MLflowTracker(
-        tracking.experiment or f"flex-{setting.task.name}",
-        tracking_uri=tracking.tracking_uri,
-        registered_name=f"flex-{setting.task.name}",
-        run_file=folder.tracking_run,
-        data=_datasets(setting),
-        unlogged=folder.unlogged,
-        promote=setting.options.promotion.promote,
-        log_examples=tracking.log_examples,
-        scopes=setting.options.scopes,
-    )
 
 
 def _print_failures(optimizer: ForwardLearning, *, will_retry: bool) -> None:

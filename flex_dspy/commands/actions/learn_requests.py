@@ -9,8 +9,9 @@ from typing import Any, cast
 
 import dspy
 
-from flex_dspy.commands.actions import roles
+from flex_dspy.commands.actions import clusters, roles
 from flex_dspy.commands.actions.learn import flat
+from flex_dspy.commands.actions.trackers import make_tracker
 from flex_dspy.commands.arguments import read_scale
 from flex_dspy.commands.options.learn import LearnOptions
 from flex_dspy.core.errors import ConfigurationError
@@ -25,7 +26,6 @@ from flex_dspy.tasks.registry import get_task
 from flex_dspy.tasks.task import Task
 from flex_dspy.tracking.registry import read_library
 from flex_dspy.tracking.traces import traces
-from flex_dspy.tracking.tracker import MLflowTracker
 
 _UNUSED = {"train": "data", "val": "data", "study": "learning", "dry_run": "run"}
 
@@ -41,9 +41,10 @@ def run(task_name: str | None, options: LearnOptions) -> None:
     task = get_task(task_name) if task_name else _task_of(requests)
     lms = roles.models(options.models, options.teachers, task=task)
     roles.check_keys(lms)
-    with dspy.context(lm=lms["actor"]):
+    with dspy.context(lm=lms["actor"]), clusters.executor(options) as executor:
         folder, store = _open(options, task, requests, named=task_name)
         learner = _learner(options, task, lms, folder, store)
+        learner.executor = executor or learner.executor
         before = learner.library
         print(f"{task.name}: learning from {requests.name} with {lms['critic'].model}")
         try:
@@ -109,7 +110,7 @@ def _learner(
     return TraceLearner(
         roles.actor(options, task, lms["actor"]),
         library=store,
-        tracker=_tracker(options, task, folder) if options.tracking.tracking else None,
+        tracker=make_tracker(options, task.name, folder),
         ledger=folder.ledger(roles.ledger(options.budget, lms)),
         threshold=task.threshold,
         concurrency=options.actor.concurrency,
@@ -119,18 +120,6 @@ def _learner(
         review=given.review,
         scope=given.write_scope,
         **teachers,
-    )
-
-
-def _tracker(options: LearnOptions, task: Task, folder: RunFolder) -> MLflowTracker:
-    return MLflowTracker(
-        options.tracking.experiment or f"flex-{task.name}",
-        tracking_uri=options.tracking.tracking_uri,
-        registered_name=f"flex-{task.name}",
-        run_file=folder.tracking_run,
-        unlogged=folder.unlogged,
-        promote=options.promotion.promote,
-        scopes=options.scopes,
     )
 
 

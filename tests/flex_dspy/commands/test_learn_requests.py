@@ -57,6 +57,19 @@ def test_with_review_the_lessons_wait(ratings: Path, capsys: pytest.CaptureFixtu
     assert len(ExperienceLibrary.load("support.json")) == 2
 
 
+@pytest.mark.slow  # two worker processes start
+def test_on_a_cluster_the_library_is_the_same(ratings: Path, llm_server: LLMServer) -> None:
+    pytest.importorskip("distributed")
+    command = ["learn", "--requests", str(ratings), "--lm", "openai/test", "--scale", "1,5", "--no-tracking", "--quiet"]
+    call([*command, "--out", "here"])
+    asked = len(llm_server.requests)
+    assert asked
+    call([*command, "--out", "there", "--cluster", "local:2"])
+    assert len(llm_server.requests) == 2 * asked  # the workers keep no answers of this process
+    here, there = (ExperienceLibrary.load(f"{name}/library.json") for name in ("here", "there"))
+    assert here.hash == there.hash
+
+
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
