@@ -96,7 +96,7 @@ def lesson_text(lesson: Lesson, entry: str) -> str:
         entry: The entry's id, or its beginning.
     """
     lines = [
-        f"### {lesson.zone.capitalize()}: {escape_line(lesson.category)}".rstrip(),
+        "### " + ": ".join(filter(None, (lesson.zone.capitalize(), escape_line(lesson.category)))),
         f"<!-- flex-dspy entry {entry} -->",
         "",
     ]

@@ -38,7 +38,7 @@ def summary_lines(library: ExperienceLibrary, report: Audit) -> Iterator[str]:
 
 
 def _sample(entry: Experience) -> str:
-    return f"{entry.category}: {entry.method}"
+    return ": ".join(filter(None, (entry.category, entry.method)))
 
 
 def quote(text: str, most: int = _LETTERS) -> str:

@@ -342,3 +342,10 @@ def test_a_new_lesson_belongs_to_the_scope_of_the_file(tmp_path: Path) -> None:
     found = read_edits(both, library)
     assert found.edits == ()
     assert "scopes x, y" in found.conflicts[0].text()
+
+
+def test_a_lesson_without_a_category_has_its_zone_alone_for_heading() -> None:
+    text = lesson_text(Lesson.of(replace(A, category="", zone="warning")), "1234")
+    assert text.splitlines()[0] == "### Warning"
+    [block] = read_lessons(text)
+    assert (block.lesson.zone, block.lesson.category) == ("warning", "")
