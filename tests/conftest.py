@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import gc
+import inspect
 import itertools
 import os
 import shutil
 import sys
 import tempfile
+from asyncio.selector_events import _SelectorTransport
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -79,6 +82,7 @@ def _own_dspy_settings() -> Iterator[None]:
     _reset_dspy()
     yield
     _reset_dspy()
+    _close_litellm()
 
 
 def _reset_dspy() -> None:
@@ -89,6 +93,21 @@ def _reset_dspy() -> None:
 
     dspy.configure(**copy.deepcopy(DEFAULT_CONFIG))
     dspy.configure_cache(enable_disk_cache=False, enable_memory_cache=True)
+
+
+def _close_litellm() -> None:
+    """litellm keeps its connections for an hour, beyond their event loop, where nothing can close them properly."""
+    litellm = sys.modules.get("litellm")
+    if litellm is None or not litellm.in_memory_llm_clients_cache.cache_dict:
+        return
+    for client in litellm.in_memory_llm_clients_cache.cache_dict.values():
+        if not inspect.iscoroutinefunction(client.close):
+            client.close()
+    litellm.in_memory_llm_clients_cache.flush_cache()
+    for transport in [each for each in gc.get_objects() if isinstance(each, _SelectorTransport)]:
+        if transport._sock is not None and transport._loop.is_closed():
+            transport._sock.close()
+            transport._sock = None
 
 
 @pytest.fixture
