@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import copy
 import gc
-import inspect
 import itertools
 import os
 import shutil
@@ -82,7 +81,6 @@ def _own_dspy_settings() -> Iterator[None]:
     _reset_dspy()
     yield
     _reset_dspy()
-    _close_litellm()
 
 
 def _reset_dspy() -> None:
@@ -95,19 +93,26 @@ def _reset_dspy() -> None:
     dspy.configure_cache(enable_disk_cache=False, enable_memory_cache=True)
 
 
-def _close_litellm() -> None:
-    """litellm keeps its connections for an hour, beyond their event loop, where nothing can close them properly."""
+@pytest.fixture(autouse=True)
+def _litellm_is_closed(request: pytest.FixtureRequest) -> Iterator[None]:
+    """litellm leaves its connections open, beyond their event loop, where nothing can close them properly."""
+    yield
     litellm = sys.modules.get("litellm")
-    if litellm is None or not litellm.in_memory_llm_clients_cache.cache_dict:
-        return
-    for client in litellm.in_memory_llm_clients_cache.cache_dict.values():
-        if not inspect.iscoroutinefunction(client.close):
-            client.close()
-    litellm.in_memory_llm_clients_cache.flush_cache()
-    for transport in [each for each in gc.get_objects() if isinstance(each, _SelectorTransport)]:
-        if transport._sock is not None and transport._loop.is_closed():
-            transport._sock.close()
-            transport._sock = None
+    if litellm is not None and ("litellm" in request.node.name or litellm.in_memory_llm_clients_cache.cache_dict):
+        _close_connections()
+        litellm.in_memory_llm_clients_cache.flush_cache()
+
+
+def _close_connections() -> None:
+    """Close all clients of httpx, and all connections whose event loop is closed."""
+    import httpx
+
+    for each in gc.get_objects():
+        if issubclass(type(each), httpx.Client):
+            each.close()
+        elif issubclass(type(each), _SelectorTransport) and each._sock is not None and each._loop.is_closed():
+            each._sock.close()
+            each._sock = None
 
 
 @pytest.fixture

@@ -8,7 +8,8 @@ They happen in this order::
     RunEnded
 
 ``EditCommitted`` and ``ExampleFailed`` come in the order of the examples. The events before them come when the work is
-done. A listener is any callable that takes an event. The thread that learns calls it and waits for it. An error of a
+done. ``VersionMeasured`` and ``VersionPublished`` come between the events of later examples, unless there are stop
+rules. A listener is any callable that takes an event. The thread that learns calls it and waits for it. An error of a
 listener ends the run; the same call then continues the run.
 """
 

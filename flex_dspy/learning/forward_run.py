@@ -35,7 +35,7 @@ from flex_dspy.learning.run_identity import instructions_of, model_names, models
 from flex_dspy.learning.settings import LearningSettings
 from flex_dspy.learning.sources import TrainingSet, shuffle_epochs, stops
 from flex_dspy.learning.streak import Streak
-from flex_dspy.learning.trackers import Tracker, TrackerListener
+from flex_dspy.learning.trackers import RunTracking, Tracker
 from flex_dspy.learning.versions import VersionLog
 from flex_dspy.libraries.failures import FailureLog
 from flex_dspy.libraries.library import ExperienceLibrary
@@ -117,7 +117,8 @@ class ForwardRun:
         keep_batches((student, actor, parts.critic, parts.updater, parts.verifier), self.store.path)
         self.failures = self._failures()
         self.listeners = Broadcast(self._listeners(), parts.stop)
-        self.versions = MeasuredVersions(self.store, self.log, self.listeners, self._measurement())
+        self.executor = parts.executor or LocalExecutor(settings.concurrency)
+        self.versions = MeasuredVersions(self.store, self.log, self.listeners, self._measurement(), parts.tracker)
 
     def _open_store(self, trainset: Sequence[dspy.Example]) -> Store:
         """Open the store to learn into. A run folder also gets its note, and a ledger that records the spending."""
@@ -152,7 +153,7 @@ class ForwardRun:
         drawer = CurveDrawer(path, self.log, model_names(self.student)) if path and self.valset else None
         listeners += [drawer] if drawer else []
         if parts.tracker is not None:
-            listeners.append(TrackerListener(parts.tracker, drawer.drawn if drawer else []))
+            listeners.append(RunTracking(parts.tracker, drawer.drawn if drawer else []))
         if self.settings.progress:
             listeners.append(Progress("studying" if self.settings.study else "learning", parts.ledger))
         return [*listeners, *parts.listeners]
@@ -167,7 +168,7 @@ class ForwardRun:
             label="measuring",
         )
         return Measurement(
-            self.student, self.valset, parts.metric, parts.measures, parts.ledger, settings, parts.executor
+            self.student, self.valset, parts.metric, parts.measures, parts.ledger, settings, self.executor
         )
 
     # -- learning ------------------------------------------------------------------------------------------
@@ -186,16 +187,19 @@ class ForwardRun:
         pipeline = self._pipeline(source)
         earlier = list(standing) if settings.retry_failed else []
         doubtful = self.versions.doubtful() if settings.retry_failed else []
-        retry = Retrying(pipeline, source, earlier, self.versions.is_published)
+        unpublished = self.versions.unpublished(places)
+        retry = Retrying(pipeline, source, earlier, self.versions.is_written)
         if earlier or retry.has_unpublished():
             pipeline.retry = retry
-        if due or doubtful or pipeline.retry:
+        if due or doubtful or unpublished or pipeline.retry:
             failed = tuple(failure.step for failure in standing)
             self.listeners.tell(RunStarted(self.id, self.parameters(), len(self.order), done, failed))
             try:
                 with learning_into(self.store.path):
                     for record, library in doubtful:
                         await self.versions.measure_again(record, library)
+                    if unpublished:
+                        pipeline.begin_publishing(*unpublished)
                     await pipeline.run()
                 if len(standing) == len(self.order):
                     raise self.failures.all_failed(standing)
@@ -211,8 +215,7 @@ class ForwardRun:
         roles = parts.critic, parts.updater, parts.ledger, self.actor
         writer = LessonWriter(*roles, settings.lessons_from, review=settings.review)
         attempt = TrainingAttempt(self._sampling(), writer, output_names(self.actor), settings.study, settings.scope)
-        executor = parts.executor or LocalExecutor(self.settings.concurrency)
-        ports = Ports(source, executor, self.store, self.listeners)
+        ports = Ports(source, self.executor, self.store, self.listeners)
         return Pipeline(ports, attempt, writer, self.versions, self.failures, self.settings.window)
 
     def _sampling(self) -> RejectionSampling:

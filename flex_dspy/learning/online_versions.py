@@ -24,9 +24,12 @@ class OnlineVersions:
         ledger: What was spent.
 
     Attributes:
+        is_waited_for: True: the thread that learns has nothing else to do.
         records: The published versions, including those of earlier processes of this run.
         listeners: Receive an event for each version.
     """
+
+    is_waited_for = True
 
     def __init__(self, store: Store, run: str, last: int, ledger: Ledger) -> None:
         self._log = VersionLog(store.path, run)
@@ -51,7 +54,11 @@ class OnlineVersions:
         """Return None: there are no validation examples to measure on."""
         return None
 
-    async def publish(self, step: int, evaluation: Evaluation | None = None) -> None:
+    def write(self) -> ExperienceLibrary:
+        """Return the newest library. ``publish_now`` writes it, because any thread may publish."""
+        return self._store.library
+
+    async def publish(self, step: int, library: ExperienceLibrary, evaluation: Evaluation | None = None) -> None:
         """See ``publish_now``."""
         self.publish_now(step)
 

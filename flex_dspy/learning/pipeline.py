@@ -5,6 +5,9 @@
 The executor runs the attempts, each against a pinned snapshot. Everything else happens here, in order. So the library
 depends on the examples, the seed and the models. It does not depend on where attempts ran and which of them finished
 first.
+
+A version is written when its last example is settled. It is measured and logged while the next examples are learned
+from.
 """
 
 from __future__ import annotations
@@ -12,9 +15,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from flex_dspy.core.errors import BudgetError, ModelError
+from flex_dspy.evaluation.evaluation import Evaluation
 from flex_dspy.learning.attempts import AttemptFunction, AttemptResult
 from flex_dspy.learning.events import EditCommitted, ExampleAttempted, ExampleFailed, ExampleStarted, LessonWritten
 from flex_dspy.learning.executors import run_until_kept
@@ -81,6 +87,7 @@ class Pipeline:
         self.snapshots = StalenessWindow(self.store.replay(), self.run_id, window)
         self._waiting: deque[Item] = deque()  # read, but not begun
         self._begun: deque[Begun] = deque()
+        self._publishing: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
         self._is_stopped = False
 
@@ -97,15 +104,20 @@ class Pipeline:
         try:
             for segment in self.source.segments(self.settled):
                 if not await self._learn(segment):
-                    return
+                    break
+            await self._await_version()
         except ModelError:
             self.failures.show_held()
             raise
         except BudgetError:  # answers under way cost money: wait, so that they are counted and cached
-            await asyncio.gather(*(begun.task for begun in self._begun), return_exceptions=True)
+            await asyncio.gather(*self._tasks(), return_exceptions=True)
             raise
         finally:
-            await cancel([begun.task for begun in self._begun])
+            await cancel(self._tasks())
+
+    def _tasks(self) -> list[asyncio.Task[Any]]:
+        """The attempts under way, and the version that is being published."""
+        return [*(begun.task for begun in self._begun), *filter(None, [self._publishing])]
 
     async def _learn(self, segment: Segment) -> bool:
         """Learn from a segment's examples, and publish its version. Returns False if the run ends before."""
@@ -139,15 +151,42 @@ class Pipeline:
         return True
 
     async def _publish(self, step: int) -> None:
-        """Publish a version. After an outage, first measure it to find out whether the model works."""
+        """Write a version, and begin to publish it. Versions are published one after the other.
+
+        After an outage, first measure the version to find out whether the model works.
+        """
+        await self._await_version()
         evaluation = None
         if self.failures.is_in_outage():
             evaluation = await self.publisher.probe(self.store.library)
         if self.source.poll_seconds is None:
             self.pass_over()
-        await self.publisher.publish(step, evaluation)
+        library = self.publisher.write()
+        self.begin_publishing(step, library, evaluation)
+        if self.publisher.is_waited_for:
+            await self._await_version()
         self.snapshots.keep(step, self.store.library)
+
+    def begin_publishing(self, step: int, library: ExperienceLibrary, evaluation: Evaluation | None = None) -> None:
+        """Publish a version that is written, while learning goes on.
+
+        Args:
+            step: Number of examples learned from.
+            library: The version's library.
+            evaluation: Its measurement, if it was measured already.
+        """
+        self._publishing = asyncio.create_task(self._publish_written(step, library, evaluation))
+        self._publishing.add_done_callback(lambda _: self._wake.set())
+
+    async def _publish_written(self, step: int, library: ExperienceLibrary, evaluation: Evaluation | None) -> None:
+        await self.publisher.publish(step, library, evaluation)
         self.source.acknowledge(step)
+
+    async def _await_version(self) -> None:
+        """Wait until the version that is being published, if any, is published. Its error reaches the caller."""
+        if self._publishing is not None:
+            await self._publishing
+            self._publishing = None
 
     # -- many at once --------------------------------------------------------------------------------------
 
@@ -156,6 +195,8 @@ class Pipeline:
         self.snapshots.keep(self.settled, self.store.library)
         while True:
             self._wake.clear()
+            if self._publishing is not None and self._publishing.done():
+                await self._await_version()  # an error ends the run now
             if not self.is_stopped:
                 self._begin(segment)
             if await self._settle_finished(segment):
@@ -294,7 +335,7 @@ class Pipeline:
         self._wake.set()
 
 
-async def cancel(tasks: list[asyncio.Task[AttemptResult]]) -> None:
+async def cancel(tasks: Sequence[asyncio.Task[Any]]) -> None:
     """Cancel tasks, and wait until they have ended."""
     for task in tasks:
         task.cancel()

@@ -14,11 +14,15 @@ from flex_dspy.libraries.store import Store
 
 
 class Publisher(Protocol):
-    """Publishes versions."""
+    """Publishes versions: writes each one, then measures and logs it."""
+
+    @property
+    def is_waited_for(self) -> bool:
+        """Whether learning waits until a version is published. Otherwise it goes on meanwhile."""
 
     @property
     def newest_hash(self) -> str:
-        """Hash of the last version; "" if none is known."""
+        """Hash of the last version that was written; "" if none is known."""
 
     async def probe(self, library: ExperienceLibrary) -> Evaluation | None:
         """Measure a library to see whether the model works; None if there is nothing to measure it on.
@@ -27,11 +31,15 @@ class Publisher(Protocol):
             ModelError: If every answer is an error.
         """
 
-    async def publish(self, step: int, evaluation: Evaluation | None) -> None:
-        """Write the newest library as a version. A second call with the same library has no further effect.
+    def write(self) -> ExperienceLibrary:
+        """Write the newest library as a version, and return it. A second call in a row has no further effect."""
+
+    async def publish(self, step: int, library: ExperienceLibrary, evaluation: Evaluation | None = None) -> None:
+        """Measure and log a version that was written. A call that was interrupted can be repeated.
 
         Args:
             step: Number of examples learned from.
+            library: The version's library.
             evaluation: The version's measurement, if it was measured already.
         """
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import dspy
 
 from flex_dspy.core.errors import ModelError
+from flex_dspy.core.running import run_in_thread
 from flex_dspy.core.scoring import Metric, name_of_score
 from flex_dspy.data.loading import digest
 from flex_dspy.evaluation.evaluate import aevaluate
@@ -17,11 +19,12 @@ from flex_dspy.evaluation.settings import EvaluationSettings
 from flex_dspy.learning.events import VersionMeasured, VersionPublished
 from flex_dspy.learning.listeners import Broadcast
 from flex_dspy.learning.program_description import describe_program
+from flex_dspy.learning.trackers import Tracker
 from flex_dspy.learning.version import Version, VersionRecord
 from flex_dspy.learning.versions import VersionLog
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.store import Store
-from flex_dspy.models.spending import Ledger
+from flex_dspy.models.spending import Ledger, Usage, usage_metrics
 from flex_dspy.programs.executors import Executor
 
 
@@ -63,16 +66,32 @@ class Measurement:
         )
         return evaluation
 
-    def version(self, library: ExperienceLibrary, step: int, evaluation: Evaluation | None) -> Version:
-        """A library as a version, with its measurements and the cost so far."""
+    def version(
+        self,
+        library: ExperienceLibrary,
+        step: int,
+        evaluation: Evaluation | None,
+        spent: Mapping[str, Usage] | None = None,
+    ) -> Version:
+        """A library as a version, with its measurements and the cost so far.
+
+        Args:
+            library: The version's library.
+            step: Number of examples learned from.
+            evaluation: The version's measurement.
+            spent: The usage by role when the version was written, to which its measurement is added; None takes all
+                usage so far.
+        """
         metrics = evaluation.metrics() if evaluation else {}
-        spent = self.ledger.metrics() if self.ledger.total.tokens else {}  # offline experts use no tokens
+        now = self.ledger.by_role_now()
+        spent = now if spent is None else {**spent, **{role: now[role] for role in now if role == self.settings.role}}
+        cost = usage_metrics(spent) if any(usage.tokens for usage in spent.values()) else {}  # none of offline experts
         dataset, content = ("validation", digest(self.valset)[:16]) if self.valset else ("", "")
         records = evaluation.records if evaluation else ()
         return Version(
             library,
             step,
-            {**metrics, **spent},
+            {**metrics, **cost},
             dataset,
             content,
             records,
@@ -89,44 +108,91 @@ class MeasuredVersions:
         log: The run's versions. A version in the log is not published again.
         listeners: Receive an event for each version before the log holds it.
         measurement: How versions are measured.
+        tracker: Logs each version; None for none.
+
+    Attributes:
+        newest_hash: Hash of the last version that was written; "" if it is not known. It is remembered because the
+            cost of hashing a snapshot grows with its size.
     """
 
-    def __init__(self, store: Store, log: VersionLog, listeners: Broadcast, measurement: Measurement) -> None:
+    def __init__(
+        self,
+        store: Store,
+        log: VersionLog,
+        listeners: Broadcast,
+        measurement: Measurement,
+        tracker: Tracker | None = None,
+    ) -> None:
         self.store = store
         self.log = log
         self.listeners = listeners
         self.measurement = measurement
+        self.tracker = tracker
+        self.newest_hash = log.newest_hash
+        self._spent: Mapping[str, Usage] = {}
 
     @property
-    def newest_hash(self) -> str:
-        """The last version's hash; "" if it is not known.
+    def is_waited_for(self) -> bool:
+        """Whether there are stop rules. A run stops at the same example each time only if learning waits for them."""
+        return bool(self.listeners.stop)
 
-        It is remembered because the cost of hashing a snapshot grows with its size.
-        """
-        return self.log.newest_hash
-
-    def is_published(self) -> bool:
+    def is_written(self) -> bool:
         """Whether the last version holds the newest library."""
         return self.store.library.hash == self.newest_hash
 
-    async def publish(self, step: int, evaluation: Evaluation | None = None) -> None:
-        """Write the library's file, measure the version, and log it.
+    def write(self) -> ExperienceLibrary:
+        """Write the library's file as a version, and return the version's library."""
+        library = self.store.checkpoint(self.newest_hash or None)
+        self._note_written(library)
+        return library
 
-        A call that was interrupted can be repeated.
+    def _note_written(self, library: ExperienceLibrary) -> None:
+        self.newest_hash = library.hash
+        self._spent = self.measurement.ledger.by_role_now()  # before later examples are charged
 
+    async def publish(self, step: int, library: ExperienceLibrary, evaluation: Evaluation | None = None) -> None:
+        """Measure a version that was written, and log it.
 
         Args:
             step: Number of examples learned from.
+            library: The version's library.
             evaluation: The version's measurement, if it was measured already.
         """
-        library = self.store.checkpoint(self.newest_hash or None)
         evaluation = evaluation or await self._measure(library)
         if evaluation and evaluation.metrics()["errors"]:
             self.log.keep(library)  # so that it can be measured again
-        version = self.measurement.version(library, step, evaluation)
+        version = self.measurement.version(library, step, evaluation, self._spent)
         record = VersionRecord.of(self.log.run, step, library, version.metrics, version.score)
-        self.listeners.tell(VersionPublished(self.log.run, version, record))
+        await self._tell(version, record)
         self.log.append(record)
+
+    async def _tell(self, version: Version, record: VersionRecord) -> None:
+        """Log a version with the tracker, which may take seconds, then tell the listeners."""
+        if self.tracker is not None:
+            logging = asyncio.ensure_future(run_in_thread(self.tracker.log_version, version))
+            try:
+                await asyncio.shield(logging)
+            except asyncio.CancelledError:  # a thread cannot be cancelled, and the same call may continue at once
+                await asyncio.wait([logging])
+                raise
+        self.listeners.tell(VersionPublished(self.log.run, version, record))
+
+    def unpublished(self, steps: Collection[int]) -> tuple[int, ExperienceLibrary] | None:
+        """The version that an earlier call wrote but did not publish, as step and library; None if there is none.
+
+        The library's file holds it until the next version is written. Of a version that another process has
+        overwritten, nothing is left.
+
+        Args:
+            steps: The steps at which versions are published.
+        """
+        run = self.log.run
+        snapshots = self.store.replay()
+        step = snapshots[0].runs.get(run, 0) if snapshots else 0
+        if step >= self.store.library.runs.get(run, 0) or step not in steps or self.log.get(step) is not None:
+            return None
+        self._note_written(snapshots[0])
+        return step, snapshots[0]
 
     async def probe(self, library: ExperienceLibrary) -> Evaluation | None:
         """Measure the library before the last failures are committed. This shows whether the model works.
@@ -165,7 +231,7 @@ class MeasuredVersions:
         version = self.measurement.version(library, record.step, await self._measure(library))
         version = replace(version, metrics={**record.metrics, **version.metrics}, is_again=True)
         measured = replace(record, metrics=dict(version.metrics))
-        self.listeners.tell(VersionPublished(self.log.run, version, measured))
+        await self._tell(version, measured)
         self.log.measure_again(record, version.metrics)
         if not measured.errors:
             self.log.discard(record.hash)

@@ -24,16 +24,16 @@ class Retrying:
         pipeline: The run.
         source: Its examples.
         failures: The failures of the earlier call.
-        is_published: Whether a version holds the newest library.
+        is_written: Whether a version holds the newest library.
     """
 
     def __init__(
-        self, pipeline: Pipeline, source: TrainingSet, failures: Sequence[Failure], is_published: Callable[[], bool]
+        self, pipeline: Pipeline, source: TrainingSet, failures: Sequence[Failure], is_written: Callable[[], bool]
     ) -> None:
         self.pipeline = pipeline
         self.source = source
         self.failures = list(failures)
-        self.is_published = is_published
+        self.is_written = is_written
         self.run_id = retry_run(source.run)
         total = len(source.order)
         complete = (each for each in pipeline.store.replay() if each.runs.get(source.run, 0) == total)
@@ -41,7 +41,7 @@ class Retrying:
 
     def has_unpublished(self) -> bool:
         """Whether the library holds edits of retried examples that no version holds."""
-        return self.run_id in self.pipeline.store.library.runs and not self.is_published()
+        return self.run_id in self.pipeline.store.library.runs and not self.is_written()
 
     async def run(self) -> bool:
         """Attempt the failed examples, and commit their edits in the order of the examples.

@@ -23,8 +23,8 @@ class Tracker(Protocol):
         """End the run."""
 
 
-class TrackerListener:
-    """Reports events to a tracker.
+class RunTracking:
+    """Tells a tracker when a run begins and ends.
 
     Args:
         tracker: The tracker.
@@ -40,7 +40,15 @@ class TrackerListener:
         match event:
             case RunStarted(parameters=parameters):
                 self.tracker.start(parameters)
-            case VersionPublished(version=version):
-                self.tracker.log_version(version)
             case RunEnded(error=""):
                 self.tracker.finish(self.artifacts)
+
+
+class TrackerListener(RunTracking):
+    """Also reports each version to the tracker, and waits until it is logged."""
+
+    def __call__(self, event: Event) -> None:
+        """See ``RunTracking``."""
+        if isinstance(event, VersionPublished):
+            self.tracker.log_version(event.version)
+        super().__call__(event)

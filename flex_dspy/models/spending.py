@@ -156,8 +156,12 @@ class Ledger:
     @property
     def total(self) -> Usage:
         """The usage of all roles together."""
+        return sum(self.by_role_now().values(), Usage())
+
+    def by_role_now(self) -> dict[str, Usage]:
+        """A copy of ``by_role``."""
         with self._lock:
-            return sum(self.by_role.values(), Usage())
+            return dict(self.by_role)
 
     def check(self) -> None:
         """Raise an error if a budget is spent.
@@ -236,11 +240,7 @@ class Ledger:
 
     def metrics(self) -> dict[str, float]:
         """The usage as numbers by name, for a tracker."""
-        total = self.total
-        numbers = {"spend_usd": total.usd, "spend_tokens": float(total.tokens), "spend_calls": float(total.calls)}
-        for role, usage in self.by_role.items():
-            numbers |= {f"spend_usd_{role}": usage.usd, f"spend_tokens_{role}": float(usage.tokens)}
-        return numbers
+        return usage_metrics(self.by_role_now())
 
     def table(self) -> str:
         """A table for a terminal, with a line for each role; empty if no model was asked."""
@@ -255,6 +255,15 @@ class Ledger:
         missing = self.total.unreported
         note = [f"{missing:,} answers did not say what they took, and count as nothing"] if missing else []
         return "\n".join([table_text(build_table(head, rows)), *note])
+
+
+def usage_metrics(by_role: Mapping[str, Usage]) -> dict[str, float]:
+    """The usage of all roles together and of each role, as numbers by name, for a tracker."""
+    total = sum(by_role.values(), Usage())
+    numbers = {"spend_usd": total.usd, "spend_tokens": float(total.tokens), "spend_calls": float(total.calls)}
+    for role, usage in by_role.items():
+        numbers |= {f"spend_usd_{role}": usage.usd, f"spend_tokens_{role}": float(usage.tokens)}
+    return numbers
 
 
 _COUNTS = tuple(count.name for count in fields(Usage))
