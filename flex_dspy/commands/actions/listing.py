@@ -11,6 +11,7 @@ from flex_dspy.commands.actions.tables import print_table
 from flex_dspy.commands.options.library import Selection
 from flex_dspy.core.tables import build_table
 from flex_dspy.core.zones import Zone
+from flex_dspy.libraries.categories import Category
 from flex_dspy.libraries.experience import Experience, Precedent
 from flex_dspy.libraries.hits import Hit
 from flex_dspy.libraries.library import ExperienceLibrary
@@ -53,6 +54,32 @@ def entry_text(entry: Experience, precedents: int | None = PRECEDENTS, server: s
         lines.append(f"  ... and {len(entry.precedents) - precedents} more precedents")
     lines += [f"  from {_source(source)}" for source in entry.sources]
     return "\n".join(lines)
+
+
+def category_text(category: Category) -> str:
+    """Text of all entries of a category for a terminal: each method and each rule once."""
+    zones = ", ".join(f"{count} {zone}" for zone, count in category.sizes.items())
+    cases = f"{category.precedent_count} solved case{'s' * (category.precedent_count != 1)}"
+    record = f"helped {category.helped}, misled {category.hurt}"
+    lines = [f"{category.name or 'no category'}: {zones}; {cases}; {record}"]
+    lines += [line for method in category.methods for line in _wrap("", method)]
+    for text, entries in category.rules():
+        lines += _wrap("- ", text)
+        lines += _wrap("    in ", ", ".join(f"{entry.zone} {entry.id[:8]}{_marks(entry)}" for entry in entries))
+    return "\n".join(lines)
+
+
+def category_dict(category: Category) -> dict[str, Any]:
+    """Convert a category to a dict of JSON values: what ``category_text`` says."""
+    return {
+        "category": category.name,
+        "zones": dict(category.sizes),
+        "precedents": category.precedent_count,
+        "helped": category.helped,
+        "hurt": category.hurt,
+        "methods": category.methods,
+        "rules": [{"text": text, "entries": [entry.id for entry in held]} for text, held in category.rules()],
+    }
 
 
 def _case(case: Precedent, server: str | None) -> Iterator[str]:

@@ -17,6 +17,7 @@ from flex_dspy.core.errors import LibraryError
 from flex_dspy.core.tables import build_table
 from flex_dspy.core.terminal import print_styled
 from flex_dspy.learning.version import VersionRecord
+from flex_dspy.libraries.categories import Category, by_category
 from flex_dspy.libraries.diffing import diff
 from flex_dspy.libraries.editing import find_entry
 from flex_dspy.libraries.experience import EXPERIENCES_JSON
@@ -32,6 +33,9 @@ def show(name: str, chosen: Selection, *, as_json: bool, tracking_uri: str | Non
     entries = listing.select(library, chosen)
     if chosen.entry_id and not entries:
         find_entry(library, chosen.entry_id)  # its error lists similar ids
+    if chosen.by_category:
+        _show_categories(by_category(entries), chosen, as_json=as_json)
+        return
     page = entries[chosen.skip : chosen.skip + chosen.limit]
     if as_json:
         print_json(EXPERIENCES_JSON.dump_python(page, mode="json"))
@@ -42,6 +46,18 @@ def show(name: str, chosen: Selection, *, as_json: bool, tracking_uri: str | Non
     until = chosen.skip + len(page)
     more = f"; --skip {until} for more" if until < len(entries) else ""
     print(f"{len(page)} of {len(entries)} entries, of {len(library)} in the library{more}")
+
+
+def _show_categories(categories: Sequence[Category], chosen: Selection, *, as_json: bool) -> None:
+    page = categories[chosen.skip : chosen.skip + chosen.limit]
+    if as_json:
+        print_json([listing.category_dict(category) for category in page])
+        return
+    for category in page:
+        print(listing.category_text(category), end="\n\n")
+    until = chosen.skip + len(page)
+    more = f"; --skip {until} for more" if until < len(categories) else ""
+    print(f"{len(page)} of {len(categories)} categories{more}")
 
 
 def show_stats(name: str, top: int, *, as_json: bool, tracking_uri: str | None) -> None:

@@ -42,10 +42,12 @@ class Selection:
     """Only entries of this zone."""
     category: str | None = None
     """Only entries with this text in their category."""
+    by_category: bool = False
+    """All entries of a category together, with their common method once."""
     limit: Positive = 20
-    """Most entries to print."""
+    """Most entries to print; most categories with --by-category."""
     skip: NotNegative = 0
-    """Entries to leave out at the beginning."""
+    """Entries, or categories, to leave out at the beginning."""
 
 
 @Parameter(name="*", group=EDIT)

@@ -60,6 +60,18 @@ def test_show_pages_and_filters(path: Path, capsys) -> None:
     assert [entry["id"] for entry in json.loads(capsys.readouterr().out)] == [B.id]
 
 
+def test_show_by_category_gathers_what_belongs_together(path: Path, capsys) -> None:
+    command("show", path, "--by-category", "--category", "algebra")
+    out = capsys.readouterr().out
+    assert out.count("solved cases") == 1
+    assert f"in golden {A.id[:8]}" in out
+    assert "1 of 1 categories" in out
+    command("show", path, "--by-category", "--limit", 1, "--json")
+    (category,) = json.loads(capsys.readouterr().out)
+    assert category["zones"] == {"golden": 2}
+    assert ["rule alpha" in rule["text"] for rule in category["rules"]].count(True) == 1
+
+
 def test_show_of_one_entry_shows_all_of_it(path: Path, capsys) -> None:
     command("show", path, "--id", B.id[:6])
     assert "it went so" in capsys.readouterr().out
