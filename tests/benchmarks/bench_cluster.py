@@ -161,9 +161,8 @@ def _kill_driver(task: str, path: Path, address: str) -> None:
         time.sleep(0.2)
     driver.kill()
     driver.wait()
-    print(
-        f"{'':>9}  killed after {LibraryStore(path).library.seen} commits, {journal.stat().st_size:,} bytes of journal"
-    )
+    size = journal.stat().st_size if journal.exists() else 0  # a checkpoint removes it
+    print(f"{'':>9}  killed after {LibraryStore(path).library.seen} commits, {size:,} bytes of journal")
 
 
 def drive(task: str, path: str, address: str) -> None:
