@@ -78,17 +78,20 @@ def measure_calls(arguments: argparse.Namespace) -> None:
     with DaskExecutor(f"local:{arguments.workers}") as cluster:
         for entries in arguments.sizes:
             library = ExperienceLibrary([lesson(number) for number in range(entries)])
-            asyncio.run(_calls(cluster, library, 1, 50))
+            library, *_ = asyncio.run(_calls(cluster, library, 1, 50))  # the workers have it before the clock runs
             print(f"{entries:>6} entries", end="")
             for name, executor in (("here", LocalExecutor(16)), ("cluster", cluster)):
                 for commits in (0, 1):
-                    wall, cpu = asyncio.run(_calls(executor, library, commits, 400))
+                    after, wall, cpu = asyncio.run(_calls(executor, library, commits, 400))
+                    library = after if executor is cluster else library  # workers forget snapshots that are too old
                     print(f"  {name}{' + commit' if commits else ''}: {wall:.2f} ms, driver {cpu:.2f} ms", end="")
             print("  memory of workers:", ", ".join(f"{size:.0f} MB" for size in cluster.client.run(_memory).values()))
 
 
-async def _calls(executor: object, library: ExperienceLibrary, commits: int, count: int) -> tuple[float, float]:
-    """Milliseconds of wall time, and of this process's processor time, for each call."""
+async def _calls(
+    executor: object, library: ExperienceLibrary, commits: int, count: int
+) -> tuple[ExperienceLibrary, float, float]:
+    """The library after the calls; milliseconds of wall time, and of this process's processor time, for each call."""
     gate = asyncio.Semaphore(16)
 
     async def call(number: int, seen: ExperienceLibrary) -> None:
@@ -102,7 +105,7 @@ async def _calls(executor: object, library: ExperienceLibrary, commits: int, cou
                 library = library.apply(Commit("bench", library.seen + 1, (Insert(lesson(10**6 + library.seen)),)))
             group.create_task(call(number, library))
             await asyncio.sleep(0)
-    return 1e3 * (time.perf_counter() - wall) / count, 1e3 * (time.process_time() - cpu) / count
+    return library, 1e3 * (time.perf_counter() - wall) / count, 1e3 * (time.process_time() - cpu) / count
 
 
 def _memory() -> float:
