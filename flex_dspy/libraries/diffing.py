@@ -150,8 +150,16 @@ def diff(older: Contents, newer: Contents) -> LibraryDiff:
         newer.hash,
         tuple(entry for entry in newer if entry.id not in older),
         tuple(Removed(entry, _find_homes(entry, homes)) for entry in gone),
-        tuple(_change(older[e.id], e) for e in newer if e.id in older and e != older[e.id]),
+        tuple(_change(old, new) for old, new in _pairs(older, newer) if old != new),
     )
+
+
+def _pairs(older: Contents, newer: Contents) -> Iterator[tuple[Experience, Experience]]:
+    """Entries that both libraries have, without those that they share: comparing their fields is slow."""
+    for new in newer:
+        old = older.get(new.id)
+        if old is not None and old is not new:
+            yield old, new
 
 
 def _homes(library: Contents) -> dict[str, list[str]]:
