@@ -8,6 +8,7 @@ import gc
 import itertools
 import os
 import shutil
+import sqlite3
 import sys
 import tempfile
 from asyncio.selector_events import _SelectorTransport
@@ -173,7 +174,7 @@ def shared_chemists(_chemists: Iterator[Worker]) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def mlflow_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
+def mlflow_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """One MLflow store for the whole session. Its tables take seconds: they are made once for all processes."""
     base = tmp_path_factory.getbasetemp()
     template = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "mlflow-template.db"
@@ -181,7 +182,19 @@ def mlflow_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
         if not template.exists():
             _make_tables(template.with_suffix(".part"))
             template.with_suffix(".part").rename(template)
-    return f"sqlite:///{shutil.copy(template, tmp_path_factory.mktemp('mlflow') / 'mlflow.db')}"
+    uri = f"sqlite:///{shutil.copy(template, tmp_path_factory.mktemp('mlflow') / 'mlflow.db')}"
+    from sqlalchemy import event
+    from sqlalchemy.engine import Engine
+
+    event.listen(Engine, "connect", _wait_for_no_disk)
+    yield uri
+    event.remove(Engine, "connect", _wait_for_no_disk)
+
+
+def _wait_for_no_disk(connection: object, record: object) -> None:
+    """SQLite syncs by itself, about twenty times a version: no test of MLflow simulates a loss of power."""
+    if isinstance(connection, sqlite3.Connection):
+        connection.execute("PRAGMA synchronous = OFF")
 
 
 def _make_tables(path: Path) -> None:
