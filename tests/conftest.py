@@ -135,7 +135,10 @@ def lm(llm_server: LLMServer) -> dspy.LM:
 
 @pytest.fixture(scope="module")
 def no_figures() -> Iterator[None]:
-    """Learning curves are empty files: to draw one takes a fifth of a second, and these tests look at none."""
+    """Learning curves are empty files, and runs in MLflow have no charts of all curves.
+
+    To draw one takes a fifth of a second, and these tests look at none.
+    """
 
     def touch(points: object, path: Path, **options: object) -> Path:
         path.touch()
@@ -144,6 +147,7 @@ def no_figures() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("flex_dspy.learning.records.learning_curve", touch)
         patch.setattr("flex_dspy.tracking.model_page.learning_curve", touch)
+        patch.setattr("flex_dspy.tracking.tracker.log_curves", lambda client, run_id, rows: None)
         yield
 
 
