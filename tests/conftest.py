@@ -8,6 +8,7 @@ import gc
 import itertools
 import os
 import shutil
+import sqlite3
 import sys
 import tempfile
 from asyncio.selector_events import _SelectorTransport
@@ -134,7 +135,10 @@ def lm(llm_server: LLMServer) -> dspy.LM:
 
 @pytest.fixture(scope="module")
 def no_figures() -> Iterator[None]:
-    """Learning curves are empty files: to draw one takes a fifth of a second, and these tests look at none."""
+    """Learning curves are empty files, and runs in MLflow have no charts of all curves.
+
+    To draw one takes a fifth of a second, and these tests look at none.
+    """
 
     def touch(points: object, path: Path, **options: object) -> Path:
         path.touch()
@@ -143,6 +147,7 @@ def no_figures() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("flex_dspy.learning.records.learning_curve", touch)
         patch.setattr("flex_dspy.tracking.model_page.learning_curve", touch)
+        patch.setattr("flex_dspy.tracking.tracker.log_curves", lambda client, run_id, rows: None)
         yield
 
 
@@ -173,7 +178,7 @@ def shared_chemists(_chemists: Iterator[Worker]) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def mlflow_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
+def mlflow_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """One MLflow store for the whole session. Its tables take seconds: they are made once for all processes."""
     base = tmp_path_factory.getbasetemp()
     template = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "mlflow-template.db"
@@ -181,7 +186,19 @@ def mlflow_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
         if not template.exists():
             _make_tables(template.with_suffix(".part"))
             template.with_suffix(".part").rename(template)
-    return f"sqlite:///{shutil.copy(template, tmp_path_factory.mktemp('mlflow') / 'mlflow.db')}"
+    uri = f"sqlite:///{shutil.copy(template, tmp_path_factory.mktemp('mlflow') / 'mlflow.db')}"
+    from sqlalchemy import event
+    from sqlalchemy.engine import Engine
+
+    event.listen(Engine, "connect", _wait_for_no_disk)
+    yield uri
+    event.remove(Engine, "connect", _wait_for_no_disk)
+
+
+def _wait_for_no_disk(connection: object, record: object) -> None:
+    """SQLite syncs by itself, about twenty times a version: no test of MLflow simulates a loss of power."""
+    if isinstance(connection, sqlite3.Connection):
+        connection.execute("PRAGMA synchronous = OFF")
 
 
 def _make_tables(path: Path) -> None:

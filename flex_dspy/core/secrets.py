@@ -12,6 +12,7 @@ environment variable for keys. Callers pass further secrets, such as the keys of
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -216,7 +217,14 @@ def _without_login(url: str, *, keep_query: bool) -> str:
 
 def _environment_secrets() -> list[str]:
     """Values of environment variables for keys, without values that are ordinary words."""
-    return [value for name, value in os.environ.items() if _VARIABLE.search(name.upper()) and _is_distinct(value)]
+    # Only these variables are read, because reading all of them would take most of the time of masking a short text.
+    values = [os.environ.get(name, "") for name in os.environ if _is_key_variable(name)]
+    return [value for value in values if _is_distinct(value)]
+
+
+@functools.lru_cache(maxsize=4096)
+def _is_key_variable(name: str) -> bool:
+    return _VARIABLE.search(name.upper()) is not None
 
 
 def _is_distinct(value: str) -> bool:

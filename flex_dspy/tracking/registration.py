@@ -24,7 +24,7 @@ def register(client: Any, name: str, model: Any, run_id: str, version: Version) 
 
     Args:
         client: The store's client.
-        name: The registered name; it is made if it does not exist.
+        name: The registered name, which exists.
         model: The logged model.
         run_id: The version's own run.
         version: The version.
@@ -32,7 +32,6 @@ def register(client: Any, name: str, model: Any, run_id: str, version: Version) 
     Returns:
         MLflow's ``ModelVersion``.
     """
-    _make_registered_model(client, name)
     return client.create_model_version(
         name,
         # Not ``model_uri``, because MLflow looks that up in the process's own store, which may be another store.
@@ -45,7 +44,13 @@ def register(client: Any, name: str, model: Any, run_id: str, version: Version) 
     )
 
 
-def _make_registered_model(client: Any, name: str) -> None:
+def make_registered_model(client: Any, name: str) -> None:
+    """Make a registered name unless it exists.
+
+    Args:
+        client: The store's client.
+        name: The registered name.
+    """
     from mlflow.exceptions import MlflowException
 
     try:

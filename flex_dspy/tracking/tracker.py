@@ -224,6 +224,8 @@ class MLflowTracker:
 
     def _log_curves(self) -> None:
         """Log the learning curves of this run and the others of its task and experiment as a chart, if it has one."""
+        if len(self._open_writer().content().points) < 2:  # reading all versions of the experiment takes long
+            return
         client, experiments = self._client, {self._experiment_id: self.experiment}
         log_curves(client, self.run_id, read_versions(client, experiments))
 

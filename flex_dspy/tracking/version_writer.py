@@ -21,7 +21,16 @@ from flex_dspy.tracking.names import model_name
 from flex_dspy.tracking.parameters import mlflow_name
 from flex_dspy.tracking.promotion import Scores
 from flex_dspy.tracking.prompts import LINKED_PROMPTS, register_prompts
-from flex_dspy.tracking.registration import MODEL_TYPE, Rule, choose_best, find_empty, register, set_aliases, update
+from flex_dspy.tracking.registration import (
+    MODEL_TYPE,
+    Rule,
+    choose_best,
+    find_empty,
+    make_registered_model,
+    register,
+    set_aliases,
+    update,
+)
 from flex_dspy.tracking.unlogged import RunNotes
 from flex_dspy.tracking.version import SCORE, accuracy_text, columns, describe, metric_name, rounded
 
@@ -56,6 +65,7 @@ class VersionWriter:
         self._last: ExperienceLibrary | None = None
         self._prompts: str | None = None
         self._sets: set[tuple[str, str]] = set()
+        self._has_name = False
 
     def begin(self) -> None:
         """Mark the run as new, so that the store is not asked for its content."""
@@ -64,6 +74,7 @@ class VersionWriter:
     def forget(self) -> None:
         """Drop the cached content of the run, for example after a failure; it is then read from the store again."""
         self._logged = None
+        self._has_name = False
 
     def content(self) -> Logged:
         """The content of the run in the store."""
@@ -91,6 +102,7 @@ class VersionWriter:
         registered = logged.registered.get(model.model_id)
         if registered is None:
             run_id = self._version_run(model, version, logged)
+            self._make_name()
             registered = register(self.client, self.notes.registered_name, model, run_id, version)
             logged.registered[model.model_id] = registered
         self._link(model, registered)
@@ -99,6 +111,12 @@ class VersionWriter:
         set_aliases(self.client, registered, self.rule, self._read_scores)
         logged.note(version.step, version.numbers())
         self._last = version.library
+
+    def _make_name(self) -> None:
+        """Make the registered name, once for each run."""
+        if not self._has_name:
+            make_registered_model(self.client, self.notes.registered_name)
+            self._has_name = True
 
     def _take_empty(self, version: Version, logged: Logged) -> None:
         """Take the empty library that another run registered with the same model, if there is one.
@@ -139,6 +157,7 @@ class VersionWriter:
         The parameters of a model cannot be changed, so an additional parameter holds the accuracy without errors.
         """
         self._fill_model(model.model_id, version, logged)
+        self.client.set_logged_model_tags(model.model_id, self._tags(version))
         if not version.metrics.get("errors") and MEASURED_AGAIN not in model.params:
             model.params[MEASURED_AGAIN] = accuracy_text(version.metrics, version.score)
             self.client.log_model_params(model.model_id, {MEASURED_AGAIN: model.params[MEASURED_AGAIN]})
@@ -152,6 +171,7 @@ class VersionWriter:
             self.experiment_id,
             name=model_name(version, self.notes.registered_name),
             source_run_id=self.run_id,
+            tags=self._tags(version),
             params=columns(version, self.notes.params, logged.number_of(version.library.parent)),
             model_type=MODEL_TYPE,
         )
@@ -203,11 +223,16 @@ class VersionWriter:
         if model_id not in logged.outputs:  # MLflow fails if this is repeated
             self.client.log_outputs(self.run_id, [LoggedModelOutput(model_id, version.step)])
             logged.outputs.add(model_id)
-        tags = {"mlflow.note.content": describe(version), "errors": f"{version.metrics.get('errors', 0):.0f}"}
-        tags["registered name"] = self.notes.registered_name
-        tags |= self._prompt_tags()
-        self.client.set_logged_model_tags(model_id, tags)
         return self.client.finalize_logged_model(model_id, "READY")
+
+    def _tags(self, version: Version) -> dict[str, str]:
+        """The tags of the version's model: its description, its errors, and the names to find other pages by."""
+        return {
+            "mlflow.note.content": describe(version),
+            "errors": f"{version.metrics.get('errors', 0):.0f}",
+            "registered name": self.notes.registered_name,
+            **self._prompt_tags(),
+        }
 
     def _prompt_tags(self) -> dict[str, str]:
         """The tag that names the run's instructions, which are registered once for each run."""

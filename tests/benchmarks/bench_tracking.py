@@ -67,7 +67,7 @@ def log(folder: Path, versions: int, entries: int) -> None:
     fifth = max(2, versions // 5)
     took: list[tuple[float, float, float]] = []
     print("| versions | s a version | processor s | of that, the file | store, MB | library files, MB | pages, MB |")
-    print("|---|---|---|---|---|---|---|")
+    print("|---|---|---|---|---|---|---|", flush=True)
     for number in range(1, versions + 1):
         edits = tuple(Insert(lesson(entries + number * STEP + i)) for i in range(STEP))
         parent = library.hash if number > 1 else None
@@ -79,7 +79,8 @@ def log(folder: Path, versions: int, entries: int) -> None:
             print(
                 f"| {number} | {wall:.2f} | {processor:.2f} | {file:.2f} | "
                 + " | ".join(f"{x:.1f}" for x in sizes)
-                + " |"
+                + " |",
+                flush=True,
             )
             took = []
         if number in (fifth, versions):
@@ -111,7 +112,10 @@ def show(folder: Path, versions: int) -> None:
     command = [sys.executable, "-m", "flex_dspy.cli", "ui", "--tracking-uri", f"sqlite:///{folder}/mlflow.db"]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert server.stdout is not None
-    found = next(match for line in server.stdout if (match := re.search(r"http://[\d.:]+", line)))
+    found = next((match for line in server.stdout if (match := re.search(r"http://[\d.:]+", line))), None)
+    if found is None:  # on a busy machine it may not start in time; the versions are timed all the same
+        print(f"  {versions} versions: MLflow's server did not start (exit code {server.wait()})", flush=True)
+        return
     try:
         base = f"{found[0]}/ajax-api/2.0/mlflow"
         experiment = json.loads(ask(f"{base}/experiments/get-by-name?experiment_name={NAME}"))["experiment"]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import html
+import http.client
 import io
 import json
 import os
@@ -254,17 +255,31 @@ def test_data_sets_are_named_and_never_copied(pages: Pages) -> None:
     assert "seven" not in json.dumps(run)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("host", "status"), [("flex-dspy.localhost", 200), ("127.0.0.1", 200), ("evil.example", 403)])
+def test_the_server_answers_under_the_name_that_is_printed(pages: Pages, host: str, status: int) -> None:
+    port = urllib.parse.urlsplit(pages.address).port
+    assert port is not None
+    headers = {"Host": f"{host}:{port}", "Origin": f"http://{host}:{port}", "Content-Type": "application/json"}
+    connection = http.client.HTTPConnection("127.0.0.1", port)
+    body = json.dumps({"experiment_ids": [pages.experiment]})
+    connection.request("POST", "/ajax-api/2.0/mlflow/logged-models/search", body, headers)
+    assert connection.getresponse().status == status
+    connection.close()
+
+
 # -- the pages themselves ----------------------------------------------------------------------------------
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
-def text_of(pages: Pages, page: str, folder: Path) -> str:
+def text_of(pages: Pages, page: str, folder: Path, host: str = "127.0.0.1") -> str:
     """A page's text as a browser shows it, wide enough for all columns of a table."""
+    address = pages.address.replace("127.0.0.1", host)
     command = [
         str(CHROMIUM), "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
         f"--user-data-dir={folder}", "--window-size=16000,3000", "--virtual-time-budget=30000", "--dump-dom",
-        f"{pages.address}/#/{page}",
+        f"{address}/#/{page}",
     ]  # fmt: skip
     shown = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
     return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", shown)).split())
@@ -300,6 +315,17 @@ def test_the_pages_show_the_numbers(pages: Pages, tmp_path: Path) -> None:
         assert f"{numbers['accuracy']:.1%} ({bounds}, n = 4)" in shown  # the page cuts off the rest
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
+def test_no_assistant_covers_the_accuracies_on_the_page_that_is_printed(pages: Pages, tmp_path: Path) -> None:
+    models = f"experiments/{pages.experiment}/models?workflowType=machine_learning"
+    panel = "Ask questions about your experiments"
+    printed = text_of(pages, models, tmp_path / "printed", "flex-dspy.localhost")
+    assert "sums-2ex-acc" in printed
+    assert panel not in printed
+    assert panel in text_of(pages, models, tmp_path / "other")  # else the name is not needed any more
+
+
 # -- the command -------------------------------------------------------------------------------------------
 
 SERVER = """
@@ -327,7 +353,8 @@ def test_it_ends_when_asked(
     monkeypatch.setattr(ui.subprocess.Popen, "wait", wait_and_be_asked(number, ui.subprocess.Popen.wait))
     ui.run(a_store(tmp_path), port)
     assert capsys.readouterr().out.splitlines()[1:] == [
-        f"MLflow   http://127.0.0.1:{port}/#/experiments?workflowType=machine_learning   (Ctrl-C ends it)",
+        f"MLflow   http://flex-dspy.localhost:{port}/#/experiments?workflowType=machine_learning   "
+        f"(Ctrl-C ends it; http://127.0.0.1:{port}/ in a browser that cannot find it)",
         "",
         "MLflow is stopped",
     ]
@@ -407,9 +434,14 @@ def test_what_there_is_to_serve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         ui._store(None)
 
 
-def test_the_server_s_settings_and_no_login_in_its_arguments() -> None:
+def test_the_server_s_settings_and_no_login_in_its_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
     uri = "postgresql://me:hunter2@host/db"
+    monkeypatch.setenv("MLFLOW_SERVER_ALLOWED_HOSTS", "mine.example")
     settings = ui._environment(uri)
+    hosts = settings["MLFLOW_SERVER_ALLOWED_HOSTS"].split(",")
+    assert hosts[0] == "mine.example"
+    assert {"127.0.0.1:*", "localhost:*", "flex-dspy.localhost:*"} < set(hosts)
+    assert "*" not in hosts
     assert settings["LITELLM_LOCAL_MODEL_COST_MAP"] == "True"
     assert settings["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] == "false"
     assert settings["MLFLOW_DISABLE_TELEMETRY"] == "true"

@@ -15,8 +15,8 @@ _MOST = 1_000  # most experiments to search, the last changed first
 def find_page(address: str) -> str:
     """Path of the page with the versions of the newest learning run; without a run, the page of experiments.
 
-    The page lists the versions, with a chart of their accuracies beside the list. In MLflow's table, the accuracies are
-    visible only after scrolling.
+    The page lists the versions, with a chart of their accuracies beside the list. MLflow's table also shows them, but
+    only in a wide window.
 
     Args:
         address: Address of the server, such as ``http://127.0.0.1:5000``.

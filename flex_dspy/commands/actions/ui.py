@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -24,6 +24,10 @@ from flex_dspy.tracking.mlflow_store import DEFAULT_STORE, ENVIRONMENT, check_sq
 
 FIRST_PORT = 5000
 _HOST = "127.0.0.1"  # a local store has no login, so its pages are only for this machine
+# Browsers take every name below "localhost" for this machine. At "localhost" and "127.0.0.1" MLflow opens its assistant
+# on the first visit, and the panel covers the columns with the accuracies.
+_PAGE_HOST = "flex-dspy.localhost"
+_PAGE_HOSTS = tuple(f"{host}{port}" for host in ("localhost", _HOST, "[[]::1]", _PAGE_HOST) for port in ("", ":*"))
 _STORES = ("sqlite", "postgresql", "mysql", "mssql", "file")  # stores that MLflow's server can show
 _PORTS = 100  # ports to try if the user names none
 _START = 180.0  # seconds to wait for the pages; a cold start has many imports
@@ -55,14 +59,19 @@ def run(tracking_uri: str | None = None, wanted_port: int | None = None) -> None
         )
         try:
             _wait_until_it_answers(server, port, log, uri)
-            address = f"http://{_HOST}:{port}"
-            print(f"MLflow   {address}/{find_page(address)}   (Ctrl-C ends it)", flush=True)
+            print(_greeting(port, find_page(f"http://{_HOST}:{port}")), flush=True)
             if server.wait():
                 raise ConfigurationError(f"MLflow's server ended by itself: {_last_words(log, uri)}")
         except KeyboardInterrupt:
             print("\nMLflow is stopped", flush=True)
         finally:
             _stop(server)
+
+
+def _greeting(port: int, page: str) -> str:
+    """The line with the page's address. Not every browser knows the name, so the line has the number too."""
+    other = f"http://{_HOST}:{port}/ in a browser that cannot find it"
+    return f"MLflow   http://{_PAGE_HOST}:{port}/{page}   (Ctrl-C ends it; {other})"
 
 
 def _store(tracking_uri: str | None) -> str:
@@ -84,14 +93,27 @@ def _command(port: int) -> list[str]:
 
 
 def _environment(uri: str) -> Mapping[str, str]:
-    """Environment of the server. It holds the store's address, because arguments would show a password to others."""
+    """Environment of the server. It holds the store's address, because arguments would show a password to others.
+
+    The server refuses requests for names that it does not know. The user's own names stay.
+    """
     own = {
+        "MLFLOW_SERVER_ALLOWED_HOSTS": _join_setting("MLFLOW_SERVER_ALLOWED_HOSTS", _PAGE_HOSTS),
+        "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS": _join_setting(
+            "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS", (f"http://{_PAGE_HOST}:*",)
+        ),
         **ENVIRONMENT,
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "MLFLOW_BACKEND_STORE_URI": uri,
         "MLFLOW_TRACKING_URI": uri,
     }
     return {**os.environ, **own}
+
+
+def _join_setting(name: str, own: Sequence[str]) -> str:
+    """A setting with a list: the values that the user set, and our own."""
+    given = os.environ.get(name, "")
+    return ",".join([*([given] if given else []), *own])
 
 
 def _free_port(wanted: int | None) -> int:

@@ -26,7 +26,10 @@ from flex_dspy.tracking.version import describe, metric_name, rounded
 from flex_dspy.tracking.version_rows import VersionTable
 from flex_dspy.tracking.version_table import versions
 
-pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning")
+pytestmark = [
+    pytest.mark.usefixtures("no_figures"),
+    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning"),
+]
 
 NUMBERS = {"accuracy": 0.7956989, "accuracy_low": 0.703, "accuracy_high": 0.865, "n": 93.0}
 LESSON = Experience("golden", "method", precedents=(Precedent("x", "p", "a"),))
@@ -179,8 +182,8 @@ def test_examples_can_be_kept_out_of_mlflow(mlflow_uri: str, tmp_path: Path) -> 
 
 
 def test_the_experiment_says_where_things_are(mlflow_uri: str) -> None:
-    logged_empty(mlflow_uri, "guided", "some/model")
-    tags = client(mlflow_uri).get_experiment_by_name("empty").tags
+    MLflowTracker("guided", tracking_uri=mlflow_uri, registered_name="guided").start({})
+    tags = client(mlflow_uri).get_experiment_by_name("guided").tags
     assert "Model registry" in tags["mlflow.note.content"]
 
 

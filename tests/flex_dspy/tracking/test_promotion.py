@@ -14,7 +14,10 @@ from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.tracking.promotion import Promote, is_better
 from flex_dspy.tracking.tracker import MLflowTracker
 
-pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning")
+pytestmark = [
+    pytest.mark.usefixtures("no_figures"),
+    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning"),
+]
 
 
 def scores(right: int, n: int = 20, start: int = 0) -> dict[str, float]:

@@ -10,7 +10,10 @@ from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.tracking.registry import load_library
 from flex_dspy.tracking.tracker import MLflowTracker
 
-pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning")
+pytestmark = [
+    pytest.mark.usefixtures("no_figures"),
+    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning"),
+]
 
 
 def lessons(step: int) -> list[Experience]:

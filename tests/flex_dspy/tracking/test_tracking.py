@@ -21,7 +21,7 @@ from flex_dspy.tracking.tracker import MLflowTracker
 from flex_dspy.tracking.version import describe
 
 pytestmark = [
-    pytest.mark.usefixtures("shared_chemists"),
+    pytest.mark.usefixtures("no_figures"),
     pytest.mark.filterwarnings(
         # MLflow's own use of SQLAlchemy; nothing of ours.
         "ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning",

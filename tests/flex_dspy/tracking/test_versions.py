@@ -61,13 +61,30 @@ def log_run(uri: str, seed: int, shares: dict[int, float], *, is_priced: bool) -
 
 @pytest.fixture(scope="session")  # A second set-up would log the same runs to the same store again.
 def logged(mlflow_uri: str) -> list[Version]:
-    """The versions of two runs, in the order in which they were logged."""
+    """The versions of two runs, in the order in which they were logged. The runs have charts, the versions none."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("flex_dspy.tracking.model_page.learning_curve", lambda points, path, **options: path)
+        return log_runs(mlflow_uri)
+
+
+def log_runs(mlflow_uri: str) -> list[Version]:
     first = log_run(mlflow_uri, 1, {5: 0.2, 20: 0.9}, is_priced=False)
     return first + log_run(mlflow_uri, 2, {10: 0.5, 20: 0.7}, is_priced=True)
 
 
-def test_all_versions_of_all_runs_are_listed_by_accuracy(mlflow_uri: str, logged: list[Version]) -> None:
-    rows = flex_dspy.versions(TASK, tracking_uri=mlflow_uri)
+@pytest.fixture(scope="session")
+def rows(mlflow_uri: str, logged: list[Version]) -> VersionTable:
+    """The table as it is read from the store, which holds what all other tests logged too."""
+    return flex_dspy.versions(TASK, tracking_uri=mlflow_uri)
+
+
+@pytest.fixture(scope="session")
+def compared(mlflow_uri: str, logged: list[Version]) -> VersionTable:
+    """The table with the differences to the best version."""
+    return flex_dspy.versions(TASK, compare=True, tracking_uri=mlflow_uri)
+
+
+def test_all_versions_of_all_runs_are_listed_by_accuracy(rows: VersionTable, logged: list[Version]) -> None:
     best_first = sorted(logged, key=lambda version: -version.metrics["accuracy"])
     assert [row.hash for row in rows] == [version.library.hash for version in best_first]
     for row, version in zip(rows, best_first, strict=True):
@@ -81,8 +98,8 @@ def test_all_versions_of_all_runs_are_listed_by_accuracy(mlflow_uri: str, logged
     assert sorted(alias for row in rows for alias in row.aliases) == ["best", "newest"]
 
 
-def test_differences_to_the_best_are_those_of_the_paired_test(mlflow_uri: str, logged: list[Version]) -> None:
-    rows = flex_dspy.versions(TASK, compare=True, tracking_uri=mlflow_uri)
+def test_differences_to_the_best_are_those_of_the_paired_test(compared: VersionTable, logged: list[Version]) -> None:
+    rows = compared
     assert rows[0].difference is None
     by_hash = {version.library.hash: version for version in logged}
     sides = [Side(row.hash, Evaluation(tuple(by_hash[row.hash].records))) for row in rows]
@@ -94,8 +111,8 @@ def test_differences_to_the_best_are_those_of_the_paired_test(mlflow_uri: str, l
         assert (found.wins, found.losses) == (wanted.wins, wanted.losses)
 
 
-def test_the_frame_holds_what_the_table_holds(mlflow_uri: str, logged: list[Version]) -> None:
-    rows = flex_dspy.versions(TASK, compare=True, tracking_uri=mlflow_uri)
+def test_the_frame_holds_what_the_table_holds(compared: VersionTable) -> None:
+    rows = compared
     frame = rows.to_pandas()
     assert list(frame["hash"]) == [row.hash for row in rows]
     assert list(frame["score"]) == [row.score for row in rows]
@@ -125,18 +142,18 @@ def test_the_command_prints_a_table_json_and_a_figure(
 
 
 def test_a_narrow_terminal_leaves_out_columns_and_says_which(
-    mlflow_uri: str, logged: list[Version], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    rows: VersionTable, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    rows = version_cells(flex_dspy.versions(TASK, tracking_uri=mlflow_uri))
+    whole = version_cells(rows)
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
-    head, cells, left_out = action._fit(*rows)
+    head, cells, left_out = action._fit(*whole)
     assert head[:2] == ["version", "aliases"] or "aliases" in left_out
     assert left_out[:2] == ["run", "cost"]
     assert not set(head) & set(left_out)
     assert {len(row) for row in cells} == {len(head)}
     monkeypatch.setenv("COLUMNS", "300")
-    assert action._fit(*rows) == (*rows, [])
+    assert action._fit(*whole) == (*whole, [])
 
 
 def test_a_task_without_versions_is_an_error_that_names_the_others(mlflow_uri: str, logged: list[Version]) -> None:
@@ -174,18 +191,15 @@ def test_a_graded_score_keeps_its_name_and_is_no_percentage() -> None:
     assert (cells[head.index("score")], cells[head.index("95% interval")]) == ("0.674", "0.550 to 0.800")
 
 
-def test_a_version_with_many_errors_is_no_best_one(mlflow_uri: str, logged: list[Version]) -> None:
+def test_a_version_with_many_errors_is_no_best_one() -> None:
     failed = row(numbers={"accuracy": 0.9, "n": 10.0, "errors": 2.0})
     assert not failed.is_comparable
     assert replace(failed, numbers={"accuracy": 0.9, "n": 10.0, "errors": 0.0}).is_comparable
 
 
 @pytest.mark.parametrize("x", list(AXES))
-def test_a_figure_has_a_curve_for_each_run_with_a_place_on_the_axis(
-    mlflow_uri: str, logged: list[Version], x: Any
-) -> None:
-    curves = flex_dspy.versions(TASK, tracking_uri=mlflow_uri).curves()
-    (axes,) = draw_curves(curves, title="t", x=x).axes
+def test_a_figure_has_a_curve_for_each_run_with_a_place_on_the_axis(rows: VersionTable, x: Any) -> None:
+    (axes,) = draw_curves(rows.curves(), title="t", x=x).axes
     expected = 1 if x in ("tokens", "dollars") else 2
     labels = axes.get_legend_handles_labels()[1]
     assert len(labels) == expected
@@ -199,11 +213,10 @@ def test_no_known_cost_is_no_figure() -> None:
         draw_curves({}, title="t", x="tokens")
 
 
-def test_each_run_has_charts_and_its_curve_as_metrics_with_steps(mlflow_uri: str, logged: list[Version]) -> None:
+def test_each_run_has_charts_and_its_curve_as_metrics_with_steps(mlflow_uri: str, rows: VersionTable) -> None:
     from mlflow import MlflowClient
 
     client = MlflowClient(tracking_uri=mlflow_uri)
-    rows = flex_dspy.versions(TASK, tracking_uri=mlflow_uri)
     priced = next(row.run_id for row in rows if "spend_tokens" in row.numbers)
     for run_id in {row.run_id for row in rows}:
         charts = {Path(file.path).name for file in client.list_artifacts(run_id, "comparison")}
