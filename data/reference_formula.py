@@ -15,7 +15,7 @@ import numpy as np
 from flex_dspy.metrics.formula import quote
 from flex_dspy.metrics.formula_values import Vector
 
-PENALTY = 0.12  # added to the variance of each column, which is about 1
+PENALTY = 0.1  # added to the variance of each column, which is about 1
 MOST_COLUMNS = 24
 LEAST_WEIGHT = 0.04  # as a share of the greatest weight
 
