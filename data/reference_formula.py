@@ -33,12 +33,12 @@ def reference_weights(correlations: Vector, likeness: Vector) -> Vector:
     weights = np.zeros(len(first))
     weights[chosen] = _ridge(correlations[chosen], likeness[np.ix_(chosen, chosen)])
     largest = np.abs(weights).max()
-    return np.round(weights / largest, 2) if largest > 0 else weights
+    return (weights / largest).round(2) if largest > 0 else weights
 
 
 def _ridge(correlations: Vector, likeness: Vector) -> Vector:
-    solution: Vector = np.linalg.solve(likeness + PENALTY * np.eye(len(likeness)), correlations)
-    return solution
+    solution = np.linalg.solve(likeness + PENALTY * np.eye(len(likeness)), correlations)
+    return np.asarray(solution, np.float64)
 
 
 def sum_of_ranks(columns: Sequence[str], weights: Sequence[float]) -> str:

@@ -39,8 +39,9 @@ class ExperienceModel(BackwardReactionModel):
 
     def __init__(self, library: ExperienceLibrary | ExperienceRetriever, **settings: Any) -> None:
         super().__init__(**settings)
-        is_library = isinstance(library, ExperienceLibrary)
-        self.retriever = ExperienceRetriever(library, views=["structural"]) if is_library else library
+        if isinstance(library, ExperienceLibrary):
+            library = ExperienceRetriever(library, views=["structural"])
+        self.retriever = library
 
     def get_parameters(self) -> list[Any]:
         """No parameters: the library is the model."""
