@@ -21,7 +21,7 @@ from flex_dspy.core.errors import DataError
 from flex_dspy.data.files import Row
 from flex_dspy.data.loading import BadRow
 from flex_dspy.data.score_columns import family
-from flex_dspy.metrics.formula_values import Table, Vector, mid_ranks, spearman
+from flex_dspy.metrics.formula_values import Table, Vector, mid_ranks, spearman, standardize
 
 FEWEST_MUTANTS = 40
 FEWEST_LABELLED, FEWEST_HELD_OUT = 10, 20
@@ -88,6 +88,16 @@ class Assay:
         """Spearman of each column with the fitness of these mutants."""
         measured = self.fitness[rows]
         return np.array([spearman(column, measured) for column in self.table.values[rows].T])
+
+    def covariances(self, rows: npt.NDArray[np.int64]) -> tuple[Vector, Vector]:
+        """Covariances over these mutants: of each column with fitness, and between the columns.
+
+        Shapes ``(columns,)`` and ``(columns, columns)``. The unit of a column is its standard deviation over all
+        mutants, as in ``z`` of a formula.
+        """
+        columns = np.column_stack([standardize(column)[rows] for column in self.table.values.T])
+        columns = columns - columns.mean(axis=0)
+        return columns.T @ standardize(self.fitness[rows]) / len(rows), columns.T @ columns / len(rows)
 
 
 def stem(path: Path) -> str:

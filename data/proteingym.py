@@ -8,7 +8,8 @@ examples:
 - Practice, ``SOURCE@practice``, shows a random two thirds of the labelled mutants; the other third judges the formula.
   So one assay gives many examples to learn from. Practice uses no held-out measurement.
 
-The reference answer of an example is a formula found by a search over its labelled mutants. Better formulas may exist.
+The reference answer of an example is a ridge regression on the labelled mutants that it shows, written as a formula.
+Better formulas may exist.
 
 The shipped assays are not part of ProteinGym; ``flex_dspy.data.generate_assays`` made them.
 
@@ -35,7 +36,7 @@ from flex_dspy.data.assay_archive import read_assays, with_scores
 from flex_dspy.data.assays import Assay
 from flex_dspy.data.hub import HubAddress, read_hub_rows
 from flex_dspy.data.loading import BadRow, LoadedData, content_id, digest, sample
-from flex_dspy.data.reference_formula import reference_weights, sum_of_ranks
+from flex_dspy.data.reference_formula import reference_weights, weighted_sum
 from flex_dspy.data.score_columns import family
 
 _HERE = Path(__file__).parent
@@ -216,14 +217,14 @@ def to_example(assay: Assay, source: AssaySource, number: int = 0) -> dspy.Examp
     """
     shares = _shares(assay, source, number if source.practice else None)
     correlations = assay.correlations(shares.shown)
-    weights = reference_weights(correlations, assay.likeness)
+    weights = reference_weights(*assay.covariances(shares.shown))
     role = f"practice {number}" if source.practice else "the assay itself"
     text = problem(assay, correlations, len(shares.shown), len(shares.labelled), f"split {source.split}, {role}")
     where: dict[str, Any] = {"path": source.path, "assay": assay.name, "labelled": source.labelled}
     where |= {"split": source.split} | ({"scores": source.scores} if source.scores else {})
     return dspy.Example(
         assay=text,
-        formula=sum_of_ranks(assay.table.columns, list(weights)),
+        formula=weighted_sum(assay.table.columns, list(weights), "z"),
         id=content_id(text),
         mutants=where | ({"practice": number} if source.practice else {}),
     ).with_inputs("assay")

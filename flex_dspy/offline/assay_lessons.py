@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from flex_dspy.data.reference_formula import sum_of_ranks
-from flex_dspy.metrics.formula import Call, Column, FormulaError, Node, Number, parse, spine
+from flex_dspy.data.reference_formula import weighted_sum
+from flex_dspy.metrics.formula import Call, Column, FormulaError, Node, Number, parse, spine, walk
 from flex_dspy.offline.assay_table import AssayTable
 from flex_dspy.search import rendering
 
@@ -27,20 +27,26 @@ class AssayLesson:
 
     Attributes:
         assay: The assay's name.
-        weights: Weights of the ranks of columns.
+        weights: Weights of the ranks of columns, or of their ``z``.
         families: Sums of the weights by family, for other assays.
+        is_regression: Whether the formula is a sum of ``z``. Its weights belong together: nothing is added to them.
     """
 
     assay: str
     weights: Mapping[str, float] = field(default_factory=dict)
     families: Mapping[str, float] = field(default_factory=dict)
+    is_regression: bool = False
+
+    @property
+    def formula(self) -> str:
+        """The formula."""
+        return weighted_sum(list(self.weights), list(self.weights.values()), "z" if self.is_regression else "rank")
 
     def text(self, begin: str = "I") -> str:
         """The lesson as a rule."""
-        formula = sum_of_ranks(list(self.weights), list(self.weights.values()))
         families = ", ".join(f"{name} {weight:+.3g}" for name, weight in self.families.items())
         by_family = f"; by family: `{families}`" if families else ""
-        return f"{begin}n the assay `{self.assay}` use `{formula}`{by_family}"
+        return f"{begin}n the assay `{self.assay}` use `{self.formula}`{by_family}"
 
 
 def preference_rule(way: str, reached: Mapping[str, float]) -> str:
@@ -79,6 +85,7 @@ class Advice:
         own: Number of lessons from this assay.
         others: Number of other assays with lessons.
         ids: The entries that were followed.
+        is_regression: Whether the weights are of ``z``, and complete: the average of the regressions on this assay.
     """
 
     weights: Mapping[str, float]
@@ -86,6 +93,7 @@ class Advice:
     own: int
     others: int
     ids: tuple[str, ...]
+    is_regression: bool = False
 
 
 @functools.lru_cache(maxsize=32)  # the rounds of a rollout ask with the same lessons
@@ -96,7 +104,8 @@ def read_lessons(block: str) -> Lessons:
         for rule in entry.rules:
             if found := _USE.search(rule):
                 families = {name.strip(): float(weight) for name, weight in _FAMILY.findall(found[3] or "")}
-                formulas.append((entry.id, AssayLesson(found[1], weights_in(found[2]), families)))
+                lesson = AssayLesson(found[1], weights_in(found[2]), families, is_regression(found[2]))
+                formulas.append((entry.id, lesson))
             elif found := _AVOID.match(rule):
                 warnings.append((found[1], found[3], found[2] == "add"))
             elif found := _WEIGH.match(rule):
@@ -107,14 +116,15 @@ def read_lessons(block: str) -> Lessons:
 def advice(table: AssayTable, lessons: Lessons) -> Advice:
     """Weights for the columns of an assay.
 
-    Each lesson from this assay counts once, whatever the size of its weights. All lessons from another assay together
-    count once, by the families of their columns.
+    Each lesson from this assay counts once, whatever the size of its weights. If some are regressions, only these
+    count. Otherwise all lessons from another assay together count once, by the families of their columns.
     """
     own = [(entry, lesson) for entry, lesson in lessons.formulas if lesson.assay == table.name]
-    weights: dict[str, float] = {}
-    for _, lesson in own:
-        known = {name: weight for name, weight in lesson.weights.items() if name in table.names}
-        _add(weights, _normalize(known))
+    regressions = [(entry, lesson) for entry, lesson in own if lesson.is_regression]
+    if weights := _total(table, regressions):
+        ids = tuple(dict.fromkeys(entry for entry, _ in regressions))
+        return Advice(weights, _best_way(lessons.ways), len(regressions), 0, ids, is_regression=True)
+    weights = _total(table, own)
     for name, weight in weights.items():
         warned = lessons.avoided.count((table.name, name, weight > 0))
         weights[name] = weight * (1 - (1 - _LEAST_LEFT) * min(1.0, warned / len(own)))
@@ -125,8 +135,16 @@ def advice(table: AssayTable, lessons: Lessons) -> Advice:
     carried = [share for group in by_assay.values() if (share := _carry_over(table, group))]
     for share in carried:
         _add(weights, {name: w for name, w in share.items() if w > 0 or _is_confirmed(name, carried)})
-    ids = dict.fromkeys(entry for entry, _ in [*own, *(others if carried else [])])
-    return Advice({n: w for n, w in weights.items() if w}, _best_way(lessons.ways), len(own), len(carried), tuple(ids))
+    ids = tuple(dict.fromkeys(entry for entry, _ in [*own, *(others if carried else [])]))
+    return Advice({n: w for n, w in weights.items() if w}, _best_way(lessons.ways), len(own), len(carried), ids)
+
+
+def _total(table: AssayTable, own: Sequence[tuple[str, AssayLesson]]) -> dict[str, float]:
+    """The sum of the weights that lessons from this assay give to its columns."""
+    weights: dict[str, float] = {}
+    for _, lesson in own:
+        _add(weights, _normalize({name: weight for name, weight in lesson.weights.items() if name in table.names}))
+    return weights
 
 
 def _carry_over(table: AssayTable, group: Sequence[AssayLesson]) -> dict[str, float]:
@@ -165,6 +183,15 @@ def weights_in(formula: str, columns: Iterable[str] | None = None) -> dict[str, 
 
 
 @functools.lru_cache(maxsize=8_192)  # the same lessons are read for example after example
+def is_regression(formula: str) -> bool:
+    """Whether a formula is a weighted sum of ``z`` of columns, without a rank."""
+    if not _weights_in(formula):
+        return False
+    functions = {node.function for node in walk(parse(formula).root) if isinstance(node, Call)}
+    return "z" in functions and "rank" not in functions
+
+
+@functools.lru_cache(maxsize=8_192)
 def _weights_in(formula: str) -> tuple[tuple[str, float], ...]:
     try:
         root = parse(formula).root

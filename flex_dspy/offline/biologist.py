@@ -11,11 +11,13 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from flex_dspy.data.reference_formula import sum_of_ranks
+from flex_dspy.data.reference_formula import weighted_sum
+from flex_dspy.libraries.experience import MAX_RULE
 from flex_dspy.offline.assay_lessons import (
     Advice,
     AssayLesson,
     advice,
+    is_regression,
     preference_rule,
     read_lessons,
     warning_rule,
@@ -25,7 +27,7 @@ from flex_dspy.offline.assay_table import AssayTable, ScoreColumn, read_table
 from flex_dspy.search import rendering
 
 _MOST_RULES = 12
-_MOST_COLUMNS = 24  # largest number of columns in a formula
+_MOST_COLUMNS = {"rank": 24, "z": 40}  # largest number of columns in a formula; a regression needs more of them
 _LEAST_WEIGHT = 0.04  # least weight in a formula, as a share of the greatest weight
 _BASE = 3.0  # equal weights count like this many lessons, because one or two lessons are mostly chance
 _MOST_AVOIDED = 2
@@ -69,7 +71,7 @@ def act(inputs: Mapping[str, str]) -> dict[str, Any]:
     tried = {text.strip() for text in _TRIED.findall(inputs.get("earlier_attempts", ""))}
     told = advice(table, read_lessons(inputs.get("experiences", "")))
     for way, weights in _ways(table, told):
-        formula = _formula(weights)
+        formula = _formula(weights, "z" if way == "lessons" and told.is_regression else "rank")
         if formula and formula not in tried:
             return {
                 "reasoning": _reasoning(table, told, way),
@@ -85,6 +87,8 @@ def _ways(table: AssayTable, told: Advice) -> list[tuple[str, dict[str, float]]]
     ways = [(way, weigh_columns(table, way)) for way in ("equal", "spearman", "best five") if way != told.way]
     if not told.weights:
         return [(told.way, base), *ways]
+    if told.is_regression:
+        return [("lessons", dict(told.weights)), (told.way, base), *ways]
     whole = {name: _BASE * base.get(name, 0.0) + told.weights.get(name, 0.0) for name in table.names}
     return [("lessons", whole), (told.way, base), *ways]
 
@@ -113,20 +117,22 @@ def _sign(column: ScoreColumn) -> float:
     return 1.0 if column.is_turned or column.spearman >= 0 else -1.0
 
 
-def _formula(weights: Mapping[str, float]) -> str:
+def _formula(weights: Mapping[str, float], function: str) -> str:
     """The formula with these weights, scaled so that the greatest is 1. Very small weights are left out."""
     largest = max(map(abs, weights.values()), default=0.0)
     if largest == 0:
         return ""
     kept = {name: weight / largest for name, weight in weights.items() if abs(weight) >= _LEAST_WEIGHT * largest}
     even = len({round(abs(weight), 6) for weight in kept.values()}) == 1
-    names = list(kept) if even else sorted(kept, key=lambda name: -abs(kept[name]))[:_MOST_COLUMNS]
-    return sum_of_ranks(names, [round(kept[name], 2) for name in names])
+    names = list(kept) if even else sorted(kept, key=lambda name: -abs(kept[name]))[: _MOST_COLUMNS[function]]
+    return weighted_sum(names, [round(kept[name], 2) for name in names], function)
 
 
 def _reasoning(table: AssayTable, told: Advice, way: str) -> str:
     if way != "lessons":
         return f"weights: {way}. No lesson at hand names a formula or a family for this, or it was rejected."
+    if told.is_regression:
+        return f"{told.own} lessons are from this assay; the weights of their regressions were averaged."
     return (
         f"{told.own} lessons are from this assay, and lessons from {told.others} other assays name families that it "
         "has; their weights were averaged."
@@ -160,7 +166,7 @@ def distil(inputs: Mapping[str, str]) -> dict[str, Any]:
         return {"lesson": _no_lesson()}
     attempts = [_Attempt(text) for text in _ATTEMPT.split(inputs.get("attempts", ""))[1:]]
     failed = any(not attempt.accepted for attempt in attempts)
-    lesson = AssayLesson(table.name, weights, table.by_family(weights))
+    lesson = _lesson(table, weights, is_regression(inputs["reference"].strip()))
     rules = [{"text": lesson.text("Instead: i" if failed else "I"), "examples": []}]
     rules += [{"text": text, "examples": []} for text in (*_way_rule(attempts), *_warnings(table.name, attempts))]
     best = max((attempt.score for attempt in attempts), default=0.0)
@@ -168,15 +174,26 @@ def distil(inputs: Mapping[str, str]) -> dict[str, Any]:
     return {
         "lesson": {
             "category": f"fitness of {table.name}",
-            "method": f"For {table.name}, add up ranks of columns with small weights; take away what shares the "
-            "mistakes of the others and not the signal. Average the weights of all formulas that are taught for an "
+            "method": f"For {table.name}, add up columns with small weights; take away what shares the mistakes of the "
+            "others and not the signal. Average the weights of all formulas that are taught for an "
             "assay; for another assay, average what is said of families, and give each family's weight to its columns.",
             "rules": rules,
-            "trajectory": f"Of {len(table.columns)} columns {len(weights)} were chosen on {table.shown} mutants: "
-            f"{sum_of_ranks(list(weights), list(weights.values()))}.{done}",
+            "trajectory": f"Of {len(table.columns)} columns {len(lesson.weights)} were chosen on {table.shown} "
+            f"mutants: {lesson.formula}.{done}",
             "priority": 3,
         }
     }
+
+
+def _lesson(table: AssayTable, weights: Mapping[str, float], regression: bool) -> AssayLesson:
+    """The lesson with these weights. Columns with the smallest weights are left out until a rule can hold it."""
+    names = sorted(weights, key=lambda name: -abs(weights[name]))
+    while True:
+        kept = {name: weights[name] for name in names}
+        lesson = AssayLesson(table.name, kept, table.by_family(kept), regression)
+        if len(lesson.text("Instead: i")) <= MAX_RULE or len(names) == 1:
+            return lesson
+        names.pop()
 
 
 class _Attempt:

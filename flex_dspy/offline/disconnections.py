@@ -91,15 +91,29 @@ def propose(retriever: ExperienceRetriever, product: str, count: int = 10, *, ex
         count: Most candidates.
         exclude: The problem that is being solved, if it is not this product.
     """
-    settings: dict[str, Any] = {"views": ("structural",), "exclude_self": retriever.exclude_self, **BREADTH}
-    settings["scopes"] = tuple(retriever.scopes)
-    wide = ExperienceRetriever(retriever.library, **settings)
-    hits = wide.hits(product, BREADTH["k"], exclude)
+    hits = _relevant(retriever, product, exclude)
     ranked = _rank(product, render(hits, BREADTH["token_budget"]))
     if ranked is None:
         return TOO_COSTLY
     lessons = {hit.experience.id: hit for hit in hits}
     return "\n".join(_format_candidate(n, found, lessons) for n, found in enumerate(ranked[:count], 1)) or NO_CANDIDATE
+
+
+def find_disconnections(retriever: ExperienceRetriever, product: str) -> Sequence[AnswerCandidate]:
+    """At most 50 ranked candidates for a product; none if no template fits, or if they cost too much on it.
+
+    Args:
+        retriever: See ``propose``.
+        product: SMILES of the product.
+    """
+    return _rank(product, render(_relevant(retriever, product), BREADTH["token_budget"])) or ()
+
+
+def _relevant(retriever: ExperienceRetriever, product: str, exclude: str | None = None) -> list[Hit]:
+    """The lessons that are nearest to the product, as many as the chemist can use."""
+    settings: dict[str, Any] = {"views": ("structural",), "exclude_self": retriever.exclude_self, **BREADTH}
+    settings["scopes"] = tuple(retriever.scopes)
+    return ExperienceRetriever(retriever.library, **settings).hits(product, BREADTH["k"], exclude)
 
 
 def _rank(product: str, experiences: str) -> Sequence[AnswerCandidate] | None:

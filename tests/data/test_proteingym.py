@@ -19,6 +19,7 @@ from flex_dspy.data.proteingym import HUB, load, shares_of
 from flex_dspy.data.reference_formula import reference_weights, sum_of_ranks
 from flex_dspy.data.score_columns import family
 from flex_dspy.metrics.formula import parse
+from flex_dspy.metrics.formula_values import evaluate
 
 REAL = Path(__file__).parents[2].parent / "shared" / "data" / "proteingym"
 real = pytest.mark.skipif(not REAL.exists(), reason="needs the real assays")
@@ -360,6 +361,26 @@ def test_the_reference_formula_takes_what_helps_and_takes_away_what_misleads():
     assert weights[3] == 0
     assert np.abs(weights).max() <= 3
     assert reference_weights(np.zeros(4), likeness).tolist() == [0, 0, 0, 0]
+
+
+def test_the_reference_formula_has_few_columns_and_its_greatest_weight_is_one():
+    weights = reference_weights(np.linspace(0.5, -0.6, 60), np.eye(60))
+    assert np.count_nonzero(weights) == 24
+    assert weights[-1] == -1 == -np.abs(weights).max()
+    assert weights[30] == 0 < weights[0] < 1
+
+
+def test_the_reference_formula_is_a_ridge_regression_on_the_mutants_shown(tmp_path):
+    (example,) = load(f"{write(tmp_path / 'X.csv', made())}@practice=1").examples
+    shares = shares_of(example)
+    values = shares.assay.table.values
+    columns = ((values - values.mean(axis=0)) / values.std(axis=0))[shares.shown]
+    fitness = shares.assay.fitness[shares.shown]
+    penalty = 0.1 * len(fitness) * np.eye(columns.shape[1])
+    columns, fitness = columns - columns.mean(axis=0), (fitness - fitness.mean()) / fitness.std()
+    ridge = np.linalg.solve(columns.T @ columns + penalty, columns.T @ fitness)
+    fitted = evaluate(parse(example.formula), shares.assay.table)[shares.shown]
+    assert np.corrcoef(columns @ ridge, fitted)[0, 1] > 0.999
 
 
 def test_weights_are_written_as_a_formula():

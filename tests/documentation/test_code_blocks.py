@@ -15,7 +15,7 @@ from tests.test_how_to import SCRIPTS, marked
 
 WEEKLY = ("docs/quickstart.md",)  # the README's code runs on each submission
 SLOW = ("README.md", "docs/quickstart.md", "docs/how-to/cluster.md")  # an offline expert learns, workers start
-ADAPTERS = ("langgraph", "openai-agents", "pydantic-ai")  # pages that tests/flex_dspy/integrations runs
+ADAPTERS = ("langgraph", "openai-agents", "pydantic-ai", "syntheseus")  # pages that tests/flex_dspy/integrations runs
 SHOWN = {SIX_LINES, *(marked(script) for script in SCRIPTS)}  # these have a test of their own
 OTHERS = [path for path in PAGES if path.stem not in ADAPTERS]
 WITH_CODE = [path for path in OTHERS if {block.text for block in blocks(path, "python")} - SHOWN]

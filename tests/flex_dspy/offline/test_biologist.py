@@ -4,13 +4,14 @@ import dspy
 import pytest
 
 from flex_dspy.data import proteingym as data
+from flex_dspy.data.reference_formula import weighted_sum
 from flex_dspy.evaluation.evaluate import evaluate
 from flex_dspy.learning.forward import ForwardLearning
-from flex_dspy.libraries.experience import Experience, Rule
+from flex_dspy.libraries.experience import MAX_RULE, Experience, Rule
 from flex_dspy.libraries.hits import Hit
 from flex_dspy.metrics.formula import parse
 from flex_dspy.offline import biologist
-from flex_dspy.offline.assay_lessons import weights_in
+from flex_dspy.offline.assay_lessons import read_lessons, weights_in
 from flex_dspy.offline.engine import AsyncOfflineEngine, OfflineEngine
 from flex_dspy.offline.experts import expert_named
 from flex_dspy.programs import Actor
@@ -90,6 +91,26 @@ def test_lessons_from_other_assays_speak_by_family():
     assert found["EVE_1"] == 1
     assert found["GEMME"] == found["ProSST-20"] == 0.5  # equal weights count as three lessons, a third each
     assert "Lab_a" not in found
+
+
+def test_regressions_on_this_assay_are_averaged_and_nothing_is_added():
+    entry = taught(
+        "In the assay `KINASE_1` use `z(GEMME) - 0.5*z(Lab_a)`; by family: `GEMME +1, Lab -0.5`",
+        "Instead: in the assay `KINASE_1` use `0.5*z(GEMME) + 0.5*z(EVE_1) - 0.5*z(Lab_b)`",
+        "In the assay `KINASE_1` use `rank(Other)`; by family: `Other +1`",
+        "Avoid: in the assay `KINASE_1` to add `GEMME`, which held a formula back",
+    )
+    other = taught("In the assay `OTHER_9` use `z(EVE_77)`; by family: `EVE +1`")
+    answer = act(block(entry, other))
+    assert answer["formula"] == "z(GEMME) - 0.33*z(Lab_a) + 0.33*z(EVE_1) - 0.33*z(Lab_b)"
+    assert answer["experiences_used"] == [entry.id]
+    assert "2 lessons are from this assay; the weights of their regressions were averaged" in answer["reasoning"]
+    assert weights(act(block(entry, other), rejected(answer["formula"]))) == weights(act())
+
+
+def test_a_regression_over_columns_that_are_gone_says_nothing():
+    entry = taught('In the assay `KINASE_1` use `z(Gone) - 2*z("Gone-2")`')
+    assert act(block(entry))["formula"] == act()["formula"]
 
 
 def test_a_family_is_taken_away_only_if_two_other_assays_do():
@@ -227,6 +248,25 @@ def test_a_lesson_names_columns_for_this_assay_and_families_for_others():
     assert [rule["text"] for rule in lesson["rules"]] == [
         "In the assay `KINASE_1` use `2*rank(GEMME) - rank(Lab_a) - rank(Lab_b)`; by family: `GEMME +2, Lab -2`"
     ]
+
+
+def test_a_regression_is_written_as_it_is():
+    texts = [rule["text"] for rule in distilled(reference="z(GEMME) - 0.25*z(Lab_a)")["rules"]]
+    assert texts == ["In the assay `KINASE_1` use `z(GEMME) - 0.25*z(Lab_a)`; by family: `GEMME +1, Lab -0.25`"]
+    assert act(block(taught(*texts)))["formula"] == "z(GEMME) - 0.25*z(Lab_a)"
+
+
+def test_a_lesson_with_long_names_leaves_out_small_weights_until_a_rule_can_hold_it():
+    names = [f"A_published_model_with_a_very_long_name_of_more_than_sixty_letters_{n}_x" for n in range(24)]
+    lines = [f"- {name} | {name} | not known | not known | +0.5 | 0% | x 0.1" for name in names]
+    assay = "\n".join(["Assay: LONG", "Mutants: 500, 100 of them labelled, 67 of those used here (x)", *lines])
+    reference = weighted_sum(names, [1 - n / 100 for n in range(24)], "z")
+    inputs = {"problem": assay, "reference": reference, "attempts": ""}
+    [rule] = biologist.answer(inputs, ["lesson"])["lesson"]["rules"]
+    assert len(rule["text"]) <= MAX_RULE
+    [(_, lesson)] = read_lessons(block(taught(rule["text"]))).formulas
+    assert 5 < len(lesson.weights) < 24
+    assert [*lesson.weights] == names[: len(lesson.weights)] == [*lesson.families]
 
 
 def test_a_failure_teaches_what_to_avoid_and_a_comparison_which_way_to_weigh():
