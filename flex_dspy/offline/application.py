@@ -18,6 +18,7 @@ from rdkit import Chem
 from rdkit.Chem import rdChemReactions
 
 from flex_dspy.metrics.molecules import canonical_smiles, read_molecule
+from flex_dspy.offline.screening import Features, features_of
 from flex_dspy.offline.template_limits import is_bounded
 
 _MAX_OUTCOMES = 64
@@ -104,6 +105,17 @@ def disconnections(smarts: str, product: str, done: Mapping[Site, str] | None = 
         if not template.stereo:
             known[site] = result
     return found
+
+
+@functools.lru_cache(maxsize=64)
+def product_features(product: str) -> Features | None:
+    """The features of a product that templates may need (see ``flex_dspy.offline.screening``); None for a bad SMILES.
+
+    Args:
+        product: SMILES of the product.
+    """
+    prepared = _prepare(product)
+    return None if prepared is None else features_of(prepared.whole)
 
 
 def _run(template: RetroTemplate, whole: Chem.Mol) -> Sequence[tuple[Chem.Mol, ...]]:

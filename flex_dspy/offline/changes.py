@@ -67,10 +67,14 @@ def size(sets: Bits) -> Numbers:
 
 def count_common(some: Bits, others: Bits) -> Numbers:
     """The number of environments that each pair of sets shares, shape (n some, n others)."""
-    # Word by word: sums over long columns are several times as fast as sums over sixteen words in a row.
-    common = np.zeros((len(others), len(some)), np.uint16)
-    for word, ours in zip(np.moveaxis(others, -1, 0), np.moveaxis(some, -1, 0), strict=True):
-        common += np.bitwise_count(word[:, None] & ours)
+    # Word by word: sums over long columns are several times as fast as sums over sixteen words in a row. Rows in one
+    # piece and arrays that are used again halve the time once more.
+    ours, theirs = (np.ascontiguousarray(np.moveaxis(sets, -1, 0)) for sets in (some, others))
+    shape = len(others), len(some)
+    common, shared, bits = np.zeros(shape, np.uint16), np.empty(shape, np.uint64), np.empty(shape, np.uint8)
+    for word in range(len(ours)):
+        np.bitwise_and(theirs[word][:, None], ours[word], out=shared)
+        common += np.bitwise_count(shared, out=bits)
     return common.T.astype(np.float32)
 
 

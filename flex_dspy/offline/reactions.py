@@ -18,11 +18,12 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from flex_dspy.metrics.molecules import canonical_smiles
-from flex_dspy.offline.application import Site, apply_template, disconnections
+from flex_dspy.offline.application import Site, apply_template, disconnections, product_features
 from flex_dspy.offline.changes import Bits, Numbers, change, changes
 from flex_dspy.offline.evidence import Cases, Evidence, Proposals, weigh
 from flex_dspy.offline.general import generalize
 from flex_dspy.offline.ranking import UNFITTED, Choice, Ranking
+from flex_dspy.offline.screening import Features, centre_needs_of, needs_of
 from flex_dspy.offline.templates import Template, extract_template
 
 __all__ = [
@@ -147,9 +148,10 @@ def rank_candidates(
 
 def _propose(target: str, lessons: Sequence[ReactionAdvice]) -> dict[str, _Origin]:
     """Outcomes of the templates, then outcomes of the nearest lessons' general forms at other sites."""
-    taught = _teachers([lesson.templates for lesson in lessons])
-    nearest = lessons[:_GENERALIZED]
-    general = _teachers([list(filter(None, map(generalize, lesson.templates))) for lesson in nearest])
+    # Templates are screened first. Most of them do not fit, and RDKit need not even read them.
+    features = product_features(target) or frozenset()
+    taught = _teachers([[each for each in lesson.templates if needs_of(each) <= features] for lesson in lessons])
+    general = _teachers([_general_forms(lesson.templates, features) for lesson in lessons[:_GENERALIZED]])
     sources: dict[str, _Origin] = {}
     done: dict[str, dict[Site, str]] = defaultdict(dict)
     for template, teachers in taught.items():
@@ -165,6 +167,12 @@ def _propose(target: str, lessons: Sequence[ReactionAdvice]) -> dict[str, _Origi
             source.lessons |= teachers
     sources.pop(target, None)
     return sources
+
+
+def _general_forms(templates: Sequence[str], features: Features) -> list[str]:
+    """The general forms of some templates, without most of those that do not fit a product with these features."""
+    forms = (generalize(each) for each in templates if centre_needs_of(each) <= features)
+    return [form for form in forms if form is not None and needs_of(form) <= features]
 
 
 def _teachers(templates: Sequence[Sequence[str]]) -> dict[str, set[int]]:

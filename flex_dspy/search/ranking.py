@@ -80,9 +80,11 @@ def fuse(
     for entry_id, utility in used.items():
         score[entry_id] *= utility.factor
     for _, entry_id in sorted((-total, entry_id) for entry_id, total in score.items()):
-        found = {view: place[entry_id] for view, place in places.items() if entry_id in place}
-        ranks = {view: rank for view, (rank, _) in found.items()}
-        scores = {view: own for view, (_, own) in found.items()}
+        ranks: dict[str, int] = {}
+        scores: dict[str, float] = {}
+        for view, place in places.items():
+            if entry_id in place:
+                ranks[view], scores[view] = place[entry_id]
         yield Candidate(entry_id, score[entry_id], ranks, scores, weight[entry_id], used.get(entry_id))
 
 
@@ -136,8 +138,7 @@ def choose(
     if diversity and quotas:
         most = POOL * k * len(ZONE_WEIGHTS)  # candidates of one zone must not keep other zones out of the pool
     for candidate in ranked:
-        zone = library[candidate.entry_id].zone
-        if not diversity and zone in left:
+        if left and not diversity and (zone := library[candidate.entry_id].zone) in left:
             if left[zone] < 1:
                 continue
             left[zone] -= 1

@@ -12,7 +12,7 @@ import functools
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal
 
 from flex_dspy.core.tokens import tokens
@@ -215,7 +215,8 @@ def parse(block: str) -> list[Rendered]:
         taught = _taught("\n".join([f"## {head}", *(rest for _, _, rest in lines if rest)]))
         if taught is not None:
             solved = [case for line, _, _ in lines if (case := _parse_case(line))]
-            entries.append(replace(taught, rules=list(taught.rules), precedents=solved))
+            rules = list(taught.rules)
+            entries.append(Rendered(taught.id, taught.zone, taught.category, taught.method, rules, solved))
     return entries
 
 

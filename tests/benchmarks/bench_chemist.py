@@ -3,7 +3,8 @@
     python tests/benchmarks/bench_chemist.py --library exps/RUN/library.json --val valid.csv.gz --sizes 50 500 5000
 
 Prints Markdown tables with Wilson intervals. The library is cut to so many solved cases for each size; ``--ablate``
-measures on the whole of it with one idea taken out at a time; ``--errors`` says what kind of mistake the others are.
+measures on the whole of it with one idea taken out at a time; ``--errors`` says what kind of mistake the others are;
+``--speed`` measures the processor time of the chemist alone, with and without the screening of templates.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import dspy
@@ -24,9 +26,10 @@ from flex_dspy.evaluation.intervals import wilson
 from flex_dspy.metrics.molecules import canonical_smiles
 from flex_dspy.metrics.uspto50k import maxfrag, rank_of_reference
 from flex_dspy.models.lm import close
-from flex_dspy.offline import chemist, evidence, reactions
+from flex_dspy.offline import application, changes, chemist, evidence, general, reactions, screening
 from flex_dspy.offline.mapping import MolGraph, map_atoms
 from flex_dspy.offline.templates import reaction_centre
+from flex_dspy.search import rendering
 from flex_dspy.search.retrieval import ExperienceRetriever
 from flex_dspy.tasks.task import OFFLINE_RETRIEVAL
 
@@ -38,6 +41,19 @@ ABLATIONS: Mapping[str, tuple[str | None, dict[str, object]]] = {
     **{f"without: {term}": (term, {}) for term in evidence.COEFFICIENTS},
     "without general forms": (None, {"_GENERALIZED": 0}),
 }
+# What a worker process keeps; the first are the answers.
+CACHES = (
+    chemist._candidates,
+    chemist._templates,
+    rendering._taught,
+    screening.needs_of,
+    screening.centre_needs_of,
+    application.read_template,
+    application.product_features,
+    general.generalize,
+    changes.change,
+    changes._counts_of_one,
+)
 
 
 def main() -> None:
@@ -61,6 +77,8 @@ def main() -> None:
         _errors(library, wrong[: arguments.errors])
     if arguments.ablate:
         _ablation(library, examples[: arguments.ablate])
+    if arguments.speed:
+        _speed(library, examples[: arguments.speed])
 
 
 def _arguments() -> argparse.Namespace:
@@ -72,6 +90,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--examples", type=int, help="a random choice of so many")
     parser.add_argument("--errors", type=int, default=0, help="classify so many errors")
     parser.add_argument("--ablate", type=int, default=0, help="so many examples for each row")
+    parser.add_argument("--speed", type=int, default=0, help="time so many examples")
     return parser.parse_args()
 
 
@@ -124,6 +143,37 @@ def _ablation(library: ExperienceLibrary, examples: list[dspy.Example]) -> None:
         places = [rank_of_reference(example, answers) or 0 for example, answers in pairs]
         fragments = [maxfrag(e, dspy.Prediction(reactants="".join(given[:1]))).score == 1.0 for e, given in pairs]
         print(_row(name, places, fragments), flush=True)
+
+
+def _speed(library: ExperienceLibrary, examples: list[dspy.Example]) -> None:
+    """Processor time of the chemist alone. The baseline searches for every template, and must give equal answers."""
+    retriever = ExperienceRetriever(library, **{"views": TASK.views, **OFFLINE_RETRIEVAL})
+    prompts = [(example.product, retriever(example.product).experiences) for example in examples]
+    needs = {name: getattr(reactions, name) for name in ("needs_of", "centre_needs_of")}
+    no_needs = dict.fromkeys(needs, lambda smarts: frozenset[str]())
+    print("\n| caches | products | every template, ms | screened, ms | ratio |\n|---|---|---|---|---|")
+    for name, caches in (("empty", CACHES), ("full", CACHES[:1])):
+        times, answers = [], []
+        for patches in [no_needs, needs] * 3:  # in turns, so that a busy machine is busy for both
+            with patch.multiple(reactions, **patches):
+                spent, found = _answer(prompts, caches)
+            times.append(1000 * spent / len(prompts))
+            answers.append(found)
+        if any(found != answers[0] for found in answers):
+            raise AssertionError("the answers differ with and without screening")
+        every, screened = min(times[::2]), min(times[1::2])
+        print(f"| {name} | {len(prompts)} | {every:.1f} | {screened:.1f} | {every / screened:.2f} |", flush=True)
+
+
+def _answer(
+    prompts: Sequence[tuple[str, str]], caches: Sequence[Any]
+) -> tuple[float, list[tuple[reactions.AnswerCandidate, ...]]]:
+    """The processor time in seconds, and the answers; these caches are cleared before."""
+    for cache in caches:
+        cache.cache_clear()
+    start = time.process_time()
+    answers = [chemist.candidates(*prompt) for prompt in prompts]
+    return time.process_time() - start, answers
 
 
 def _errors(library: ExperienceLibrary, examples: list[dspy.Example]) -> None:

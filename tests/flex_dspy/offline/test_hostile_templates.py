@@ -29,7 +29,8 @@ CAGE = (
     "c4c4c9c5c1c1c6c2c3c41"
 )
 CORONENE = "c1cc2ccc3ccc4ccc5ccc6ccc1c1c2c3c4c5c16"
-WALK = "[c:1]" + ":[c]" * 40 + "-[N]>>[c:1]"
+# The screening (see ``flex_dspy.offline.screening``) does not read [#7]. With [N] it would see that the cage has none.
+WALK = "[c:1]" + ":[c]" * 40 + "-[#7]>>[c:1]"
 AMIDE = "[C:1](=[O:2])-;!@[N:3]>>[C:1](=[O:2])-[O].[N:3]"
 
 
