@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import gc
 import itertools
 import os
 import shutil
 import sqlite3
 import sys
 import tempfile
-from asyncio.selector_events import _SelectorTransport
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 from filelock import FileLock
 
+from tests.connections import close_connections
 from tests.llm_server import LLMServer
 
 if TYPE_CHECKING:
@@ -100,20 +99,8 @@ def _litellm_is_closed(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
     litellm = sys.modules.get("litellm")
     if litellm is not None and ("litellm" in request.node.name or litellm.in_memory_llm_clients_cache.cache_dict):
-        _close_connections()
+        close_connections()
         litellm.in_memory_llm_clients_cache.flush_cache()
-
-
-def _close_connections() -> None:
-    """Close all clients of httpx, and all connections whose event loop is closed."""
-    import httpx
-
-    for each in gc.get_objects():
-        if issubclass(type(each), httpx.Client):
-            each.close()
-        elif issubclass(type(each), _SelectorTransport) and each._sock is not None and each._loop.is_closed():
-            each._sock.close()
-            each._sock = None
 
 
 @pytest.fixture
