@@ -18,29 +18,21 @@ import heapq
 import os
 import random
 import resource
-import signal
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import dspy
 
-from flex_dspy import ExperienceLibrary, ForwardLearning, LibraryStore, evaluate, get_task, language_model
+from flex_dspy import ExperienceLibrary, ForwardLearning, evaluate, get_task, language_model
 from flex_dspy.cluster.executor import DaskExecutor
-from flex_dspy.commands.actions import learn, roles
-from flex_dspy.commands.options.learn import LearnOptions
-from flex_dspy.learning.events import EditCommitted
 from flex_dspy.libraries.experience import Commit, Experience, Insert, Precedent, Rule
 from flex_dspy.models.lm import close
 from flex_dspy.programs.executors import LocalExecutor
-
-SCENARIOS = ("plain", "worker killed", "worker added", "driver killed", "all of it")
-HASHES = {"uspto50k": "2d97d1239dea", "aime": "22a19ec09d44"}
+from tests.cluster_demos import HASHES, SCENARIOS, disturbance, kill_driver, learn_demo
 
 
 def main() -> None:
@@ -123,55 +115,10 @@ def measure_demos(arguments: argparse.Namespace) -> None:
             with tempfile.TemporaryDirectory() as folder, DaskExecutor(f"local:{arguments.workers}") as cluster:
                 path = Path(folder) / "library.json"
                 if name in ("driver killed", "all of it"):
-                    _kill_driver(task, path, cluster.client.scheduler.address)
-                found = _learn_demo(task, path, cluster, _disturbance(name, cluster))
+                    print(f"{'':>9}  killed after {kill_driver(task, path, cluster.client.scheduler.address)} commits")
+                found = learn_demo(task, path, cluster, disturbance(name, cluster))
             verdict = "the same" if found.startswith(HASHES[task]) else "OTHER"
             print(f"{task:>9}  {name:<14} {found[:12]}  {verdict}  {time.perf_counter() - start:.0f} s", flush=True)
-
-
-def _learn_demo(task_name: str, path: Path, cluster: DaskExecutor | None, listener: Callable[[object], None]) -> str:
-    """The run of ``flex-dspy learn TASK --seed 0`` without validation, which changes no hash."""
-    task, options = get_task(task_name), LearnOptions()
-    lms = roles.models(options.models, options.teachers, task=task)
-    with dspy.context(lm=lms["actor"]):
-        setting = learn._prepare(options, task, lms)
-        optimizer = setting.optimizer
-        optimizer.settings = optimizer.settings.with_options(progress=False)
-        optimizer.library, optimizer.executor, optimizer.listeners = path, cluster, [listener]
-        optimizer.compile(setting.actor, trainset=setting.train.examples)
-    close(lms["actor"])
-    return optimizer.versions[-1].hash
-
-
-def _disturbance(name: str, cluster: DaskExecutor) -> Callable[[object], None]:
-    def disturb(event: object) -> None:
-        if not isinstance(event, EditCommitted):
-            return
-        if event.step == 100 and name in ("worker killed", "all of it"):
-            os.kill(next(iter(cluster.client.run(os.getpid).values())), signal.SIGKILL)
-        if event.step == 120 and name in ("worker added", "all of it"):
-            cluster.client.cluster.scale(len(cluster.client.cluster.workers) + 1)
-
-    return disturb
-
-
-def _kill_driver(task: str, path: Path, address: str) -> None:
-    """Start the run in another process, and kill that when it has committed 70 examples."""
-    code = f"from tests.benchmarks.bench_cluster import drive; drive({task!r}, {str(path)!r}, {address!r})"
-    driver = subprocess.Popen([sys.executable, "-c", code])
-    journal = path.with_name("library.journal.jsonl")
-    while LibraryStore(path).library.seen < 70 and driver.poll() is None:
-        time.sleep(0.2)
-    driver.kill()
-    driver.wait()
-    size = journal.stat().st_size if journal.exists() else 0  # a checkpoint removes it
-    print(f"{'':>9}  killed after {LibraryStore(path).library.seen} commits, {size:,} bytes of journal")
-
-
-def drive(task: str, path: str, address: str) -> None:
-    """The run, in a process of its own."""
-    with DaskExecutor(address) as cluster:
-        _learn_demo(task, Path(path), cluster, lambda event: None)
 
 
 # -- the offline experts -----------------------------------------------------------------------------------
