@@ -41,16 +41,6 @@ def _ridge(correlations: Vector, likeness: Vector) -> Vector:
     return np.asarray(solution, np.float64)
 
 
-def sum_of_ranks(columns: Sequence[str], weights: Sequence[float]) -> str:
-    """The formula with these weights of the columns' ranks; see ``weighted_sum``.
-
-    Example:
-        >>> sum_of_ranks(["A", "B", "C"], [1, 0, -2])
-        '-2*rank(C) + rank(A)'
-    """
-    return weighted_sum(columns, weights, "rank")
-
-
 def weighted_sum(columns: Sequence[str], weights: Sequence[float], function: str) -> str:
     """The formula with these weights of a function of each column, greatest weight first; "" if all weights are 0.
 
@@ -58,6 +48,10 @@ def weighted_sum(columns: Sequence[str], weights: Sequence[float], function: str
         columns: The columns' names.
         weights: The weight of each.
         function: ``rank`` or ``z``.
+
+    Example:
+        >>> weighted_sum(["A", "B", "C"], [1, 0, -2], "rank")
+        '-2*rank(C) + rank(A)'
     """
     order = sorted(range(len(columns)), key=lambda number: -abs(weights[number]))
     text = ""

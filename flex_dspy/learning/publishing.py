@@ -83,8 +83,8 @@ class Measurement:
                 usage so far.
         """
         metrics = evaluation.metrics() if evaluation else {}
-        now = self.ledger.by_role_now()
-        spent = now if spent is None else {**spent, **{role: now[role] for role in now if role == self.settings.role}}
+        now, role = self.ledger.by_role_now(), self.settings.role
+        spent = now if spent is None else {**spent, role: now.get(role, Usage())}
         cost = usage_metrics(spent) if any(usage.tokens for usage in spent.values()) else {}  # none of offline experts
         dataset, content = ("validation", digest(self.valset)[:16]) if self.valset else ("", "")
         records = evaluation.records if evaluation else ()

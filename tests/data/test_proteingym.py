@@ -16,7 +16,7 @@ from flex_dspy.core.tokens import tokens
 from flex_dspy.data import generate_assays, proteingym
 from flex_dspy.data.assay_archive import read_assays
 from flex_dspy.data.proteingym import HUB, load, shares_of
-from flex_dspy.data.reference_formula import reference_weights, sum_of_ranks
+from flex_dspy.data.reference_formula import reference_weights, weighted_sum
 from flex_dspy.data.score_columns import family
 from flex_dspy.metrics.formula import parse
 from flex_dspy.metrics.formula_values import evaluate
@@ -384,9 +384,9 @@ def test_the_reference_formula_is_a_ridge_regression_on_the_mutants_shown(tmp_pa
 
 
 def test_weights_are_written_as_a_formula():
-    text = sum_of_ranks(["A", "B-1", "C", "D"], [0.5, -2, 0, 1])
+    text = weighted_sum(["A", "B-1", "C", "D"], [0.5, -2, 0, 1], "rank")
     assert text == '-2*rank("B-1") + rank(D) + 0.5*rank(A)'
-    assert sum_of_ranks(["A"], [0.0]) == ""
+    assert weighted_sum(["A"], [0.0], "rank") == ""
 
 
 def test_the_text_of_an_assay_with_a_hundred_columns_fits_a_prompt(tmp_path):

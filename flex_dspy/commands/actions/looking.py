@@ -43,8 +43,7 @@ def show(name: str, chosen: Selection, *, as_json: bool, tracking_uri: str | Non
     for entry in page:
         most = None if len(entries) == 1 else listing.PRECEDENTS
         print(listing.entry_text(entry, most, server_address(tracking_uri)), end="\n\n")
-    until = chosen.skip + len(page)
-    more = f"; --skip {until} for more" if until < len(entries) else ""
+    more = _more(chosen, len(page), len(entries))
     print(f"{len(page)} of {len(entries)} entries, of {len(library)} in the library{more}")
 
 
@@ -55,9 +54,13 @@ def _show_categories(categories: Sequence[Category], chosen: Selection, *, as_js
         return
     for category in page:
         print(listing.category_text(category), end="\n\n")
-    until = chosen.skip + len(page)
-    more = f"; --skip {until} for more" if until < len(categories) else ""
-    print(f"{len(page)} of {len(categories)} categories{more}")
+    print(f"{len(page)} of {len(categories)} categories{_more(chosen, len(page), len(categories))}")
+
+
+def _more(chosen: Selection, shown: int, total: int) -> str:
+    """How to see the rest; "" if there is none."""
+    until = chosen.skip + shown
+    return f"; --skip {until} for more" if until < total else ""
 
 
 def show_stats(name: str, top: int, *, as_json: bool, tracking_uri: str | None) -> None:
