@@ -159,7 +159,7 @@ def shared_chemists(_chemists: Iterator[Worker]) -> Iterator[None]:
     They answer the same, whatever they were asked before; ``test_engine.py`` checks how they start and end.
     """
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("flex_dspy.offline.engine._cores", lambda: 2)
+        patch.setattr("flex_dspy.offline.engine.count_cores", lambda: 2)
         patch.setattr("flex_dspy.offline.engine.Worker", lambda expert: next(_chemists))
         yield
 

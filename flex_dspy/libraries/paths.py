@@ -38,6 +38,11 @@ def beside(library: str | Path, kind: str) -> Path:
     return own.with_name(f"{own.name.removesuffix('.json')}.{kind}")
 
 
+def ranking_of(library: str | Path) -> Path:
+    """Path of the ranking that was fitted to a library file, which may not exist."""
+    return beside(library, "ranking.json")
+
+
 def journal_of(library: str | Path) -> Path:
     """Path of the journal of a library file, which may not exist."""
     return beside(library, "journal.jsonl")

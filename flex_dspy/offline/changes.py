@@ -99,11 +99,22 @@ def _counts(smiles: str) -> npt.NDArray[np.uint32] | None:
 
 @functools.lru_cache(maxsize=4_000)  # many disconnections give the same parts of a product
 def _counts_of_one(smiles: str) -> npt.NDArray[np.uint32] | None:
-    # A canonical SMILES contains all that environments need. Sanitizing it again would take ten times as long.
-    molecule = read_molecule(smiles, _AS_WRITTEN)
+    molecule = read_as_written(smiles)
     if molecule is None:
         return None
-    molecule.UpdatePropertyCache(strict=False)
-    Chem.FastFindRings(molecule)
     counts: npt.NDArray[np.uint32] = _MORGAN.GetCountFingerprintAsNumPy(molecule)
     return counts
+
+
+def read_as_written(smiles: str) -> Chem.Mol | None:
+    """A molecule for which Morgan environments can be computed; None for a bad SMILES.
+
+    Args:
+        smiles: Canonical SMILES.
+    """
+    # A canonical SMILES contains all that environments need. Sanitizing it again would take ten times as long.
+    molecule = read_molecule(smiles, _AS_WRITTEN)
+    if molecule is not None:
+        molecule.UpdatePropertyCache(strict=False)
+        Chem.FastFindRings(molecule)
+    return molecule

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import zlib
 from collections.abc import Mapping
@@ -13,7 +12,7 @@ from dspy import lm15
 
 from flex_dspy.core.errors import ConfigurationError
 from flex_dspy.offline.experts import EXPERTS, RANKING_FILE, Expert, expert_named
-from flex_dspy.offline.worker_process import Worker, process_worker
+from flex_dspy.offline.worker_process import Worker, count_cores, process_worker
 
 _FIELD = re.compile(r"\n\[\[ ## (\w+) ## \]\](?=\n)")  # searching for a newline is faster than a ^
 _RESPOND = "Respond with "
@@ -94,7 +93,7 @@ class AsyncOfflineEngine:
     """
 
     def __init__(self, workers: int | None = None, expert: str = "chemist", ranking: str = "") -> None:
-        self.workers = workers or _cores()
+        self.workers = workers or count_cores()
         self.expert = expert
         self.ranking = ranking
         self._expert = _prepare(expert, ranking)
@@ -135,11 +134,6 @@ class AsyncOfflineEngine:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> AsyncOfflineEngine:
         return self
-
-
-def _cores() -> int:
-    """The number of cores that this process may use; on macOS and Windows the number of all cores."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 2
 
 
 def _prepare(expert: str, ranking: str) -> Expert:

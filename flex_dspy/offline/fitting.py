@@ -4,13 +4,16 @@ Each precedent is a problem with a known answer. It is asked without its own cas
 other case. The fit maximizes the likelihood of the right proposals in a conditional logit (McFadden, in: Frontiers in
 Econometrics, 1974). A penalty on the squared distances from the general coefficients keeps a fit on few products close
 to them. The problem is convex and has one solution. A fifth of the products is held out, and shows whether the fit
-helps.
+helps. The ranking itself is fitted to all products.
 """
 
 from __future__ import annotations
 
+import functools
+import multiprocessing
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,20 +26,26 @@ from scipy.stats import binomtest
 from flex_dspy.libraries.experience import Precedent
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.metrics.molecules import canonical_smiles
-from flex_dspy.offline.changes import ENVIRONMENTS
 from flex_dspy.offline.chemist import read_lessons
+from flex_dspy.offline.descriptors import PLACES, Descriptors
+from flex_dspy.offline.evidence import COEFFICIENTS
 from flex_dspy.offline.experts import BREADTH
-from flex_dspy.offline.ranking import TERMS, UNFITTED, Choice, Ranking, environments_of
+from flex_dspy.offline.ranking import TERMS, UNFITTED, Choice, Ranking
 from flex_dspy.offline.reactions import terms_of
 from flex_dspy.search.retrieval import ExperienceRetriever
 
-# The penalty on the squares, relative to the mean loss of a product. A term's penalty is multiplied by its variance.
-PENALTIES = (1.0, 0.1, 0.01, 0.001)
+# The penalty on the squares of the descriptors' numbers, relative to the mean loss of a product.
+PENALTIES = (0.1, 0.03, 0.01, 0.004, 0.002, 0.001)
 LEAST_CHOICES = 50  # right proposals; fewer cannot determine 20 coefficients
+_PENALTY_OF_TERMS = 0.001  # times a term's variance
+_MOST_PROPOSALS = 12  # of a product, by the general coefficients; twice as many gave no better ranking
+_SMALLEST = 5e-4  # a number below this changes no order
+_STEPS = 60
 _FOLDS = 5
 _SURE = 0.05
 
 Floats = npt.NDArray[np.float64]
+_retriever_here: ExperienceRetriever  # in a worker process
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,26 +95,57 @@ def choose_precedents(library: ExperienceLibrary, count: int, seed: int) -> list
     return precedents[:count]
 
 
-def read_choices(library: ExperienceLibrary, precedents: Iterable[Precedent]) -> list[Choice | None]:
+def read_choices(
+    library: ExperienceLibrary, precedents: Sequence[Precedent], workers: int = 1
+) -> Iterator[Choice | None]:
     """The proposals for each precedent's product, without its own case; None if no proposal is right.
 
     Args:
         library: The library whose lessons make the proposals.
         precedents: The products, with their right reactants.
+        workers: Number of processes; 1 for the calling process alone.
     """
+    if workers == 1:
+        yield from map(functools.partial(_read_choice, _retriever(library)), precedents)
+        return
+    # A forked process would inherit locks of threads that it lacks.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, context, _begin, (library,)) as pool:
+        yield from pool.map(_read_choice_here, precedents, chunksize=16)
+
+
+def _begin(library: ExperienceLibrary) -> None:
+    """Keep the retriever of a worker process."""
+    global _retriever_here  # noqa: PLW0603  (a process has one)
+    _retriever_here = _retriever(library)
+
+
+def _read_choice_here(precedent: Precedent) -> Choice | None:
+    return _read_choice(_retriever_here, precedent)
+
+
+def _retriever(library: ExperienceLibrary) -> ExperienceRetriever:
     settings: dict[str, Any] = {"views": ("structural",), "exclude_self": True, **BREADTH}
-    retriever = ExperienceRetriever(library, **settings)
-    return [_read_choice(retriever, precedent) for precedent in precedents]
+    return ExperienceRetriever(library, **settings)
 
 
 def _read_choice(retriever: ExperienceRetriever, precedent: Precedent) -> Choice | None:
     lessons = read_lessons(retriever(precedent.problem).experiences)
     others = [lesson for lesson in lessons if lesson.precedents]
-    return terms_of(precedent.problem, others, canonical_smiles(precedent.answer) or "")
+    choice = terms_of(precedent.problem, others, canonical_smiles(precedent.answer) or "")
+    return None if choice is None else _best_of(choice, _MOST_PROPOSALS)
+
+
+def _best_of(choice: Choice, count: int) -> Choice:
+    """The choice with so many proposals at most, the right one among them."""
+    general = choice.terms[:, : len(COEFFICIENTS)] @ np.array(list(COEFFICIENTS.values()), np.float32)
+    best = np.argsort(-general, kind="stable")[:count]
+    kept = np.union1d(best, choice.right)
+    return Choice(choice.terms[kept], choice.descriptors.take(kept), int(np.searchsorted(kept, choice.right)))
 
 
 def fit_ranking(choices: Sequence[Choice | None]) -> Fit:
-    """Fit the ranking on four fifths of the products, and score it on the rest.
+    """Fit the ranking to all products. Its score is that of a fit to four fifths of them, on the rest.
 
     The penalty is chosen on a second fifth: it gives that fifth the greatest likelihood after a fit on the other three.
 
@@ -116,11 +156,11 @@ def fit_ranking(choices: Sequence[Choice | None]) -> Fit:
         ValueError: If fewer than ``LEAST_CHOICES`` products have a right proposal.
     """
     folds = [choices[n::_FOLDS] for n in range(_FOLDS)]
-    few, most = (_Likelihood.of(_usable(folds[first:], LEAST_CHOICES)) for first in (2, 1))
+    few, most, everything = (_Likelihood.of(_usable(folds[first:], LEAST_CHOICES)) for first in (2, 1, 0))
     judge = _Likelihood.of(_usable(folds[1:2], 1))
     penalty = min(PENALTIES, key=lambda penalty: judge.loss(few.fit(penalty))[0])
-    ranking = _as_ranking(most.fit(penalty))
-    return Fit(ranking, _score(ranking, folds[0]), _score(UNFITTED, folds[0]), penalty)
+    score = _score(_as_ranking(most.fit(penalty)), folds[0])
+    return Fit(_as_ranking(everything.fit(penalty)), score, _score(UNFITTED, folds[0]), penalty)
 
 
 def _usable(folds: Sequence[Sequence[Choice | None]], least: int) -> list[Choice]:
@@ -130,10 +170,11 @@ def _usable(folds: Sequence[Sequence[Choice | None]], least: int) -> list[Choice
     return found
 
 
-def _as_ranking(numbers: Floats) -> Ranking:
-    found = numbers.round(4).tolist()
-    terms, lost, gained = found[: len(TERMS)], found[len(TERMS) : -ENVIRONMENTS], found[-ENVIRONMENTS:]
-    return Ranking(dict(zip(TERMS, terms, strict=True)), tuple(lost), tuple(gained))
+def _as_ranking(solution: Floats) -> Ranking:
+    terms, numbers = np.split(solution.round(4), [len(TERMS)])
+    places = np.flatnonzero(np.abs(numbers) >= _SMALLEST)
+    found = dict(zip(places.tolist(), numbers[places].tolist(), strict=True))
+    return Ranking(dict(zip(TERMS, terms.tolist(), strict=True)), found)
 
 
 def _score(ranking: Ranking, choices: Sequence[Choice | None]) -> Score:
@@ -145,7 +186,7 @@ def _score(ranking: Ranking, choices: Sequence[Choice | None]) -> Score:
 def _is_first(ranking: Ranking, choice: Choice | None) -> bool:
     if choice is None:
         return False
-    return bool(ranking.weight(choice.terms.T, choice.changes).argmax() == choice.right)
+    return bool(ranking.weight(choice.terms.T, choice.descriptors).argmax() == choice.right)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,13 +194,15 @@ class _Likelihood:
     """All proposals of all products, one after the other.
 
     Attributes:
-        columns: Terms and environments of each proposal, shape (n proposals, 20 + 2048).
+        terms: The terms of each proposal, shape (n proposals, 20).
+        descriptors: The descriptors of each proposal, shape (n proposals, PLACES).
         starts: The index where each product's proposals begin.
         sizes: The number of proposals of each product.
         right: The index of each product's right proposal.
     """
 
-    columns: sparse.csr_matrix
+    terms: Floats
+    descriptors: sparse.csr_matrix
     starts: npt.NDArray[np.intp]
     sizes: npt.NDArray[np.intp]
     right: npt.NDArray[np.intp]
@@ -168,32 +211,47 @@ class _Likelihood:
     def of(cls, choices: Sequence[Choice]) -> _Likelihood:
         sizes = np.array([len(choice.terms) for choice in choices])
         starts = np.cumsum(sizes) - sizes
-        terms = sparse.csr_matrix(np.concatenate([choice.terms for choice in choices]).astype(float))
-        environments = sparse.vstack([sparse.csr_matrix(environments_of(choice.changes)) for choice in choices])
+        terms = np.concatenate([choice.terms for choice in choices]).astype(float)
         right = starts + np.array([choice.right for choice in choices])
-        return cls(sparse.hstack([terms, environments]).tocsr(), starts, sizes, right)
+        return cls(terms, _as_matrix([choice.descriptors for choice in choices]), starts, sizes, right)
 
     def fit(self, penalty: float) -> Floats:
-        """The coefficients that maximize the likelihood minus the penalty on the distance from the general ones."""
-        start = np.array([*(UNFITTED.coefficients[term] for term in TERMS), *np.zeros(2 * ENVIRONMENTS)])
-        spread = self.columns[:, : len(TERMS)].toarray().var(axis=0)
-        weights = penalty * np.array([*spread, *np.ones(2 * ENVIRONMENTS)])
+        """The solution: the coefficients of the terms, then the numbers of the descriptors, shape (20 + PLACES,)."""
+        start = np.array([*(UNFITTED.coefficients[term] for term in TERMS), *np.zeros(PLACES)])
+        spread = self.terms.var(axis=0)
+        weights = np.array([*(_PENALTY_OF_TERMS * spread), *np.full(PLACES, penalty)])
 
-        def penalized(numbers: Floats) -> tuple[float, Floats]:
-            value, slope = self.loss(numbers)
-            moved = numbers - start
+        def penalized(solution: Floats) -> tuple[float, Floats]:
+            value, slope = self.loss(solution)
+            moved = solution - start
             return value + float(weights @ moved**2) / 2, slope + weights * moved
 
-        found: Floats = minimize(penalized, start, jac=True, method="L-BFGS-B", options={"maxiter": 300}).x
-        return found
+        # In units of its spread, every term has about the same weight in a step.
+        scale = np.array([*(1 / np.maximum(np.sqrt(spread), 1e-3)), *np.ones(PLACES)])
 
-    def loss(self, numbers: Floats) -> tuple[float, Floats]:
+        def scaled(solution: Floats) -> tuple[float, Floats]:
+            value, slope = penalized(solution * scale)
+            return value, slope * scale
+
+        found: Floats = minimize(scaled, start / scale, jac=True, method="L-BFGS-B", options={"maxiter": _STEPS}).x
+        return found * scale
+
+    def loss(self, solution: Floats) -> tuple[float, Floats]:
         """Minus the mean logarithm of the right proposals' shares, and its gradient."""
-        weight = self.columns @ numbers
+        coefficients, numbers = np.split(solution, [len(TERMS)])
+        weight = self.terms @ coefficients + self.descriptors @ numbers.astype(np.float32)
         weight -= np.repeat(np.maximum.reduceat(weight, self.starts), self.sizes)
         powers = np.exp(weight)
         sums = np.add.reduceat(powers, self.starts)
         share = powers / np.repeat(sums, self.sizes)
         value = float(np.mean(np.log(sums) - weight[self.right]))
         share[self.right] -= 1.0
-        return value, np.asarray(self.columns.T @ share) / len(self.starts)
+        slopes = share @ self.terms, self.descriptors.T @ share.astype(np.float32)
+        return value, np.concatenate(slopes) / len(self.starts)
+
+
+def _as_matrix(descriptors: Sequence[Descriptors]) -> sparse.csr_matrix:
+    """The descriptors of many proposals, shape (n proposals, PLACES)."""
+    places, strengths, counts = (np.concatenate(column) for column in zip(*descriptors, strict=True))
+    starts = np.concatenate([[0], np.cumsum(counts)])
+    return sparse.csr_matrix((strengths, places, starts), shape=(len(counts), PLACES))

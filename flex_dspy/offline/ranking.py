@@ -1,9 +1,9 @@
 """The chemist's ranking of proposals, fitted to one library: a conditional logit with its numbers in a file.
 
 The logarithm of a proposal's weight is a sum. It contains the terms of ``flex_dspy.offline.evidence``, each times its
-coefficient, and one number for each environment that the product loses or the reactants gain (2,048 of them; see
-``flex_dspy.offline.changes``). These numbers tell which groups react before others, independent of the solved cases.
-All numbers are fitted together (see ``flex_dspy.offline.fitting``), which is a convex problem.
+coefficient, and the descriptors of ``flex_dspy.offline.descriptors``, each times its number. The numbers tell which
+groups react before others, independent of the precedents at hand. All are fitted together (see
+``flex_dspy.offline.fitting``), which is a convex problem.
 
 The file is JSON and says what it was fitted on. Its numbers are only read, never executed.
 """
@@ -12,20 +12,19 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
-from pydantic import ConfigDict, FiniteFloat, TypeAdapter, ValidationError
+from pydantic import ConfigDict, FiniteFloat, NonNegativeInt, TypeAdapter, ValidationError
 
 from flex_dspy.core.errors import ConfigurationError
-from flex_dspy.offline.changes import ENVIRONMENTS, GAINED, LOST, Bits, Numbers
+from flex_dspy.offline.changes import Numbers
+from flex_dspy.offline.descriptors import PLACES, Descriptors
 from flex_dspy.offline.evidence import COEFFICIENTS, FURTHER_TERMS
 
-FORMAT = "flex-dspy ranking 1"
+FORMAT = "flex-dspy ranking 2"
 TERMS = (*COEFFICIENTS, *FURTHER_TERMS)
 
 
@@ -34,12 +33,12 @@ class Choice(NamedTuple):
 
     Attributes:
         terms: The terms of each proposal, shape (m, 20).
-        changes: The environments of each proposal, shape (m, 4, 16).
+        descriptors: The descriptors of each proposal.
         right: Index of the right proposal.
     """
 
     terms: Numbers
-    changes: Bits
+    descriptors: Descriptors
     right: int
 
 
@@ -49,45 +48,44 @@ class Ranking:
 
     Attributes:
         coefficients: The coefficients of all ``TERMS``, by term.
-        lost: A number for each environment that the product may lose, 1,024 in all.
-        gained: A number for each environment that the reactants may gain, 1,024 in all.
+        numbers: The numbers that are not 0, by place in the table of descriptors.
         fitted_on: Provenance: the library, the number of its precedents, and the score before and after.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     coefficients: dict[str, FiniteFloat]
-    lost: tuple[FiniteFloat, ...]
-    gained: tuple[FiniteFloat, ...]
+    numbers: dict[NonNegativeInt, FiniteFloat] = field(default_factory=dict)
     fitted_on: dict[str, Any] = field(default_factory=dict)
     format: str = FORMAT
 
-    def weight(self, terms: Numbers, changes: Bits) -> Numbers:
+    def weight(self, terms: Numbers, descriptors: Descriptors) -> Numbers:
         """The logarithm of each proposal's weight, shape (m,).
 
         Args:
             terms: Shape (20, m).
-            changes: Shape (m, 4, 16).
+            descriptors: The descriptors of the m proposals.
         """
-        coefficients = np.array([self.coefficients[term] for term in TERMS], np.float32)
-        environments = np.array(self.lost + self.gained, np.float32)
-        return np.asarray(coefficients @ terms + environments_of(changes) @ environments, np.float32)
+        coefficients, numbers = _tables(self)
+        return np.asarray(coefficients @ terms + descriptors.weigh(numbers), np.float32)
 
     def write(self, path: Path) -> None:
         """Write the file. Its beginning is readable for people."""
         head = {"format": self.format, "fitted_on": self.fitted_on, "coefficients": self.coefficients}
         lines = [f"{json.dumps(name)}: {json.dumps(value, indent=2)}" for name, value in head.items()]
-        lines += [f'"{name}": {json.dumps(getattr(self, name))}' for name in ("lost", "gained")]
+        lines.append(f'"numbers": {json.dumps(self.numbers)}')
         path.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
 
 
-def environments_of(changes: Bits) -> npt.NDArray[np.float32]:
-    """Which environments each proposal loses and gains, as zeros and ones, shape (m, 2048)."""
-    sides = np.ascontiguousarray(changes[:, [LOST, GAINED]])
-    return np.unpackbits(sides.view(np.uint8), axis=-1).reshape(len(changes), 2 * ENVIRONMENTS).astype(np.float32)
+@functools.lru_cache(maxsize=8)
+def _tables(ranking: Ranking) -> tuple[Numbers, Numbers]:
+    """The coefficients in the order of ``TERMS``, and the number of each place."""
+    numbers = np.zeros(PLACES, np.float32)
+    numbers[list(ranking.numbers)] = list(ranking.numbers.values())
+    return np.array([ranking.coefficients[term] for term in TERMS], np.float32), numbers
 
 
-UNFITTED = Ranking({**COEFFICIENTS, **dict.fromkeys(FURTHER_TERMS, 0.0)}, (0.0,) * ENVIRONMENTS, (0.0,) * ENVIRONMENTS)
+UNFITTED = Ranking({**COEFFICIENTS, **dict.fromkeys(FURTHER_TERMS, 0.0)})
 _ADAPTER: TypeAdapter[Ranking] = TypeAdapter(Ranking)
 
 
@@ -121,5 +119,4 @@ def _problem(ranking: Ranking) -> str | None:
         return f"its format is {ranking.format!r}, not {FORMAT!r}"
     if set(ranking.coefficients) != set(TERMS):
         return "it has other terms"
-    sizes: Sequence[int] = [len(ranking.lost), len(ranking.gained)]
-    return None if sizes == [ENVIRONMENTS] * 2 else f"it has {sizes} environments, not {ENVIRONMENTS} on each side"
+    return None if max(ranking.numbers, default=0) < PLACES else f"it has numbers beyond place {PLACES - 1}"

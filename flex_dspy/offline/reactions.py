@@ -20,6 +20,7 @@ import numpy as np
 from flex_dspy.metrics.molecules import canonical_smiles
 from flex_dspy.offline.application import Site, apply_template, disconnections, product_features
 from flex_dspy.offline.changes import Bits, Numbers, change, changes
+from flex_dspy.offline.descriptors import Descriptors, describe
 from flex_dspy.offline.evidence import Cases, Evidence, Proposals, weigh
 from flex_dspy.offline.general import generalize
 from flex_dspy.offline.ranking import UNFITTED, Choice, Ranking
@@ -215,7 +216,12 @@ def _evidence(
     evidence = weigh(cases, proposals, further=ranking is not None)
     if ranking is None:
         return evidence
-    return replace(evidence, weight=ranking.weight(evidence.terms, proposals.changes))
+    return replace(evidence, weight=ranking.weight(evidence.terms, _describe(target, proposed)))
+
+
+def _describe(target: str, proposed: Mapping[str, _Origin]) -> Descriptors:
+    templates = (source.templates[0] for source in proposed.values())
+    return describe(target, list(proposed), [generalize(template) or template for template in templates])
 
 
 def _shares(weight: Numbers) -> Numbers:
@@ -254,4 +260,4 @@ def terms_of(product: str, lessons: Sequence[ReactionAdvice], reference: str) ->
     if target is None or reference not in proposed:
         return None
     evidence = _evidence(target, proposed, _read_cases(lessons), UNFITTED)
-    return Choice(evidence.terms.T, changes(target, list(proposed)), list(proposed).index(reference))
+    return Choice(evidence.terms.T, _describe(target, proposed), list(proposed).index(reference))

@@ -127,3 +127,8 @@ def process_worker(expert: str) -> Worker:
 @functools.cache
 def _process_worker(expert: str, parent: int) -> Worker:  # a fork must not write into its parent's pipe
     return Worker(expert)
+
+
+def count_cores() -> int:
+    """The number of cores that this process may use; on macOS and Windows the number of all cores."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 2

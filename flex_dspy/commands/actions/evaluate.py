@@ -10,6 +10,7 @@ from pathlib import Path
 import dspy
 
 from flex_dspy.commands.actions import clusters, roles, sources
+from flex_dspy.commands.actions.rankings import expert_for
 from flex_dspy.commands.actions.tables import evaluation_table, print_json, print_table, stdout_for
 from flex_dspy.commands.options.evaluate import EvaluateOptions
 from flex_dspy.core.errors import LibraryError, ModelError
@@ -67,12 +68,13 @@ class _Setting:
 def run(task_name: str, options: EvaluateOptions) -> None:
     """Measure a library, write the records, print the results, and log them if there is a store."""
     task = get_task(task_name)
-    library = ExperienceLibrary(task=task.name)
+    library, expert = ExperienceLibrary(task=task.name), task.expert
     if options.retrieval.retrieve and options.data.library is not None:
         library = read_library(options.data.library, options.tracking.tracking_uri)
         if library.task not in ("", task.name):
             logger.warning("the library was learned on %s, and is measured on %s", library.task, task.name)
-    model = roles.actor_model(options, task)
+        expert = expert_for(task, options.data.library, library)
+    model = roles.actor_model(options, task, expert)
     with stdout_for(options.output.json):
         with clusters.executor(options) as executor, dspy.context(lm=model):
             setting = replace(_prepare(options, task, library, model), executor=executor)

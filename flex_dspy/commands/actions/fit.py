@@ -15,7 +15,10 @@ from flex_dspy.core.tables import build_table
 from flex_dspy.evaluation.intervals import wilson
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.offline.fitting import Fit, Score, choose_precedents, fit_ranking, read_choices
+from flex_dspy.offline.worker_process import count_cores
 from flex_dspy.tracking.registry import read_library
+
+_FEW = 500  # products that one process has read before others have started
 
 
 def run(library_name: str, out: Path, options: FitOptions) -> None:
@@ -37,13 +40,15 @@ def run(library_name: str, out: Path, options: FitOptions) -> None:
         raise ConfigurationError("the fit is not surely better than the general ranking: nothing was written")
     replace(fitted.ranking, fitted_on=about).write(out)
     if not options.json:
-        print(f"\nranking  {out}\nuse it   --lm offline/chemist:{out}")
+        print(f"\nranking  {out}\nuse it   --lm offline/chemist:{out} (eval finds it beside its library)")
 
 
 def _fit(library: ExperienceLibrary, options: FitOptions) -> Fit:
     precedents = choose_precedents(library, options.examples, options.seed)
+    read = read_choices(library, precedents, workers=count_cores() if len(precedents) > _FEW else 1)
+    choices = list(tqdm(read, "reading proposals", len(precedents), unit="product"))
     try:
-        return fit_ranking(read_choices(library, tqdm(precedents, unit="product")))
+        return fit_ranking(choices)
     except ValueError as error:
         raise ConfigurationError(f"the ranking cannot be fitted: {error}; learn from more reactions") from error
 

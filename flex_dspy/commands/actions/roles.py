@@ -40,7 +40,11 @@ T = TypeVar("T")
 
 
 def models(
-    options: ModelOptions, teachers: TeacherOptions | None = None, *, task: Task | None = None
+    options: ModelOptions,
+    teachers: TeacherOptions | None = None,
+    *,
+    task: Task | None = None,
+    expert: str | None = None,
 ) -> dict[str, dspy.LM]:
     """Make a model for each role. Roles with the same settings share a model; models with the same name share limits.
 
@@ -48,6 +52,7 @@ def models(
         options: The options of all models.
         teachers: The models of the critic, the updater and the verifier; None for the actor's model.
         task: The task, whose offline expert is used for the name ``offline``.
+        expert: Another offline expert for this name.
     """
     limits: dict[str, Limits] = {}
     in_batches = read_roles(options.batch)
@@ -62,7 +67,7 @@ def models(
         if key not in shared:
             shared[key] = language_model(
                 name,
-                expert=task.expert if task else "chemist",
+                expert=expert or (task.expert if task else "chemist"),
                 api_base=options.api_base,
                 temperature=temperature,
                 max_tokens=most_tokens,
@@ -83,13 +88,18 @@ def _choose(texts: Sequence[str], role: str, number: Callable[[str], T]) -> T | 
     return given.get(role, given.get(None))
 
 
-def actor_model(options: ActorRun, task: Task) -> dspy.LM:
+def actor_model(options: ActorRun, task: Task, expert: str | None = None) -> dspy.LM:
     """Make the actor's model.
+
+    Args:
+        options: The options.
+        task: The task, whose offline expert is used for the name ``offline``.
+        expert: Another offline expert for this name.
 
     Raises:
         ConfigurationError: If the model lacks a key.
     """
-    model = models(options.models, task=task)["actor"]
+    model = models(options.models, task=task, expert=expert)["actor"]
     check_keys({"actor": model})
     return model
 

@@ -149,7 +149,7 @@ class PruneOptions(ActorRun):
 class FitOptions:
     """All options of ``library fit``."""
 
-    examples: Annotated[Positive, Parameter(group=DATA)] = 3000
+    examples: Annotated[Positive, Parameter(group=DATA)] = 50_000
     """Most precedents to fit on."""
     seed: Annotated[int, Parameter(group=DATA)] = 0
     """Of the choice of precedents."""

@@ -61,7 +61,7 @@ def experts() -> Iterator[None]:
 
     made: dict[str, Shared] = {}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("flex_dspy.offline.engine._cores", lambda: 1)
+        patch.setattr("flex_dspy.offline.engine.count_cores", lambda: 1)
         patch.setattr(
             "flex_dspy.offline.engine.Worker",
             lambda expert: made.get(expert) or made.setdefault(expert, Shared(expert)),
