@@ -3,50 +3,32 @@
 Every solved case is compared with every proposal: are the products similar, are the reactants, is it the same change in
 similar surroundings? The comparison gives eight terms for or against a proposal. The proposal's weight is e to the
 power of the sum of terms, each times its coefficient. This is a conditional logit (McFadden, in: Frontiers in
-Econometrics, 1974). Only the coefficients are fitted, by maximum likelihood on 3,000 reactions of the USPTO-50k
-training split, each with its own case left out (``tests/benchmarks/fit_evidence.py``). Another 3,000 gave the same
-within 0.3.
+Econometrics, 1974). Only the coefficients are fitted, by maximum likelihood (``tests/benchmarks/fit_evidence.py``). The
+file ``coefficients.json`` holds them and says what they were fitted on. There are two sets: eight coefficients for 150
+and more solved cases in the prompt, and twenty for 50 and fewer. Between these numbers both count.
 
-The further terms count only if they were fitted to a library (see ``flex_dspy.offline.ranking``).
+The further terms count only with few cases, or if they were fitted to a library (see ``flex_dspy.offline.ranking``).
 """
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+from importlib import resources
 
 import numpy as np
 import numpy.typing as npt
 
 from flex_dspy.offline.changes import GAINED, LOST, PRODUCT, REACTANTS, Bits, Numbers, count_common, likeness, size
 
+_FITTED = json.loads(resources.files("flex_dspy.offline").joinpath("coefficients.json").read_text(encoding="utf-8"))
 # In the order in which `weigh` makes the terms.
-COEFFICIENTS = {
-    "solved cases of its template, by likeness of product and reactants": 0.45,
-    "solved cases with like reactants": 0.9,
-    "the most alike changes": 1.75,
-    "places like this one in like products": -1.35,
-    "how much more is gained than lost": -2.0,
-    "number of reactants": -0.55,
-    "number of unknown molecules": -0.6,
-    "only a general form gives it": -1.1,
-}
+COEFFICIENTS: dict[str, float] = _FITTED["many cases"]["coefficients"]
+COEFFICIENTS_OF_FEW: dict[str, float] = _FITTED["few cases"]["coefficients"]
+FURTHER_TERMS = tuple(name for name in COEFFICIENTS_OF_FEW if name not in COEFFICIENTS)
+FEW, MANY = 50, 150  # numbers of cases; the share of the coefficients for few cases falls from 1 to 0 between them
 _MOST_ALIKE = 5
 _SAME_KIND = 0.5  # changes with at least this similarity are of the same kind
-# Terms that a fit to a library may use, in the order in which `_further_terms` makes them.
-FURTHER_TERMS = (
-    "the most alike change",
-    "the twenty most alike changes",
-    "number of solved cases of its template",
-    "solved cases of its template, by likeness of product",
-    "solved cases of its template, by likeness of change",
-    "like losses in like products",
-    "like gains in like products",
-    "like changes in like products",
-    "places like this one that reacted so",
-    "number of environments lost",
-    "number of environments gained",
-    "a single reactant",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +86,7 @@ def weigh(cases: Cases, proposals: Proposals, *, further: bool = False) -> Evide
     Args:
         cases: The known cases; there may be none.
         proposals: The proposals to judge, at least one.
-        further: Also make the terms of ``FURTHER_TERMS``, which have no weight here.
+        further: Also return the terms of ``FURTHER_TERMS``.
     """
     near = cases.similarity[:, None]
     lost, gained, reactants = (
@@ -128,10 +110,21 @@ def weigh(cases: Cases, proposals: Proposals, *, further: bool = False) -> Evide
             proposals.general,
         ]
     )
-    weight = np.asarray(list(COEFFICIENTS.values()), np.float32) @ terms
-    if further:
-        terms = np.concatenate([terms, _further_terms(cases, proposals, lost, gained, place)])
-    return Evidence(support, alike, terms, weight)
+    few = _share_of_few(len(near))
+    every = np.concatenate([terms, _further_terms(cases, proposals, lost, gained, place)]) if further or few else terms
+    weight = _times(COEFFICIENTS, terms)
+    if few:
+        weight = (1 - few) * weight + few * _times(COEFFICIENTS_OF_FEW, every)
+    return Evidence(support, alike, every if further else terms, weight)
+
+
+def _share_of_few(cases: int) -> float:
+    """The share of the coefficients for few cases, 0 to 1."""
+    return min(max((MANY - cases) / (MANY - FEW), 0.0), 1.0)
+
+
+def _times(coefficients: dict[str, float], terms: Numbers) -> Numbers:
+    return np.asarray(np.asarray(list(coefficients.values()), np.float32) @ terms, np.float32)
 
 
 def _further_terms(cases: Cases, proposals: Proposals, lost: Numbers, gained: Numbers, place: Numbers) -> Numbers:

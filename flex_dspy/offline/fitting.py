@@ -28,7 +28,6 @@ from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.metrics.molecules import canonical_smiles
 from flex_dspy.offline.chemist import read_lessons
 from flex_dspy.offline.descriptors import PLACES, Descriptors
-from flex_dspy.offline.evidence import COEFFICIENTS
 from flex_dspy.offline.experts import BREADTH
 from flex_dspy.offline.ranking import TERMS, UNFITTED, Choice, Ranking
 from flex_dspy.offline.reactions import terms_of
@@ -106,7 +105,7 @@ def read_choices(
         workers: Number of processes; 1 for the calling process alone.
     """
     if workers == 1:
-        yield from map(functools.partial(_read_choice, _retriever(library)), precedents)
+        yield from map(functools.partial(_read_choice, make_retriever(library)), precedents)
         return
     # A forked process would inherit locks of threads that it lacks.
     context = multiprocessing.get_context("spawn")
@@ -117,14 +116,15 @@ def read_choices(
 def _begin(library: ExperienceLibrary) -> None:
     """Keep the retriever of a worker process."""
     global _retriever_here  # noqa: PLW0603  (a process has one)
-    _retriever_here = _retriever(library)
+    _retriever_here = make_retriever(library)
 
 
 def _read_choice_here(precedent: Precedent) -> Choice | None:
     return _read_choice(_retriever_here, precedent)
 
 
-def _retriever(library: ExperienceLibrary) -> ExperienceRetriever:
+def make_retriever(library: ExperienceLibrary) -> ExperienceRetriever:
+    """A retriever as the chemist uses it, which leaves out the own case of a product."""
     settings: dict[str, Any] = {"views": ("structural",), "exclude_self": True, **BREADTH}
     return ExperienceRetriever(library, **settings)
 
@@ -138,10 +138,10 @@ def _read_choice(retriever: ExperienceRetriever, precedent: Precedent) -> Choice
 
 def _best_of(choice: Choice, count: int) -> Choice:
     """The choice with so many proposals at most, the right one among them."""
-    general = choice.terms[:, : len(COEFFICIENTS)] @ np.array(list(COEFFICIENTS.values()), np.float32)
-    best = np.argsort(-general, kind="stable")[:count]
+    best = np.argsort(-choice.general, kind="stable")[:count]
     kept = np.union1d(best, choice.right)
-    return Choice(choice.terms[kept], choice.descriptors.take(kept), int(np.searchsorted(kept, choice.right)))
+    right = int(np.searchsorted(kept, choice.right))
+    return Choice(choice.terms[kept], choice.descriptors.take(kept), choice.general[kept], right)
 
 
 def fit_ranking(choices: Sequence[Choice | None]) -> Fit:
@@ -160,7 +160,7 @@ def fit_ranking(choices: Sequence[Choice | None]) -> Fit:
     judge = _Likelihood.of(_usable(folds[1:2], 1))
     penalty = min(PENALTIES, key=lambda penalty: judge.loss(few.fit(penalty))[0])
     score = _score(_as_ranking(most.fit(penalty)), folds[0])
-    return Fit(_as_ranking(everything.fit(penalty)), score, _score(UNFITTED, folds[0]), penalty)
+    return Fit(_as_ranking(everything.fit(penalty)), score, _score(None, folds[0]), penalty)
 
 
 def _usable(folds: Sequence[Sequence[Choice | None]], least: int) -> list[Choice]:
@@ -177,16 +177,17 @@ def _as_ranking(solution: Floats) -> Ranking:
     return Ranking(dict(zip(TERMS, terms.tolist(), strict=True)), found)
 
 
-def _score(ranking: Ranking, choices: Sequence[Choice | None]) -> Score:
-    fitted, general = (np.array([_is_first(by, choice) for choice in choices]) for by in (ranking, UNFITTED))
+def _score(ranking: Ranking | None, choices: Sequence[Choice | None]) -> Score:
+    fitted, general = (np.array([_is_first(by, choice) for choice in choices]) for by in (ranking, None))
     counts = (fitted.sum(), (fitted & ~general).sum(), (general & ~fitted).sum())
     return Score(len(choices), *map(int, counts))
 
 
-def _is_first(ranking: Ranking, choice: Choice | None) -> bool:
+def _is_first(ranking: Ranking | None, choice: Choice | None) -> bool:
     if choice is None:
         return False
-    return bool(ranking.weight(choice.terms.T, choice.descriptors).argmax() == choice.right)
+    weight = choice.general if ranking is None else ranking.weight(choice.terms.T, choice.descriptors)
+    return bool(weight.argmax() == choice.right)
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,11 +34,13 @@ class Choice(NamedTuple):
     Attributes:
         terms: The terms of each proposal, shape (m, 20).
         descriptors: The descriptors of each proposal.
+        general: The logarithm of each proposal's weight by the general coefficients, shape (m,).
         right: Index of the right proposal.
     """
 
     terms: Numbers
     descriptors: Descriptors
+    general: Numbers
     right: int
 
 

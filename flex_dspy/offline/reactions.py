@@ -23,7 +23,7 @@ from flex_dspy.offline.changes import Bits, Numbers, change, changes
 from flex_dspy.offline.descriptors import Descriptors, describe
 from flex_dspy.offline.evidence import Cases, Evidence, Proposals, weigh
 from flex_dspy.offline.general import generalize
-from flex_dspy.offline.ranking import UNFITTED, Choice, Ranking
+from flex_dspy.offline.ranking import Choice, Ranking
 from flex_dspy.offline.screening import Features, centre_needs_of, needs_of
 from flex_dspy.offline.templates import Template, extract_template
 
@@ -133,7 +133,9 @@ def rank_candidates(
     if target is None or not proposed:
         return []
     known = _read_cases(lessons)
-    evidence = _evidence(target, proposed, known, ranking)
+    evidence = _evidence(target, proposed, known, further=ranking is not None)
+    if ranking is not None:
+        evidence = replace(evidence, weight=ranking.weight(evidence.terms, _describe(target, proposed)))
     share = _shares(evidence.weight) * _doubts(proposed, lessons)
     strength = np.zeros((len(lessons), len(share)), np.float32)
     np.add.at(strength, [k.lesson for k in known], evidence.support)
@@ -193,7 +195,7 @@ def _read_cases(lessons: Sequence[ReactionAdvice]) -> list[_Known]:
 
 
 def _evidence(
-    target: str, proposed: Mapping[str, _Origin], known: Sequence[_Known], ranking: Ranking | None = None
+    target: str, proposed: Mapping[str, _Origin], known: Sequence[_Known], *, further: bool = False
 ) -> Evidence:
     molecules = [outcome.split(".") for outcome in proposed]
     seen = {molecule for k in known for molecule in (k.case.product, *k.case.reactants.split("."))}
@@ -213,10 +215,7 @@ def _evidence(
         np.array([k.case.similarity for k in known], np.float32),
         taught[lessons],
     )
-    evidence = weigh(cases, proposals, further=ranking is not None)
-    if ranking is None:
-        return evidence
-    return replace(evidence, weight=ranking.weight(evidence.terms, _describe(target, proposed)))
+    return weigh(cases, proposals, further=further)
 
 
 def _describe(target: str, proposed: Mapping[str, _Origin]) -> Descriptors:
@@ -259,5 +258,6 @@ def terms_of(product: str, lessons: Sequence[ReactionAdvice], reference: str) ->
     proposed = {} if target is None else _propose(target, lessons)
     if target is None or reference not in proposed:
         return None
-    evidence = _evidence(target, proposed, _read_cases(lessons), UNFITTED)
-    return Choice(evidence.terms.T, _describe(target, proposed), list(proposed).index(reference))
+    evidence = _evidence(target, proposed, _read_cases(lessons), further=True)
+    right = list(proposed).index(reference)
+    return Choice(evidence.terms.T, _describe(target, proposed), evidence.weight, right)

@@ -14,9 +14,10 @@ from flex_dspy.libraries.experience import Commit, Experience, Insert, Precedent
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.paths import ranking_of
 from flex_dspy.models.lm import language_model
-from flex_dspy.offline import chemist, fitting
+from flex_dspy.offline import chemist, evidence, fitting
 from flex_dspy.offline.descriptors import PLACES, Descriptors, describe
 from flex_dspy.offline.engine import AsyncOfflineEngine, OfflineEngine, make_engines
+from flex_dspy.offline.evidence import COEFFICIENTS
 from flex_dspy.offline.experts import RANKING_FILE
 from flex_dspy.offline.fitting import Fit, Score, _Likelihood, choose_precedents, fit_ranking, read_choices
 from flex_dspy.offline.general import generalize
@@ -32,6 +33,11 @@ def _one_penalty(monkeypatch):
     monkeypatch.setattr(fitting, "PENALTIES", (0.01,))
 
 
+def general(terms: np.ndarray) -> np.ndarray:
+    """The weights by the coefficients for many cases."""
+    return terms[:, : len(COEFFICIENTS)] @ np.array(list(COEFFICIENTS.values()), np.float32)
+
+
 def choices(count: int, seed: int = 0) -> list[Choice]:
     """Products with six proposals each, where only the right one has the descriptor at place 7."""
     random = np.random.default_rng(seed)
@@ -42,7 +48,7 @@ def choices(count: int, seed: int = 0) -> list[Choice]:
         places[right, 0] = 7
         terms = random.normal(size=(6, len(TERMS))).astype(np.float32)
         descriptors = Descriptors(places.ravel(), np.ones(120, np.float32), np.full(6, 20, np.int32))
-        found.append(Choice(terms, descriptors, right))
+        found.append(Choice(terms, descriptors, general(terms), right))
     return found
 
 
@@ -114,7 +120,9 @@ def test_too_few_products_are_an_error():
         fit_ranking(choices(40))
 
 
-def test_an_unfitted_ranking_ranks_as_the_general_coefficients():
+def test_an_unfitted_ranking_ranks_as_the_general_coefficients(monkeypatch):
+    monkeypatch.setattr(evidence, "MANY", -1)  # all numbers of cases are many
+    monkeypatch.setattr(evidence, "FEW", -2)
     product, lessons = question()
     general, unfitted = rank_candidates(product, lessons), rank_candidates(product, lessons, ranking=UNFITTED)
     assert [found.reactants for found in general] == [found.reactants for found in unfitted]
@@ -252,7 +260,7 @@ def test_the_best_proposals_are_kept_with_the_right_one():
     choice = choices(1)[0]
     terms = np.zeros_like(choice.terms)
     terms[:, 2] = np.arange(6)  # "the most alike changes": the last proposal is the best
-    kept = fitting._best_of(choice._replace(terms=terms, right=1), 3)
+    kept = fitting._best_of(choice._replace(terms=terms, general=terms[:, 2], right=1), 3)
     assert kept.terms[:, 2].tolist() == [1, 3, 4, 5]
     assert kept.right == 0
     numbers = np.zeros(PLACES, np.float32)
@@ -272,7 +280,7 @@ def test_a_pair_tells_a_proposal_by_what_else_the_product_has():
 def test_the_command_writes_nothing_that_is_no_better(tmp_path, monkeypatch):
     source, out = tmp_path / "library.json", tmp_path / "library.ranking.json"
     library().save(source)
-    easy = [choice._replace(terms=_right(choice)) for choice in choices(150)]
+    easy = [choice._replace(terms=_right(choice), general=general(_right(choice))) for choice in choices(150)]
     monkeypatch.setattr(action, "read_choices", lambda library, precedents, workers: iter(easy))
     with pytest.raises(ConfigurationError, match="not surely better than the general ranking"):
         action.run(str(source), out, FitOptions())

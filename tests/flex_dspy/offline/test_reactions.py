@@ -11,6 +11,7 @@ import pytest
 from rdkit import Chem
 
 from flex_dspy.metrics.molecules import canonical_smiles
+from flex_dspy.offline.evidence import COEFFICIENTS_OF_FEW
 from flex_dspy.offline.general import generalize
 from flex_dspy.offline.mapping import MolGraph, chemical_distance, map_atoms
 from flex_dspy.offline.reactions import (
@@ -204,7 +205,8 @@ def test_known_molecules_raise_an_outcome():
     stock = ReactionAdvice("stock", (), (), (Case("CCOc1ccccc1", "CCC(=O)O.Oc1ccccc1", 0.0),))
     plain, known = ({c.reactants: c.score for c in rank_candidates(product, ls)} for ls in (lessons, [*lessons, stock]))
     acid, chloride = "CCC(=O)O.NCCO", "CCC(=O)Cl.NCCO"
-    assert known[acid] / known[chloride] == pytest.approx(math.exp(0.6) * plain[acid] / plain[chloride])
+    effect = math.exp(-COEFFICIENTS_OF_FEW["number of unknown molecules"])
+    assert known[acid] / known[chloride] == pytest.approx(effect * plain[acid] / plain[chloride])
 
 
 def test_lessons_that_agree_add_up():
