@@ -12,7 +12,7 @@ from __future__ import annotations
 import functools
 import multiprocessing
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -144,13 +144,14 @@ def _best_of(choice: Choice, count: int) -> Choice:
     return Choice(choice.terms[kept], choice.descriptors.take(kept), choice.general[kept], right)
 
 
-def fit_ranking(choices: Sequence[Choice | None]) -> Fit:
+def fit_ranking(choices: Sequence[Choice | None], penalties: Iterable[float] = PENALTIES) -> Fit:
     """Fit the ranking to all products. Its score is that of a fit to four fifths of them, on the rest.
 
     The penalty is chosen on a second fifth: it gives that fifth the greatest likelihood after a fit on the other three.
 
     Args:
         choices: One per product; None if no proposal is right.
+        penalties: The penalties to choose from, perhaps with a progress bar.
 
     Raises:
         ValueError: If fewer than ``LEAST_CHOICES`` products have a right proposal.
@@ -158,7 +159,7 @@ def fit_ranking(choices: Sequence[Choice | None]) -> Fit:
     folds = [choices[n::_FOLDS] for n in range(_FOLDS)]
     few, most, everything = (_Likelihood.of(_usable(folds[first:], LEAST_CHOICES)) for first in (2, 1, 0))
     judge = _Likelihood.of(_usable(folds[1:2], 1))
-    penalty = min(PENALTIES, key=lambda penalty: judge.loss(few.fit(penalty))[0])
+    penalty = min(penalties, key=lambda penalty: judge.loss(few.fit(penalty))[0])
     score = _score(_as_ranking(most.fit(penalty)), folds[0])
     return Fit(_as_ranking(everything.fit(penalty)), score, _score(None, folds[0]), penalty)
 

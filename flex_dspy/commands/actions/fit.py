@@ -14,7 +14,7 @@ from flex_dspy.core.errors import ConfigurationError
 from flex_dspy.core.tables import build_table
 from flex_dspy.evaluation.intervals import wilson
 from flex_dspy.libraries.library import ExperienceLibrary
-from flex_dspy.offline.fitting import Fit, Score, choose_precedents, fit_ranking, read_choices
+from flex_dspy.offline.fitting import PENALTIES, Fit, Score, choose_precedents, fit_ranking, read_choices
 from flex_dspy.offline.worker_process import count_cores
 from flex_dspy.tracking.registry import read_library
 
@@ -48,7 +48,7 @@ def _fit(library: ExperienceLibrary, options: FitOptions) -> Fit:
     read = read_choices(library, precedents, workers=count_cores() if len(precedents) > _FEW else 1)
     choices = list(tqdm(read, "reading proposals", len(precedents), unit="product"))
     try:
-        return fit_ranking(choices)
+        return fit_ranking(choices, tqdm(PENALTIES, "choosing the penalty"))
     except ValueError as error:
         raise ConfigurationError(f"the ranking cannot be fitted: {error}; learn from more reactions") from error
 

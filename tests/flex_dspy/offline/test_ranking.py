@@ -30,7 +30,8 @@ AMIDES = [(f"{acid}(=O)NC{'C' * n}", f"{acid}(=O)O.{'C' * n}CN") for n in range(
 
 @pytest.fixture(autouse=True)
 def _one_penalty(monkeypatch):
-    monkeypatch.setattr(fitting, "PENALTIES", (0.01,))
+    monkeypatch.setattr(action, "PENALTIES", (0.01,))
+    monkeypatch.setattr(fitting.fit_ranking, "__defaults__", ((0.01,),))
 
 
 def general(terms: np.ndarray) -> np.ndarray:
