@@ -66,12 +66,13 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """A ranking, with its own score and the general coefficients' score on the held-out products."""
+    """A ranking that was fitted to so many products, with its own and the general score on the held-out products."""
 
     ranking: Ranking
     score: Score
     general: Score
     penalty: float
+    products: int
 
     @property
     def is_better(self) -> bool:
@@ -161,7 +162,7 @@ def fit_ranking(choices: Sequence[Choice | None], penalties: Iterable[float] = P
     judge = _Likelihood.of(_usable(folds[1:2], 1))
     penalty = min(penalties, key=lambda penalty: judge.loss(few.fit(penalty))[0])
     score = _score(_as_ranking(most.fit(penalty)), folds[0])
-    return Fit(_as_ranking(everything.fit(penalty)), score, _score(None, folds[0]), penalty)
+    return Fit(_as_ranking(everything.fit(penalty)), score, _score(None, folds[0]), penalty, len(choices))
 
 
 def _usable(folds: Sequence[Sequence[Choice | None]], least: int) -> list[Choice]:

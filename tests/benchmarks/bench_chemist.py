@@ -1,6 +1,6 @@
 """How often the chemist is right: by number of solved cases, by class, with ideas left out, and its errors.
 
-    python tests/benchmarks/bench_chemist.py --library exps/RUN/library.json --val valid.csv.gz --sizes 50 500 5000
+    python -m tests.benchmarks.bench_chemist --library exps/RUN/library.json --val valid.csv.gz --sizes 50 500 5000
 
 Prints Markdown tables with Wilson intervals. The library is cut to so many solved cases for each size; ``--ablate``
 measures on the whole of it with one idea taken out at a time; ``--errors`` says what kind of mistake the others are;
@@ -19,7 +19,6 @@ from typing import Any
 from unittest.mock import patch
 
 import dspy
-from bench_learning import _cut
 
 from flex_dspy import ExperienceLibrary, evaluate, get_task, language_model
 from flex_dspy.evaluation.intervals import wilson
@@ -32,6 +31,7 @@ from flex_dspy.offline.templates import reaction_centre
 from flex_dspy.search import rendering
 from flex_dspy.search.retrieval import ExperienceRetriever
 from flex_dspy.tasks.task import OFFLINE_RETRIEVAL
+from tests.benchmarks.bench_learning import _cut
 
 TASK = get_task("uspto50k")
 _STEREO = str.maketrans("", "", "@/\\")

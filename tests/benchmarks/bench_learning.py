@@ -1,6 +1,6 @@
 """How fast the chemist learns and answers, with libraries of growing size.
 
-    python tests/benchmarks/bench_learning.py --library exps/RUN/library.json --train train.csv.gz --val valid.csv.gz
+    python -m tests.benchmarks.bench_learning --library exps/RUN/library.json --train train.csv.gz --val valid.csv.gz
 
 For each size the library is cut to so many solved cases; then more reactions are studied on top of it, and products are
 answered with it. The baseline of learning is template extraction alone, and of answering the ranking alone, in

@@ -1,6 +1,6 @@
 """The coefficients by which the chemist weighs proposals, fitted on training reactions.
 
-    python tests/benchmarks/fit_evidence.py --library exps/RUN/library.json --train train.csv.gz --examples 3000
+    python -m tests.benchmarks.fit_evidence --library exps/RUN/library.json --train train.csv.gz --examples 3000
     ... the same command with --cases 50 --examples 3600
 
 The library is one studied from these reactions. For each its own case is left out, and the lessons that have no other;

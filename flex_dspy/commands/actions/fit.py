@@ -57,7 +57,7 @@ def _about(library: ExperienceLibrary, options: FitOptions, fitted: Fit) -> dict
     return {
         "library": library.hash,
         "precedents": library.precedent_count,
-        "examples": options.examples,
+        "products": fitted.products,
         "seed": options.seed,
         "penalty": fitted.penalty,
         "general": asdict(fitted.general),

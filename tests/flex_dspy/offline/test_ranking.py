@@ -95,7 +95,7 @@ def test_a_fit_finds_the_group_that_reacts_first():
 @pytest.mark.parametrize(("gained", "lost", "sure"), [(0, 0, False), (5, 3, False), (9, 1, True), (1, 9, False)])
 def test_a_fit_must_be_surely_better(gained, lost, sure):
     general, fitted = Score(100, 50, 0, 0), Score(100, 50 + gained - lost, gained, lost)
-    assert Fit(UNFITTED, fitted, general, penalty=1.0).is_better == sure
+    assert Fit(UNFITTED, fitted, general, penalty=1.0, products=500).is_better == sure
 
 
 def test_a_product_without_a_right_proposal_counts_as_missed():
@@ -227,7 +227,8 @@ def test_the_command_writes_a_ranking_that_is_better(tmp_path, monkeypatch, caps
     library().save(source)
     monkeypatch.setattr(action, "read_choices", lambda library, precedents, workers: iter(choices(150)))
     action.run(str(source), out, FitOptions())
-    assert read_ranking(out).fitted_on["library"] == library().hash
+    about = read_ranking(out).fitted_on
+    assert (about["library"], about["products"]) == (library().hash, 150)
     assert f"offline/chemist:{out}" in capsys.readouterr().out.replace("\n", "")
 
 
