@@ -22,7 +22,8 @@ from flex_dspy.models.adapter import reading_answers
 from flex_dspy.programs.demonstrations import demonstrations
 from flex_dspy.search.rendering import NONE
 from flex_dspy.search.retrieval import ExperienceRetriever, shorter_blocks
-from flex_dspy.signatures.labels import label_output, likely_name, with_likely
+from flex_dspy.search.tally import likely_answer
+from flex_dspy.signatures.labels import label_output, labels_of, likely_name, with_likely, without_labels
 from flex_dspy.signatures.lessons import EARLIER_ATTEMPTS, LESSONS, with_earlier_attempts, with_lessons, without
 
 Key = Callable[[Mapping[str, Any]], str] | Sequence[str]
@@ -50,12 +51,14 @@ class _Shown:
     Attributes:
         block: The block of experiences.
         precedents: Precedents to show as demonstrations, most similar first.
-        answers: Answers of similar precedents, most frequent first.
+        likely: The most frequent answer of similar precedents; "" if there is no clear one.
+        unlikely: Labels that are not offered.
     """
 
     block: str = NONE
     precedents: tuple[Precedent, ...] = ()
-    answers: tuple[str, ...] = ()
+    likely: str = ""
+    unlikely: frozenset[str] = frozenset()
 
     def __len__(self) -> int:
         return len(self.block)
@@ -103,6 +106,9 @@ class ExperiencedPredict(dspy.Predict):
     def _ask(self, predict: Callable[..., Any], **kwargs: Any) -> Any:
         shown: _Shown = kwargs.pop(self.field)
         signature: Any = dspy.ensure_signature(kwargs.pop("signature", self.signature))
+        output = label_output(signature)
+        if output is not None:
+            signature = without_labels(signature, output, shown.unlikely)
         further = demonstrations(signature, shown.precedents, (self.field, EARLIER_ATTEMPTS))
         demos = [*kwargs.pop("demos", self.demos), *reversed(further)]
         if shown.block == NONE:
@@ -112,10 +118,10 @@ class ExperiencedPredict(dspy.Predict):
             kwargs[self.field] = shown.block
             # A demo that was made with a library holds old lessons, which were not chosen for this problem.
             demos = [dspy.Example(**{**demo, self.field: NONE}) for demo in demos]
-        output = label_output(signature)
-        if output is not None and shown.answers and likely_name(output) not in signature.fields:
+        chooses = self.retriever.demonstrations is None and bool(further)  # among labels that precedents leave open
+        if output is not None and shown.likely and not chooses and likely_name(output) not in signature.fields:
             signature, likely = with_likely(signature, output), likely_name(output)
-            kwargs[likely] = shown.answers[0]
+            kwargs[likely] = shown.likely
             demos = [dspy.Example(**{**demo, likely: NONE}) for demo in demos]
         if earlier := _EARLIER.get():
             signature = with_earlier_attempts(signature)
@@ -125,9 +131,10 @@ class ExperiencedPredict(dspy.Predict):
     def _shorter_blocks(self, found: dspy.Prediction | None) -> Iterator[_Shown]:
         """Yield the retrieved part of the prompt in decreasing length. The last one is empty."""
         precedents = tuple(found.demonstrations) if found is not None else ()
-        answers = tuple(answer for answer, _ in found.get("answers", ())) if found is not None else ()
+        likely = likely_answer(found.get("answers", ())) if found is not None else ""
+        unlikely = found.get("unlikely", frozenset()) if found is not None else frozenset()
         for halved, block in enumerate(shorter_blocks(found, self.retriever.levels)):
-            yield _Shown(block, precedents[: len(precedents) >> halved], answers)
+            yield _Shown(block, precedents[: len(precedents) >> halved], likely, unlikely)
         yield _Shown()
 
     # -- the query ------------------------------------------------------------------------------
@@ -141,8 +148,19 @@ class ExperiencedPredict(dspy.Predict):
         text = str(self.key(given)) if callable(self.key) else _query_text(texts, self.key)
         if not text:
             return {}
-        picks_label = label_output(self.signature) is not None
-        return {"query": text, "exclude": _own(texts), "elsewhere": self.elsewhere, "picks_label": picks_label}
+        return {"query": text, "exclude": _own(texts), "elsewhere": self.elsewhere, **self._labels()}
+
+    def _labels(self) -> dict[str, Any]:
+        """The arguments of the retriever that concern labels.
+
+        Labels are not narrowed in a program of several predictors, as a precedent does not say which of them gave its
+        answer; nor with a key, as the precedents that calibrate the sets are whole problems.
+        """
+        output = label_output(self.signature)
+        if output is None:
+            return {}
+        narrow = not self.elsewhere and self.key is None
+        return {"picks_label": True, "labels": labels_of(self.signature, output), "narrow": narrow}
 
     # -- as a DSPy parameter -------------------------------------------------------------------------------
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import enum
 import functools
-from typing import Any, Literal, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 import dspy
+
+from flex_dspy.models.field_types import DECLARED
 
 _REASONING = "reasoning"
 _LIKELY = (
@@ -43,3 +45,29 @@ def with_likely(signature: type[dspy.Signature], output: str) -> type[dspy.Signa
 def likely_name(output: str) -> str:
     """The name of the input for the likely value of an output."""
     return f"likely_{output}"
+
+
+@functools.lru_cache(maxsize=256)
+def labels_of(signature: type[dspy.Signature], output: str) -> tuple[str, ...]:
+    """The texts of the labels that an output may hold, as declared. None of an ``Enum`` or a ``bool``.
+
+    An ``Enum`` cannot lose members, and of two values none is worth leaving out.
+    """
+    annotation = signature.output_fields[output].annotation
+    return tuple(map(str, get_args(annotation))) if get_origin(annotation) is Literal else ()
+
+
+@functools.lru_cache(maxsize=256)
+def without_labels(signature: type[dspy.Signature], output: str, unlikely: frozenset[str]) -> type[dspy.Signature]:
+    """The signature whose output does not offer some of its labels. An answer with such a label is still read.
+
+    Args:
+        signature: The predictor's signature.
+        output: The output that is a label.
+        unlikely: Texts of the labels to leave out; see ``labels_of``.
+    """
+    declared = signature.output_fields[output].annotation
+    members = tuple(label for label in get_args(declared) if str(label) not in unlikely)
+    if get_origin(declared) is not Literal or not members or len(members) == len(get_args(declared)):
+        return signature
+    return signature.with_updated_fields(output, type_=Literal[members], **{DECLARED: declared})

@@ -21,6 +21,7 @@ from pydantic.fields import FieldInfo
 from flex_dspy.core.dspy_internals import annotation_allows_none, parse_value
 from flex_dspy.core.examples import value_text
 from flex_dspy.metrics.cleaning import begins_with_reasoning, without_reasoning
+from flex_dspy.models.field_types import declared_type
 from flex_dspy.models.reading import UnreadableError, read_value
 
 Parse = Callable[[type[dspy.Signature], str], dict[str, Any]]
@@ -126,9 +127,21 @@ def _value(name: str, field: FieldInfo, found: Mapping[str, Any]) -> Any:
     if kind is str or not isinstance(value, str):
         return value
     try:
-        return parse_value(value, kind) if _is_dspy_type(kind) else read_value(value, kind, tuple(field.metadata))
+        return parse_value(value, kind) if _is_dspy_type(kind) else _read(value, field)
     except (ValueError, RecursionError) as error:
         raise UnreadableError(f"the output field `{name}` cannot be read: {error}") from error
+
+
+def _read(text: str, field: FieldInfo) -> Any:
+    """The value of a field. If its prompt offers fewer labels than were declared, any declared label is read."""
+    try:
+        return read_value(text, field.annotation, tuple(field.metadata))
+    except UnreadableError:
+        declared = declared_type(field)
+        if declared is not None:
+            with contextlib.suppress(UnreadableError):
+                return read_value(text, declared, tuple(field.metadata))
+        raise
 
 
 def _mandatory_fields(signature: type[dspy.Signature]) -> list[str]:

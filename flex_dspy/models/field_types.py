@@ -11,8 +11,10 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import dspy
 from pydantic import BaseModel, PydanticSchemaGenerationError, PydanticUserError, TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
 from typing_extensions import is_typeddict
 
+DECLARED = "declared_type"  # key of a field's ``json_schema_extra``, see ``declared_type``
 _MOST_LABELS = 400  # largest number of characters for the labels in an error message
 _WORDS = {
     int: "one integer",
@@ -27,6 +29,12 @@ _WORDS = {
 def plain(annotation: Any) -> Any:
     """The type behind ``type X = ...``."""
     return getattr(annotation, "__value__", annotation)
+
+
+def declared_type(field: FieldInfo) -> Any:
+    """The type that a field was declared with, if its prompt offers only some of the labels; otherwise None."""
+    extra = field.json_schema_extra
+    return extra.get(DECLARED) if isinstance(extra, dict) else None
 
 
 def is_class(annotation: Any, base: type | tuple[type, ...]) -> bool:

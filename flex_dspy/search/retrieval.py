@@ -23,13 +23,14 @@ from flex_dspy.search.dense import DenseIndex, Vectors
 from flex_dspy.search.exact_indexes import ProblemIndex
 from flex_dspy.search.fingerprint_index import FingerprintIndex
 from flex_dspy.search.indexes import Match, index_of
+from flex_dspy.search.label_sets import Calibration, Calibrations, calibrate
 from flex_dspy.search.lexical_index import LexicalIndex
 from flex_dspy.search.precedent_index import PrecedentIndex
 from flex_dspy.search.ranking import Utilities, choose, fuse, until_enough
 from flex_dspy.search.reading import Reading, current_reading, record
 from flex_dspy.search.rendering import NONE, Level, arrange, block, render
-from flex_dspy.search.settings import ALWAYS_SAVED, LABEL_TALLY, ZONE_WEIGHTS, RetrievalSettings
-from flex_dspy.search.tally import count_answers, tally_line
+from flex_dspy.search.settings import ALWAYS_SAVED, LABEL_DEMONSTRATIONS, LABEL_TALLY, ZONE_WEIGHTS, RetrievalSettings
+from flex_dspy.search.tally import count_answers, likely_answer, tally_line, vote
 from flex_dspy.search.utility import Effect, MeasuredEffect, UtilityRanking, known_effects
 from flex_dspy.search.views import TEXT_VIEWS, fingerprint_of
 
@@ -137,6 +138,8 @@ class ExperienceRetriever(dspy.Retrieve):
         exclude: str | Collection[str] | None = None,
         elsewhere: Collection[str] = (),
         picks_label: bool = False,
+        labels: Sequence[str] = (),
+        narrow: bool = False,
         **kwargs: Any,
     ) -> dspy.Prediction:
         """Retrieve for one problem.
@@ -150,17 +153,47 @@ class ExperienceRetriever(dspy.Retrieve):
             elsewhere: Names of the program's other steps. Lessons for these steps are not found.
             picks_label: Whether the answer is a label. Then the answers of similar precedents are counted by default,
                 and are not written into the block.
+            labels: The labels, if they are known: no other answers are counted.
+            narrow: Whether to find out which of the labels are unlikely; see ``coverage``.
             **kwargs: Ignored; for compatibility with ``dspy.Retrieve``.
 
         Returns:
             A prediction with ``passages`` (one text an entry), ``hits`` (``Hit`` objects, best first), ``experiences``
-            (the block for the prompt), ``demonstrations`` (precedents to show as demonstrations, most similar first)
-            and ``answers`` (the answers of similar precedents, with their shares).
+            (the block for the prompt), ``demonstrations`` (precedents to show as demonstrations, most similar first),
+            ``answers`` (the answers of similar precedents, with their shares) and ``unlikely`` (the labels that they
+            make unlikely).
         """
         found = self.hits(query, k if k is not None else self.k, exclude, elsewhere)
         counted = bool(self._tally(picks_label) or self.demonstrations)
         similar = self.precedents(query, self.depth, exclude, elsewhere) if counted else ()
-        return self.write(found, similar, picks_label=picks_label)
+        unlikely = self._unlikely(tuple(labels), similar, frozenset(elsewhere)) if narrow else frozenset()
+        return self.write(found, similar, picks_label=picks_label, labels=labels, unlikely=unlikely)
+
+    def _unlikely(self, labels: tuple[str, ...], similar: Sequence[Match], elsewhere: frozenset[str]) -> frozenset[str]:
+        """The labels that similar precedents make unlikely; none where no answers are counted."""
+        count = self._tally(picks_label=True)
+        if self.coverage == 1 or not labels or not count_answers(similar, count, labels):
+            return frozenset()
+        calibration = self._calibration(labels, count, elsewhere)
+        return calibration.unlikely(vote(similar, count, labels), self.coverage)
+
+    def _calibration(self, labels: tuple[str, ...], count: int, elsewhere: frozenset[str]) -> Calibration:
+        """The shares of right labels in the current library, including the entries that a trial hides."""
+        library = self.library
+        keep = self._keep(library, frozenset(), elsewhere)
+        index = index_of(library, "precedents", PrecedentIndex)
+
+        def similar(problem: str) -> Sequence[Match]:
+            own = frozenset({problem})
+            return until_enough(lambda depth: index.search(library, problem, depth, skip=own), self.depth, keep)
+
+        def make() -> Calibration:
+            precedents = (each for entry in library if keep is None or keep(entry.id) for each in entry.precedents)
+            return calibrate(precedents, labels, count, similar)
+
+        filters = tuple(self.zones or ()), tuple(self.categories or ())
+        key = (library.tip, labels, count, self.depth, elsewhere, *filters)
+        return index_of(library, "calibrations", Calibrations).find(key, make)
 
     def _tally(self, picks_label: bool) -> int:
         """The number of precedents whose answers are counted."""
@@ -181,7 +214,13 @@ class ExperienceRetriever(dspy.Retrieve):
         return self.hits(query, k, exclude)
 
     def write(
-        self, hits: Sequence[Hit], similar: Sequence[Match] = (), *, picks_label: bool = False
+        self,
+        hits: Sequence[Hit],
+        similar: Sequence[Match] = (),
+        *,
+        picks_label: bool = False,
+        labels: Sequence[str] = (),
+        unlikely: frozenset[str] = frozenset(),
     ) -> dspy.Prediction:
         """Build the prediction for these hits, and record the entries that it shows (see ``pinned``).
 
@@ -189,21 +228,42 @@ class ExperienceRetriever(dspy.Retrieve):
             hits: Entries, best first.
             similar: Precedents, most similar first, for the tally and the demonstrations.
             picks_label: As for ``forward``.
+            labels: As for ``forward``.
+            unlikely: Labels that similar precedents make unlikely.
         """
         count = self._tally(picks_label)
-        answers = count_answers(similar, count) if count else []
+        answers = count_answers(similar, count, labels or None) if count else []
         line = "" if picks_label else tally_line(answers, min(count, len(similar)))
         entries = arrange(hits, self.token_budget - tokens(line), self.levels)
         shown = [hit.experience.id for hit, lines in zip(hits, entries, strict=True) if lines]
-        used = similar[: max(count if answers else 0, self.demonstrations)]
+        solved = self._demonstrations(similar, answers if picks_label else [], labels, unlikely)
+        used = [*similar[: count if answers else 0], *solved]
         record([*shown, *dict.fromkeys(match.entry_id for match in used if match.entry_id not in shown)])
         return Retrieval(
             passages=[hit.experience.text() for hit in hits],
             hits=Hits(hits),
             experiences=block(entries, line),
-            demonstrations=[match.precedent for match in similar[: self.demonstrations]],
+            demonstrations=[match.precedent for match in solved],
             answers=answers,
+            unlikely=unlikely,
         )
+
+    def _demonstrations(
+        self,
+        similar: Sequence[Match],
+        answers: Sequence[tuple[str, float]],
+        labels: Sequence[str],
+        unlikely: frozenset[str],
+    ) -> Sequence[Match]:
+        """The precedents to show as demonstrations; by default a few where similar precedents do not decide."""
+        if self.demonstrations is not None:
+            return similar[: self.demonstrations]
+        cases = [(match, match.precedent.answer) for match in similar if match.precedent]
+        open_cases = [(m, answer) for m, answer in cases if answer not in unlikely and (not labels or answer in labels)]
+        several = bool(unlikely) and len({answer for _, answer in open_cases}) > 1
+        if not answers or (likely_answer(answers) and not several):
+            return ()
+        return [match for match, _ in open_cases[:LABEL_DEMONSTRATIONS]]
 
     def precedents(
         self, query: str, count: int, exclude: str | Collection[str] | None = None, elsewhere: Collection[str] = ()

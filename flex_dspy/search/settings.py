@@ -34,7 +34,8 @@ def _check_view(view: str) -> str:
 
 
 View = Annotated[str, AfterValidator(_check_view)]
-LABEL_TALLY = 8  # number of precedents that are counted for a label
+LABEL_TALLY = 24  # number of precedents that are counted for a label
+LABEL_DEMONSTRATIONS = 8  # number of precedents that are shown where the vote leaves several labels
 Number = Annotated[int | float, Field(ge=0, lt=float("inf"))]
 Views = Annotated[tuple[View, ...], Field(min_length=1), AfterValidator(_unique)]
 Zones = Annotated[tuple[Zone, ...], Field(min_length=1), AfterValidator(_unique)]
@@ -84,13 +85,18 @@ class RetrievalSettings(Settings):
     levels: Levels = LEVELS
     """The levels that are written: ``method``, ``rules``, ``precedents``, ``trajectory``."""
     tally: int | None = Field(default=None, ge=0)
-    """How many similar precedents to count the answers of; 0 for none. None counts eight for a predictor that picks a
+    """How many similar precedents to count the answers of; 0 for none. None counts 24 for a predictor that picks a
     label (one output that is a ``Literal``, an ``Enum`` or a ``bool``), and none for others. A predictor that picks a
     label gets the most frequent answer as an input of its own, any other one a line of the block. Nothing is shown
     where hardly any answer comes twice."""
-    demonstrations: int = Field(default=0, ge=0)
-    """How many similar precedents to show as demonstrations (DSPy's ``demos``), most similar last; 0 for none. A
-    program that reasons before it answers gets none, as a precedent holds no reasoning."""
+    coverage: float = Field(default=0.9, gt=0, le=1)
+    """How often the labels that a prompt offers hold the right one, by the precedents' own answers (see
+    ``flex_dspy.search.label_sets``). Labels that similar precedents make less likely than that are left out of a
+    ``Literal``. 1 offers all labels."""
+    demonstrations: int | None = Field(default=None, ge=0)
+    """How many similar precedents to show as demonstrations (DSPy's ``demos``), most similar last; 0 for none. None
+    shows eight where similar precedents leave several labels possible or are in a near tie, instead of a likely label,
+    and otherwise none. A program that reasons before it answers gets none, as a precedent holds no reasoning."""
     embed: bool = False
     """Whether saved state holds the whole library, and not its hash alone."""
 

@@ -1,12 +1,15 @@
-"""Predictors that pick a label are told the answer of similar precedents, in an input of its own."""
+"""Predictors that pick a label read the answer of similar precedents. They are offered the labels these leave open."""
 
+import asyncio
 import enum
+from collections.abc import Callable
 from typing import Literal
 
 import dspy
 import pytest
 
 from flex_dspy import ExperienceLibrary, equip
+from flex_dspy.core.examples import problem_text
 from flex_dspy.libraries.experience import Experience, Precedent
 from flex_dspy.search.rendering import NONE
 from flex_dspy.signatures.labels import label_output
@@ -50,13 +53,19 @@ def test_a_label_is_the_one_output_with_few_values(signature, output):
     assert label_output(dspy.ensure_signature(signature)) == output
 
 
-def asked(program: dspy.Module, **inputs: str) -> str:
-    """All that a program sends."""
-    with LLMServer(lambda *_: {"intent": "declined", "answer": "declined", "reasoning": "so"}) as server:
+def ask(program: dspy.Module, answer: str, **inputs: str) -> tuple[dspy.Prediction, list[str]]:
+    """The prediction, and the text of each request, of a model that always gives one label."""
+    with LLMServer(lambda *_: {"intent": answer, "answer": answer, "reasoning": "so"}) as server:
         lm = dspy.LM("openai/test", api_base=server.url, api_key="none", cache=False)
         with dspy.context(lm=lm):
-            program(**(inputs or {"message": ASKED}))
-        return "\n".join(message["content"] for message in server.requests[-1].messages)
+            prediction = program(**(inputs or {"message": ASKED}))
+        sent = ["\n".join(message["content"] for message in request.messages) for request in server.requests]
+        return prediction, sent
+
+
+def asked(program: dspy.Module, **inputs: str) -> str:
+    """All that a program sends."""
+    return ask(program, "declined", **inputs)[1][-1]
 
 
 def test_a_predictor_that_picks_a_label_reads_the_likely_one():
@@ -105,3 +114,150 @@ def test_a_field_of_that_name_stays_the_programs_own():
 def test_what_an_example_may_not_see_is_not_counted():
     prompt = asked(equip(dspy.Predict(Intent), ExperienceLibrary(PRECEDENTS[:4])), message="card declined")
     assert "likely_intent" not in prompt  # three others are too few to say whether answers repeat
+
+
+# -- labels that are not offered ----------------------------------------------------------------------------------
+
+TOPICS = {"declined": "declined refused rejected", "pending": "pending waiting delayed", "fee": "fee charge cost"}
+MANY = [
+    (f"{word} {thing} {number}", label)
+    for label, words in TOPICS.items()
+    for word in words.split()
+    for number, thing in enumerate(("card", "transfer", "payment", "order", "loan", "cheque", "account"))
+]
+
+
+def library_of(cases: list[tuple[str, str]], write: Callable[[str], str] = str) -> ExperienceLibrary:
+    entries = [Experience("golden", "", precedents=(Precedent(p, write(p), label),)) for p, label in cases]
+    return ExperienceLibrary(entries)
+
+
+class Topic(dspy.Signature):
+    """Name the intent."""
+
+    message: str = dspy.InputField()
+    intent: Literal["fee", "unseen", "pending", "declined"] = dspy.OutputField()
+
+
+def narrowed(**settings: object) -> dspy.Module:
+    return equip(dspy.Predict(Topic), library_of(MANY), **settings)
+
+
+def test_the_prompt_offers_the_labels_that_similar_precedents_leave_open():
+    prompt = asked(narrowed())
+    assert "unseen; declined" in prompt
+    assert "Literal['unseen', 'declined']" in prompt
+    assert "pending" not in prompt
+    assert "[[ ## likely_intent ## ]]\ndeclined" in prompt
+
+
+def test_asynchronous_calls_offer_the_same():
+    with LLMServer(lambda *_: {"intent": "declined"}) as server:
+        lm = dspy.LM("openai/test", api_base=server.url, api_key="none", cache=False)
+        with dspy.context(lm=lm):
+            asyncio.run(narrowed().acall(message=ASKED))
+        sent = "\n".join(message["content"] for message in server.requests[-1].messages)
+    assert sent == asked(narrowed())
+
+
+def test_coverage_one_offers_all_labels():
+    prompt = asked(narrowed(coverage=1))
+    assert "fee; unseen; pending; declined" in prompt
+    assert "[[ ## likely_intent ## ]]\ndeclined" in prompt
+
+
+def test_an_answer_with_another_declared_label_counts():
+    prediction, requests = ask(narrowed(), "pending")
+    assert prediction.intent == "pending"
+    assert len(requests) == 1
+
+
+def test_an_answer_with_no_label_at_all_is_asked_for_again():
+    with pytest.raises(dspy.AdapterParseError, match="expected one of unseen, declined"):
+        ask(narrowed(), "refund")
+
+
+def test_the_program_keeps_its_labels():
+    program = narrowed()
+    asked(program)
+    assert program.signature.output_fields["intent"].annotation == Topic.output_fields["intent"].annotation
+
+
+def test_a_saved_program_offers_the_same(tmp_path):
+    path = tmp_path / "program.json"
+    program = narrowed(coverage=0.5, embed=True)
+    program.save(path)
+    loaded = equip(dspy.Predict(Topic), ExperienceLibrary())
+    loaded.load(path)
+    assert loaded.retriever.coverage == 0.5
+    assert asked(loaded) == asked(program)
+    assert "coverage" not in narrowed().dump_state()["experience"]
+
+
+@pytest.mark.parametrize(
+    "signature",
+    [
+        dspy.Signature({"message": (str, dspy.InputField()), "intent": (bool, dspy.OutputField())}),
+        dspy.Signature(
+            {
+                "message": (str, dspy.InputField()),
+                "intent": (enum.Enum("Kind", {"Y": "True", "N": "False"}), dspy.OutputField()),
+            }
+        ),
+    ],
+    ids=["bool", "enum"],
+)
+def test_a_bool_and_an_enum_keep_all_values(signature):
+    library = library_of([(problem, str(label == "declined")) for problem, label in MANY])
+    with_all = ask(equip(dspy.Predict(signature), library, coverage=1), "True", message=ASKED)[1]
+    assert ask(equip(dspy.Predict(signature), library), "True", message=ASKED)[1] == with_all
+    assert "likely_intent" in with_all[0]
+
+
+class TwoSteps(dspy.Module):
+    def __init__(self):
+        super().__init__()
+        self.rewrite = dspy.Predict("message -> answer")
+        self.pick = dspy.Predict(Topic)
+
+    def forward(self, message):
+        self.rewrite(message=message)
+        return self.pick(message=message)
+
+
+def test_a_program_of_several_predictors_offers_all_labels():
+    assert "fee; unseen; pending; declined" in asked(equip(TwoSteps(), library_of(MANY)))
+
+
+def test_an_answer_that_is_not_declared_is_not_told():
+    library = library_of([*MANY, *[(f"card declined {n} {n}", "refund") for n in range(9)]])
+    prompt = asked(equip(dspy.Predict(Topic), library))
+    assert "[[ ## likely_intent ## ]]\ndeclined" in prompt
+    assert "refund" not in prompt
+
+
+def test_a_search_by_other_text_than_the_problem_offers_all_labels():
+    assert "fee; unseen; pending; declined" in asked(narrowed(key=["message"]))
+
+
+def test_problems_of_several_inputs_are_asked_about_as_wholes():
+    signature = Topic.prepend("customer", dspy.InputField(), str)
+    library = library_of(MANY, lambda text: problem_text({"customer": "Ann", "message": text}))
+    prompt = asked(equip(dspy.Predict(signature), library), customer="Ann", message=ASKED)
+    assert "unseen; declined" in prompt
+
+
+def test_demonstrations_show_labels_that_are_offered():
+    prompt = asked(narrowed(demonstrations=60))
+    assert prompt.count("[[ ## intent ## ]]\ndeclined") > 5
+    assert "[[ ## intent ## ]]\npending" not in prompt
+
+
+def test_in_a_near_tie_the_model_sees_the_nearest_precedents_and_chooses():
+    message = "my card was declined, or is it pending?"
+    prompt = asked(narrowed(), message=message)
+    assert "unseen; pending; declined" in prompt
+    assert "likely_intent" not in prompt
+    assert prompt.count("[[ ## intent ## ]]\ndeclined") + prompt.count("[[ ## intent ## ]]\npending") == 8
+    without = asked(narrowed(demonstrations=0), message=message)
+    assert prompt.count("[[ ## intent ## ]]") == without.count("[[ ## intent ## ]]") + 8

@@ -8,16 +8,16 @@ from flex_dspy.search.indexes import Match
 from flex_dspy.search.reading import pinned
 from flex_dspy.search.rendering import CLOSE, OPEN, parse
 from flex_dspy.search.retrieval import ExperienceRetriever
-from flex_dspy.search.tally import tally_answers
+from flex_dspy.search.tally import likely_answer, tally_answers
 
 
 def matches(*pairs):
     return [Match(str(n), score, Precedent(str(n), f"p{n}", answer)) for n, (answer, score) in enumerate(pairs)]
 
 
-def test_shares_are_weighted_by_similarity_squared():
+def test_shares_are_weighted_by_similarity_cubed():
     found = matches(("a", 0.8), ("b", 0.4), ("b", 0.4), ("a", 0.0))
-    assert tally_answers(found, 3) == "Answers to the 3 most similar problems: a 67%, b 33%"
+    assert tally_answers(found, 3) == "Answers to the 3 most similar problems: a 80%, b 20%"
 
 
 def test_answers_beyond_those_counted_show_that_answers_repeat():
@@ -39,6 +39,15 @@ def test_a_label_cannot_end_the_block():
     line = tally_answers(found, 4)
     assert CLOSE not in line
     assert "[[ ##" not in line
+
+
+@pytest.mark.parametrize(
+    ("answers", "likely"),
+    [([], ""), ([("a", 1.0)], "a"), ([("a", 0.55), ("b", 0.45)], "a"), ([("a", 0.52), ("b", 0.48)], "")],
+    ids=["none", "one", "clear", "tie"],
+)
+def test_a_near_tie_has_no_likely_answer(answers, likely):
+    assert likely_answer(answers) == likely
 
 
 def test_the_line_stands_last_in_the_block_and_its_entries_count_as_shown():
