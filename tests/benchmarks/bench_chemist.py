@@ -74,7 +74,7 @@ def main() -> None:
         print(_row(name, [places[n] for n in own], [fragments[n] for n in own]))
     if arguments.errors:
         wrong = [example for example, place in zip(examples, places, strict=True) if place != 1]
-        _errors(library, wrong[: arguments.errors])
+        _errors(library, wrong[: arguments.errors], arguments.ranking)
     if arguments.ablate:
         _ablation(library, examples[: arguments.ablate])
     if arguments.speed:
@@ -176,10 +176,11 @@ def _answer(
     return time.process_time() - start, answers
 
 
-def _errors(library: ExperienceLibrary, examples: list[dspy.Example]) -> None:
+def _errors(library: ExperienceLibrary, examples: list[dspy.Example], ranking: str) -> None:
     """What kind of mistake the first wrong answers are."""
     retriever = ExperienceRetriever(library, **{"views": TASK.views, **OFFLINE_RETRIEVAL})
-    kinds = Counter(_kind(e, chemist.candidates(e.product, retriever(e.product).experiences)) for e in examples)
+    asked = ((example, retriever(example.product).experiences) for example in examples)
+    kinds = Counter(_kind(example, chemist.candidates(example.product, block, ranking)) for example, block in asked)
     print("\n| kind of error | cases |\n|---|---|")
     for kind, count in kinds.most_common():
         print(f"| {kind} | {count} |")
