@@ -14,7 +14,7 @@ import multiprocessing
 import random
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -220,23 +220,30 @@ class _Likelihood:
 
     def fit(self, penalty: float) -> Floats:
         """The solution: the coefficients of the terms, then the numbers of the descriptors, shape (20 + PLACES,)."""
-        start = np.array([*(UNFITTED.coefficients[term] for term in TERMS), *np.zeros(PLACES)])
+        # A place that no descriptor has keeps the number 0. Without these places few products need little time.
+        used, columns = np.unique(self.descriptors.indices, return_inverse=True)
+        rows = self.descriptors.indptr
+        few = sparse.csr_matrix((self.descriptors.data, columns, rows), shape=(len(rows) - 1, len(used)))
+        found = replace(self, descriptors=few).minimize(penalty)
+        solution = np.zeros(len(TERMS) + PLACES)
+        solution[: len(TERMS)], solution[len(TERMS) + used] = np.split(found, [len(TERMS)])
+        return solution
+
+    def minimize(self, penalty: float) -> Floats:
+        """The coefficients and numbers of the smallest loss with the penalty, shape (20 + columns of descriptors,)."""
+        count = self.descriptors.shape[1]
+        start = np.array([*(UNFITTED.coefficients[term] for term in TERMS), *np.zeros(count)])
         spread = self.terms.var(axis=0)
-        weights = np.array([*(_PENALTY_OF_TERMS * spread), *np.full(PLACES, penalty)])
-
-        def penalized(solution: Floats) -> tuple[float, Floats]:
-            value, slope = self.loss(solution)
-            moved = solution - start
-            return value + float(weights @ moved**2) / 2, slope + weights * moved
-
+        weights = np.array([*(_PENALTY_OF_TERMS * spread), *np.full(count, penalty)])
         # In units of its spread, every term has about the same weight in a step.
-        scale = np.array([*(1 / np.maximum(np.sqrt(spread), 1e-3)), *np.ones(PLACES)])
+        scale = np.array([*(1 / np.maximum(np.sqrt(spread), 1e-3)), *np.ones(count)])
 
-        def scaled(solution: Floats) -> tuple[float, Floats]:
-            value, slope = penalized(solution * scale)
-            return value, slope * scale
+        def penalized(scaled: Floats) -> tuple[float, Floats]:
+            value, slope = self.loss(scaled * scale)
+            moved = scaled * scale - start
+            return value + float(weights @ moved**2) / 2, (slope + weights * moved) * scale
 
-        found: Floats = minimize(scaled, start / scale, jac=True, method="L-BFGS-B", options={"maxiter": _STEPS}).x
+        found: Floats = minimize(penalized, start / scale, jac=True, method="L-BFGS-B", options={"maxiter": _STEPS}).x
         return found * scale
 
     def loss(self, solution: Floats) -> tuple[float, Floats]:

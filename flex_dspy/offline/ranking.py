@@ -89,6 +89,7 @@ def _tables(ranking: Ranking) -> tuple[Numbers, Numbers]:
 
 UNFITTED = Ranking({**COEFFICIENTS, **dict.fromkeys(FURTHER_TERMS, 0.0)})
 _ADAPTER: TypeAdapter[Ranking] = TypeAdapter(Ranking)
+_ANOTHER_VERSION = "the ranking {path} is none of this version: {problem}; fit it anew (flex-dspy library fit)"
 
 
 def read_ranking(path: str | Path) -> Ranking:
@@ -105,15 +106,28 @@ def read_ranking(path: str | Path) -> Ranking:
 
 @functools.lru_cache(maxsize=8)
 def _read(path: str, changed: int) -> Ranking:
+    text = Path(path).read_bytes()
     try:
-        ranking = _ADAPTER.validate_json(Path(path).read_bytes())
+        ranking = _ADAPTER.validate_json(text)
     except ValidationError as error:
+        if (problem := _problem_of_format(text)) is not None:
+            raise ConfigurationError(_ANOTHER_VERSION.format(path=path, problem=problem)) from error
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "the file"
         raise ConfigurationError(f"the ranking {path} is damaged: {place}: {first['msg']}") from error
     if (problem := _problem(ranking)) is not None:
-        raise ConfigurationError(f"the ranking {path} is none of this version: {problem}; fit it anew")
+        raise ConfigurationError(_ANOTHER_VERSION.format(path=path, problem=problem))
     return ranking
+
+
+def _problem_of_format(text: bytes) -> str | None:
+    """What is wrong with the format of a file that is no ranking of this version; None if that is not the reason."""
+    try:
+        content = json.loads(text)
+    except ValueError:
+        return None
+    name = content.get("format") if isinstance(content, dict) else FORMAT
+    return None if name == FORMAT else f"its format is {name!r}, not {FORMAT!r}"
 
 
 def _problem(ranking: Ranking) -> str | None:

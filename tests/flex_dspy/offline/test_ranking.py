@@ -45,7 +45,7 @@ def choices(count: int, seed: int = 0) -> list[Choice]:
     found = []
     for _ in range(count):
         right = int(random.integers(6))
-        places = random.integers(100, PLACES, size=(6, 20), dtype=np.int32)
+        places = random.integers(100, 600, size=(6, 20), dtype=np.int32)
         places[right, 0] = 7
         terms = random.normal(size=(6, len(TERMS))).astype(np.float32)
         descriptors = Descriptors(places.ravel(), np.ones(120, np.float32), np.full(6, 20, np.int32))
@@ -167,6 +167,8 @@ def test_the_file_holds_the_numbers_and_where_they_come_from(tmp_path):
     ("change", "complaint"),
     [
         ({"format": "flex-dspy ranking 1"}, "its format is"),
+        ({"format": "flex-dspy ranking 1", "lost": [0.5]}, "its format is"),
+        ({"format": [1]}, "its format is"),
         ({"numbers": {str(PLACES): 0.5}}, f"numbers beyond place {PLACES - 1}"),
         ({"numbers": {"-1": 0.5}}, "is damaged: numbers.-1"),
         ({"coefficients": {"luck": 1.0}}, "other terms"),
