@@ -47,6 +47,7 @@ LATE_MODULES = {
     ("offline.disconnections", "offline.reactions"): RDKIT,
     ("offline.disconnections", "offline.worker_process"): RDKIT,
     ("offline.engine", "offline.ranking"): RDKIT,
+    ("commands.actions.rankings", "offline.ranking"): RDKIT,
 }
 
 # Attributes and settings of DSPy that its documentation does not name.
