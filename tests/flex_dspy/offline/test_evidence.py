@@ -10,13 +10,13 @@ from flex_dspy.offline.evidence import COEFFICIENTS, COEFFICIENTS_OF_FEW, FURTHE
 PROPOSED = ["CCC(=O)O.CCN", "CCC(=O)Cl.CCN"]
 
 
-def weights(cases: int) -> tuple[np.ndarray, np.ndarray]:
-    """The weights of two proposals beside so many equal cases, and their twenty terms."""
+def weights(cases: int, *, further: bool = True) -> tuple[np.ndarray, np.ndarray]:
+    """The weights of two proposals beside so many equal cases, and their terms."""
     both = changes("CCC(=O)NCC", PROPOSED)
     proposals = Proposals(both, np.full(2, 2, np.float32), np.array([0, 1], np.float32), np.zeros(2, np.float32))
     solved = np.repeat(changes("CC(=O)NC", ["CC(=O)O.CN"]), cases, axis=0)
     taught = np.tile([True, False], (cases, 1))
-    found = weigh(Cases(solved, np.full(cases, 0.4, np.float32), taught), proposals, further=True)
+    found = weigh(Cases(solved, np.full(cases, 0.4, np.float32), taught), proposals, further=further)
     return found.weight, found.terms
 
 
@@ -29,13 +29,9 @@ def test_coefficients_for_few_cases_fade_out(cases, share):
 
 
 def test_the_weight_is_the_same_with_and_without_the_further_terms():
-    one = weights(20)[0]
-    both = changes("CCC(=O)NCC", PROPOSED)
-    proposals = Proposals(both, np.full(2, 2, np.float32), np.array([0, 1], np.float32), np.zeros(2, np.float32))
-    solved = np.repeat(changes("CC(=O)NC", ["CC(=O)O.CN"]), 20, axis=0)
-    found = weigh(Cases(solved, np.full(20, 0.4, np.float32), np.tile([True, False], (20, 1))), proposals)
-    assert len(found.terms) == len(COEFFICIENTS)
-    assert found.weight == pytest.approx(one)
+    weight, terms = weights(20, further=False)
+    assert len(terms) == len(COEFFICIENTS)
+    assert weight == pytest.approx(weights(20)[0])
 
 
 def test_evidence_for_a_proposal_never_counts_against_it():
