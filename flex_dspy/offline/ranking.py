@@ -71,12 +71,12 @@ class Ranking:
         coefficients, numbers = _tables(self)
         return np.asarray(coefficients @ terms + descriptors.weigh(numbers), np.float32)
 
-    def write(self, path: Path) -> None:
-        """Write the file. Its beginning is readable for people."""
+    def text(self) -> str:
+        """The content of the file. Its beginning is readable for people."""
         head = {"format": self.format, "fitted_on": self.fitted_on, "coefficients": self.coefficients}
         lines = [f"{json.dumps(name)}: {json.dumps(value, indent=2)}" for name, value in head.items()]
         lines.append(f'"numbers": {json.dumps(self.numbers)}')
-        path.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
+        return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
 @functools.lru_cache(maxsize=8)

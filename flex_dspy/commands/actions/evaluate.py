@@ -73,7 +73,7 @@ def run(task_name: str, options: EvaluateOptions) -> None:
         library = read_library(options.data.library, options.tracking.tracking_uri)
         if library.task not in ("", task.name):
             logger.warning("the library was learned on %s, and is measured on %s", library.task, task.name)
-        expert = expert_for(task, options.data.library, library)
+        expert = expert_for(task, options.data.library, library, options.cluster.cluster)
     model = roles.actor_model(options, task, expert)
     with stdout_for(options.output.json):
         with clusters.executor(options) as executor, dspy.context(lm=model):

@@ -14,6 +14,7 @@ from flex_dspy.core.errors import ConfigurationError
 from flex_dspy.core.tables import build_table
 from flex_dspy.evaluation.intervals import wilson
 from flex_dspy.libraries.library import ExperienceLibrary
+from flex_dspy.libraries.library_file import write_atomically
 from flex_dspy.offline.fitting import PENALTIES, Fit, Score, choose_precedents, fit_ranking, read_choices
 from flex_dspy.offline.worker_process import count_cores
 from flex_dspy.tracking.registry import read_library
@@ -38,7 +39,7 @@ def run(library_name: str, out: Path, options: FitOptions) -> None:
         print_table(build_table(head, _rows(fitted)))
     if not fitted.is_better:
         raise ConfigurationError("the fit is not surely better than the general ranking: nothing was written")
-    replace(fitted.ranking, fitted_on=about).write(out)
+    write_atomically(out, replace(fitted.ranking, fitted_on=about).text())
     if not options.json:
         print(f"\nranking  {out}\nuse it   --lm offline/chemist:{out} (eval finds it beside its library)")
 

@@ -156,7 +156,7 @@ def test_a_product_never_learns_from_its_own_case():
 def test_the_file_holds_the_numbers_and_where_they_come_from(tmp_path):
     path = tmp_path / "library.ranking.json"
     ranking = replace(UNFITTED, numbers={3: 0.25, PLACES - 1: -1.5}, fitted_on={"library": "abc"})
-    ranking.write(path)
+    path.write_text(ranking.text())
     read = read_ranking(path)
     assert (read.coefficients, read.numbers) == (ranking.coefficients, ranking.numbers)
     assert read.fitted_on == {"library": "abc"}
@@ -179,7 +179,7 @@ def test_the_file_holds_the_numbers_and_where_they_come_from(tmp_path):
 )
 def test_a_file_that_is_no_ranking_is_an_error(tmp_path, change, complaint):
     path = tmp_path / "ranking.json"
-    UNFITTED.write(path)
+    path.write_text(UNFITTED.text())
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     with pytest.raises(ConfigurationError, match=complaint):
         read_ranking(path)
@@ -187,7 +187,7 @@ def test_a_file_that_is_no_ranking_is_an_error(tmp_path, change, complaint):
 
 def test_a_model_is_named_with_its_ranking(tmp_path):
     path = tmp_path / "ranking.json"
-    UNFITTED.write(path)
+    path.write_text(UNFITTED.text())
     lm = language_model(f"offline/chemist:{path}")
     assert lm.model == f"offline/chemist:{path}"
     engine, async_engine = make_engines(f"chemist:{path}")
@@ -211,7 +211,7 @@ def test_a_ranking_that_cannot_be_used_is_an_error_at_once(name, complaint):
 
 def test_the_chemist_answers_by_the_ranking_it_is_given(tmp_path, monkeypatch):
     path = tmp_path / "ranking.json"
-    UNFITTED.write(path)
+    path.write_text(UNFITTED.text())
     given: list[Ranking | None] = []
 
     def rank(product, lessons, limit, ranking):
@@ -239,10 +239,13 @@ def test_eval_uses_the_ranking_beside_its_library(tmp_path, caplog):
     library().save(source)
     assert expert_for(task, str(source), library()) == "chemist"
     path = ranking_of(source)
-    replace(UNFITTED, fitted_on={"library": library().hash}).write(path)
+    path.write_text(replace(UNFITTED, fitted_on={"library": library().hash}).text())
     assert expert_for(task, str(source), library()) == f"chemist:{path}"
     assert expert_for(get_task("aime"), str(source), library()) == "mathematician"
+    assert expert_for(task, str(source), library(), "local:2") == f"chemist:{path}"
     assert not caplog.records
+    assert expert_for(task, str(source), library(), "tcp://node:8786") == "chemist"
+    assert "the cluster may not have it" in caplog.text
     assert expert_for(task, str(source), ExperienceLibrary(task="uspto50k")) == "chemist"
     assert "it was fitted to version" in caplog.text
 
