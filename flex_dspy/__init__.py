@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from flex_dspy.learning.rated_files import RatedFile as RatedFile
     from flex_dspy.learning.settings import LearningSettings as LearningSettings
     from flex_dspy.learning.trace_learner import TraceLearner as TraceLearner
+    from flex_dspy.learning.trust_calibration import TrustCalibration as TrustCalibration
     from flex_dspy.libraries.diffing import diff as diff
     from flex_dspy.libraries.experience import Experience as Experience
     from flex_dspy.libraries.experience import Precedent as Precedent
@@ -76,6 +77,7 @@ _EXPORTS = {
     "learning.rated_files": ("RatedFile",),
     "learning.settings": ("LearningSettings",),
     "learning.trace_learner": ("TraceLearner",),
+    "learning.trust_calibration": ("TrustCalibration",),
     "libraries.diffing": ("diff",),
     "libraries.experience": ("Experience", "Precedent", "Rule"),
     "libraries.library": ("ExperienceLibrary",),

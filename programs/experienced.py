@@ -23,7 +23,16 @@ from flex_dspy.programs.demonstrations import demonstrations
 from flex_dspy.search.rendering import NONE
 from flex_dspy.search.retrieval import ExperienceRetriever, shorter_blocks
 from flex_dspy.search.tally import likely_answer
-from flex_dspy.signatures.labels import label_output, labels_of, likely_name, with_likely, without_labels
+from flex_dspy.search.trust import weigh
+from flex_dspy.signatures.labels import (
+    label_of_text,
+    label_output,
+    labels_of,
+    likely_name,
+    model_name,
+    with_likely,
+    without_labels,
+)
 from flex_dspy.signatures.lessons import EARLIER_ATTEMPTS, LESSONS, with_earlier_attempts, with_lessons, without
 
 Key = Callable[[Mapping[str, Any]], str] | Sequence[str]
@@ -86,13 +95,17 @@ class ExperiencedPredict(dspy.Predict):
     elsewhere: frozenset[str] = frozenset()
 
     def forward(self, **kwargs: Any) -> dspy.Prediction:
-        """See ``dspy.Predict``. If the prompt is too long for the model, fewer experiences are shown."""
+        """See ``dspy.Predict``. If the prompt is too long for the model, fewer experiences are shown.
+
+        With ``trust``, the prediction holds the model's own label in a field of its own, such as ``model_intent``.
+        """
         if self.field in kwargs:  # the caller passed experiences
             return super().forward(**kwargs)
         ask = functools.partial(self._ask, super().forward)
         found = self.retriever(**query) if (query := self._query(kwargs)) else None
         with reading_answers():
-            return ask_shortening(ask, self.field, self._shorter_blocks(found), **kwargs)
+            prediction = ask_shortening(ask, self.field, self._shorter_blocks(found), **kwargs)
+        return self._weighed(prediction, found)
 
     async def aforward(self, **kwargs: Any) -> dspy.Prediction:
         """Asynchronous version of ``forward``."""
@@ -101,7 +114,37 @@ class ExperiencedPredict(dspy.Predict):
         ask = functools.partial(self._ask, super().aforward)
         found = await self.retriever.acall(**query) if (query := self._query(kwargs)) else None
         with reading_answers():
-            return await aask_shortening(ask, self.field, self._shorter_blocks(found), **kwargs)
+            prediction = await aask_shortening(ask, self.field, self._shorter_blocks(found), **kwargs)
+        return self._weighed(prediction, found)
+
+    @property
+    def votes(self) -> bool:
+        """Whether precedents vote on the labels of this predictor's output."""
+        output = label_output(self.signature)
+        named = output is not None and bool(labels_of(self.signature, output))
+        return named and not self.elsewhere and self.key is None and self.retriever.tally != 0
+
+    def shares(self, **inputs: Any) -> Mapping[str, float]:
+        """The shares of labels in the vote of similar precedents; empty if precedents do not vote here.
+
+        Args:
+            **inputs: The inputs of the predictor. The precedents of this problem itself have no vote.
+        """
+        query = self._query(inputs)
+        return dict(self.retriever(**query).shares) if query else {}
+
+    def _weighed(self, prediction: dspy.Prediction, found: dspy.Prediction | None) -> dspy.Prediction:
+        """The prediction, with the label that the model and the precedents give together; see ``trust``.
+
+        After a rejected attempt the model decides alone, as the precedents would vote for the same label again.
+        """
+        output, trust = label_output(self.signature), None if _EARLIER.get() else self.retriever.trust
+        if output is None or trust is None or found is None or not found.shares or prediction.get(output) is None:
+            return prediction
+        answer = prediction[output]
+        prediction[model_name(output)] = answer
+        prediction[output] = label_of_text(self.signature, output, weigh(found.shares, str(answer), trust))
+        return prediction
 
     def _ask(self, predict: Callable[..., Any], **kwargs: Any) -> Any:
         shown: _Shown = kwargs.pop(self.field)
@@ -153,14 +196,13 @@ class ExperiencedPredict(dspy.Predict):
     def _labels(self) -> dict[str, Any]:
         """The arguments of the retriever that concern labels.
 
-        Labels are not narrowed in a program of several predictors, as a precedent does not say which of them gave its
+        Precedents do not vote in a program of several predictors, as a precedent does not say which of them gave its
         answer; nor with a key, as the precedents that calibrate the sets are whole problems.
         """
         output = label_output(self.signature)
         if output is None:
             return {}
-        narrow = not self.elsewhere and self.key is None
-        return {"picks_label": True, "labels": labels_of(self.signature, output), "narrow": narrow}
+        return {"picks_label": True, "labels": labels_of(self.signature, output), "narrow": self.votes}
 
     # -- as a DSPy parameter -------------------------------------------------------------------------------
 

@@ -47,6 +47,17 @@ def likely_name(output: str) -> str:
     return f"likely_{output}"
 
 
+def model_name(output: str) -> str:
+    """The name of a prediction's field for the model's own value of an output, where precedents have a say in it."""
+    return f"model_{output}"
+
+
+def label_of_text(signature: type[dspy.Signature], output: str, text: str) -> Any:
+    """The label with this text, as declared: a number where the labels are numbers."""
+    declared = get_args(signature.output_fields[output].annotation)
+    return next((label for label in declared if str(label) == text), text)
+
+
 @functools.lru_cache(maxsize=256)
 def labels_of(signature: type[dspy.Signature], output: str) -> tuple[str, ...]:
     """The texts of the labels that an output may hold, as declared. None of an ``Enum`` or a ``bool``.

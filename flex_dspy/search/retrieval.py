@@ -154,28 +154,35 @@ class ExperienceRetriever(dspy.Retrieve):
             picks_label: Whether the answer is a label. Then the answers of similar precedents are counted by default,
                 and are not written into the block.
             labels: The labels, if they are known: no other answers are counted.
-            narrow: Whether to find out which of the labels are unlikely; see ``coverage``.
+            narrow: Whether precedents may vote on the labels; see ``coverage`` and ``trust``.
             **kwargs: Ignored; for compatibility with ``dspy.Retrieve``.
 
         Returns:
             A prediction with ``passages`` (one text an entry), ``hits`` (``Hit`` objects, best first), ``experiences``
             (the block for the prompt), ``demonstrations`` (precedents to show as demonstrations, most similar first),
-            ``answers`` (the answers of similar precedents, with their shares) and ``unlikely`` (the labels that they
-            make unlikely).
+            ``answers`` (the most frequent answers of similar precedents, with their shares), ``shares`` (the shares of
+            all labels) and ``unlikely`` (the labels that they make unlikely).
         """
         found = self.hits(query, k if k is not None else self.k, exclude, elsewhere)
         counted = bool(self._tally(picks_label) or self.demonstrations)
         similar = self.precedents(query, self.depth, exclude, elsewhere) if counted else ()
-        unlikely = self._unlikely(tuple(labels), similar, frozenset(elsewhere)) if narrow else frozenset()
-        return self.write(found, similar, picks_label=picks_label, labels=labels, unlikely=unlikely)
+        shares = self._shares(similar, labels) if narrow else {}
+        unlikely = self._unlikely(tuple(labels), shares, frozenset(elsewhere))
+        return self.write(found, similar, picks_label=picks_label, labels=labels, shares=shares, unlikely=unlikely)
 
-    def _unlikely(self, labels: tuple[str, ...], similar: Sequence[Match], elsewhere: frozenset[str]) -> frozenset[str]:
-        """The labels that similar precedents make unlikely; none where no answers are counted."""
+    def _shares(self, similar: Sequence[Match], labels: Sequence[str]) -> dict[str, float]:
+        """The shares of labels in the vote of similar precedents; none where no answers are counted."""
         count = self._tally(picks_label=True)
-        if self.coverage == 1 or not labels or not count_answers(similar, count, labels):
+        return vote(similar, count, labels) if labels and count_answers(similar, count, labels) else {}
+
+    def _unlikely(
+        self, labels: tuple[str, ...], shares: Mapping[str, float], elsewhere: frozenset[str]
+    ) -> frozenset[str]:
+        """The labels that similar precedents make unlikely."""
+        if self.coverage == 1 or not shares:
             return frozenset()
-        calibration = self._calibration(labels, count, elsewhere)
-        return calibration.unlikely(vote(similar, count, labels), self.coverage)
+        calibration = self._calibration(labels, self._tally(picks_label=True), elsewhere)
+        return calibration.unlikely(shares, self.coverage)
 
     def _calibration(self, labels: tuple[str, ...], count: int, elsewhere: frozenset[str]) -> Calibration:
         """The shares of right labels in the current library, including the entries that a trial hides."""
@@ -220,6 +227,7 @@ class ExperienceRetriever(dspy.Retrieve):
         *,
         picks_label: bool = False,
         labels: Sequence[str] = (),
+        shares: Mapping[str, float] | None = None,
         unlikely: frozenset[str] = frozenset(),
     ) -> dspy.Prediction:
         """Build the prediction for these hits, and record the entries that it shows (see ``pinned``).
@@ -229,6 +237,7 @@ class ExperienceRetriever(dspy.Retrieve):
             similar: Precedents, most similar first, for the tally and the demonstrations.
             picks_label: As for ``forward``.
             labels: As for ``forward``.
+            shares: The labels' shares of the vote.
             unlikely: Labels that similar precedents make unlikely.
         """
         count = self._tally(picks_label)
@@ -245,6 +254,7 @@ class ExperienceRetriever(dspy.Retrieve):
             experiences=block(entries, line),
             demonstrations=[match.precedent for match in solved],
             answers=answers,
+            shares=shares or {},
             unlikely=unlikely,
         )
 

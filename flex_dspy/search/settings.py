@@ -93,6 +93,10 @@ class RetrievalSettings(Settings):
     """How often the labels that a prompt offers hold the right one, by the precedents' own answers (see
     ``flex_dspy.search.label_sets``). Labels that similar precedents make less likely than that are left out of a
     ``Literal``. 1 offers all labels."""
+    trust: float | None = Field(default=None, ge=1)
+    """How much a model's label counts beside the vote of similar precedents: the share of this label is multiplied by
+    it, and the label with the largest product is the answer (see ``flex_dspy.search.trust``). ``TrustCalibration`` fits
+    it. 1 lets the vote decide alone; with more than 51 the model decides alone. None keeps the model's answer."""
     demonstrations: int | None = Field(default=None, ge=0)
     """How many similar precedents to show as demonstrations (DSPy's ``demos``), most similar last; 0 for none. None
     shows eight where similar precedents leave several labels possible or are in a near tie, instead of a likely label,

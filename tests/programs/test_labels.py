@@ -11,6 +11,7 @@ import pytest
 from flex_dspy import ExperienceLibrary, equip
 from flex_dspy.core.examples import problem_text
 from flex_dspy.libraries.experience import Experience, Precedent
+from flex_dspy.programs.experienced import tell_attempts
 from flex_dspy.search.rendering import NONE
 from flex_dspy.signatures.labels import label_output
 from tests.llm_server import LLMServer
@@ -261,3 +262,66 @@ def test_in_a_near_tie_the_model_sees_the_nearest_precedents_and_chooses():
     assert prompt.count("[[ ## intent ## ]]\ndeclined") + prompt.count("[[ ## intent ## ]]\npending") == 8
     without = asked(narrowed(demonstrations=0), message=message)
     assert prompt.count("[[ ## intent ## ]]") == without.count("[[ ## intent ## ]]") + 8
+
+
+# -- trust -----------------------------------------------------------------------------------------------
+
+
+def test_precedents_overrule_a_model_that_is_not_trusted():
+    prediction, _ = ask(equip(dspy.Predict(Intent), LIBRARY, trust=1), "fee")
+    assert prediction.intent == "declined"
+    assert prediction.model_intent == "fee"
+
+
+def test_a_trusted_model_decides():
+    prediction, _ = ask(equip(dspy.Predict(Intent), LIBRARY, trust=1_000), "fee")
+    assert prediction.intent == prediction.model_intent == "fee"
+
+
+def test_trust_changes_no_prompt():
+    with_trust, without_trust = (ask(equip(dspy.Predict(Intent), LIBRARY, trust=t), "fee")[1] for t in (1, None))
+    assert with_trust == without_trust
+
+
+def test_without_trust_the_models_answer_stands_alone():
+    prediction, _ = ask(equip(dspy.Predict(Intent), LIBRARY), "fee")
+    assert prediction.intent == "fee"
+    assert "model_intent" not in prediction
+
+
+def test_a_rejected_label_is_not_voted_for_again():
+    with tell_attempts("1. declined: wrong"):
+        prediction, _ = ask(equip(dspy.Predict(Intent), LIBRARY, trust=1), "fee")
+    assert prediction.intent == "fee"
+
+
+def test_labels_keep_their_type():
+    signature = dspy.Signature({"message": (str, dspy.InputField()), "stars": (Literal[1, 2], dspy.OutputField())})
+    entries = [Experience("golden", "", precedents=(Precedent(p, p, "2"),)) for p, _ in CASES]
+    with LLMServer(lambda *_: {"stars": 1}) as server:
+        lm = dspy.LM("openai/test", api_base=server.url, api_key="none", cache=False)
+        with dspy.context(lm=lm):
+            program = equip(dspy.Predict(signature), ExperienceLibrary(entries), trust=1)
+            assert program(message=ASKED).stars == 2
+            assert asyncio.run(program.acall(message=ASKED)).stars == 2
+
+
+def test_an_empty_library_overrules_nothing():
+    prediction, _ = ask(equip(dspy.Predict(Intent), ExperienceLibrary(), trust=1), "fee")
+    assert prediction.intent == "fee"
+
+
+def test_trust_is_saved_with_the_program(tmp_path):
+    equip(dspy.Predict(Intent), LIBRARY, trust=2.5).save(tmp_path / "agent.json")
+    loaded = equip(dspy.Predict(Intent), LIBRARY)
+    loaded.load(tmp_path / "agent.json")
+    assert loaded.retriever.trust == 2.5
+
+
+def test_shares_are_those_of_similar_precedents():
+    program = equip(dspy.Predict(Intent), LIBRARY)
+    shares = program.shares(message=ASKED)
+    assert sum(shares.values()) == pytest.approx(1)
+    assert max(shares, key=shares.get) == "declined"
+    assert program.shares(message=CASES[0][0]) != shares  # without its own vote
+    assert equip(dspy.Predict(Intent), LIBRARY, tally=0).shares(message=ASKED) == {}

@@ -75,6 +75,7 @@ METHODS = (
     ),
     Method("flex-lessons", "flex", "experience:flex_lessons", "methods and rules of flex's library", _LEARNING),
     Method("flex-cases", "flex", "experience:flex_cases", "solved cases alone; no tokens to learn", _SHOWING),
+    Method("flex-trust", "flex", "experience:flex_trust", "flex-cases, and how far to trust the model", _SHOWING),
 )  # fmt: skip
 
 

@@ -8,14 +8,16 @@ from typing import Any
 
 import dspy
 
-from flex_dspy.core.errors import BudgetError
+from flex_dspy.core.errors import BudgetError, ConfigurationError
 from flex_dspy.learning.forward import ForwardLearning
 from flex_dspy.learning.precedents import precedent_library
+from flex_dspy.learning.trust_calibration import TrustCalibration
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.merging import merge
 from flex_dspy.libraries.store import LibraryStore
 from flex_dspy.models.spending import Ledger, Usage
 from flex_dspy.programs.equip import equip
+from flex_dspy.search.retrieval import retrievers
 from tests.benchmarks.language_model.budget import Budget
 from tests.benchmarks.language_model.clock import Clock
 from tests.benchmarks.language_model.examples import Data
@@ -84,6 +86,29 @@ def flex_cases(student: dspy.Module, data: Data, workspace: Workspace) -> Learne
     outputs = {name for predictor in student.predictors() for name in predictor.signature.output_fields}
     library = precedent_library(data.train, outputs, task=workspace.task.name)
     return _equipped(student, workspace, Experiences(library, Usage(), 0.0, "takes no tokens to learn"))
+
+
+def flex_trust(student: dspy.Module, data: Data, workspace: Workspace) -> Learned:
+    """``flex_cases``, where precedents may overrule the model: it answers training examples to learn how often.
+
+    A program without a label to vote on stays as ``flex_cases`` gives it.
+    """
+    cases = flex_cases(student, data, workspace)
+    ledger, clock = Ledger(workspace.path("spending.jsonl")), Clock(workspace.path("seconds.txt"))
+    calibration = TrustCalibration(
+        seed=workspace.settings.seed, concurrency=workspace.settings.concurrency, ledger=ledger
+    )
+    with (
+        workspace.learning(workspace.learner, Budget(ledger, clock, workspace.settings.learning_tokens)),
+        workspace.quiet(),
+    ):
+        try:
+            program = calibration.compile(cases.program, trainset=list(data.train))
+        except ConfigurationError as error:
+            return replace(cases, note=f"{cases.note}; {error}")
+    [retriever] = retrievers(program)
+    note = f"{cases.note.rpartition('; ')[2]}; {len(calibration.cases)} answers; trust {retriever.trust}"
+    return Learned(program, ledger.total, clock.seconds, note)
 
 
 def _learned(

@@ -1,0 +1,140 @@
+"""Learning how far to trust a model that picks labels."""
+
+from typing import Literal
+
+import dspy
+import pytest
+
+from flex_dspy import ExperienceLibrary, equip, precedent_library
+from flex_dspy.core.errors import BudgetError, ConfigurationError, ModelError
+from flex_dspy.learning.trust_calibration import TrustCalibration
+from flex_dspy.models.spending import Ledger
+from tests.llm_server import LLMServer
+
+
+class Intent(dspy.Signature):
+    """Name the intent."""
+
+    message: str = dspy.InputField()
+    intent: Literal["card", "loan", "rent"] = dspy.OutputField()
+
+
+TOPICS = {"card": "pin chip plastic", "loan": "debt credit owing", "rent": "flat tenant landlord"}
+TRAIN = [
+    dspy.Example(message=f"{word} number {number} {TOPICS[label]}", intent=label).with_inputs("message")
+    for number, word in enumerate(["please", "now", "today", "again", "why", "how", "when", "where"])
+    for label in TOPICS
+]
+LIBRARY = precedent_library(TRAIN, ["intent"])
+PROGRAM = equip(dspy.Predict(Intent), LIBRARY)
+RIGHT = {example.message: example.intent for example in TRAIN}
+
+
+def using(server: LLMServer):
+    return dspy.context(lm=dspy.LM("openai/test", api_base=server.url, api_key="none", cache=False, num_retries=0))
+
+
+def calibrated(answer, program=PROGRAM, trainset=TRAIN, **options):
+    """The program after calibration, the optimizer and the server, of a model that answers as the function says."""
+    with LLMServer(lambda _, fields, *__: {"intent": answer(fields["message"])}) as server:
+        optimizer = TrustCalibration(progress=False, **options)
+        with using(server):
+            return optimizer.compile(program, trainset=trainset), optimizer, server
+
+
+def test_a_model_that_knows_nothing_is_overruled():
+    program, optimizer, server = calibrated(lambda _: "rent")
+    assert program.retriever.trust is not None
+    assert len(optimizer.cases) == len(server.requests) == len(TRAIN)
+    found, _, _ = calibrated(lambda _: "rent", program)  # the same program, asked again
+    assert found.retriever.trust == program.retriever.trust
+    with LLMServer(lambda *_: {"intent": "rent"}) as again, using(again):
+        assert program(message="my plastic chip").intent == "card"
+        assert PROGRAM(message="my plastic chip").intent == "rent"
+    assert PROGRAM.retriever.trust is None
+
+
+def test_a_model_that_is_always_right_beside_a_useless_vote_decides():
+    shuffled = [dspy.Example(message=e.message, intent=TRAIN[(n * 5 + n // 3) % 24].intent).with_inputs("message")
+                for n, e in enumerate(TRAIN)]  # fmt: skip
+    truth = {example.message: example.intent for example in shuffled}
+    program = equip(dspy.Predict(Intent), precedent_library(TRAIN, ["intent"]))
+    found, _, _ = calibrated(truth.get, program, shuffled)
+    assert found.retriever.trust is None
+
+
+def test_an_example_has_no_vote_on_itself():
+    _, optimizer, _ = calibrated(RIGHT.get)
+    alone = [equip(dspy.Predict(Intent), LIBRARY).shares(message=example.message) for example in TRAIN]
+    assert sorted(map(sorted, (case.shares.items() for case in optimizer.cases))) == sorted(
+        map(sorted, (shares.items() for shares in alone))
+    )
+
+
+def test_an_earlier_trust_is_fitted_anew():
+    doubted, _, _ = calibrated(RIGHT.get, equip(dspy.Predict(Intent), LIBRARY, trust=1))
+    fresh, _, _ = calibrated(RIGHT.get)
+    assert doubted.retriever.trust == fresh.retriever.trust
+
+
+def test_repeated_problems_are_asked_once():
+    _, _, server = calibrated(RIGHT.get, trainset=[*TRAIN, *TRAIN])
+    assert len(server.requests) == len(TRAIN)
+
+
+def test_as_many_examples_as_asked_for():
+    first, second = (calibrated(RIGHT.get, examples=20, seed=seed)[2] for seed in (1, 2))
+    assert len(first.requests) == len(second.requests) == 20
+    assert {r.messages[-1]["content"] for r in first.requests} != {r.messages[-1]["content"] for r in second.requests}
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        dspy.Predict(Intent),
+        equip(dspy.Predict("message -> answer"), LIBRARY),
+        equip(dspy.Predict(Intent), LIBRARY, tally=0),
+        equip(dspy.Predict(Intent), LIBRARY, key=["message"]),
+    ],
+    ids=["bare", "no label", "no vote", "own key"],
+)
+def test_a_program_without_a_vote_is_refused(program):
+    with pytest.raises(ConfigurationError, match="made by equip"):
+        TrustCalibration().compile(program, trainset=TRAIN)
+
+
+def test_a_program_of_several_predictors_is_refused():
+    class Two(dspy.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second = dspy.Predict(Intent), dspy.Predict(Intent)
+
+    with pytest.raises(ConfigurationError, match="2 predictors"):
+        TrustCalibration().compile(equip(Two(), LIBRARY), trainset=TRAIN)
+
+
+def test_few_examples_are_refused_before_the_model_is_asked():
+    strange = [dspy.Example(message=f"m{n}", intent="unheard").with_inputs("message") for n in range(30)]
+    with pytest.raises(ConfigurationError, match="20 training examples with a label, got 5"):
+        TrustCalibration().compile(PROGRAM, trainset=[*TRAIN[:5], *strange])
+    with pytest.raises(ConfigurationError, match="at least 20"):
+        TrustCalibration(examples=5)
+
+
+def test_an_empty_library_gives_no_answers_to_use():
+    with pytest.raises(ModelError, match=r"only 0 of 24 answers can be used \(0 calls failed"):
+        calibrated(RIGHT.get, equip(dspy.Predict(Intent), ExperienceLibrary()))
+
+
+def test_calls_that_fail_are_left_out():
+    broken = {example.message for example in TRAIN[10:12]}
+    _, optimizer, _ = calibrated(lambda message: "gibberish" if message in broken else RIGHT[message])
+    assert len(optimizer.failures) == 2
+    assert len(optimizer.cases) == len(TRAIN) - 2
+
+
+def test_the_ledgers_budget_holds():
+    ledger = Ledger(budget_tokens=200)
+    with pytest.raises((BudgetError, BaseExceptionGroup)):
+        calibrated(RIGHT.get, ledger=ledger, concurrency=1)
+    assert 200 <= ledger.total.tokens < 1_000
