@@ -125,6 +125,16 @@ def test_methods_that_need_no_tokens_show_what_is_like_the_question(server, data
     assert len(server.requests) == 30
 
 
+def test_trust_is_learned_from_answers_to_training_examples(server, data, tmp_path):
+    out = tmp_path / "out"
+    assert command(server, data, out, "--methods", "flex-cases,flex-trust") == 0
+    found = report(out)
+    assert found["flex-trust"]["accuracy"] == found["flex-cases"]["accuracy"] == 1.0
+    assert found["flex-trust"]["learning_tokens"] > 0 == found["flex-cases"]["learning_tokens"]
+    assert "20 answers; trust" in found["flex-trust"]["note"]
+    assert len(server.requests) == 10 + 20 + 10
+
+
 @pytest.mark.weekly  # hundreds of requests of DSPy's optimizers
 @pytest.mark.parametrize("method", ["bootstrap", "mipro", "simba", "gepa"])
 def test_an_optimizer_is_stopped_when_its_tokens_are_spent(server, data, tmp_path, method):
