@@ -1,19 +1,12 @@
-"""The four programs of the how-to page: its code is that of the scripts in ``how_to``, and they do what they say."""
+"""The three programs of the how-to page: its code is that of the scripts in ``how_to``, and they do what they say."""
 
 import re
 import runpy
 from pathlib import Path
 
-import dspy
 import pytest
-from rdkit import Chem
-from rdkit.Chem import rdChemReactions
 
-from flex_dspy.data.building_blocks import BLOCKS
-from flex_dspy.data.reaction_types import REACTION_TYPES
 from flex_dspy.libraries.library import ExperienceLibrary
-from flex_dspy.metrics.molecules import canonical_smiles
-from flex_dspy.models.lm import close
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "how-to" / "pipelines.md"
@@ -31,7 +24,7 @@ def marked(script):
 
 
 def test_the_page_shows_the_scripts_and_nothing_else():
-    shown = re.findall(r"^```python\n(.*?)^```$", section("Four complete programs"), re.DOTALL | re.MULTILINE)
+    shown = re.findall(r"^```python\n(.*?)^```$", section("Three complete programs"), re.DOTALL | re.MULTILINE)
     assert sorted(shown) == sorted(marked(script) for script in SCRIPTS)
 
 
@@ -117,40 +110,3 @@ def test_agent(served, capsys):
 
 def test_classifier(served, capsys):
     assert run("classifier.py", capsys)[0] == ["mean score 0.83 on 3 messages", "mean score 1.00 on 3 messages"]
-
-
-@pytest.mark.slow
-def test_planner(monkeypatch, capsys):
-    monkeypatch.chdir(ROOT)
-    try:
-        printed, names = run("planner.py", capsys)
-        without = names["Planner"](names["task"].actor(), BLOCKS)(target=names["moclobemide"])
-    finally:
-        close(dspy.settings.lm)
-    assert (without.route, without.calls) == ([], 1)
-    assert "\n".join(printed) in section("Four complete programs")
-    steps = [line.split("  <=  ") for line in printed]
-    second = [product for product, _ in steps].index("CCOC(=O)COc1ccc(C(C)O)cc1")
-    assert steps[0][0] == names["moclobemide"]
-    assert len(steps[:second]) == 4
-    assert len(steps[second:]) == 2
-    _check(steps[:second])
-    _check(steps[second:])
-
-
-def _check(route):
-    """Every step is a reaction of a known kind, and leads from the stock or from another step."""
-    made = {product for product, _ in route}
-    stock = {canonical_smiles(block) for block in BLOCKS}
-    for product, reactants in route:
-        assert any(_gives(kind, reactants, product) for kind in REACTION_TYPES), (product, reactants)
-        assert {canonical_smiles(part) for part in reactants.split(".")} <= stock | made
-
-
-def _gives(kind, reactants, product):
-    parts = [Chem.MolFromSmiles(part) for part in reactants.split(".")]
-    forward = rdChemReactions.ReactionFromSmarts(kind.template)
-    if forward.GetNumReactantTemplates() != len(parts):
-        return False
-    outcomes = [made for order in (parts, parts[::-1]) for made in forward.RunReactants(order)]
-    return product in {canonical_smiles(Chem.MolToSmiles(made[0])) for made in outcomes}

@@ -47,6 +47,7 @@ LOOPBACK = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0", "silence_lo
 def cluster() -> Iterator[DaskExecutor]:
     """Three workers, in whose environment is the key of the scripted server."""
     options = {"n_workers": 3, "threads_per_worker": 4, "memory_limit": 0, "env": {"API_KEY": "test-key"}, **LOOPBACK}
+    options["preload"] = str(Path(__file__).with_name("one_expert.py"))
     with LocalCluster(**options) as workers, workers.get_client() as client, DaskExecutor(client) as executor:
         yield executor
 

@@ -1,12 +1,24 @@
-"""The shipped libraries, learned on three workers while a driver and a worker are killed and a worker is added."""
+"""The shipped libraries come out again: of one process, and of three workers while a driver and a worker are killed.
+
+The second takes minutes. ``test_cluster.py`` kills drivers and workers, too, on fewer examples. In one process the
+first notebook shows that the chemist still learns what it learned.
+"""
 
 import pytest
 
 from flex_dspy.cluster.executor import DaskExecutor
 from tests.cluster_demos import HASHES, disturbance, kill_driver, learn_demo
 
+pytestmark = pytest.mark.slow
 
-@pytest.mark.slow
+
+@pytest.mark.usefixtures("no_figures")
+def test_the_shipped_library_is_learned_again(tmp_path):
+    found = learn_demo("aime", tmp_path / "library.json", None, lambda event: None)
+    assert found.startswith(HASHES["aime"])
+
+
+@pytest.mark.weekly
 @pytest.mark.parametrize("task", ["aime", "uspto50k"])
 def test_the_shipped_library_comes_out_whatever_dies(task, tmp_path):
     path = tmp_path / "library.json"
