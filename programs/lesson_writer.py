@@ -125,7 +125,7 @@ class LessonWriter:
         fresh = _entries_since(newest, seen)
         edits: list[Edit] = []
         for proposal in proposals:
-            edit = await self._settle_one(proposal, fresh)
+            edit = await self._settle_one(proposal, fresh, newest)
             if self.review and isinstance(edit, Insert | Merge):
                 edit = Propose(edit.experience, edit.reason)
             edits.append(edit)
@@ -133,17 +133,28 @@ class LessonWriter:
                 fresh.append(edit.experience)
         return tuple(edits)
 
-    async def _settle_one(self, proposal: Proposal, fresh: Sequence[Experience]) -> Edit:
+    async def _settle_one(self, proposal: Proposal, fresh: Sequence[Experience], newest: ExperienceLibrary) -> Edit:
         """The proposed edit. If an entry written meanwhile may teach the same, the updater decides again."""
         if not proposal.lesson.teaches:
             return proposal.edit
+        if isinstance(proposal.edit, Merge) and proposal.edit.case_of:
+            return await self._settle_gathering(proposal, newest)
         rivals = [entry for entry in fresh if entry.teaches and _alike(entry, proposal.lesson)]
         if not rivals or not isinstance(proposal.edit, Insert):
             return proposal.edit
-        if says_all(rivals[0], proposal.lesson):  # a model call here delays all later commits
+        same_zone = rivals[0].zone == proposal.lesson.zone
+        if same_zone and says_all(rivals[0], proposal.lesson):  # a model call here delays all later commits
             return Merge(rivals[0].id, proposal.lesson, reason="the entry says the same, word for word")
         with at_once():
             return await self._decide(proposal.lesson, rivals[:NEAREST])
+
+    async def _settle_gathering(self, proposal: Proposal, newest: ExperienceLibrary) -> Edit:
+        """The proposed merge. If the entry was filled meanwhile, the updater chooses another one."""
+        edit = proposal.edit
+        if isinstance(edit, Merge) and (target := newest.get(edit.target)) and not target.has_room(edit.case_of):
+            own = newest.scoped(proposal.lesson.scope, shared=not proposal.lesson.scope)
+            return await self._decide(proposal.lesson, nearest_lessons(own, proposal.lesson, NEAREST))
+        return edit
 
 
 def _entries_since(newest: ExperienceLibrary, seen: ExperienceLibrary) -> list[Experience]:
@@ -159,8 +170,12 @@ def _entries_since(newest: ExperienceLibrary, seen: ExperienceLibrary) -> list[E
 
 
 def _alike(entry: Experience, lesson: Experience) -> bool:
-    """Whether two lessons may be the same, because they share a rule word for word, or most of their words."""
-    if (entry.scope, entry.zone, entry.step) != (lesson.scope, lesson.zone, lesson.step):
+    """Whether two lessons may be the same, because they share method or rule word for word, or most of their words."""
+    if (entry.scope, entry.step) != (lesson.scope, lesson.step):
+        return False
+    if entry.method and (entry.category, entry.method) == (lesson.category, lesson.method):
+        return True
+    if entry.zone != lesson.zone:
         return False
     if {rule.text for rule in entry.rules} & {rule.text for rule in lesson.rules}:
         return True

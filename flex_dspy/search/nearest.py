@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flex_dspy.libraries.experience import Experience
 from flex_dspy.libraries.library import ExperienceLibrary
-from flex_dspy.search.exact_indexes import RuleIndex
+from flex_dspy.search.exact_indexes import KindIndex, RuleIndex
 from flex_dspy.search.indexes import index_of
 from flex_dspy.search.lexical_index import LexicalIndex
 from flex_dspy.search.ranking import until_enough
@@ -14,8 +14,19 @@ def nearest_lessons(library: ExperienceLibrary, lesson: Experience, count: int) 
     """The entries nearest to a new lesson, which the updater compares with it.
 
     These are the entries that hold one of its rules word for word. If there are none, they are the closest entries by
-    words.
+    words. If the library has an entry of the same category and method, word for word, such an entry comes first.
     """
+    found = _similar(library, lesson, count)
+    alike = index_of(library, "kinds", KindIndex).search(library, lesson)
+    first = next((entry for entry in alike if entry.has_room(_first_rule(lesson))), None)
+    return found if first is None else [first, *(entry for entry in found if entry.id != first.id)][:count]
+
+
+def _first_rule(lesson: Experience) -> str:
+    return lesson.rules[0].text if lesson.rules else ""
+
+
+def _similar(library: ExperienceLibrary, lesson: Experience, count: int) -> list[Experience]:
     exact = index_of(library, "rules", RuleIndex).search(library, lesson, count)
     if exact:
         return exact

@@ -196,6 +196,7 @@ def test_what_was_written_is_read_back() -> None:
             "one\ntwo\n\n  three",
             ["when\n    so", ""],
             [("CCO", "CC.O", 0.75), ("CCN", "CC.N", 0.5)],
+            {"when\n    so": ["e\nf"]},
         ),
         Rendered(
             second.experience.id,
