@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from rpds import HashTrieMap
@@ -11,6 +11,7 @@ from flex_dspy.libraries.change_log import Change
 from flex_dspy.libraries.experience import (
     MAX_EXAMPLES,
     MAX_METHOD,
+    MAX_RULE,
     MAX_RULES,
     Approve,
     Discard,
@@ -100,6 +101,7 @@ class Draft:
             return edit
         capped = replace(entry, **edit.fields()).within_caps()
         kept = {name: getattr(capped, name) for name in edit.fields()}  # other fields that are too long stay whole
+        entry = self._rename_rules(entry, _reworded(entry.rules, kept.get("rules", ())))
         revised = replace(entry, **kept, updated_at=self.now)
         self._store(revised, (), rewritten=(revised.zone, revised.text()) != (entry.zone, entry.text()))
         return edit
@@ -132,6 +134,7 @@ class Draft:
         rules = None if target is None else _merge_rules(target, edit)
         if target is None or rules is None:
             return self._insert(Insert(edit.experience, reason=edit.reason))
+        target = self._rename_rules(target, [(each.old, each.rule.text) for each in edit.revise_rules])
         fresh = _of_rule(_fresh_precedents(target, edit.experience), _home(target, edit), rules)
         merged = replace(
             target,
@@ -144,6 +147,17 @@ class Draft:
         )
         self._store(merged, fresh, rewritten=(merged.zone, merged.text()) != (target.zone, target.text()))
         return _as_made(edit, rules)
+
+    def _rename_rules(self, entry: Experience, pairs: Iterable[tuple[str, str]]) -> Experience:
+        """The entry whose precedents name the new texts of its reworded rules. Indexes read them anew."""
+        new = {rule_key(old): rule_key(text[:MAX_RULE]) for old, text in pairs}
+        if not any(case.rule in new for case in entry.precedents):
+            return entry
+        cases = tuple(replace(case, rule=new.get(case.rule, case.rule)) for case in entry.precedents)
+        renamed = replace(entry, precedents=cases)
+        self.changes.append(Change(entry.id, removed=True))
+        self._store(renamed, cases, rewritten=True)
+        return renamed
 
     def _store(self, experience: Experience, fresh: tuple[Precedent, ...], *, rewritten: bool) -> None:
         self.sizes = resize(self.sizes, self.entries.get(experience.id), experience)
@@ -184,6 +198,13 @@ def _home(target: Experience, edit: Merge) -> str:
     """The text of the rule that the lesson's precedents are cases of; "" if the entry does not tell its rules apart."""
     first = edit.experience.rules[0].text if edit.experience.rules else ""
     return edit.case_of or (first if target.gathers else "")
+
+
+def _reworded(rules: Sequence[Rule], new: Sequence[Rule]) -> list[tuple[str, str]]:
+    """Old and new texts of the rules that a person reworded in their places."""
+    if len(rules) != len(new):
+        return []
+    return [(old.text, rule.text) for old, rule in zip(rules, new, strict=True) if old.text != rule.text]
 
 
 def _of_rule(precedents: tuple[Precedent, ...], text: str, rules: tuple[Rule, ...]) -> tuple[Precedent, ...]:

@@ -65,7 +65,7 @@ class KindIndex:
 
     def read(self, number: int, change: Change) -> None:
         """Record the kind of a new or rewritten entry. Searches skip entries that were removed or changed."""
-        if change.rewritten is None or not change.rewritten.method:
+        if change.rewritten is None or not (change.rewritten.category and change.rewritten.method):
             return
         ids = self._entries.setdefault((change.rewritten.category, change.rewritten.method), [])
         if change.entry_id not in ids:

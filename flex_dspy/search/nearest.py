@@ -14,16 +14,22 @@ def nearest_lessons(library: ExperienceLibrary, lesson: Experience, count: int) 
     """The entries nearest to a new lesson, which the updater compares with it.
 
     These are the entries that hold one of its rules word for word. If there are none, they are the closest entries by
-    words. If the library has an entry of the same category and method, word for word, such an entry comes first.
+    words. If the library has an entry of the same category and method, word for word, such an entry comes first. If
+    that entry gathers lessons, no other is needed.
     """
+    alike = _of_kind(library, lesson)
+    if alike is not None and alike.gathers:
+        return [alike]
     found = _similar(library, lesson, count)
-    alike = index_of(library, "kinds", KindIndex).search(library, lesson)
-    first = next((entry for entry in alike if entry.has_room(_first_rule(lesson))), None)
-    return found if first is None else [first, *(entry for entry in found if entry.id != first.id)][:count]
+    return found if alike is None else [alike, *(entry for entry in found if entry.id != alike.id)][:count]
 
 
-def _first_rule(lesson: Experience) -> str:
-    return lesson.rules[0].text if lesson.rules else ""
+def _of_kind(library: ExperienceLibrary, lesson: Experience) -> Experience | None:
+    """An entry of the lesson's category and method that holds its first rule, or else one that has room for it."""
+    rule = lesson.rules[0].text if lesson.rules else ""
+    alike = list(index_of(library, "kinds", KindIndex).search(library, lesson))
+    holders = (entry for entry in alike if any(held.text == rule for held in entry.rules))
+    return next(holders, None) or next((entry for entry in alike if entry.has_room(rule)), None)
 
 
 def _similar(library: ExperienceLibrary, lesson: Experience, count: int) -> list[Experience]:

@@ -135,13 +135,14 @@ def _shown_rules(hit: Hit) -> Sequence[Rule]:
     if not case_rules:
         return entry.rules
     by_key = {rule.key: rule for rule in entry.rules}
-    near = dict.fromkeys(_home(entry, precedent) for precedent, _ in hit.precedents)
-    return [*(r for key, r in by_key.items() if key not in case_rules), *(by_key[key] for key in near if key in by_key)]
+    near = dict.fromkeys(_homes(hit))
+    return [*(rule for key, rule in by_key.items() if key not in case_rules), *(by_key[key] for key in near)]
 
 
-def _home(entry: Experience, precedent: Precedent) -> str:
-    """The key of the rule that a precedent is a case of."""
-    return precedent.rule or entry.rules[0].key
+def _homes(hit: Hit) -> list[str]:
+    """The key of each precedent's rule; the first rule, if the rule that the precedent names is gone."""
+    keys = [rule.key for rule in hit.experience.rules]
+    return [precedent.rule if precedent.rule in keys else keys[0] for precedent, _ in hit.precedents]
 
 
 def _precedents(hit: Hit) -> Iterable[str]:
@@ -164,7 +165,7 @@ def _grouped(hit: Hit, lines: list[str], written: Callable[[str], str]) -> list[
     shown = {places[line]: number for number, line in enumerate(lines) if line in places}
     if not shown:
         return lines
-    homes = {written(_case_line(*case)): _home(entry, case[0]) for case in hit.precedents}
+    homes = {written(_case_line(*case)): home for case, home in zip(hit.precedents, _homes(hit), strict=True)}
     place = {line: shown[home] for line, home in homes.items() if home in shown}
     kept = [(place.get(line, number), line) for number, line in enumerate(lines) if line not in homes or line in place]
     return [line for _, line in sorted(kept, key=itemgetter(0))]

@@ -19,12 +19,15 @@ from flex_dspy.libraries.experience import (
     Merge,
     Pin,
     Precedent,
+    Revise,
+    Revision,
     Rule,
 )
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.merging import merge
 from flex_dspy.libraries.splitting import split_entry
 from flex_dspy.libraries.store import LibraryStore
+from flex_dspy.search.retrieval import ExperienceRetriever
 
 
 def lesson(number: int, *rules: str, zone: str = "golden") -> Experience:
@@ -142,3 +145,16 @@ def test_the_parts_of_an_overlong_entry_keep_the_precedents_of_their_rules() -> 
     assert sum(len(part.precedents) for part in parts) == 20
     assert all(case.rule in {rule.key for rule in parts[1].rules} for case in parts[1].precedents)
     assert parts[1].precedents
+
+
+def test_a_reworded_rule_keeps_its_precedents() -> None:
+    made = library(gather(lesson(1)), Revise(FIRST.id, rules=(Rule("rule 0"), Rule("better words"))))
+    assert cases(made[FIRST.id]) == {"rule 0": ["e0"], "better words": ["e1"]}
+    replaced = Merge(FIRST.id, lesson(2, "best words"), (), (Revision("better words", Rule("best words")),))
+    made = made.apply(Commit("run", 2, (replaced,)))
+    assert cases(made[FIRST.id]) == {"rule 0": ["e0"], "best words": ["e1", "e2"]}
+    found = ExperienceRetriever(made, views=("precedents",)).hits("problem 1", 5)
+    loaded = ExperienceRetriever(ExperienceLibrary.from_json(made.to_json()), views=("precedents",)).hits(
+        "problem 1", 5
+    )
+    assert [hit.precedents for hit in found] == [hit.precedents for hit in loaded]

@@ -2,6 +2,7 @@
 
 import asyncio
 import copy
+from dataclasses import replace
 from pathlib import Path
 
 import dspy
@@ -401,3 +402,15 @@ def test_entries_with_the_same_rule_come_before_similar_words() -> None:
     near = nearest_lessons(library(*entries), lesson("ring closure of amines", rules=("new",)), 1)
     assert [entry.method for entry in near] == ["ring closure of amines"]
     assert nearest_lessons(ExperienceLibrary(), lesson("x", rules=("y",)), 5) == []
+
+
+def test_an_entry_of_the_same_kind_comes_first_and_alone_once_it_gathers_lessons() -> None:
+    def of(rule: str, category: str = "amide") -> Experience:
+        return replace(lesson("cut the bond", rules=(rule,)), id="", category=category)
+
+    entries = [of("same", "ester"), of("other")]
+    near = nearest_lessons(library(*entries), of("same"), 5)
+    assert near == [entries[1], entries[0]]
+    case = Precedent("e1", "p", "a", rule=entries[1].rules[0].key)
+    gathering = replace(entries[1], precedents=(case,))
+    assert nearest_lessons(library(entries[0], gathering), of("same"), 5) == [gathering]
