@@ -140,6 +140,7 @@ class LessonWriter:
         if isinstance(proposal.edit, Merge) and proposal.edit.case_of:
             return await self._settle_gathering(proposal, newest)
         rivals = [entry for entry in fresh if entry.teaches and _alike(entry, proposal.lesson)]
+        rivals.sort(key=lambda entry: not _of_one_kind(entry, proposal.lesson))
         if not rivals or not isinstance(proposal.edit, Insert):
             return proposal.edit
         same_zone = rivals[0].zone == proposal.lesson.zone
@@ -173,7 +174,7 @@ def _alike(entry: Experience, lesson: Experience) -> bool:
     """Whether two lessons may be the same, because they share method or rule word for word, or most of their words."""
     if (entry.scope, entry.step) != (lesson.scope, lesson.step):
         return False
-    if entry.method and (entry.category, entry.method) == (lesson.category, lesson.method):
+    if _of_one_kind(entry, lesson):
         return True
     if entry.zone != lesson.zone:
         return False
@@ -181,6 +182,11 @@ def _alike(entry: Experience, lesson: Experience) -> bool:
         return True
     ours, theirs = _words(entry.text()), _words(lesson.text())
     return len(ours & theirs) >= NEAR_DUPLICATE * len(ours | theirs)
+
+
+def _of_one_kind(entry: Experience, lesson: Experience) -> bool:
+    """Whether two lessons have the same category and the same method, word for word."""
+    return bool(entry.category and entry.method) and (entry.category, entry.method) == (lesson.category, lesson.method)
 
 
 @functools.lru_cache(maxsize=4096)
