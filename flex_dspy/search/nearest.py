@@ -14,17 +14,13 @@ def nearest_lessons(library: ExperienceLibrary, lesson: Experience, count: int) 
     """The entries nearest to a new lesson, which the updater compares with it.
 
     These are the entries that hold one of its rules word for word. If there are none, they are the closest entries by
-    words. If the library has an entry of the same category and method, word for word, such an entry comes first. If
-    that entry gathers lessons, no other is needed.
+    words. If an entry gathers lessons of its kind, no other is needed.
     """
-    alike = _of_kind(library, lesson)
-    if alike is not None and alike.gathers:
-        return [alike]
-    found = _similar(library, lesson, count)
-    return found if alike is None else [alike, *(entry for entry in found if entry.id != alike.id)][:count]
+    alike = entry_of_kind(library, lesson)
+    return [alike] if alike is not None and alike.gathers else _similar(library, lesson, count)
 
 
-def _of_kind(library: ExperienceLibrary, lesson: Experience) -> Experience | None:
+def entry_of_kind(library: ExperienceLibrary, lesson: Experience) -> Experience | None:
     """An entry of the lesson's category and method that holds its first rule, or else one that has room for it."""
     rule = lesson.rules[0].text if lesson.rules else ""
     alike = list(index_of(library, "kinds", KindIndex).search(library, lesson))
