@@ -22,7 +22,7 @@ from flex_dspy.models.spending import Ledger
 from flex_dspy.programs.critic import Critic
 from flex_dspy.programs.task_description import describe_task
 from flex_dspy.programs.updater import Updater, says_all
-from flex_dspy.search.nearest import nearest_lessons
+from flex_dspy.search.nearest import entry_of_kind, nearest_lessons
 from flex_dspy.search.words import words_of
 
 NEAREST = 5  # entries that the updater compares a lesson with
@@ -104,7 +104,8 @@ class LessonWriter:
         nearest = nearest_lessons(library, lesson, NEAREST)
         if corrects:  # the updater must see the entry that the lesson corrects
             nearest = [library[corrects], *(entry for entry in nearest if entry.id != corrects)][:NEAREST]
-        return Proposal(lesson, await self._decide(lesson, nearest, corrects))
+        edit = await self._decide(lesson, nearest, corrects)
+        return Proposal(lesson, await self._gather(edit, lesson, entry_of_kind(library, lesson)))
 
     async def _decide(self, lesson: Experience, nearest: Sequence[Experience], corrects: str = "") -> Edit:
         with self.ledger.role("updater"):
@@ -125,7 +126,7 @@ class LessonWriter:
         fresh = _entries_since(newest, seen)
         edits: list[Edit] = []
         for proposal in proposals:
-            edit = await self._settle_one(proposal, fresh)
+            edit = await self._settle_one(proposal, fresh, newest)
             if self.review and isinstance(edit, Insert | Merge):
                 edit = Propose(edit.experience, edit.reason)
             edits.append(edit)
@@ -133,17 +134,36 @@ class LessonWriter:
                 fresh.append(edit.experience)
         return tuple(edits)
 
-    async def _settle_one(self, proposal: Proposal, fresh: Sequence[Experience]) -> Edit:
+    async def _settle_one(self, proposal: Proposal, fresh: Sequence[Experience], newest: ExperienceLibrary) -> Edit:
         """The proposed edit. If an entry written meanwhile may teach the same, the updater decides again."""
         if not proposal.lesson.teaches:
             return proposal.edit
+        if isinstance(proposal.edit, Merge) and proposal.edit.case_of:
+            return await self._settle_gathering(proposal, newest)
         rivals = [entry for entry in fresh if entry.teaches and _alike(entry, proposal.lesson)]
-        if not rivals or not isinstance(proposal.edit, Insert):
-            return proposal.edit
-        if says_all(rivals[0], proposal.lesson):  # a model call here delays all later commits
-            return Merge(rivals[0].id, proposal.lesson, reason="the entry says the same, word for word")
+        edit = proposal.edit
+        if rivals and isinstance(edit, Insert):
+            if says_all(rivals[0], proposal.lesson):  # a model call here delays all later commits
+                return Merge(rivals[0].id, proposal.lesson, reason="the entry says the same, word for word")
+            with at_once():
+                edit = await self._decide(proposal.lesson, rivals[:NEAREST])
+        return await self._gather(edit, proposal.lesson, _of_one_kind(fresh, proposal.lesson))
+
+    async def _gather(self, edit: Edit, lesson: Experience, alike: Experience | None) -> Edit:
+        """The edit, or the merge into an entry of the same kind, if the updater gathers lessons there."""
+        if alike is None or not isinstance(edit, Insert):
+            return edit
         with at_once():
-            return await self._decide(proposal.lesson, rivals[:NEAREST])
+            other = await self._decide(lesson, [alike])
+        return other if isinstance(other, Merge) and other.case_of else edit
+
+    async def _settle_gathering(self, proposal: Proposal, newest: ExperienceLibrary) -> Edit:
+        """The proposed merge. If the entry was filled meanwhile, the updater chooses another one."""
+        edit = proposal.edit
+        if isinstance(edit, Merge) and (target := newest.get(edit.target)) and not target.has_room(edit.case_of):
+            own = newest.scoped(proposal.lesson.scope, shared=not proposal.lesson.scope)
+            return await self._decide(proposal.lesson, nearest_lessons(own, proposal.lesson, NEAREST))
+        return edit
 
 
 def _entries_since(newest: ExperienceLibrary, seen: ExperienceLibrary) -> list[Experience]:
@@ -166,6 +186,13 @@ def _alike(entry: Experience, lesson: Experience) -> bool:
         return True
     ours, theirs = _words(entry.text()), _words(lesson.text())
     return len(ours & theirs) >= NEAR_DUPLICATE * len(ours | theirs)
+
+
+def _of_one_kind(entries: Sequence[Experience], lesson: Experience) -> Experience | None:
+    """The first entry with the lesson's category and method, word for word."""
+    kind = (lesson.category, lesson.method, lesson.scope, lesson.step)
+    alike = (entry for entry in entries if (entry.category, entry.method, entry.scope, entry.step) == kind)
+    return next(alike, None) if lesson.category and lesson.method else None
 
 
 @functools.lru_cache(maxsize=4096)

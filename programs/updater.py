@@ -123,6 +123,8 @@ def _edit(decision: Decision, lesson: Experience, nearest: Sequence[Experience])
     target = next((entry for entry in nearest if entry.id == decision.target), None)
     if decision.action == "insert" or target is None:
         return Insert(lesson, decision.reason)
+    if decision.case_of and (target := _with_room(target, nearest, decision.case_of)) is None:
+        return Insert(lesson, "the entries of this kind are full")
     decided = {item.rule: item for item in decision.rules}
     known = {rule.text for rule in target.rules}
     add: list[Rule] = []
@@ -133,4 +135,11 @@ def _edit(decision: Decision, lesson: Experience, nearest: Sequence[Experience])
             revise.append(Revision(item.replaces, rule))
         elif item is None or item.action != "skip":
             add.append(rule)
-    return Merge(target.id, lesson, tuple(add), tuple(revise), decision.method or None, decision.reason)
+    method = decision.method or None
+    return Merge(target.id, lesson, tuple(add), tuple(revise), method, decision.reason, decision.case_of)
+
+
+def _with_room(target: Experience, nearest: Sequence[Experience], rule: str) -> Experience | None:
+    """The target, or another entry of its category, that can take precedents of a rule; None if all are full."""
+    alike = [entry for entry in nearest if (entry.category, entry.step) == (target.category, target.step)]
+    return next((entry for entry in (target, *alike) if entry.has_room(rule)), None)

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import dspy
 from pydantic import BaseModel, Field, ValidationError, field_validator
+from pydantic.json_schema import SkipJsonSchema
 
 from flex_dspy.signatures.leniency import Text
 
@@ -29,6 +30,10 @@ class Decision(BaseModel):
     rules: list[RuleDecision] = Field(default=[], description="merge: one decision a rule of the new lesson")
     method: Text = Field(default="", description="merge: the entry's method rewritten; empty to keep it")
     reason: Text = Field(default="", description="one sentence")
+    # Only offline experts fill this in. A language model is not told of it, as each prompt would be longer.
+    case_of: SkipJsonSchema[str] = Field(
+        default="", description="merge: the rule that the lesson's problem is a case of"
+    )
 
     @field_validator("action", mode="before")
     @classmethod

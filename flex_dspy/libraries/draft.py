@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from rpds import HashTrieMap
@@ -10,6 +11,7 @@ from flex_dspy.libraries.change_log import Change
 from flex_dspy.libraries.experience import (
     MAX_EXAMPLES,
     MAX_METHOD,
+    MAX_RULE,
     MAX_RULES,
     Approve,
     Discard,
@@ -25,6 +27,8 @@ from flex_dspy.libraries.experience import (
     Remove,
     Rule,
     Tally,
+    rule_key,
+    within_number,
 )
 from flex_dspy.libraries.scopes import Sizes, resize
 
@@ -97,6 +101,7 @@ class Draft:
             return edit
         capped = replace(entry, **edit.fields()).within_caps()
         kept = {name: getattr(capped, name) for name in edit.fields()}  # other fields that are too long stay whole
+        entry = self._rename_rules(entry, _reworded(entry.rules, kept.get("rules", ())))
         revised = replace(entry, **kept, updated_at=self.now)
         self._store(revised, (), rewritten=(revised.zone, revised.text()) != (entry.zone, entry.text()))
         return edit
@@ -126,20 +131,33 @@ class Draft:
         target = self.entries.get(edit.target)
         if target is not None and target.scope != edit.experience.scope:
             return self._insert(Insert(edit.experience, reason=edit.reason))
-        rules = None if target is None else target.rules if target.pinned else _merge_rules(target, edit)
+        rules = None if target is None else _merge_rules(target, edit)
         if target is None or rules is None:
             return self._insert(Insert(edit.experience, reason=edit.reason))
-        fresh = _fresh_precedents(target, edit.experience)
+        target = self._rename_rules(target, [(each.old, each.rule.text) for each in edit.revise_rules])
+        fresh = _of_rule(_fresh_precedents(target, edit.experience), _home(target, edit), rules)
         merged = replace(
             target,
+            zone="mixed" if edit.case_of and edit.experience.zone != target.zone else target.zone,
             method=edit.method[:MAX_METHOD] if edit.method and not target.pinned else target.method,
             rules=rules,
             precedents=target.precedents + fresh,
             merged=target.merged + 1,
             updated_at=self.now,
         )
-        self._store(merged, fresh, rewritten=merged.text() != target.text())
-        return edit
+        self._store(merged, fresh, rewritten=(merged.zone, merged.text()) != (target.zone, target.text()))
+        return _as_made(edit, rules)
+
+    def _rename_rules(self, entry: Experience, pairs: Iterable[tuple[str, str]]) -> Experience:
+        """The entry whose precedents name the new texts of its reworded rules. Indexes read them anew."""
+        new = {rule_key(old): rule_key(text[:MAX_RULE]) for old, text in pairs}
+        if not any(case.rule in new for case in entry.precedents):
+            return entry
+        cases = tuple(replace(case, rule=new.get(case.rule, case.rule)) for case in entry.precedents)
+        renamed = replace(entry, precedents=cases)
+        self.changes.append(Change(entry.id, removed=True))
+        self._store(renamed, cases, rewritten=True)
+        return renamed
 
     def _store(self, experience: Experience, fresh: tuple[Precedent, ...], *, rewritten: bool) -> None:
         self.sizes = resize(self.sizes, self.entries.get(experience.id), experience)
@@ -176,6 +194,36 @@ def _fresh_precedents(entry: Experience, lesson: Experience) -> tuple[Precedent,
     return tuple(p for p in lesson.precedents if (p.example_id, p.answer) not in known)
 
 
+def _home(target: Experience, edit: Merge) -> str:
+    """The text of the rule that the lesson's precedents are cases of; "" if the entry does not tell its rules apart."""
+    first = edit.experience.rules[0].text if edit.experience.rules else ""
+    return edit.case_of or (first if target.gathers else "")
+
+
+def _reworded(rules: Sequence[Rule], new: Sequence[Rule]) -> list[tuple[str, str]]:
+    """Old and new texts of the rules that a person reworded in their places."""
+    if len(rules) != len(new):
+        return []
+    return [(old.text, rule.text) for old, rule in zip(rules, new, strict=True) if old.text != rule.text]
+
+
+def _of_rule(precedents: tuple[Precedent, ...], text: str, rules: tuple[Rule, ...]) -> tuple[Precedent, ...]:
+    """The precedents as cases of the rule with this text, if it is one of these rules but not the first."""
+    if not any(rule.text == text for rule in rules[1:]):
+        return precedents
+    return tuple(replace(precedent, rule=rule_key(text)) for precedent in precedents)
+
+
+def _as_made(edit: Merge, rules: tuple[Rule, ...]) -> Merge:
+    """The edit without the rules that the entry has no room for. Its reason counts them."""
+    held = {rule.text for rule in rules}
+    kept = tuple(rule for rule in edit.add_rules if rule.within_caps().text in held)
+    if not edit.case_of or kept == edit.add_rules:
+        return edit
+    left_out = f"{len(edit.add_rules) - len(kept)} left out: the entry is full"
+    return replace(edit, add_rules=kept, reason="; ".join(filter(None, (edit.reason, left_out))))
+
+
 def _says_the_same(one: Experience, other: Experience) -> bool:
     return all(getattr(one, name) == getattr(other, name) for name in ("scope", "zone", "step", "method", "rules"))
 
@@ -187,13 +235,25 @@ def _union(examples: tuple[str, ...], more: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _merge_rules(target: Experience, edit: Merge) -> tuple[Rule, ...] | None:
-    """The target's rules after the edit; None if they would exceed the cap.
+    """The target's rules after the edit; None if they would exceed the cap, or if a pinned target lacks their rule.
 
     Rules with the same text become one rule with the examples of both.
     """
+    if target.pinned:
+        held = not edit.case_of or any(rule.text == edit.case_of for rule in target.rules)
+        return target.rules if held else None
     revised = {revision.old: revision.rule.within_caps() for revision in edit.revise_rules}
     rules: dict[str, Rule] = {}
     for rule in [*(revised.get(rule.text, rule) for rule in target.rules), *map(Rule.within_caps, edit.add_rules)]:
         known = rules.get(rule.text)
         rules[rule.text] = rule if known is None else replace(known, examples=_union(known.examples, rule.examples))
+    if edit.case_of:
+        return _gather(target, list(rules.values()), edit.case_of) if target.has_room(edit.case_of) else None
     return tuple(rules.values()) if len(rules) <= max(MAX_RULES, len(target.rules)) else None
+
+
+def _gather(target: Experience, rules: Sequence[Rule], case_of: str) -> tuple[Rule, ...]:
+    """The target's rules, and those of the new rules that it has room for."""
+    case_rules = {*target.case_rules(), *(rule.key for rule in target.rules[:1]), rule_key(case_of)}
+    kept = {rule.text for rule in (*within_number(rules, case_rules), *rules[: len(target.rules)])}
+    return tuple(rule for rule in rules if rule.text in kept)

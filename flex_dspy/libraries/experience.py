@@ -17,9 +17,11 @@ Example:
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import operator
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -35,6 +37,7 @@ _CLOSED = ConfigDict(extra="forbid")
 
 # A longer entry leaves no room for others in a prompt, and retrieval ranks it badly because of its long text.
 MAX_RULES = 12
+MAX_CASE_RULES = 60  # rules that have precedents of their own; a prompt shows only those near the problem
 MAX_METHOD = 4_000
 MAX_RULE = 1_500
 MAX_EXAMPLES = 4
@@ -50,9 +53,20 @@ class Rule:
     text: str
     examples: tuple[str, ...] = ()
 
+    @property
+    def key(self) -> str:
+        """The name of the rule in its precedents: eight hexadecimal digits of the hash of its text."""
+        return rule_key(self.text)
+
     def within_caps(self) -> Rule:
         """The same rule with its texts cut to the caps."""
         return Rule(self.text[:MAX_RULE], tuple(text[:MAX_RULE] for text in self.examples[:MAX_EXAMPLES]))
+
+
+@functools.lru_cache(maxsize=20_000)
+def rule_key(text: str) -> str:
+    """See ``Rule.key``."""
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +78,8 @@ class Precedent:
         problem: The problem's text, as the actor saw it.
         answer: The reference answer.
         trace: The record that it comes from: ``mlflow:EXPERIMENT/TRACE`` or ``file:NAME#ROW``; "" for none.
+        rule: Key of the entry's rule that it is a case of, in an entry that gathers several lessons; "" for the first
+            rule.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = _CLOSED
@@ -72,6 +88,10 @@ class Precedent:
     problem: str
     answer: str
     trace: Annotated[str, Field(exclude_if=operator.not_)] = ""  # a file leaves it out if it is empty
+    rule: Annotated[str, Field(exclude_if=operator.not_)] = ""
+
+
+_rule_of = operator.attrgetter("rule")
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +200,33 @@ class Experience(Representable):
         """Whether the entry holds a lesson; otherwise it holds precedents only."""
         return bool(self.method or self.rules or self.trajectory)
 
+    @property
+    def gathers(self) -> bool:
+        """Whether the entry gathers several lessons, so that its precedents say which rule they are cases of."""
+        return any(map(_rule_of, self.precedents))
+
+    def case_rules(self) -> frozenset[str]:
+        """Keys of the rules that have precedents of their own; empty if the entry holds one lesson."""
+        keys = frozenset(map(_rule_of, self.precedents))  # an entry may have thousands of precedents
+        if not self.rules or not any(keys):
+            return frozenset()
+        return keys - {""} | {self.rules[0].key} if "" in keys else keys
+
+    def case_counts(self) -> Counter[str]:
+        """Number of precedents by the key of their rule; empty if the entry holds one lesson."""
+        if not self.gathers or not self.rules:
+            return Counter()
+        first = self.rules[0].key
+        return Counter(precedent.rule or first for precedent in self.precedents)
+
+    def has_room(self, rule: str) -> bool:
+        """Whether the entry can take precedents of a rule: it holds the rule, or may take one more.
+
+        Args:
+            rule: The text of the rule.
+        """
+        return any(held.text == rule for held in self.rules) or len(self.case_rules()) < MAX_CASE_RULES
+
     def text(self) -> str:
         """The text of the lesson for lexical search, without precedents."""
         return "\n".join([self.category, self.method, *(rule.text for rule in self.rules)])
@@ -190,8 +237,25 @@ class Experience(Representable):
 
     def within_caps(self) -> Experience:
         """The same lesson with its texts cut to the caps."""
-        rules = tuple(rule.within_caps() for rule in self.rules[:MAX_RULES])
+        rules = tuple(rule.within_caps() for rule in within_number(self.rules, self.case_rules()))
         return replace(self, method=self.method[:MAX_METHOD], rules=rules, trajectory=self.trajectory[:MAX_TRAJECTORY])
+
+
+def within_number(rules: Iterable[Rule], case_rules: Collection[str]) -> list[Rule]:
+    """The first rules of an entry: ``MAX_CASE_RULES`` with precedents of their own, and ``MAX_RULES`` others.
+
+    Args:
+        rules: The rules, in order.
+        case_rules: Keys of the rules with precedents of their own.
+    """
+    room = {True: MAX_CASE_RULES, False: MAX_RULES}
+    kept = []
+    for rule in rules:
+        is_of_cases = rule.key in case_rules
+        if room[is_of_cases] > 0:
+            room[is_of_cases] -= 1
+            kept.append(rule)
+    return kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,6 +322,10 @@ class Merge:
     A merge holds the changes only, not the new entry, so that two writers can merge into one entry at the same time.
     If ``target`` is gone, or would exceed its caps, the lesson is inserted as a new entry. A pinned target takes the
     lesson's precedents only. A lesson is never merged into an entry of another scope.
+
+    ``case_of`` gathers: the text of the target's rule that the lesson's precedents are cases of. The target keeps which
+    precedents belong to which rule. If the zones differ, it becomes ``mixed``. Other rules that exceed the caps are
+    left out. A pinned target without the rule stays as it is, and the lesson is inserted.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = _CLOSED
@@ -268,6 +336,7 @@ class Merge:
     revise_rules: tuple[Revision, ...] = ()
     method: str | None = None
     reason: str = ""
+    case_of: Annotated[str, Field(exclude_if=operator.not_)] = ""
     action: Literal["merge"] = "merge"
 
 

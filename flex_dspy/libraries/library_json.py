@@ -10,7 +10,7 @@ from typing import Any
 
 from flex_dspy.libraries.experience import Experience
 
-_TRACE = '"trace": '
+_TRACE, _RULE = '"trace": ', '"rule": '
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 
 
@@ -30,7 +30,8 @@ def entry_json(entry: Experience) -> str:
     rules = [f'{{"text": {_text(r.text)}, "examples": [{", ".join(map(_text, r.examples))}]}}' for r in entry.rules]
     precedents = [
         f'{{"example_id": {_text(p.example_id)}, "problem": {_text(p.problem)}, "answer": {_text(p.answer)}'
-        f"{f', {_TRACE}{_text(p.trace)}' if p.trace else ''}}}"
+        f"{f', {_TRACE}{_text(p.trace)}' if p.trace else ''}"
+        f"{f', {_RULE}{_text(p.rule)}' if p.rule else ''}}}"
         for p in entry.precedents
     ]
     # This takes half of a checkpoint's time, so it is written field by field: an encoder takes more than twice as long.

@@ -248,6 +248,7 @@ def _sum_counts(sources: Sequence[Source]) -> dict[str, int]:
 
 def _join(group: Sequence[Experience]) -> Experience:
     """Merge equal entries of several libraries into one entry."""
+    group = _with_named_rules(group)
     speaker = max(group, key=_precedence)
     sources = _union(source for entry in group for source in entry.sources)
     counted: dict[str, Any] = _sum_counts(sources)
@@ -260,6 +261,18 @@ def _join(group: Sequence[Experience]) -> Experience:
         sources=sources,
         **counted,
     )
+
+
+def _with_named_rules(group: Sequence[Experience]) -> Sequence[Experience]:
+    """The entries of a group. If one gathers lessons, all precedents name their rule: another may become the first."""
+    if len(group) == 1 or not any(entry.gathers for entry in group):
+        return group
+    return [replace(entry, precedents=_named(entry)) if entry.rules else entry for entry in group]
+
+
+def _named(entry: Experience) -> tuple[Precedent, ...]:
+    first = entry.rules[0].key
+    return tuple(replace(case, rule=case.rule or first) for case in entry.precedents)
 
 
 def _precedence(entry: Experience) -> tuple[Any, ...]:
@@ -295,8 +308,8 @@ def _join_precedents(group: Sequence[Experience]) -> tuple[Precedent, ...]:
     """The precedents unchanged if all entries agree; else each precedent once, sorted by example id."""
     if all(entry.precedents == group[0].precedents for entry in group):
         return group[0].precedents
-    cases = sorted({case for entry in group for case in entry.precedents}, key=attrgetter(*_CASE, "problem", "trace"))
+    cases = sorted({case for entry in group for case in entry.precedents}, key=attrgetter(*_CASE, *_OTHERS))
     return tuple({(case.example_id, case.answer): case for case in cases}.values())
 
 
-_CASE = ("example_id", "answer")
+_CASE, _OTHERS = ("example_id", "answer"), ("problem", "trace", "rule")

@@ -18,6 +18,7 @@ from flex_dspy.libraries.experience import (
     MAX_RULES,
     MAX_TRAJECTORY,
     Experience,
+    Precedent,
     Rule,
 )
 
@@ -28,8 +29,8 @@ def split_entry(entry: Experience) -> list[Experience]:
     """Split an entry into entries within the caps; an entry within the caps is returned unchanged.
 
     All rules are kept: a rule that is too long is cut between lines, sentences or words, and continues in another rule.
-    The trajectory shows one instance, so only the first part keeps it, cut if it is too long. Only the first part keeps
-    the precedents, so that they are counted once.
+    The trajectory shows one instance, so only the first part keeps it, cut if it is too long. A precedent
+    goes with the rule that it names, and the others stay in the first part, so that they are counted once.
 
     Args:
         entry: Any entry.
@@ -42,8 +43,18 @@ def split_entry(entry: Experience) -> list[Experience]:
     first, *more = _groups(rules, MAX_RULES)
     origin = {key: value for key, value in entry.origin.items() if key != "rules"}
     trajectory = pieces(entry.trajectory, MAX_TRAJECTORY)[0]
-    whole = replace(entry, id="", method=methods[0], rules=first, trajectory=trajectory, origin=origin)
-    return [whole, *(replace(whole, id="", rules=some, trajectory="", precedents=()) for some in more)]
+    cases = [_cases_of(entry, some) for some in more]
+    elsewhere = {case for others in cases for case in others}
+    own = tuple(case for case in entry.precedents if case not in elsewhere)
+    whole = replace(entry, id="", method=methods[0], rules=first, trajectory=trajectory, precedents=own, origin=origin)
+    parts = zip(more, cases, strict=True)
+    return [whole, *(replace(whole, id="", rules=some, trajectory="", precedents=of) for some, of in parts)]
+
+
+def _cases_of(entry: Experience, rules: Sequence[Rule]) -> tuple[Precedent, ...]:
+    """The precedents that name one of these rules."""
+    keys = {rule.key for rule in rules}
+    return tuple(case for case in entry.precedents if case.rule in keys)
 
 
 def _split_rule(rule: Rule) -> list[Rule]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import re
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -92,12 +93,33 @@ def _candidates(product: str, experiences: str, ranking: Ranking | None) -> tupl
 
 def read_lessons(experiences: str) -> list[ReactionAdvice]:
     """The lessons of a block of experiences."""
-    return [_lesson(entry) for entry in rendering.parse(experiences)]
+    entries = rendering.parse(experiences)
+    lessons = [lesson for entry in entries for lesson in _lessons(entry)]
+    return sorted(lessons, key=_distance) if len(lessons) > len(entries) else lessons
 
 
-def _lesson(entry: rendering.Rendered) -> ReactionAdvice:
-    cases = tuple(Case(product, reactants, similarity) for product, reactants, similarity in entry.precedents)
-    return ReactionAdvice(entry.id, *_templates(tuple(entry.rules)), cases)
+def _lessons(entry: rendering.Rendered) -> list[ReactionAdvice]:
+    """The lessons that an entry gathers: one for each rule with cases of its own, and one for each warning."""
+    cases = [Case(product, reactants, similarity) for product, reactants, similarity in entry.precedents]
+    own: dict[int, list[Case]] = defaultdict(list)
+    for place, case in zip(entry.case_rules, cases, strict=False):
+        own[place].append(case)
+    lessons, others = [], []
+    for place, rule in enumerate(entry.rules):
+        good, bad = _templates((rule,))
+        if place in own:
+            lessons.append(ReactionAdvice(entry.id, good, bad, tuple(own[place])))
+        elif bad and rule in entry.examples:
+            near = [case.similarity for case in cases if case.product in entry.examples[rule]]
+            lessons.append(ReactionAdvice(entry.id, (), bad, (), max(near, default=0.0)))
+        else:
+            others.append(rule)
+    shared = ReactionAdvice(entry.id, *_templates(tuple(others)), () if own else tuple(cases))
+    return [shared, *lessons] if others or not own else lessons
+
+
+def _distance(lesson: ReactionAdvice) -> float:
+    return -max((case.similarity for case in lesson.precedents), default=0.0)
 
 
 @functools.lru_cache(maxsize=20_000)
@@ -141,7 +163,7 @@ def distil(inputs: Mapping[str, str]) -> dict[str, Any]:
     wrong = _wrong_templates(product, reference, attempts)
     right = "Instead: disconnect" if wrong or "rejected" in attempts else "Disconnect"
     rules = [{"text": f"{right} with the retro template `{template.smarts}`", "examples": []}]
-    rules += [{"text": f"Avoid: `{smarts}` gave the wrong reactants here", "examples": []} for smarts in wrong]
+    rules += [{"text": f"Avoid: `{smarts}` gave the wrong reactants", "examples": [product]} for smarts in wrong]
     return {
         "lesson": {
             "category": template.name,
@@ -178,24 +200,28 @@ def _no_lesson() -> dict[str, Any]:
 
 # -- updater -----------------------------------------------------------------------------------------------
 
-_MOST_RULES = 6
-
 
 def decide(inputs: Mapping[str, str]) -> dict[str, Any]:
-    """Merge lessons that teach the same template in the same zone. Ignore a lesson without a template."""
+    """Gather all lessons on a reaction type in one entry, whatever their zones. Ignore a lesson without a template."""
     lesson = rendering.parse(inputs["new_lesson"])[0]
     if not lesson.rules:
         return {"decision": {"action": "discard", "reason": "it teaches no template"}}
     for entry in rendering.parse(inputs["nearest"]):
-        if entry.zone == lesson.zone and lesson.rules[0] in entry.rules:
-            room = _MOST_RULES - len(entry.rules)
+        if entry.category == lesson.category:
+            known = _same_advice(entry.rules, lesson.rules[0])
             rules = [
-                {"rule": number, "action": "add" if 0 < number <= room and rule not in entry.rules else "skip"}
-                for number, rule in enumerate(lesson.rules)
+                {"rule": number, "action": "skip" if known and number == 0 else "add"}
+                for number in range(len(lesson.rules))
             ]
-            reason = "the entry teaches the same template"
-            return {"decision": {"action": "merge", "target": entry.id, "rules": rules, "reason": reason}}
-    return {"decision": {"action": "insert", "reason": "no entry teaches this template"}}
+            reason = "the entry is about the same reaction type"
+            merge = {"action": "merge", "target": entry.id, "rules": rules, "reason": reason}
+            return {"decision": {**merge, "case_of": known or lesson.rules[0]}}
+    return {"decision": {"action": "insert", "reason": "no entry is about this reaction type"}}
+
+
+def _same_advice(rules: Sequence[str], advice: str) -> str:
+    """The rule that recommends the same templates; "" if there is none."""
+    return next((rule for rule in rules if _templates((rule,)) == _templates((advice,))), "")
 
 
 _ROLES: Mapping[str, Callable[[Mapping[str, str]], dict[str, Any]]] = {

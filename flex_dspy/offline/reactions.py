@@ -68,12 +68,15 @@ class ReactionAdvice:
         templates: Retro reaction SMARTS to apply.
         avoid: Retro reaction SMARTS that were wrong on a similar product.
         precedents: The reactions that the lesson was learned from.
+        closeness: Similarity of the nearest product on which the templates to avoid were wrong; None for the similarity
+            of the nearest precedent.
     """
 
     id: str
     templates: tuple[str, ...]
     avoid: tuple[str, ...]
     precedents: tuple[Case, ...]
+    closeness: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +239,9 @@ def _doubts(proposed: Mapping[str, _Origin], lessons: Sequence[ReactionAdvice]) 
     """
     warned: dict[str, float] = {}
     for lesson in lessons:
-        closeness = max((case.similarity for case in lesson.precedents), default=0.5)
+        closeness = lesson.closeness
+        if closeness is None:
+            closeness = max((case.similarity for case in lesson.precedents), default=0.5)
         for template in dict.fromkeys(lesson.avoid):
             warned[template] = warned.get(template, 1.0) * (1.0 - _DOUBT * closeness)
     factors = [[warned.get(template, 1.0) for template in source.templates] for source in proposed.values()]

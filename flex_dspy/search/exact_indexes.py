@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_left, bisect_right
-from collections.abc import Iterable
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Iterable, Iterator
 
 from flex_dspy.core.zones import ZONES, Zone
 from flex_dspy.libraries.change_log import Change
@@ -53,6 +53,30 @@ class RuleIndex:
         for entry_id in self._entries.get((rule, zone), ()):
             entry = library.get(entry_id)
             if entry is not None and entry.zone == zone and any(held.text == rule for held in entry.rules):
+                yield entry
+
+
+class KindIndex:
+    """Finds the entries that have the category and the method of a lesson, word for word."""
+
+    def __init__(self) -> None:
+        self.synced = 0
+        self._entries: dict[tuple[str, str], list[str]] = {}  # ids in order
+
+    def read(self, number: int, change: Change) -> None:
+        """Record the kind of a new or rewritten entry. Searches skip entries that were removed or changed."""
+        if change.rewritten is None or not (change.rewritten.category and change.rewritten.method):
+            return
+        ids = self._entries.setdefault((change.rewritten.category, change.rewritten.method), [])
+        if change.entry_id not in ids:
+            insort(ids, change.entry_id)
+
+    def search(self, library: ExperienceLibrary, lesson: Experience) -> Iterator[Experience]:
+        """The entries of the lesson's kind, in the order of their ids."""
+        kind = (lesson.category, lesson.method)
+        for entry_id in self._entries.get(kind, ()):
+            entry = library.get(entry_id)
+            if entry is not None and (entry.category, entry.method) == kind and entry.step == lesson.step:
                 yield entry
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flex_dspy.libraries.experience import Experience
 from flex_dspy.libraries.library import ExperienceLibrary
-from flex_dspy.search.exact_indexes import RuleIndex
+from flex_dspy.search.exact_indexes import KindIndex, RuleIndex
 from flex_dspy.search.indexes import index_of
 from flex_dspy.search.lexical_index import LexicalIndex
 from flex_dspy.search.ranking import until_enough
@@ -14,8 +14,21 @@ def nearest_lessons(library: ExperienceLibrary, lesson: Experience, count: int) 
     """The entries nearest to a new lesson, which the updater compares with it.
 
     These are the entries that hold one of its rules word for word. If there are none, they are the closest entries by
-    words.
+    words. If an entry gathers lessons of its kind, no other is needed.
     """
+    alike = entry_of_kind(library, lesson)
+    return [alike] if alike is not None and alike.gathers else _similar(library, lesson, count)
+
+
+def entry_of_kind(library: ExperienceLibrary, lesson: Experience) -> Experience | None:
+    """An entry of the lesson's category and method that holds its first rule, or else one that has room for it."""
+    rule = lesson.rules[0].text if lesson.rules else ""
+    alike = list(index_of(library, "kinds", KindIndex).search(library, lesson))
+    holders = (entry for entry in alike if any(held.text == rule for held in entry.rules))
+    return next(holders, None) or next((entry for entry in alike if entry.has_room(rule)), None)
+
+
+def _similar(library: ExperienceLibrary, lesson: Experience, count: int) -> list[Experience]:
     exact = index_of(library, "rules", RuleIndex).search(library, lesson, count)
     if exact:
         return exact

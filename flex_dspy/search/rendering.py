@@ -12,18 +12,20 @@ import functools
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from operator import itemgetter
 from typing import Literal
 
 from flex_dspy.core.tokens import tokens
 from flex_dspy.core.zones import Zone
-from flex_dspy.libraries.experience import Experience
+from flex_dspy.libraries.experience import Experience, Precedent, Rule
 from flex_dspy.libraries.hits import Hit
 
 OPEN = "<experiences>"
 CLOSE = "</experiences>"
 NONE = "(no experience yet)"
 INDENT = "\n    "  # between the lines of a text
+_EXAMPLE = "  e.g. "
 
 
 Level = Literal["method", "rules", "precedents", "trajectory"]
@@ -60,6 +62,7 @@ def arrange(hits: Sequence[Hit], budget: int, levels: Sequence[Level] = LEVELS) 
             for line in _WRITERS[level](hit)
         ]
         left -= _fill(lines, left)
+    chosen = [_grouped(hit, entry, written) for hit, entry in zip(hits, chosen, strict=True)]
     return [entry if len(entry) > headless else [] for entry in chosen]
 
 
@@ -114,17 +117,58 @@ def _method(hit: Hit) -> Iterable[str]:
 
 
 def _rules(hit: Hit) -> Iterable[str]:
-    for rule in hit.experience.rules:
-        examples = () if hit.own else rule.examples
-        yield "\n".join([f"Rule: {_indent(rule.text)}", *(f"  e.g. {_indent(text)}" for text in examples)])
+    return (_rule_line(rule, hit.own) for rule in _shown_rules(hit))
+
+
+def _rule_line(rule: Rule, own: bool) -> str:
+    examples = () if own else rule.examples
+    return "\n".join([f"Rule: {_indent(rule.text)}", *(f"{_EXAMPLE}{_indent(text)}" for text in examples)])
+
+
+def _shown_rules(hit: Hit) -> Sequence[Rule]:
+    """The rules of an entry. If it gathers many lessons, those of the precedents at hand, the nearest first.
+
+    Rules without precedents of their own come before.
+    """
+    entry = hit.experience
+    case_rules = entry.case_rules() if hit.precedents else ()
+    if not case_rules:
+        return entry.rules
+    by_key = {rule.key: rule for rule in entry.rules}
+    near = dict.fromkeys(_homes(hit))
+    return [*(rule for key, rule in by_key.items() if key not in case_rules), *(by_key[key] for key in near)]
+
+
+def _homes(hit: Hit) -> list[str]:
+    """The key of each precedent's rule; the first rule, if the rule that the precedent names is gone."""
+    keys = [rule.key for rule in hit.experience.rules]
+    return [precedent.rule if precedent.rule in keys else keys[0] for precedent, _ in hit.precedents]
 
 
 def _precedents(hit: Hit) -> Iterable[str]:
-    for precedent, similarity in hit.precedents:
-        answer = one_line(precedent.answer)
-        if "=>" in answer:
-            answer = _ARROW.sub("⇒", answer)  # the last arrow of the line is the one that counts
-        yield f"Solved ({similarity:.3f}): {one_line(precedent.problem)} => {answer}"
+    return (_case_line(precedent, similarity) for precedent, similarity in hit.precedents)
+
+
+def _case_line(precedent: Precedent, similarity: float) -> str:
+    answer = one_line(precedent.answer)
+    if "=>" in answer:
+        answer = _ARROW.sub("⇒", answer)  # the last arrow of the line is the one that counts
+    return f"Solved ({similarity:.3f}): {one_line(precedent.problem)} => {answer}"
+
+
+def _grouped(hit: Hit, lines: list[str], written: Callable[[str], str]) -> list[str]:
+    """The lines of an entry that gathers lessons, with each rule above its precedents; other entries unchanged."""
+    entry = hit.experience
+    if not hit.precedents or not entry.case_rules():
+        return lines
+    places = {written(_rule_line(rule, hit.own)): rule.key for rule in entry.rules}
+    shown = {places[line]: number for number, line in enumerate(lines) if line in places}
+    if not shown:
+        return lines
+    homes = {written(_case_line(*case)): home for case, home in zip(hit.precedents, _homes(hit), strict=True)}
+    place = {line: shown[home] for line, home in homes.items() if home in shown}
+    kept = [(place.get(line, number), line) for number, line in enumerate(lines) if line not in homes or line in place]
+    return [line for _, line in sorted(kept, key=itemgetter(0))]
 
 
 def _trajectory(hit: Hit) -> Iterable[str]:
@@ -200,6 +244,8 @@ class Rendered:
     method: str = ""
     rules: list[str] = field(default_factory=list)
     precedents: list[tuple[str, str, float]] = field(default_factory=list)  # problem, answer, similarity
+    examples: dict[str, list[str]] = field(default_factory=dict)  # of rules
+    case_rules: list[int] = field(default_factory=list)  # for each precedent its rule; empty if all share the rules
 
 
 _HEAD = re.compile(r"## ([^|]+) \| (golden|warning|mixed) \|([^|]*)(?:\|.*)?")
@@ -215,9 +261,20 @@ def parse(block: str) -> list[Rendered]:
         taught = _taught("\n".join([f"## {head}", *(rest for _, _, rest in lines if rest)]))
         if taught is not None:
             solved = [case for line, _, _ in lines if (case := _parse_case(line))]
-            rules = list(taught.rules)
-            entries.append(Rendered(taught.id, taught.zone, taught.category, taught.method, rules, solved))
+            entries.append(
+                replace(taught, precedents=solved, rules=list(taught.rules), case_rules=_places(head, lines))
+            )
     return entries
+
+
+def _places(head: str, cases: Sequence[tuple[str, str, str]]) -> list[int]:
+    """For each case the number of the rule above it; empty if all cases stand below all rules."""
+    places, place = [], head.count("\nRule: ") - 1
+    for line, _, rest in cases:
+        if _parse_case(line):
+            places.append(place)
+        place += f"\n{rest}".count("\nRule: ")
+    return [] if all(each == place for each in places) else places
 
 
 def _parse_case(line: str) -> tuple[str, str, float] | None:
@@ -243,6 +300,8 @@ def _taught(text: str) -> Rendered | None:
             entry.method = line.removeprefix("Method: ")
         elif line.startswith("Rule: "):
             entry.rules.append(line.removeprefix("Rule: "))
+        elif line.startswith(_EXAMPLE) and entry.rules:
+            entry.examples.setdefault(entry.rules[-1], []).append(line.removeprefix(_EXAMPLE))
     return entry
 
 

@@ -59,7 +59,7 @@ def columns(version: Version, run: Mapping[str, Any], parent: str | None = None)
 def describe(version: Version) -> str:
     """One line about a version: score with interval and sample size, entries, examples, parent.
 
-    For example ``79.6% (70.3 to 86.5, n = 93) · 183 entries · 465 examples · no parent``.
+    For example ``79.6% (70.3 to 86.5, n = 93) · 33 entries · 465 examples · no parent``.
     """
     measured, library = version.metrics, version.library
     parts = [_score_with_bounds(version)] if "accuracy" in measured else []

@@ -4,7 +4,16 @@ import dspy
 import pytest
 
 from flex_dspy.core.tokens import tokens
-from flex_dspy.libraries.experience import Discard, Experience, Insert, Merge, Revision, Rule
+from flex_dspy.libraries.experience import (
+    MAX_CASE_RULES,
+    Discard,
+    Experience,
+    Insert,
+    Merge,
+    Precedent,
+    Revision,
+    Rule,
+)
 from flex_dspy.programs import Updater
 from tests.llm_server import Fault, LLMServer
 
@@ -155,3 +164,21 @@ def test_it_saves_and_loads_and_takes_a_model(server, tmp_path):
     assert [name for name, _ in again.named_predictors()] == ["decide"]
     assert server.requests[0].body["model"] == "updater"
     assert "Decide." in server.requests[0].messages[0]["content"]
+
+
+def test_an_entry_may_gather_lessons_and_no_model_is_told_how(server):
+    decides(server, action="merge", target=ENTRY.id, case_of="new 0")
+    edit = Updater()(lesson=LESSON, nearest=[OTHER, ENTRY]).edit
+    assert edit == Merge(ENTRY.id, LESSON, LESSON.rules, (), None, "because", "new 0")
+    (request,) = server.requests
+    assert "case_of" not in str(request.messages)
+
+
+def test_a_full_entry_gathers_no_more(server):
+    rules = tuple(Rule(f"rule {n}") for n in range(MAX_CASE_RULES))
+    cases = tuple(Precedent(f"e{n}", "p", "a", rule=rule.key) for n, rule in enumerate(rules))
+    full = Experience("golden", "Recall the table.", rules=rules, category="tables", precedents=cases)
+    other = Experience("golden", "Recall the table.", rules=(Rule("z"),), category="tables")
+    decides(server, action="merge", target=full.id, case_of="new 0")
+    assert Updater()(lesson=LESSON, nearest=[full, other]).edit.target == other.id
+    assert isinstance(Updater()(lesson=LESSON, nearest=[full]).edit, Insert)

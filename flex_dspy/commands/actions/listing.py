@@ -44,8 +44,10 @@ def entry_text(entry: Experience, precedents: int | None = PRECEDENTS, server: s
     lines += [f"  {_record(entry)}"]
     lines += [f"  written by {entry.author}"] if entry.author else []
     lines += _wrap("", entry.method)
-    for rule in entry.rules:
-        lines += _wrap("- ", rule.text)
+    counts = entry.case_counts()
+    for rule in sorted(entry.rules, key=lambda rule: -counts[rule.key]):
+        count = counts[rule.key]
+        lines += _wrap("- ", rule.text + (f" ({count} solved)" if count else ""))
         lines += [line for example in rule.examples for line in _wrap("    e.g. ", example)]
     if precedents is None and entry.trajectory:
         lines += ["  instance:", *_wrap("    ", entry.trajectory)]

@@ -103,10 +103,44 @@ def test_the_same_template_is_merged_into_its_entry():
     assert [rule["action"] for rule in decision["rules"]] == ["skip"]
 
 
-def test_another_template_or_another_zone_is_an_entry_of_its_own():
+def test_another_reaction_type_is_an_entry_of_its_own():
     ether = experience(distilled("CCOCc1ccccc1", "CCO.BrCc1ccccc1"))
     assert decide(ether, LEARNED)["action"] == "insert"
-    assert decide(experience(distilled(), zone="warning"), LEARNED)["action"] == "insert"
+
+
+def test_another_template_or_another_zone_of_a_reaction_type_is_merged_into_its_entry():
+    tertiary = experience(distilled("CCC(=O)N(C)Cc1ccccc1", "CCC(=O)Cl.CNCc1ccccc1"))
+    assert tertiary.category == LEARNED.category
+    decision = decide(tertiary, LEARNED)
+    assert (decision["action"], decision["target"]) == ("merge", LEARNED.id)
+    assert [rule["action"] for rule in decision["rules"]] == ["add"]
+    assert decision["case_of"] == tertiary.rules[0].text
+    attempts = "Attempt 1:\n  reactants: CC(=O)N.BrCc1ccccc1\n  verdict: rejected\n  feedback: No."
+    decision = decide(experience(distilled(PRODUCT, REACTANTS, attempts), zone="warning"), LEARNED)
+    assert [rule["action"] for rule in decision["rules"]] == ["skip", "add"]  # "Instead: T" says the same as "T"
+    assert decision["case_of"] == LEARNED.rules[0].text
+
+
+def test_an_entry_that_gathers_lessons_is_read_as_these_lessons():
+    text = """<experiences>
+## e1 | mixed | amide
+Method: cut
+Rule: Avoid: `[C:1]>>[C:1]Br` gave the wrong reactants
+  e.g. CCN
+Rule: Avoid: `[C:1]>>[C:1]I` gave the wrong reactants
+  e.g. CCCCN
+Rule: Disconnect with the retro template `[C:1]>>[C:1]O`
+Solved (0.900): CCO => CC.O
+Rule: Disconnect with the retro template `[C:1]>>[C:1]N`
+Solved (0.400): CCN => CC.N
+</experiences>"""
+    lessons = chemist.read_lessons(text)
+    taught = {lesson.templates: [case.product for case in lesson.precedents] for lesson in lessons if lesson.templates}
+    assert taught == {("[C:1]>>[C:1]O",): ["CCO"], ("[C:1]>>[C:1]N",): ["CCN"]}
+    warned = {lesson.avoid: (lesson.closeness, lesson.precedents) for lesson in lessons if lesson.avoid}
+    assert warned == {("[C:1]>>[C:1]Br",): (0.4, ()), ("[C:1]>>[C:1]I",): (0.0, ())}
+    assert {lesson.id for lesson in lessons} == {"e1"}
+    assert lessons[0].templates == ("[C:1]>>[C:1]O",)  # the nearest lesson comes first
 
 
 def test_a_lesson_without_a_template_is_discarded():

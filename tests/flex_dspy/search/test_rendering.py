@@ -182,6 +182,53 @@ def test_tokens_of_the_parts_are_never_fewer_than_of_the_whole() -> None:
     assert tokens("\ud800") >= 1  # a lone surrogate, as JSON may bring one, is no crash
 
 
+def gathering(*near: int) -> Hit:
+    """An entry of three rules with cases of their own and a warning; ``near`` says which cases were found."""
+    rules = (Rule("A"), Rule("never D", ("p1",)), Rule("B"), Rule("C"))
+    names = ("", rules[2].key, rules[3].key, rules[2].key)
+    cases = tuple(Precedent(f"e{n}", f"p{n}", f"a{n}", rule=name) for n, name in enumerate(names))
+    entry = Experience("mixed", "cut", rules, category="amide", precedents=cases)
+    return Hit(entry, 1.0, tuple((cases[n], 0.9 - 0.1 * place) for place, n in enumerate(near)))
+
+
+def test_of_an_entry_that_gathers_lessons_the_rules_near_the_problem_are_written() -> None:
+    written = render([gathering(1, 0, 3)], 1_000)
+    assert written.splitlines()[2:-1] == [
+        "Method: cut",
+        "Rule: never D",
+        "  e.g. p1",
+        "Rule: B",
+        "Solved (0.900): p1 => a1",
+        "Solved (0.700): p3 => a3",
+        "Rule: A",
+        "Solved (0.800): p0 => a0",
+    ]
+    (read,) = parse(written)
+    assert [(read.rules[n], case[0]) for n, case in zip(read.case_rules, read.precedents, strict=True)] == [
+        ("B", "p1"),
+        ("B", "p3"),
+        ("A", "p0"),
+    ]
+    assert read.examples == {"never D": ["p1"]}
+
+
+def test_without_a_precedent_at_hand_all_rules_are_written() -> None:
+    assert parse(render([gathering()], 1_000))[0].rules == ["A", "never D", "B", "C"]
+    assert parse(render([gathering(2)], 1_000))[0].case_rules == []  # one lesson, so all cases are its
+
+
+@pytest.mark.parametrize("budget", range(20, 120, 7))
+def test_a_case_never_stands_below_the_rule_of_another(budget: int) -> None:
+    home = {"p0": "A", "p1": "B", "p2": "C", "p3": "B"}
+    written = render([gathering(1, 0, 3, 2)], budget)
+    assert tokens(written) <= budget
+    above = ""
+    for line in written.splitlines():
+        above = line.removeprefix("Rule: ") if line.startswith("Rule: ") else above
+        if line.startswith("Solved"):
+            assert home[line.split()[2]] == above
+
+
 # -- reading back --------------------------------------------------------------------------------------------
 
 
@@ -196,6 +243,7 @@ def test_what_was_written_is_read_back() -> None:
             "one\ntwo\n\n  three",
             ["when\n    so", ""],
             [("CCO", "CC.O", 0.75), ("CCN", "CC.N", 0.5)],
+            {"when\n    so": ["e\nf"]},
         ),
         Rendered(
             second.experience.id,

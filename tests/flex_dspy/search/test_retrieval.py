@@ -2,6 +2,7 @@
 
 import asyncio
 import copy
+from dataclasses import replace
 from pathlib import Path
 
 import dspy
@@ -11,7 +12,7 @@ from flex_dspy.core.errors import ConfigurationError
 from flex_dspy.core.tokens import tokens
 from flex_dspy.libraries.experience import Commit, Experience, Insert, Precedent, Rule
 from flex_dspy.libraries.library import ExperienceLibrary
-from flex_dspy.search.nearest import nearest_lessons
+from flex_dspy.search.nearest import entry_of_kind, nearest_lessons
 from flex_dspy.search.ranking import RRF
 from flex_dspy.search.reading import pinned
 from flex_dspy.search.rendering import NONE, parse
@@ -401,3 +402,16 @@ def test_entries_with_the_same_rule_come_before_similar_words() -> None:
     near = nearest_lessons(library(*entries), lesson("ring closure of amines", rules=("new",)), 1)
     assert [entry.method for entry in near] == ["ring closure of amines"]
     assert nearest_lessons(ExperienceLibrary(), lesson("x", rules=("y",)), 5) == []
+
+
+def test_an_entry_that_gathers_lessons_of_the_same_kind_is_enough() -> None:
+    def of(rule: str, category: str = "amide") -> Experience:
+        return replace(lesson("cut the bond", rules=(rule,)), id="", category=category)
+
+    entries = [of("same", "ester"), of("other")]
+    assert nearest_lessons(library(*entries), of("same"), 5) == [entries[0]]
+    assert entry_of_kind(library(*entries), of("same")) == entries[1]
+    assert entry_of_kind(library(*entries), of("same", "ether")) is None
+    case = Precedent("e1", "p", "a", rule=entries[1].rules[0].key)
+    gathering = replace(entries[1], precedents=(case,))
+    assert nearest_lessons(library(entries[0], gathering), of("same"), 5) == [gathering]

@@ -1,0 +1,160 @@
+"""Entries that gather the lessons on one kind of problem: rules once, precedents beside their rule, caps."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from flex_dspy.libraries.experience import (
+    COMMIT_JSON,
+    MAX_CASE_RULES,
+    MAX_RULES,
+    Commit,
+    Edit,
+    Experience,
+    Insert,
+    Merge,
+    Pin,
+    Precedent,
+    Revise,
+    Revision,
+    Rule,
+)
+from flex_dspy.libraries.library import ExperienceLibrary
+from flex_dspy.libraries.merging import merge
+from flex_dspy.libraries.splitting import split_entry
+from flex_dspy.libraries.store import LibraryStore
+from flex_dspy.search.retrieval import ExperienceRetriever
+
+
+def lesson(number: int, *rules: str, zone: str = "golden") -> Experience:
+    case = Precedent(f"e{number}", f"problem {number}", f"answer {number}")
+    texts = rules or (f"rule {number}",)
+    return Experience(zone, "How.", tuple(map(Rule, texts)), category="amide", precedents=(case,))  # type: ignore[arg-type]
+
+
+FIRST = lesson(0)
+
+
+def gather(new: Experience, case_of: str = "") -> Merge:
+    return Merge(FIRST.id, new, new.rules, reason="same kind", case_of=case_of or new.rules[0].text)
+
+
+def library(*edits: Edit) -> ExperienceLibrary:
+    return ExperienceLibrary(task="t").apply(Commit("run", 1, (Insert(FIRST), *edits)))
+
+
+def cases(entry: Experience) -> dict[str, list[str]]:
+    """The example ids of an entry by the text of their rule."""
+    texts = {"": entry.rules[0].text, **{rule.key: rule.text for rule in entry.rules}}
+    found: dict[str, list[str]] = {}
+    for case in entry.precedents:
+        found.setdefault(texts[case.rule], []).append(case.example_id)
+    return found
+
+
+def test_lessons_of_all_zones_become_one_entry_with_each_rule_once() -> None:
+    again = gather(lesson(2, "rule 1", "Avoid: that", zone="warning"))
+    (entry,) = library(gather(lesson(1)), again, gather(lesson(3, "other words"), "rule 0"))
+    assert entry.zone == "mixed"
+    assert [rule.text for rule in entry.rules] == ["rule 0", "rule 1", "Avoid: that", "other words"]
+    assert cases(entry) == {"rule 0": ["e0", "e3"], "rule 1": ["e1", "e2"]}
+    assert entry.case_counts() == {entry.rules[0].key: 2, entry.rules[1].key: 2}
+
+
+def test_a_merge_that_does_not_gather_is_as_before() -> None:
+    plain = Merge(FIRST.id, lesson(1, zone="warning"), (Rule("rule 1"),))
+    (entry,) = library(plain)
+    assert entry.zone == "golden"
+    assert [case.rule for case in entry.precedents] == ["", ""]
+    assert not entry.gathers
+    written = COMMIT_JSON.dump_json(Commit("run", 1, (plain,)))
+    assert b"case_of" not in written
+    assert b'"rule"' not in written
+
+
+def test_a_later_merge_of_a_known_rule_keeps_its_place() -> None:
+    (entry,) = library(gather(lesson(1)), Merge(FIRST.id, lesson(2, "rule 1")))
+    assert cases(entry) == {"rule 0": ["e0"], "rule 1": ["e1", "e2"]}
+
+
+def test_a_file_keeps_what_belongs_together(tmp_path: Path) -> None:
+    made = library(gather(lesson(1)))
+    path = tmp_path / "library.json"
+    made.save(path)
+    assert ExperienceLibrary.load(path).hash == made.hash
+    (entry,) = json.loads(path.read_text())["experiences"]
+    assert ["rule" in case for case in entry["precedents"]] == [False, True]
+
+
+def test_a_journal_is_replayed_to_the_same_library(tmp_path: Path) -> None:
+    store = LibraryStore(tmp_path / "library.json", task="t")
+    store.commit([Commit("run", 1, (Insert(FIRST),)), Commit("run", 2, (gather(lesson(1, zone="warning")),))])
+    wanted = store.library.hash
+    assert LibraryStore(tmp_path / "library.json").library.hash == wanted
+
+
+def test_a_full_entry_takes_known_rules_and_the_lesson_with_a_new_rule_is_inserted() -> None:
+    full = library(*(gather(lesson(n)) for n in range(1, MAX_CASE_RULES)))
+    entry = full[FIRST.id]
+    assert len(entry.rules) == MAX_CASE_RULES
+    assert not entry.is_overlong()
+    more = full.apply(Commit("run", 2, (gather(lesson(100)), gather(lesson(101, "rule 7")))))
+    assert len(more) == 2
+    assert cases(more[FIRST.id])["rule 7"] == ["e7", "e101"]
+
+
+def test_warnings_beyond_the_cap_are_left_out_and_counted() -> None:
+    many = lesson(1, "rule 1", *(f"Avoid: {n}" for n in range(MAX_RULES - 1)))
+    before = library(gather(many))
+    more = gather(lesson(2, "rule 2", "Avoid: x", "Avoid: y", "Avoid: z", zone="warning"))
+    after, (made,) = before.apply_with_report(Commit("run", 2, (more,)))
+    texts = [rule.text for rule in after[FIRST.id].rules]
+    assert texts[-2:] == ["rule 2", "Avoid: x"]
+    assert len(texts) == 3 + MAX_RULES
+    assert made.reason == "same kind; 2 left out: the entry is full"
+
+
+def test_a_pinned_entry_stays_as_it_is() -> None:
+    pinned = library(Pin(FIRST.id), gather(lesson(1)), gather(lesson(2, "rule 0")))
+    assert len(pinned) == 2
+    assert pinned[FIRST.id].rules == FIRST.rules
+    assert cases(pinned[FIRST.id]) == {"rule 0": ["e0", "e2"]}
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_merged_libraries_keep_what_belongs_together(turned: bool) -> None:
+    one = library(gather(lesson(1)), gather(lesson(2, "rule 1")))
+    first = replace(FIRST, id="", rules=(Rule("rule 1"),), precedents=lesson(7).precedents)
+    merge_two = Merge(first.id, lesson(8, "rule 0"), (Rule("rule 0"),), case_of="rule 0")
+    other = ExperienceLibrary(task="t").apply(Commit("other", 1, (Insert(first), merge_two)))
+    both = merge(*((other, one) if turned else (one, other))).library
+    (entry,) = both
+    assert cases(entry) == {"rule 0": ["e0", "e8"], "rule 1": ["e1", "e2", "e7"]}
+    assert merge(both, one).library.hash == both.hash
+
+
+def test_the_parts_of_an_overlong_entry_keep_the_precedents_of_their_rules() -> None:
+    (entry,) = library(*(gather(lesson(n)) for n in range(1, 20)))
+    overlong = replace(entry, method="word " * 1_000)
+    parts = split_entry(overlong)
+    assert len(parts) == 2
+    assert sum(len(part.precedents) for part in parts) == 20
+    assert all(case.rule in {rule.key for rule in parts[1].rules} for case in parts[1].precedents)
+    assert parts[1].precedents
+
+
+def test_a_reworded_rule_keeps_its_precedents() -> None:
+    made = library(gather(lesson(1)), Revise(FIRST.id, rules=(Rule("rule 0"), Rule("better words"))))
+    assert cases(made[FIRST.id]) == {"rule 0": ["e0"], "better words": ["e1"]}
+    replaced = Merge(FIRST.id, lesson(2, "best words"), (), (Revision("better words", Rule("best words")),))
+    made = made.apply(Commit("run", 2, (replaced,)))
+    assert cases(made[FIRST.id]) == {"rule 0": ["e0"], "best words": ["e1", "e2"]}
+    found = ExperienceRetriever(made, views=("precedents",)).hits("problem 1", 5)
+    loaded = ExperienceRetriever(ExperienceLibrary.from_json(made.to_json()), views=("precedents",)).hits(
+        "problem 1", 5
+    )
+    assert [hit.precedents for hit in found] == [hit.precedents for hit in loaded]

@@ -1,0 +1,55 @@
+"""Lessons of one kind that were written at the same time: an updater that gathers puts them into one entry."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import dspy
+import pytest
+
+from flex_dspy.libraries.experience import Commit, Edit, Experience, Insert, Merge, Precedent, Rule
+from flex_dspy.libraries.library import ExperienceLibrary
+from flex_dspy.models.spending import Ledger
+from flex_dspy.programs import Critic
+from flex_dspy.programs.lesson_writer import LessonWriter, Proposal
+
+
+class CategoryUpdater(dspy.Module):
+    """Merges a lesson into the first entry of its category.
+
+    Args:
+        gathers: Whether its merges gather.
+    """
+
+    def __init__(self, *, gathers: bool) -> None:
+        super().__init__()
+        self.gathers = gathers
+
+    def forward(self, lesson: Experience, nearest: Sequence[Experience]) -> dspy.Prediction:
+        """Decide on one lesson."""
+        edit: Edit = Insert(lesson)
+        for entry in nearest:
+            if entry.category == lesson.category:
+                edit = Merge(entry.id, lesson, lesson.rules, case_of=lesson.rules[0].text if self.gathers else "")
+        return dspy.Prediction(edit=edit)
+
+
+def lesson(number: int, category: str, zone: str) -> Experience:
+    case = Precedent(f"e{number}", f"p{number}", "a")
+    return Experience(zone, "Cut.", (Rule(f"rule {number}"),), category=category, precedents=(case,))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("gathers", [True, False])
+def test_only_an_updater_that_gathers_merges_across_zones(gathers: bool) -> None:
+    writer = LessonWriter(Critic(), CategoryUpdater(gathers=gathers), Ledger(), dspy.Predict("q -> a"))
+    empty = library = ExperienceLibrary(task="t")
+    lessons = [lesson(0, "ester", "golden"), lesson(1, "amide", "golden"), lesson(2, "amide", "warning")]
+    for step, each in enumerate(lessons, 1):
+        edits = asyncio.run(writer.settle([Proposal(each, Insert(each))], library, empty))
+        library = library.apply(Commit("run", step, edits))
+    zones = [(entry.category, entry.zone) for entry in library]
+    if gathers:
+        assert zones == [("ester", "golden"), ("amide", "mixed")]
+    else:
+        assert zones == [("ester", "golden"), ("amide", "golden"), ("amide", "warning")]
