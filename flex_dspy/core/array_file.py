@@ -27,6 +27,7 @@ import numpy.typing as npt
 from filelock import FileLock
 
 Words = npt.NDArray[np.uint64]
+Rows = npt.NDArray[np.void]
 
 LARGEST = 256_000_000  # bytes
 PATIENCE = 1.0  # seconds to wait for another writer; after that the rows are left out
@@ -44,9 +45,9 @@ class ArrayFile:
     def __init__(self, path: Path, words: int) -> None:
         self._path = path
         self._row = np.dtype([("key", "<u8"), ("check", "<u8"), ("words", "<u8", (words,))])
-        self._rows: npt.NDArray[np.void] = np.zeros(0, self._row)
-        self._places: dict[int, int] = {}
-        self._new: list[npt.NDArray[np.void]] = []
+        self._read = 0  # rows
+        self._places: dict[int, tuple[Rows, int]] = {}
+        self._new: list[Rows] = []
         self._lock = threading.Lock()
 
     def find(self, text: str, compute: Callable[[str], Words | None]) -> Words | None:
@@ -68,25 +69,27 @@ class ArrayFile:
     def _look_up(self, key: int, check: int) -> Words | None:
         if key not in self._places:
             self._read_more()
-        place = self._places.get(key)
-        if place is None:
+        if key not in self._places:
             return None
-        words: Words = self._rows["words"][place]
-        return words if check == int(self._rows["check"][place]) ^ zlib.crc32(words.tobytes()) else None
+        rows, n = self._places[key]
+        words: Words = rows["words"][n]
+        return words if check == int(rows["check"][n]) ^ zlib.crc32(words.tobytes()) else None
 
     def _read_more(self) -> None:
-        """Map the file again if another process, or this one, has added rows."""
+        """Map the rows that another process, or this one, has added."""
+        size = self._row.itemsize
         try:
-            count, known = self._path.stat().st_size // self._row.itemsize, len(self._rows)
-            if count <= known:
+            count = self._path.stat().st_size // size - self._read
+            if count <= 0:
                 return
             # A plain array on the mapping: each row of a memmap would be a slow object of that class.
-            self._rows = np.asarray(np.memmap(self._path, self._row, "r", shape=(count,)))
+            rows = np.asarray(np.memmap(self._path, self._row, "r", self._read * size, (count,)))
         except (OSError, ValueError):  # there is no file yet, or it cannot be read
             return
-        self._places.update(zip(self._rows["key"][known:].tolist(), range(known, count), strict=True))
+        self._places.update((key, (rows, n)) for n, key in enumerate(rows["key"].tolist()))
+        self._read += count
 
-    def _add(self, row: npt.NDArray[np.void]) -> None:
+    def _add(self, row: Rows) -> None:
         self._new.append(row)
         if len(self._new) >= _AT_ONCE:
             rows, self._new = np.concatenate(self._new), []
