@@ -12,8 +12,11 @@ import string
 
 import numpy as np
 import numpy.typing as npt
+import rdkit
 from rdkit import Chem, rdBase
 from rdkit.Chem import rdFingerprintGenerator
+
+from flex_dspy.core.array_file import ArrayFile, cache_file
 
 rdBase.DisableLog("rdApp.*")
 
@@ -28,6 +31,7 @@ MAX_ATOMS = 1_000
 _ATOM = re.compile(r"\[[^\[\]]*\]|Br|Cl|[A-Zbcnops*]")
 _ATOM_MAP = re.compile(r":\d+(?=\])")
 FINGERPRINT_BITS = 2048
+FINGERPRINT_FORMAT = 1  # to be raised with any change of the fingerprint, because computed ones are kept in a file
 _MORGAN = rdFingerprintGenerator.GetMorganGenerator(radius=2, fpSize=FINGERPRINT_BITS, includeChirality=True)
 
 
@@ -92,6 +96,16 @@ def fingerprint(smiles: str) -> npt.NDArray[np.uint64] | None:
 
 @functools.lru_cache(maxsize=200_000)
 def _fingerprint(smiles: str) -> npt.NDArray[np.uint64] | None:
+    return _fingerprints().find(smiles, _compute_fingerprint)
+
+
+@functools.cache
+def _fingerprints() -> ArrayFile:
+    name = f"flex-dspy-fingerprints-{FINGERPRINT_FORMAT}-rdkit-{rdkit.__version__}.rows"
+    return ArrayFile(cache_file(name), FINGERPRINT_BITS // 64)
+
+
+def _compute_fingerprint(smiles: str) -> npt.NDArray[np.uint64] | None:
     molecule = read_molecule(smiles)
     if molecule is None:
         return None

@@ -11,7 +11,7 @@ import re
 
 from rdkit import Chem
 
-from flex_dspy.offline.application import RetroTemplate, read_template
+from flex_dspy.offline.application import RetroTemplate, atoms_of, read_template
 from flex_dspy.offline.smarts import PRODUCT, REACTANTS, TemplateAtom, TemplateGraph, write_retro_smarts
 from flex_dspy.offline.template_limits import MAX_ATOMS
 
@@ -37,7 +37,7 @@ def generalize(smarts: str) -> str | None:
     centre = {template.pattern.GetAtomWithIdx(place).GetAtomMapNum() for place, _ in template.centre}
     outside = {
         atom.GetAtomMapNum()
-        for atom in template.pattern.GetAtoms()
+        for atom in atoms_of(template.pattern)
         if atom.GetAtomMapNum() not in centre and not _belongs(atom, centre)
     }
     graph = _graph(template, outside) if outside else None
@@ -59,9 +59,10 @@ def _graph(template: RetroTemplate, outside: set[int]) -> TemplateGraph | None:
     for n, part in enumerate((template.pattern, *template.reaction.GetProducts()), -1):
         side = PRODUCT if n < 0 else REACTANTS
         # The key of an atom is its map number. The key of an atom that only the reactants have is its index there.
-        names = {atom.GetIdx(): atom.GetAtomMapNum() or (n, atom.GetIdx()) for atom in part.GetAtoms()}
-        for atom in part.GetAtoms():
-            if (name := names[atom.GetIdx()]) not in outside:
+        atoms = atoms_of(part)
+        names = [atom.GetAtomMapNum() or (n, index) for index, atom in enumerate(atoms)]
+        for name, atom in zip(names, atoms, strict=True):
+            if name not in outside:
                 patterns.setdefault(name, ["", ""])[side] = _pattern(atom.GetSmarts())
                 molecules[name] = n
         for bond in part.GetBonds():

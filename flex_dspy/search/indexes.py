@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -23,8 +22,7 @@ from flex_dspy.libraries.library import ExperienceLibrary
 LONGEST_QUERY = 20_000
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
+class Match(NamedTuple):  # a tuple is made three times as fast as a frozen dataclass, and a search makes hundreds
     """One row of an index that fits a query.
 
     Attributes:

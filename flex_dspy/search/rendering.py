@@ -103,26 +103,34 @@ def headline(experience: Experience, most: int = 160) -> str:
 
 
 def _head_line(entry: Experience) -> str:
-    record = f" | helped {entry.helped}, misled {entry.hurt}" if entry.helped + entry.hurt else ""
-    return f"## {_cell(entry.id)} | {entry.zone} | {_cell(entry.category)}{record}"
+    return _head_text(entry.id, entry.zone, entry.category, entry.helped, entry.hurt)
 
 
-def _head(hit: Hit) -> Iterable[str]:
-    yield _head_line(hit.experience)
+@functools.lru_cache(maxsize=20_000)
+def _head_text(entry_id: str, zone: Zone, category: str, helped: int, hurt: int) -> str:
+    record = f" | helped {helped}, misled {hurt}" if helped + hurt else ""
+    return f"## {_cell(entry_id)} | {zone} | {_cell(category)}{record}"
 
 
-def _method(hit: Hit) -> Iterable[str]:
+# Lists, not generators: hundreds of entries are written for each prompt, most of them with one line a level.
+def _head(hit: Hit) -> list[str]:
+    return [_head_line(hit.experience)]
+
+
+def _method(hit: Hit) -> list[str]:
     head, method = _head_line(hit.experience), hit.experience.method
-    yield f"{head}\nMethod: {_indent(method)}" if method else head
+    return [f"{head}\nMethod: {_indent(method)}" if method else head]
 
 
-def _rules(hit: Hit) -> Iterable[str]:
-    return (_rule_line(rule, hit.own) for rule in _shown_rules(hit))
+def _rules(hit: Hit) -> list[str]:
+    return [_rule_line(rule, hit.own) for rule in _shown_rules(hit)]
 
 
 def _rule_line(rule: Rule, own: bool) -> str:
-    examples = () if own else rule.examples
-    return "\n".join([f"Rule: {_indent(rule.text)}", *(f"{_EXAMPLE}{_indent(text)}" for text in examples)])
+    line = f"Rule: {_indent(rule.text)}"
+    if own or not rule.examples:
+        return line
+    return "\n".join([line, *(f"{_EXAMPLE}{_indent(text)}" for text in rule.examples)])
 
 
 def _shown_rules(hit: Hit) -> Sequence[Rule]:
@@ -145,15 +153,12 @@ def _homes(hit: Hit) -> list[str]:
     return [precedent.rule if precedent.rule in keys else keys[0] for precedent, _ in hit.precedents]
 
 
-def _precedents(hit: Hit) -> Iterable[str]:
-    return (_case_line(precedent, similarity) for precedent, similarity in hit.precedents)
+def _precedents(hit: Hit) -> list[str]:
+    return [_case_line(precedent, similarity) for precedent, similarity in hit.precedents]
 
 
 def _case_line(precedent: Precedent, similarity: float) -> str:
-    answer = one_line(precedent.answer)
-    if "=>" in answer:
-        answer = _ARROW.sub("⇒", answer)  # the last arrow of the line is the one that counts
-    return f"Solved ({similarity:.3f}): {one_line(precedent.problem)} => {answer}"
+    return f"Solved ({similarity:.3f}): {_solved(precedent.problem, precedent.answer)}"
 
 
 def _grouped(hit: Hit, lines: list[str], written: Callable[[str], str]) -> list[str]:
@@ -171,13 +176,19 @@ def _grouped(hit: Hit, lines: list[str], written: Callable[[str], str]) -> list[
     return [line for _, line in sorted(kept, key=itemgetter(0))]
 
 
-def _trajectory(hit: Hit) -> Iterable[str]:
-    if hit.experience.trajectory and not hit.own:
-        yield f"Instance: {_indent(hit.experience.trajectory)}"
+@functools.lru_cache(maxsize=50_000)  # the same precedents are shown again and again
+def _solved(problem: str, answer: str) -> str:
+    # The last arrow of the line is the one that counts.
+    return f"{one_line(problem)} => {_ARROW.sub('⇒', one_line(answer))}"
+
+
+def _trajectory(hit: Hit) -> list[str]:
+    shown = hit.experience.trajectory and not hit.own
+    return [f"Instance: {_indent(hit.experience.trajectory)}"] if shown else []
 
 
 _FIRST = ("head", "method")  # the levels that open an entry
-_WRITERS: dict[str, Callable[[Hit], Iterable[str]]] = {
+_WRITERS: dict[str, Callable[[Hit], list[str]]] = {
     "head": _head,
     "method": _method,
     "rules": _rules,
@@ -216,11 +227,9 @@ def _safe(text: str) -> str:
     return text
 
 
-@functools.lru_cache(maxsize=100_000)  # the same precedents are shown again and again
 def one_line(text: str) -> str:
     """A text as one line that cannot end the block or a field."""
-    line = _safe(" ".join(text.split()))
-    return text if line == text else line  # an equal copy would waste memory
+    return _safe(" ".join(text.split()))
 
 
 def _cell(text: str) -> str:

@@ -311,7 +311,7 @@ class ExperienceRetriever(dspy.Retrieve):
             candidate
             for candidate in fuse(library, rankings, self.zone_weights, self._utilities(query))
             if (candidate.entry_id not in own or _rests_on_others(library[candidate.entry_id], own_problems))
-            and (library[candidate.entry_id].teaches or candidate.entry_id in similar)
+            and (candidate.entry_id in similar or library[candidate.entry_id].teaches)
         )
         return [
             Hit(

@@ -1,10 +1,13 @@
 """The size of a molecule that is read at all."""
 
+import zlib
+
 import dspy
 import pytest
 from rdkit import Chem
 
 from flex_dspy.metrics.molecules import (
+    FINGERPRINT_FORMAT,
     MAX_ATOMS,
     MAX_LENGTH,
     canonical_smiles,
@@ -47,3 +50,10 @@ def test_the_metric_says_that_an_answer_is_too_large() -> None:
 
 def test_a_reaction_of_hundreds_of_atoms_has_no_template() -> None:
     assert extract_template("C" * 301, "C" * 300 + "N") is None
+
+
+def test_kept_fingerprints_belong_to_this_code() -> None:
+    # Computed fingerprints are kept in a file. If this number differs, raise FINGERPRINT_FORMAT, and write the new one.
+    found = fingerprint("C[C@H](N)C(=O)Nc1ccccc1")
+    assert found is not None
+    assert (FINGERPRINT_FORMAT, zlib.crc32(found.tobytes())) == (1, 3666313916)

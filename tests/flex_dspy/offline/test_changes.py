@@ -1,8 +1,21 @@
 """What a reaction changes, and how alike two changes are."""
 
+import zlib
+
 import numpy as np
 
-from flex_dspy.offline.changes import GAINED, LOST, PRODUCT, REACTANTS, change, changes, count_common, likeness, size
+from flex_dspy.offline.changes import (
+    FORMAT,
+    GAINED,
+    LOST,
+    PRODUCT,
+    REACTANTS,
+    change,
+    changes,
+    count_common,
+    likeness,
+    size,
+)
 
 BENZOIC = "O=C(O)c1ccccc1", "COC(=O)c1ccccc1"
 TOLUIC = "Cc1ccccc1C(=O)O", "COC(=O)c1ccccc1C"
@@ -47,3 +60,10 @@ def test_what_cannot_be_read_is_no_change():
     assert change("xyz", "CCO") is None
     assert change("CCO", "xyz") is None
     assert (size(changes("CCO", ["xyz"])) == 0).all()
+
+
+def test_kept_changes_belong_to_this_code() -> None:
+    # Computed changes are kept in a file. If this number differs, raise FORMAT in changes.py, and write the new one.
+    found = change("CC(=O)Nc1ccccc1", "CC(=O)O.Nc1ccccc1")
+    assert found is not None
+    assert (FORMAT, zlib.crc32(found.tobytes())) == (1, 3714817062)
