@@ -151,7 +151,7 @@ class Draft:
     def _rename_rules(self, entry: Experience, pairs: Iterable[tuple[str, str]]) -> Experience:
         """The entry whose precedents name the new texts of its reworded rules. Indexes read them anew."""
         new = {rule_key(old): rule_key(text[:MAX_RULE]) for old, text in pairs}
-        if not any(case.rule in new for case in entry.precedents):
+        if not new or not any(case.rule in new for case in entry.precedents):
             return entry
         cases = tuple(replace(case, rule=new.get(case.rule, case.rule)) for case in entry.precedents)
         renamed = replace(entry, precedents=cases)
@@ -190,7 +190,8 @@ def _is_of_another_scope(lesson: Experience, entries: HashTrieMap[str, Experienc
 
 def _fresh_precedents(entry: Experience, lesson: Experience) -> tuple[Precedent, ...]:
     """The precedents of a lesson that the entry does not have yet."""
-    known = {(p.example_id, p.answer) for p in entry.precedents}
+    ids = {precedent.example_id for precedent in lesson.precedents}
+    known = {(p.example_id, p.answer) for p in entry.precedents if p.example_id in ids}  # there may be thousands
     return tuple(p for p in lesson.precedents if (p.example_id, p.answer) not in known)
 
 

@@ -121,8 +121,15 @@ class Source:
     merged: int = 0
 
 
+class _Computed:
+    """Room for what is computed from an entry's fields once, as an entry never changes."""
+
+    __slots__ = ("_case_rules",)
+    _case_rules: frozenset[str]
+
+
 @dataclass(frozen=True, slots=True)
-class Experience(Representable):
+class Experience(_Computed, Representable):
     """One lesson with its provenance and its usage record.
 
     Attributes:
@@ -207,10 +214,14 @@ class Experience(Representable):
 
     def case_rules(self) -> frozenset[str]:
         """Keys of the rules that have precedents of their own; empty if the entry holds one lesson."""
-        keys = frozenset(map(_rule_of, self.precedents))  # an entry may have thousands of precedents
-        if not self.rules or not any(keys):
-            return frozenset()
-        return keys - {""} | {self.rules[0].key} if "" in keys else keys
+        if not hasattr(self, "_case_rules"):  # an entry may have thousands of precedents
+            keys = frozenset(map(_rule_of, self.precedents))
+            if not self.rules or not any(keys):
+                keys = frozenset()
+            elif "" in keys:
+                keys = keys - {""} | {self.rules[0].key}
+            object.__setattr__(self, "_case_rules", keys)
+        return self._case_rules
 
     def case_counts(self) -> Counter[str]:
         """Number of precedents by the key of their rule; empty if the entry holds one lesson."""
