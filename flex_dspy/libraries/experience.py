@@ -124,8 +124,9 @@ class Source:
 class _Computed:
     """Room for what is computed from an entry's fields once, as an entry never changes."""
 
-    __slots__ = ("_case_rules",)
+    __slots__ = ("_case_rules", "_rules_by_key")
     _case_rules: frozenset[str]
+    _rules_by_key: Mapping[str, Rule]
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +223,12 @@ class Experience(_Computed, Representable):
                 keys = keys - {""} | {self.rules[0].key}
             object.__setattr__(self, "_case_rules", keys)
         return self._case_rules
+
+    def rules_by_key(self) -> Mapping[str, Rule]:
+        """The rules, in order, by the names that precedents give them."""
+        if not hasattr(self, "_rules_by_key"):
+            object.__setattr__(self, "_rules_by_key", {rule.key: rule for rule in self.rules})
+        return self._rules_by_key
 
     def case_counts(self) -> Counter[str]:
         """Number of precedents by the key of their rule; empty if the entry holds one lesson."""

@@ -142,15 +142,16 @@ def _shown_rules(hit: Hit) -> Sequence[Rule]:
     case_rules = entry.case_rules() if hit.precedents else ()
     if not case_rules:
         return entry.rules
-    by_key = {rule.key: rule for rule in entry.rules}
+    by_key = entry.rules_by_key()
     near = dict.fromkeys(_homes(hit))
     return [*(rule for key, rule in by_key.items() if key not in case_rules), *(by_key[key] for key in near)]
 
 
 def _homes(hit: Hit) -> list[str]:
     """The key of each precedent's rule; the first rule, if the rule that the precedent names is gone."""
-    keys = [rule.key for rule in hit.experience.rules]
-    return [precedent.rule if precedent.rule in keys else keys[0] for precedent, _ in hit.precedents]
+    by_key = hit.experience.rules_by_key()
+    first = next(iter(by_key))
+    return [precedent.rule if precedent.rule in by_key else first for precedent, _ in hit.precedents]
 
 
 def _precedents(hit: Hit) -> list[str]:
@@ -166,7 +167,7 @@ def _grouped(hit: Hit, lines: list[str], written: Callable[[str], str]) -> list[
     entry = hit.experience
     if not hit.precedents or not entry.case_rules():
         return lines
-    places = {written(_rule_line(rule, hit.own)): rule.key for rule in entry.rules}
+    places = {written(_rule_line(rule, hit.own)): rule.key for rule in _shown_rules(hit)}
     shown = {places[line]: number for number, line in enumerate(lines) if line in places}
     if not shown:
         return lines
