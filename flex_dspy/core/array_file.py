@@ -29,7 +29,7 @@ from filelock import FileLock
 Words = npt.NDArray[np.uint64]
 Rows = npt.NDArray[np.void]
 
-LARGEST = 256_000_000  # bytes
+LARGEST = 100_000_000  # bytes
 PATIENCE = 1.0  # seconds to wait for another writer; after that the rows are left out
 _AT_ONCE = 100  # new rows that are written together
 
@@ -45,9 +45,9 @@ class ArrayFile:
     def __init__(self, path: Path, words: int) -> None:
         self._path = path
         self._row = np.dtype([("key", "<u8"), ("check", "<u8"), ("words", "<u8", (words,))])
-        self._read = 0  # rows
-        self._places: dict[int, tuple[Rows, int]] = {}
-        self._new: list[Rows] = []
+        self._rows: Rows = np.zeros(0, self._row)
+        self._places: dict[int, int] = {}
+        self._new: dict[int, Rows] = {}
         self._lock = threading.Lock()
 
     def find(self, text: str, compute: Callable[[str], Words | None]) -> Words | None:
@@ -63,36 +63,38 @@ class ArrayFile:
         if found is None and (found := compute(text)) is not None:
             row = np.array([(key, check ^ zlib.crc32(found.tobytes()), found.ravel())], self._row)
             with self._lock:
-                self._add(row)
+                self._add(key, row)
         return found
 
     def _look_up(self, key: int, check: int) -> Words | None:
-        if key not in self._places:
+        if key not in self._places and key not in self._new:
             self._read_more()
-        if key not in self._places:
+        rows, n = (self._new[key], 0) if key in self._new else (self._rows, self._places.get(key, -1))
+        if n < 0:
             return None
-        rows, n = self._places[key]
-        words: Words = rows["words"][n]
-        return words if check == int(rows["check"][n]) ^ zlib.crc32(words.tobytes()) else None
+        # A copy, so that a mapping is freed when a larger one takes its place: each takes a file descriptor.
+        words: Words = rows["words"][n].copy()
+        if check == int(rows["check"][n]) ^ zlib.crc32(words.tobytes()):
+            return words
+        self._places.pop(key, None)  # a damaged row: it is computed and added again
+        return None
 
     def _read_more(self) -> None:
-        """Map the rows that another process, or this one, has added."""
-        size = self._row.itemsize
+        """Map the file again if another process, or this one, has added rows."""
         try:
-            count = self._path.stat().st_size // size - self._read
-            if count <= 0:
+            count, known = self._path.stat().st_size // self._row.itemsize, len(self._rows)
+            if count <= known:
                 return
             # A plain array on the mapping: each row of a memmap would be a slow object of that class.
-            rows = np.asarray(np.memmap(self._path, self._row, "r", self._read * size, (count,)))
+            self._rows = np.asarray(np.memmap(self._path, self._row, "r", shape=(count,)))
         except (OSError, ValueError):  # there is no file yet, or it cannot be read
             return
-        self._places.update((key, (rows, n)) for n, key in enumerate(rows["key"].tolist()))
-        self._read += count
+        self._places.update(zip(self._rows["key"][known:].tolist(), range(known, count), strict=True))
 
-    def _add(self, row: Rows) -> None:
-        self._new.append(row)
+    def _add(self, key: int, row: Rows) -> None:
+        self._new[key] = row
         if len(self._new) >= _AT_ONCE:
-            rows, self._new = np.concatenate(self._new), []
+            rows, self._new = np.concatenate([*self._new.values()]), {}
             with contextlib.suppress(OSError):  # no space, no permission, or a busy file
                 self._write(rows.tobytes())
 

@@ -100,11 +100,15 @@ class TrustCalibration(Teleprompter):
         asked = _choose([each for each in trainset if str(each.get(output)) in labels], self.examples, self.seed)
         records = evaluate(calibrated, asked, _same_label(output), ledger=self.ledger, settings=self.settings).records
         self.failures = [record for record in records if record.error]
-        self.cases = [case for record in records if not record.error and (case := _case(record, predictor, output))]
+        answered = [record for record in records if not record.error and str(record.outputs.get(output)) in labels]
+        self.cases = [case for record in answered if (case := _case(record, predictor, output))]
         if len(self.cases) < LEAST_CASES:
+            failed, strange = len(self.failures), len(records) - len(self.failures) - len(answered)
             raise ModelError(
-                f"only {len(self.cases)} of {len(records)} answers can be used ({len(self.failures)} calls failed; "
-                f"the others found no similar precedents): trust needs {LEAST_CASES}"
+                f"only {len(self.cases)} of {len(records)} answers can be used, and trust needs {LEAST_CASES}: "
+                f"{failed} calls failed, {strange} answers hold no {output} that is one of the labels, "
+                f"{len(answered) - len(self.cases)} have no similar precedents. "
+                "The program must take and return the predictor's fields under their names, unchanged"
             )
         predictor.retriever.trust = fit_trust(self.cases, labels)
         return calibrated

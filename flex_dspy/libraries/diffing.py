@@ -185,7 +185,7 @@ def _find_homes(entry: Experience, homes: Mapping[str, Sequence[str]]) -> tuple[
 def _change(old: Experience, new: Experience) -> EntryChange:
     gone, came = _only_in(old.rules, new.rules), _only_in(new.rules, old.rules)
     reworded = _pair_reworded(gone, came)
-    fresh, lost = Counter(new.precedents), Counter(old.precedents)
+    fresh, lost = (Counter(replace(case, rule="") for case in entry.precedents) for entry in (new, old))
     return EntryChange(
         id=new.id,
         category=new.category,
@@ -223,12 +223,28 @@ def _other(old: Experience, new: Experience) -> Iterator[str]:
     examples = {rule.text: rule.examples for rule in old.rules}
     if any(examples.get(rule.text, rule.examples) != rule.examples for rule in new.rules):
         yield "examples"
+    if _in_order(old, new) != _in_order(new, old):
+        yield "order of rules"
+    if _rules_of_cases(old, new) != _rules_of_cases(new, old):
+        yield "rules of precedents"
     if dict(old.origin) != dict(new.origin):
         yield "origin"
     if old.sources != new.sources:
         yield "sources"
     if replace(old, created_at=new.created_at, updated_at=new.updated_at) == new:  # nothing else
         yield "dates"
+
+
+def _in_order(entry: Experience, other: Experience) -> list[str]:
+    """The rules that both entries hold, in the order of the first."""
+    held = {rule.text for rule in other.rules}
+    return [rule.text for rule in entry.rules if rule.text in held]
+
+
+def _rules_of_cases(entry: Experience, other: Experience) -> dict[tuple[str, str], str]:
+    """For each precedent whose rule both entries hold, this rule."""
+    both = entry.rules_by_key().keys() & other.rules_by_key().keys()
+    return {(case.example_id, case.answer): case.rule for case in entry.named_cases() if case.rule in both}
 
 
 # -- as text -----------------------------------------------------------------------------------------------

@@ -101,9 +101,12 @@ class Draft:
             return edit
         capped = replace(entry, **edit.fields()).within_caps()
         kept = {name: getattr(capped, name) for name in edit.fields()}  # other fields that are too long stay whole
-        entry = self._rename_rules(entry, _reworded(entry.rules, kept.get("rules", ())))
         revised = replace(entry, **kept, updated_at=self.now)
-        self._store(revised, (), rewritten=(revised.zone, revised.text()) != (entry.zone, entry.text()))
+        if "rules" in kept and (moved := _with_moved_cases(entry, revised)).precedents != entry.precedents:
+            self.changes.append(Change(entry.id, removed=True))  # indexes read all precedents anew
+            self._store(moved, moved.precedents, rewritten=True)
+        else:
+            self._store(revised, (), rewritten=(revised.zone, revised.text()) != (entry.zone, entry.text()))
         return edit
 
     def _remove(self, entry: Experience, edit: Remove) -> Edit:
@@ -128,13 +131,15 @@ class Draft:
         return edit
 
     def _merge(self, edit: Merge) -> Edit:
+        edit = edit if len(edit.case_of) <= MAX_RULE else replace(edit, case_of=edit.case_of[:MAX_RULE])
         target = self.entries.get(edit.target)
         if target is not None and target.scope != edit.experience.scope:
             return self._insert(Insert(edit.experience, reason=edit.reason))
         rules = None if target is None else _merge_rules(target, edit)
         if target is None or rules is None:
             return self._insert(Insert(edit.experience, reason=edit.reason))
-        target = self._rename_rules(target, [(each.old, each.rule.text) for each in edit.revise_rules])
+        if not target.pinned:
+            target = self._rename_rules(target, [(each.old, each.rule.text) for each in edit.revise_rules])
         fresh = _of_rule(_fresh_precedents(target, edit.experience), _home(target, edit), rules)
         merged = replace(
             target,
@@ -201,11 +206,17 @@ def _home(target: Experience, edit: Merge) -> str:
     return edit.case_of or (first if target.gathers else "")
 
 
+def _with_moved_cases(entry: Experience, revised: Experience) -> Experience:
+    """The revised entry, whose precedents stay with their rules, wherever these stand now."""
+    new = {rule_key(old): rule_key(text) for old, text in _reworded(entry.rules, revised.rules)}
+    return revised.with_cases(replace(case, rule=new.get(case.rule, case.rule)) for case in entry.named_cases())
+
+
 def _reworded(rules: Sequence[Rule], new: Sequence[Rule]) -> list[tuple[str, str]]:
     """Old and new texts of the rules that a person reworded in their places."""
-    if len(rules) != len(new):
-        return []
-    return [(old.text, rule.text) for old, rule in zip(rules, new, strict=True) if old.text != rule.text]
+    before, after = ({rule.text for rule in some} for some in (rules, new))
+    pairs = ((old.text, rule.text) for old, rule in zip(rules, new, strict=False))
+    return [(old, text) for old, text in pairs if old not in after and text not in before]
 
 
 def _of_rule(precedents: tuple[Precedent, ...], text: str, rules: tuple[Rule, ...]) -> tuple[Precedent, ...]:

@@ -217,11 +217,10 @@ class Experience(_Computed, Representable):
         """Keys of the rules that have precedents of their own; empty if the entry holds one lesson."""
         if not hasattr(self, "_case_rules"):  # an entry may have thousands of precedents
             keys = frozenset(map(_rule_of, self.precedents))
-            if not self.rules or not any(keys):
-                keys = frozenset()
-            elif "" in keys:
-                keys = keys - {""} | {self.rules[0].key}
-            object.__setattr__(self, "_case_rules", keys)
+            named = self.rules_by_key() if any(keys) else {}
+            # A precedent whose rule a person removed counts as one of the first rule.
+            found = (key if key in named else self.rules[0].key for key in keys if named)
+            object.__setattr__(self, "_case_rules", frozenset(found))
         return self._case_rules
 
     def rules_by_key(self) -> Mapping[str, Rule]:
@@ -234,16 +233,35 @@ class Experience(_Computed, Representable):
         """Number of precedents by the key of their rule; empty if the entry holds one lesson."""
         if not self.gathers or not self.rules:
             return Counter()
+        named, first = self.rules_by_key(), self.rules[0].key
+        return Counter(each.rule if each.rule in named else first for each in self.precedents)
+
+    def named_cases(self) -> tuple[Precedent, ...]:
+        """The precedents, each with the key of its rule if the entry gathers lessons, the first rule's as well."""
+        if not self.gathers or not self.rules:
+            return self.precedents
         first = self.rules[0].key
-        return Counter(precedent.rule or first for precedent in self.precedents)
+        return tuple(case if case.rule else replace(case, rule=first) for case in self.precedents)
+
+    def with_cases(self, cases: Iterable[Precedent]) -> Experience:
+        """The entry with these precedents. Those of the first rule lose its key, so that equal entries are equal.
+
+        Args:
+            cases: See ``named_cases``.
+        """
+        first = self.rules[0].key if self.rules else ""
+        short = tuple(replace(case, rule="") if case.rule and case.rule == first else case for case in cases)
+        return replace(self, precedents=short)
 
     def has_room(self, rule: str) -> bool:
-        """Whether the entry can take precedents of a rule: it holds the rule, or may take one more.
+        """Whether the entry can take precedents of a rule: it holds the rule, or is not pinned and may take one more.
 
         Args:
             rule: The text of the rule.
         """
-        return any(held.text == rule for held in self.rules) or len(self.case_rules()) < MAX_CASE_RULES
+        if any(held.text == rule for held in self.rules):
+            return True
+        return not self.pinned and len(self.case_rules()) < MAX_CASE_RULES
 
     def text(self) -> str:
         """The text of the lesson for lexical search, without precedents."""

@@ -248,11 +248,12 @@ def _sum_counts(sources: Sequence[Source]) -> dict[str, int]:
 
 def _join(group: Sequence[Experience]) -> Experience:
     """Merge equal entries of several libraries into one entry."""
+    gathers = len(group) > 1 and any(entry.gathers for entry in group)
     group = _with_named_rules(group)
     speaker = max(group, key=_precedence)
     sources = _union(source for entry in group for source in entry.sources)
     counted: dict[str, Any] = _sum_counts(sources)
-    return replace(
+    joined = replace(
         speaker,
         id=min(entry.id for entry in group),
         rules=_join_rules(speaker, group),
@@ -261,6 +262,7 @@ def _join(group: Sequence[Experience]) -> Experience:
         sources=sources,
         **counted,
     )
+    return joined.with_cases(joined.precedents) if gathers else joined
 
 
 def _with_named_rules(group: Sequence[Experience]) -> Sequence[Experience]:

@@ -41,20 +41,23 @@ def split_entry(entry: Experience) -> list[Experience]:
     rules = [part for rule in entry.rules for part in _split_rule(rule)]
     rules = [Rule(text) for text in methods[1:]] + rules
     first, *more = _groups(rules, MAX_RULES)
+    beginnings = {rule.key: Rule(pieces(rule.text, MAX_RULE)[0]).key for rule in entry.rules}
+    named = [replace(case, rule=beginnings.get(case.rule, case.rule)) for case in entry.named_cases()]
     origin = {key: value for key, value in entry.origin.items() if key != "rules"}
     trajectory = pieces(entry.trajectory, MAX_TRAJECTORY)[0]
-    cases = [_cases_of(entry, some) for some in more]
+    cases = [_cases_of(named, some) for some in more]
     elsewhere = {case for others in cases for case in others}
-    own = tuple(case for case in entry.precedents if case not in elsewhere)
-    whole = replace(entry, id="", method=methods[0], rules=first, trajectory=trajectory, precedents=own, origin=origin)
+    own = [case for case in named if case not in elsewhere]
+    whole = replace(entry, id="", method=methods[0], rules=first, trajectory=trajectory, origin=origin)
     parts = zip(more, cases, strict=True)
-    return [whole, *(replace(whole, id="", rules=some, trajectory="", precedents=of) for some, of in parts)]
+    further = (replace(whole, rules=some, trajectory="").with_cases(of) for some, of in parts)
+    return [replace(part, id="") for part in (whole.with_cases(own), *further)]
 
 
-def _cases_of(entry: Experience, rules: Sequence[Rule]) -> tuple[Precedent, ...]:
+def _cases_of(precedents: Sequence[Precedent], rules: Sequence[Rule]) -> tuple[Precedent, ...]:
     """The precedents that name one of these rules."""
     keys = {rule.key for rule in rules}
-    return tuple(case for case in entry.precedents if case.rule in keys)
+    return tuple(case for case in precedents if case.rule in keys)
 
 
 def _split_rule(rule: Rule) -> list[Rule]:

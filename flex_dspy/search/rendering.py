@@ -173,8 +173,12 @@ def _grouped(hit: Hit, lines: list[str], written: Callable[[str], str]) -> list[
         return lines
     homes = {written(_case_line(*case)): home for case, home in zip(hit.precedents, _homes(hit), strict=True)}
     place = {line: shown[home] for line, home in homes.items() if home in shown}
-    kept = [(place.get(line, number), line) for number, line in enumerate(lines) if line not in homes or line in place]
-    return [line for _, line in sorted(kept, key=itemgetter(0))]
+    kept = [
+        (place.get(line, number), line in homes, line)
+        for number, line in enumerate(lines)
+        if line not in homes or line in place
+    ]
+    return [line for _, _, line in sorted(kept, key=itemgetter(0, 1))]
 
 
 @functools.lru_cache(maxsize=50_000)  # the same precedents are shown again and again

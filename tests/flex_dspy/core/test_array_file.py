@@ -1,5 +1,6 @@
 """Arrays in a file: found by every process, computed again where the file is damaged, absent or cannot be written."""
 
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -20,7 +21,7 @@ def _never(text: str) -> Words:
     raise AssertionError(f"{text} is in the file")
 
 
-def _fill(path: Path, texts: range) -> None:
+def _fill(path: Path, texts: Iterable[int]) -> None:
     file = ArrayFile(path, 2)
     for n in texts:
         file.find(str(n), _compute)
@@ -81,3 +82,27 @@ def test_threads_and_files_may_write_at_once(tmp_path: Path, monkeypatch: pytest
     for n in range(1200):
         assert list(reader.find(str(n), _compute)) == [n, n * n]
     assert path.stat().st_size == 1200 * ROW
+
+
+def test_a_growing_file_takes_one_file_descriptor(tmp_path: Path) -> None:
+    before = len(list(Path("/proc/self/fd").iterdir())) if Path("/proc/self/fd").exists() else 0
+    file = ArrayFile(tmp_path / "rows", 2)
+    kept = [file.find(str(n), _compute) for n in range(2_000)]
+    after = len(list(Path("/proc/self/fd").iterdir())) if Path("/proc/self/fd").exists() else 0
+    assert after <= before + 2
+    assert list(kept[1_500]) == [1_500, 1_500**2]
+
+
+def test_what_waits_to_be_written_is_not_computed_again(tmp_path: Path) -> None:
+    file = ArrayFile(tmp_path / "rows", 2)
+    assert list(file.find("5", _compute)) == list(file.find("5", _never)) == [5, 25]
+
+
+def test_a_damaged_row_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "rows"
+    _fill(path, range(100))
+    data = bytearray(path.read_bytes())
+    data[5 * ROW + 16] ^= 1
+    path.write_bytes(data)
+    _fill(path, [5, *range(100, 199)])
+    assert list(ArrayFile(path, 2).find("5", _never)) == [5, 25]

@@ -122,7 +122,7 @@ def test_few_examples_are_refused_before_the_model_is_asked():
 
 
 def test_an_empty_library_gives_no_answers_to_use():
-    with pytest.raises(ModelError, match=r"only 0 of 24 answers can be used \(0 calls failed"):
+    with pytest.raises(ModelError, match=r"only 0 of 24 .* 0 answers hold no intent .* 24 have no similar"):
         calibrated(RIGHT.get, equip(dspy.Predict(Intent), ExperienceLibrary()))
 
 
@@ -138,3 +138,22 @@ def test_the_ledgers_budget_holds():
     with pytest.raises((BudgetError, BaseExceptionGroup)):
         calibrated(RIGHT.get, ledger=ledger, concurrency=1)
     assert 200 <= ledger.total.tokens < 1_000
+
+
+@pytest.mark.parametrize(
+    ("names", "reason"),
+    [(("message", "label"), "24 answers hold no intent"), (("text", "intent"), "24 have no similar precedents")],
+    ids=["output", "input"],
+)
+def test_a_program_that_renames_a_field_is_refused(names, reason):
+    class Renames(dspy.Module):
+        def __init__(self):
+            super().__init__()
+            self.answer = dspy.Predict(Intent)
+
+        def forward(self, **inputs):
+            return dspy.Prediction(**{names[1]: self.answer(message=inputs[names[0]]).intent})
+
+    train = [dspy.Example({names[0]: e.message, "intent": e.intent}).with_inputs(names[0]) for e in TRAIN]
+    with pytest.raises(ModelError, match=f"{reason}.*under their names"):
+        calibrated(RIGHT.get, equip(Renames(), LIBRARY), train)

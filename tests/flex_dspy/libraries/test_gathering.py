@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from flex_dspy.libraries.diffing import diff
 from flex_dspy.libraries.experience import (
     COMMIT_JSON,
     MAX_CASE_RULES,
@@ -48,8 +50,8 @@ def library(*edits: Edit) -> ExperienceLibrary:
 
 
 def cases(entry: Experience) -> dict[str, list[str]]:
-    """The example ids of an entry by the text of their rule."""
-    texts = {"": entry.rules[0].text, **{rule.key: rule.text for rule in entry.rules}}
+    """The example ids of an entry by the text of their rule; "gone" for a rule that the entry does not hold."""
+    texts = defaultdict(lambda: "gone", {"": entry.rules[0].text, **{rule.key: rule.text for rule in entry.rules}})
     found: dict[str, list[str]] = {}
     for case in entry.precedents:
         found.setdefault(texts[case.rule], []).append(case.example_id)
@@ -143,8 +145,7 @@ def test_the_parts_of_an_overlong_entry_keep_the_precedents_of_their_rules() -> 
     parts = split_entry(overlong)
     assert len(parts) == 2
     assert sum(len(part.precedents) for part in parts) == 20
-    assert all(case.rule in {rule.key for rule in parts[1].rules} for case in parts[1].precedents)
-    assert parts[1].precedents
+    assert {text: ids for part in parts for text, ids in cases(part).items()} == cases(entry)
 
 
 def test_a_reworded_rule_keeps_its_precedents() -> None:
@@ -158,3 +159,67 @@ def test_a_reworded_rule_keeps_its_precedents() -> None:
         "problem 1", 5
     )
     assert [hit.precedents for hit in found] == [hit.precedents for hit in loaded]
+
+
+@pytest.mark.parametrize(
+    ("rules", "kept"),
+    [
+        (["rule 1", "rule 0", "rule 2"], {"rule 0": ["e0"], "rule 1": ["e1"], "rule 2": ["e2"]}),
+        (["rule 1", "rule 2"], {"gone": ["e0"], "rule 1": ["e1"], "rule 2": ["e2"]}),
+        (["rule 0", "rule 2"], {"rule 0": ["e0"], "gone": ["e1"], "rule 2": ["e2"]}),
+        (["new", "rule 0", "rule 1", "rule 2"], {"rule 0": ["e0"], "rule 1": ["e1"], "rule 2": ["e2"]}),
+        (["rule 0", "rule 2", "new"], {"rule 0": ["e0"], "gone": ["e1"], "rule 2": ["e2"]}),
+        (["reworded", "rule 1", "rule 2", "new"], {"reworded": ["e0"], "rule 1": ["e1"], "rule 2": ["e2"]}),
+    ],
+    ids=["moved", "first removed", "removed", "inserted before", "replaced", "reworded and added"],
+)
+def test_precedents_stay_with_their_rules_when_a_person_edits_these(
+    rules: list[str], kept: dict[str, list[str]]
+) -> None:
+    (entry,) = library(gather(lesson(1)), gather(lesson(2)), Revise(FIRST.id, rules=tuple(map(Rule, rules))))
+    assert cases(entry) == kept
+
+
+def test_a_rule_that_a_person_removed_makes_room() -> None:
+    full = library(*(gather(lesson(n)) for n in range(1, MAX_CASE_RULES)))
+    assert not full[FIRST.id].has_room("another")
+    fewer = full.revise(FIRST.id, rules=full[FIRST.id].rules[:5])
+    assert fewer[FIRST.id].has_room("another")
+    assert sum(fewer[FIRST.id].case_counts().values()) == MAX_CASE_RULES
+
+
+def test_a_pinned_entry_has_room_for_its_own_rules_alone() -> None:
+    (entry,) = library(Pin(FIRST.id))
+    assert entry.has_room("rule 0")
+    assert not entry.has_room("rule 1")
+
+
+def test_a_merge_that_rewords_leaves_a_pinned_entry_as_it_is() -> None:
+    pinned = library(gather(lesson(1)), Pin(FIRST.id))
+    reword = Merge(FIRST.id, lesson(1), (), (Revision("rule 1", Rule("rule one")),))
+    assert cases(pinned.apply(Commit("run", 2, (reword,)))[FIRST.id]) == {"rule 0": ["e0"], "rule 1": ["e1"]}
+
+
+def test_a_very_long_rule_keeps_its_precedents() -> None:
+    (entry,) = library(gather(lesson(1, "x" * 2_000)))
+    assert [ids for text, ids in cases(entry).items() if text.startswith("x")] == [["e1"]]
+
+
+def test_merging_a_part_again_changes_nothing() -> None:
+    one = library(gather(lesson(1)))
+    other = ExperienceLibrary(task="t").apply(Commit("o", 1, (Insert(Experience("golden", "x", (Rule("z"),))),)))
+    both = merge(one, other).library
+    assert merge(both, one).library.hash == both.hash
+    assert (
+        merge(merge(one, library(gather(lesson(2)))).library, one).library.hash
+        == merge(one, library(gather(lesson(2)))).library.hash
+    )
+
+
+def test_a_difference_says_that_rules_moved_and_not_that_precedents_were_lost() -> None:
+    before = library(gather(lesson(1)))
+    after = before.revise(FIRST.id, rules=(Rule("rule 1"), Rule("rule 0")))
+    (change,) = diff(before, after).changed
+    assert (change.precedents_gathered, change.precedents_lost) == (0, 0)
+    assert "order of rules" in change.other
+    assert "rules of precedents" not in change.other

@@ -212,6 +212,12 @@ def test_of_an_entry_that_gathers_lessons_the_rules_near_the_problem_are_written
     assert read.examples == {"never D": ["p1"]}
 
 
+def test_precedents_stand_below_their_rule_in_any_order_of_levels() -> None:
+    (read,) = parse(render([gathering(1, 0, 3)], 1_000, ("method", "precedents", "rules")))
+    found = [(read.rules[n], case[0]) for n, case in zip(read.case_rules, read.precedents, strict=True)]
+    assert sorted(found) == [("A", "p0"), ("B", "p1"), ("B", "p3")]
+
+
 def test_without_a_precedent_at_hand_all_rules_are_written() -> None:
     assert parse(render([gathering()], 1_000))[0].rules == ["A", "never D", "B", "C"]
     assert parse(render([gathering(2)], 1_000))[0].case_rules == []  # one lesson, so all cases are its
