@@ -34,10 +34,18 @@ LessonsFrom = Literal["all", "failures"]
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """A lesson with the updater's edit, made against the snapshot that the example saw."""
+    """A lesson with the updater's edit, made against the snapshot that the example saw.
+
+    Attributes:
+        lesson: The lesson.
+        edit: The edit.
+        gathers: Whether the updater gathers lessons of one kind in one entry. Only such an updater is asked once more
+            about an entry of the lesson's kind; a language model would be asked in vain.
+    """
 
     lesson: Experience
     edit: Edit
+    gathers: bool = False
 
 
 class LessonWriter:
@@ -104,14 +112,14 @@ class LessonWriter:
         nearest = nearest_lessons(library, lesson, NEAREST)
         if corrects:  # the updater must see the entry that the lesson corrects
             nearest = [library[corrects], *(entry for entry in nearest if entry.id != corrects)][:NEAREST]
-        edit = await self._decide(lesson, nearest, corrects)
-        return Proposal(lesson, await self._gather(edit, lesson, entry_of_kind(library, lesson)))
+        proposal = await self._decide(lesson, nearest, corrects)
+        return await self._gather(proposal, entry_of_kind(library, lesson))
 
-    async def _decide(self, lesson: Experience, nearest: Sequence[Experience], corrects: str = "") -> Edit:
+    async def _decide(self, lesson: Experience, nearest: Sequence[Experience], corrects: str = "") -> Proposal:
         with self.ledger.role("updater"):
             told = select_inputs(self.updater, task=describe_task(self.program), corrects=corrects)
-            edit: Edit = (await call(self.updater, lesson=lesson, nearest=nearest, **told)).edit
-        return edit
+            decided = await call(self.updater, lesson=lesson, nearest=nearest, **told)
+        return Proposal(lesson, decided.edit, bool(decided.get("gathers")))
 
     async def settle(
         self, proposals: Sequence[Proposal], newest: ExperienceLibrary, seen: ExperienceLibrary
@@ -139,31 +147,30 @@ class LessonWriter:
         if not proposal.lesson.teaches:
             return proposal.edit
         if isinstance(proposal.edit, Merge) and proposal.edit.case_of:
-            return await self._settle_gathering(proposal, newest)
+            return (await self._settle_gathering(proposal, newest)).edit
         rivals = [entry for entry in fresh if entry.teaches and _alike(entry, proposal.lesson)]
-        edit = proposal.edit
-        if rivals and isinstance(edit, Insert):
+        if rivals and isinstance(proposal.edit, Insert):
             if says_all(rivals[0], proposal.lesson):  # a model call here delays all later commits
                 return Merge(rivals[0].id, proposal.lesson, reason="the entry says the same, word for word")
             with at_once():
-                edit = await self._decide(proposal.lesson, rivals[:NEAREST])
-        return await self._gather(edit, proposal.lesson, _of_one_kind(fresh, proposal.lesson))
+                proposal = await self._decide(proposal.lesson, rivals[:NEAREST])
+        return (await self._gather(proposal, _of_one_kind(fresh, proposal.lesson))).edit
 
-    async def _gather(self, edit: Edit, lesson: Experience, alike: Experience | None) -> Edit:
-        """The edit, or the merge into an entry of the same kind, if the updater gathers lessons there."""
-        if alike is None or not isinstance(edit, Insert):
-            return edit
+    async def _gather(self, proposal: Proposal, alike: Experience | None) -> Proposal:
+        """The proposal, or the merge into an entry of the same kind, if the updater gathers lessons there."""
+        if alike is None or not proposal.gathers or not isinstance(proposal.edit, Insert):
+            return proposal
         with at_once():
-            other = await self._decide(lesson, [alike])
-        return other if isinstance(other, Merge) and other.case_of else edit
+            other = await self._decide(proposal.lesson, [alike])
+        return other if isinstance(other.edit, Merge) and other.edit.case_of else proposal
 
-    async def _settle_gathering(self, proposal: Proposal, newest: ExperienceLibrary) -> Edit:
+    async def _settle_gathering(self, proposal: Proposal, newest: ExperienceLibrary) -> Proposal:
         """The proposed merge. If the entry was filled meanwhile, the updater chooses another one."""
         edit = proposal.edit
         if isinstance(edit, Merge) and (target := newest.get(edit.target)) and not target.has_room(edit.case_of):
             own = newest.scoped(proposal.lesson.scope, shared=not proposal.lesson.scope)
             return await self._decide(proposal.lesson, nearest_lessons(own, proposal.lesson, NEAREST))
-        return edit
+        return proposal
 
 
 def _entries_since(newest: ExperienceLibrary, seen: ExperienceLibrary) -> list[Experience]:

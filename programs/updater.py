@@ -53,29 +53,30 @@ class Updater(dspy.Module):
             corrects: Id of the entry among ``nearest`` that the lesson corrects; "" for none.
 
         Returns:
-            A prediction with ``edit``.
+            A prediction with ``edit``, and with ``gathers``: whether this updater gathers lessons of one kind in one
+            entry. Only offline experts do.
         """
         if not nearest:
-            return dspy.Prediction(edit=Insert(lesson, "nothing like it in the library"))
+            return dspy.Prediction(edit=Insert(lesson, "nothing like it in the library"), gathers=True)  # not known yet
         inputs = self._inputs(lesson, task=task, corrects=corrects)
         try:
             written = ask_shortening(self.decide, "nearest", self._shorter_entries(nearest), **inputs)
         except dspy.DSPyError as error:
-            return dspy.Prediction(edit=_undecided(lesson, nearest, error))
-        return dspy.Prediction(edit=_edit(written.decision, lesson, nearest))
+            return dspy.Prediction(edit=_undecided(lesson, nearest, error), gathers=False)
+        return _decided(written.decision, lesson, nearest)
 
     async def aforward(
         self, lesson: Experience, nearest: Sequence[Experience], *, task: str = "", corrects: str = ""
     ) -> dspy.Prediction:
         """Asynchronous version of ``forward``."""
         if not nearest:
-            return dspy.Prediction(edit=Insert(lesson, "nothing like it in the library"))
+            return dspy.Prediction(edit=Insert(lesson, "nothing like it in the library"), gathers=True)  # not known yet
         inputs = self._inputs(lesson, task=task, corrects=corrects)
         try:
             written = await aask_shortening(self.decide.acall, "nearest", self._shorter_entries(nearest), **inputs)
         except dspy.DSPyError as error:
-            return dspy.Prediction(edit=_undecided(lesson, nearest, error))
-        return dspy.Prediction(edit=_edit(written.decision, lesson, nearest))
+            return dspy.Prediction(edit=_undecided(lesson, nearest, error), gathers=False)
+        return _decided(written.decision, lesson, nearest)
 
     def _inputs(self, lesson: Experience, **texts: str) -> dict[str, Any]:
         """The inputs of the prompt except the entries. Unknown values have no field."""
@@ -113,6 +114,10 @@ def _undecided(lesson: Experience, nearest: Sequence[Experience], error: dspy.DS
             return Merge(entry.id, lesson, reason="the entry says the same, word for word")
     logger.warning("a lesson is inserted, as no decision on it could be read")
     return Insert(lesson, "no decision of the updater could be read")
+
+
+def _decided(decision: Decision, lesson: Experience, nearest: Sequence[Experience]) -> dspy.Prediction:
+    return dspy.Prediction(edit=_edit(decision, lesson, nearest), gathers=bool(decision.case_of))
 
 
 def _edit(decision: Decision, lesson: Experience, nearest: Sequence[Experience]) -> Edit:

@@ -216,7 +216,8 @@ def decide(inputs: Mapping[str, str]) -> dict[str, Any]:
             reason = "the entry is about the same reaction type"
             merge = {"action": "merge", "target": entry.id, "rules": rules, "reason": reason}
             return {"decision": {**merge, "case_of": known or lesson.rules[0]}}
-    return {"decision": {"action": "insert", "reason": "no entry is about this reaction type"}}
+    case_of = lesson.rules[0] if lesson.rules else ""
+    return {"decision": {"action": "insert", "reason": "no entry is about this reaction type", "case_of": case_of}}
 
 
 def _same_advice(rules: Sequence[str], advice: str) -> str:

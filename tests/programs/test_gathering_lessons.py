@@ -40,13 +40,34 @@ def lesson(number: int, category: str, zone: str) -> Experience:
     return Experience(zone, "Cut.", (Rule(f"rule {number}"),), category=category, precedents=(case,))  # type: ignore[arg-type]
 
 
+class CountingUpdater(CategoryUpdater):
+    """Inserts everything; counts how often it was asked."""
+
+    asked = 0
+
+    def forward(self, lesson: Experience, nearest: Sequence[Experience]) -> dspy.Prediction:
+        """Insert one lesson."""
+        self.asked += 1
+        return dspy.Prediction(edit=Insert(lesson), gathers=self.gathers)
+
+
+@pytest.mark.parametrize(("gathers", "asked"), [(True, 2), (False, 1)])
+def test_an_updater_that_does_not_gather_is_not_asked_about_entries_of_the_same_kind(gathers: bool, asked: int) -> None:
+    updater = CountingUpdater(gathers=gathers)
+    writer = LessonWriter(Critic(), updater, Ledger(), dspy.Predict("q -> a"))
+    first, second = lesson(1, "amide", "golden"), lesson(2, "amide", "warning")
+    proposal = asyncio.run(writer._gather(asyncio.run(writer._decide(second, [first])), first))
+    assert proposal.edit == Insert(second)
+    assert updater.asked == asked
+
+
 @pytest.mark.parametrize("gathers", [True, False])
 def test_only_an_updater_that_gathers_merges_across_zones(gathers: bool) -> None:
     writer = LessonWriter(Critic(), CategoryUpdater(gathers=gathers), Ledger(), dspy.Predict("q -> a"))
     empty = library = ExperienceLibrary(task="t")
     lessons = [lesson(0, "ester", "golden"), lesson(1, "amide", "golden"), lesson(2, "amide", "warning")]
     for step, each in enumerate(lessons, 1):
-        edits = asyncio.run(writer.settle([Proposal(each, Insert(each))], library, empty))
+        edits = asyncio.run(writer.settle([Proposal(each, Insert(each), gathers=True)], library, empty))
         library = library.apply(Commit("run", step, edits))
     zones = [(entry.category, entry.zone) for entry in library]
     if gathers:

@@ -263,7 +263,7 @@ def test_an_evaluation_shows_its_numbers_and_first_records() -> None:
 def test_a_shipped_library_has_a_page(name: str) -> None:
     library = ExperienceLibrary.load(EXPS / f"{name}.json")
     page = Page(library_html(library, limit=40))
-    assert page.tags.count("details") == 40
+    assert page.tags.count("details") == min(40, len(library))
     assert ("svg" in page.tags) == (name == "uspto50k")
 
 

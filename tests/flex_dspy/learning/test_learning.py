@@ -43,8 +43,7 @@ def test_the_library_rises_and_every_version_is_measured(tmp_path):
     first, last = optimizer.versions[0], optimizer.versions[-1]
     assert first.metrics["accuracy"] <= 0.03
     assert last.metrics["accuracy"] >= 0.3
-    assert last.sizes["golden"] > 0
-    assert last.sizes["warning"] > 0
+    assert last.sizes["mixed"] > 0  # an entry gathers the successes and failures of a reaction type
     assert [record.parent for record in optimizer.versions[1:]] == [r.hash for r in optimizer.versions[:-1]]
     assert ExperienceLibrary.load(tmp_path / "library.json").hash == last.hash
     assert (tmp_path / "library.png").stat().st_size > 10_000
@@ -179,7 +178,7 @@ def test_killed_at_any_moment_and_resumed_it_learns_the_same_library(tmp_path):
         child = context.Process(target=_child, args=(path,))
         child.start()
         _wait_for_progress(path, durable, child)
-        time.sleep(randomness.uniform(0, 0.25))
+        time.sleep(randomness.uniform(0, 0.1))
         if not child.is_alive():
             break
         os.kill(child.pid, signal.SIGKILL)
