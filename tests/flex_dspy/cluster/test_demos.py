@@ -1,7 +1,6 @@
 """The shipped libraries come out again: of one process, and of three workers while a driver and a worker are killed.
 
-The second takes minutes. ``test_cluster.py`` kills drivers and workers, too, on fewer examples. In one process the
-first notebook shows that the chemist still learns what it learned.
+The second takes minutes. ``test_cluster.py`` kills drivers and workers, too, on fewer examples.
 """
 
 import pytest
@@ -13,9 +12,10 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.mark.usefixtures("no_figures")
-def test_the_shipped_library_is_learned_again(tmp_path):
-    found = learn_demo("aime", tmp_path / "library.json", None, lambda event: None)
-    assert found.startswith(HASHES["aime"])
+@pytest.mark.parametrize("task", ["aime", "uspto50k"])
+def test_the_shipped_library_is_learned_again(task, tmp_path):
+    found = learn_demo(task, tmp_path / "library.json", None, lambda event: None)
+    assert found.startswith(HASHES[task])
 
 
 @pytest.mark.weekly
