@@ -24,7 +24,7 @@ from flex_dspy.offline.changes import Numbers
 from flex_dspy.offline.descriptors import PLACES, Descriptors
 from flex_dspy.offline.evidence import COEFFICIENTS, FURTHER_TERMS
 
-FORMAT = "flex-dspy ranking 2"
+FORMAT = "flex-dspy ranking 3"
 TERMS = (*COEFFICIENTS, *FURTHER_TERMS)
 
 

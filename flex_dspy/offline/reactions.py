@@ -138,7 +138,7 @@ def rank_candidates(
     known = _read_cases(lessons)
     evidence = _evidence(target, proposed, known, further=ranking is not None)
     if ranking is not None:
-        evidence = replace(evidence, weight=ranking.weight(evidence.terms, _describe(target, proposed)))
+        evidence = replace(evidence, weight=ranking.weight(evidence.terms, _describe(target, proposed, evidence.terms)))
     share = _shares(evidence.weight) * _doubts(proposed, lessons)
     strength = np.zeros((len(lessons), len(share)), np.float32)
     np.add.at(strength, [k.lesson for k in known], evidence.support)
@@ -221,9 +221,9 @@ def _evidence(
     return weigh(cases, proposals, further=further)
 
 
-def _describe(target: str, proposed: Mapping[str, _Origin]) -> Descriptors:
+def _describe(target: str, proposed: Mapping[str, _Origin], terms: Numbers) -> Descriptors:
     templates = (source.templates[0] for source in proposed.values())
-    return describe(target, list(proposed), [generalize(template) or template for template in templates])
+    return describe(target, list(proposed), [generalize(template) or template for template in templates], terms)
 
 
 def _shares(weight: Numbers) -> Numbers:
@@ -265,4 +265,4 @@ def terms_of(product: str, lessons: Sequence[ReactionAdvice], reference: str) ->
         return None
     evidence = _evidence(target, proposed, _read_cases(lessons), further=True)
     right = list(proposed).index(reference)
-    return Choice(evidence.terms.T, _describe(target, proposed), evidence.weight, right)
+    return Choice(evidence.terms.T, _describe(target, proposed, evidence.terms), evidence.weight, right)

@@ -21,6 +21,7 @@ from pathlib import Path
 import dspy
 
 from flex_dspy import ExperienceLibrary, ForwardLearning, LibraryStore, evaluate, get_task, language_model
+from flex_dspy.libraries.experience import Experience, Precedent
 from flex_dspy.models.lm import close
 from flex_dspy.offline import chemist
 from flex_dspy.offline.templates import extract_template
@@ -62,8 +63,16 @@ def _cut(library: ExperienceLibrary, size: int) -> ExperienceLibrary:
     """The library with the ``size`` solved cases whose ids come first."""
     ids = sorted(precedent.example_id for entry in library for precedent in entry.precedents)
     last = ids[min(size, len(ids)) - 1]
-    kept = (replace(e, precedents=tuple(p for p in e.precedents if p.example_id <= last)) for e in library)
+    kept = (keep_cases(entry, lambda precedent: precedent.example_id <= last) for entry in library)
     return ExperienceLibrary([entry for entry in kept if entry.precedents], task=library.task)
+
+
+def keep_cases(entry: Experience, keep: Callable[[Precedent], bool]) -> Experience:
+    """The entry as it would be without some of its precedents: a rule goes with the last of its precedents."""
+    cases = [precedent for precedent in entry.named_cases() if keep(precedent)]
+    gone = entry.case_rules() - {precedent.rule for precedent in cases}
+    rules = tuple(rule for rule in entry.rules if rule.key not in gone)
+    return replace(entry, rules=rules or entry.rules).with_cases(cases)
 
 
 def _learning(library: ExperienceLibrary, examples: list[dspy.Example]) -> tuple[tuple[float, float], float]:

@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import argparse
 import random
-from collections import defaultdict
-from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -31,6 +29,7 @@ from flex_dspy.offline.chemist import read_lessons
 from flex_dspy.offline.fitting import make_retriever
 from flex_dspy.offline.reactions import terms_of
 from flex_dspy.search.retrieval import ExperienceRetriever
+from tests.benchmarks.bench_learning import keep_cases
 
 TASK = get_task("uspto50k")
 LIBRARIES = 6
@@ -65,12 +64,10 @@ def main() -> None:
 
 def _draw(library: ExperienceLibrary, cases: int, seed: int) -> ExperienceLibrary:
     """The library with so many random cases."""
-    everything = [(n, precedent) for n, entry in enumerate(library) for precedent in entry.precedents]
-    kept = defaultdict(list)
-    for n, precedent in random.Random(100 + seed).sample(everything, cases):
-        kept[n].append(precedent)
-    entries = list(library)
-    return ExperienceLibrary([replace(entries[n], precedents=tuple(own)) for n, own in kept.items()], task=library.task)
+    ids = sorted(precedent.example_id for entry in library for precedent in entry.precedents)
+    drawn = frozenset(random.Random(100 + seed).sample(ids, cases))
+    kept = (keep_cases(entry, lambda precedent: precedent.example_id in drawn) for entry in library)
+    return ExperienceLibrary([entry for entry in kept if entry.precedents], task=library.task)
 
 
 def _choice(retriever: ExperienceRetriever, example: dspy.Example) -> Known | None:

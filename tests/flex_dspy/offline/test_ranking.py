@@ -135,8 +135,9 @@ def test_numbers_of_descriptors_change_the_order():
     product, lessons = question()
     best, second, *_ = rank_candidates(product, lessons)
     (best_form, second_form) = (generalize(found.template) or found.template for found in (best, second))
-    own = set(describe(product, [best.reactants], [best_form]).places.tolist())
-    shared = set(describe(product, [second.reactants], [second_form]).places.tolist())
+    terms = np.zeros((len(TERMS), 1), np.float32)
+    own = set(describe(product, [best.reactants], [best_form], terms).places.tolist())
+    shared = set(describe(product, [second.reactants], [second_form], terms).places.tolist())
     against = replace(UNFITTED, numbers=dict.fromkeys(own - shared, -9.0))
     assert rank_candidates(product, lessons, ranking=against)[0].reactants == second.reactants
 
@@ -277,11 +278,29 @@ def test_the_best_proposals_are_kept_with_the_right_one():
 
 def test_a_pair_tells_a_proposal_by_what_else_the_product_has():
     form = "[C:1][N:2]>>[C:1]O.[N:2]"
-    plain, amine = (describe(p, [f"CC(=O)O.{p}"], [form]) for p in ("CC(=O)NCC", "CC(=O)NCCN"))
-    again = describe("CC(=O)NCC", ["CC(=O)O.CC(=O)NCC"], [form])
+    terms = np.zeros((len(TERMS), 1), np.float32)
+    plain, amine = (describe(p, [f"CC(=O)O.{p}"], [form], terms) for p in ("CC(=O)NCC", "CC(=O)NCCN"))
+    again = describe("CC(=O)NCC", ["CC(=O)O.CC(=O)NCC"], [form], terms)
     np.testing.assert_array_equal(plain.places, again.places)
     assert set(amine.places.tolist()) - set(plain.places.tolist())
     assert set(amine.strengths.tolist()) == {0.5, 1.0, 2.0}
+
+
+def test_a_term_has_its_own_number_in_each_range_of_values():
+    product, forms = "CC(=O)NCC", ["[C:1][N:2]>>[C:1]O.[N:2]"] * 3
+    terms = np.zeros((len(TERMS), 3), np.float32)
+    terms[2] = (0.3, 0.4, 5.0)  # two in one band, one in another
+    outcomes = ["CC(=O)O.CC(=O)NCC"] * 3
+    near, same, far = np.split(describe(product, outcomes, forms, terms).places, 3)
+    assert set(near) == set(same)
+    assert len(set(far) - set(near)) == 2  # the value, and its distance from the largest
+    last = len(TERMS) - 1
+    numbers = np.zeros(PLACES, np.float32)
+    numbers[list(set(far) - set(near))] = 1.0
+    assert describe(product, outcomes, forms, terms).weigh(numbers).argmax() == 2
+    moved = terms.copy()
+    moved[last] = 5.0  # all alike: the value changes, its distance does not
+    assert len(set(describe(product, outcomes, forms, moved).places) - set(near) - set(far)) == 1
 
 
 def test_the_command_writes_nothing_that_is_no_better(tmp_path, monkeypatch):
