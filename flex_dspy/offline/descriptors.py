@@ -12,7 +12,7 @@ generalized additive model, Hastie and Tibshirani, Statistical Science, 1986).
 A hash of each descriptor gives its place in one table of numbers (Weinberger et al., Feature Hashing for Large Scale
 Multitask Learning, ICML 2009).
 
-    >>> terms = np.zeros((20, 1), np.float32)
+    >>> terms = np.zeros((15, 1), np.float32)
     >>> proposal = describe("CC(=O)NC", ["CC(=O)O.CN"], ["[C:1][N:2]>>[C:1]O.[N:2]"], terms)
     >>> len(proposal.places) == len(proposal.strengths), bool((proposal.places < PLACES).all())
     (True, True)

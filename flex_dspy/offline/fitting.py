@@ -35,7 +35,7 @@ from flex_dspy.search.retrieval import ExperienceRetriever
 
 # The penalty on the squares of the descriptors' numbers, relative to the mean loss of a product.
 PENALTIES = (0.1, 0.03, 0.01, 0.004, 0.002, 0.001)
-LEAST_CHOICES = 50  # right proposals; fewer cannot determine 20 coefficients
+LEAST_CHOICES = 50  # right proposals; fewer cannot determine 15 coefficients
 _PENALTY_OF_TERMS = 0.001  # times a term's variance
 _MOST_PROPOSALS = 12  # of a product, by the general coefficients; twice as many gave no better ranking
 _SMALLEST = 5e-4  # a number below this changes no order
@@ -197,7 +197,7 @@ class _Likelihood:
     """All proposals of all products, one after the other.
 
     Attributes:
-        terms: The terms of each proposal, shape (n proposals, 20).
+        terms: The terms of each proposal, shape (n proposals, 15).
         descriptors: The descriptors of each proposal, shape (n proposals, PLACES).
         starts: The index where each product's proposals begin.
         sizes: The number of proposals of each product.
@@ -219,7 +219,7 @@ class _Likelihood:
         return cls(terms, _as_matrix([choice.descriptors for choice in choices]), starts, sizes, right)
 
     def fit(self, penalty: float) -> Floats:
-        """The solution: the coefficients of the terms, then the numbers of the descriptors, shape (20 + PLACES,)."""
+        """The solution: the coefficients of the terms, then the numbers of the descriptors, shape (15 + PLACES,)."""
         # A place that no descriptor has keeps the number 0. Without these places few products need little time.
         used, columns = np.unique(self.descriptors.indices, return_inverse=True)
         rows = self.descriptors.indptr
@@ -230,7 +230,7 @@ class _Likelihood:
         return solution
 
     def minimize(self, penalty: float) -> Floats:
-        """The coefficients and numbers of the smallest loss with the penalty, shape (20 + columns of descriptors,)."""
+        """The coefficients and numbers of the smallest loss with the penalty, shape (15 + columns of descriptors,)."""
         count = self.descriptors.shape[1]
         start = np.array([*(UNFITTED.coefficients[term] for term in TERMS), *np.zeros(count)])
         spread = self.terms.var(axis=0)

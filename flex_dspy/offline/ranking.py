@@ -22,17 +22,17 @@ from pydantic import ConfigDict, FiniteFloat, NonNegativeInt, TypeAdapter, Valid
 from flex_dspy.core.errors import ConfigurationError
 from flex_dspy.offline.changes import Numbers
 from flex_dspy.offline.descriptors import PLACES, Descriptors
-from flex_dspy.offline.evidence import COEFFICIENTS, FURTHER_TERMS
+from flex_dspy.offline.evidence import COEFFICIENTS
 
 FORMAT = "flex-dspy ranking 3"
-TERMS = (*COEFFICIENTS, *FURTHER_TERMS)
+TERMS = tuple(COEFFICIENTS)
 
 
 class Choice(NamedTuple):
     """One product with its proposals, as a fit sees it.
 
     Attributes:
-        terms: The terms of each proposal, shape (m, 20).
+        terms: The terms of each proposal, shape (m, 15).
         descriptors: The descriptors of each proposal.
         general: The logarithm of each proposal's weight by the general coefficients, shape (m,).
         right: Index of the right proposal.
@@ -65,7 +65,7 @@ class Ranking:
         """The logarithm of each proposal's weight, shape (m,).
 
         Args:
-            terms: Shape (20, m).
+            terms: Shape (15, m).
             descriptors: The descriptors of the m proposals.
         """
         coefficients, numbers = _tables(self)
@@ -87,7 +87,7 @@ def _tables(ranking: Ranking) -> tuple[Numbers, Numbers]:
     return np.array([ranking.coefficients[term] for term in TERMS], np.float32), numbers
 
 
-UNFITTED = Ranking({**COEFFICIENTS, **dict.fromkeys(FURTHER_TERMS, 0.0)})
+UNFITTED = Ranking(COEFFICIENTS)
 _ADAPTER: TypeAdapter[Ranking] = TypeAdapter(Ranking)
 _ANOTHER_VERSION = "the ranking {path} is none of this version: {problem}; fit it anew (flex-dspy library fit)"
 

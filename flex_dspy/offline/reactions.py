@@ -136,7 +136,7 @@ def rank_candidates(
     if target is None or not proposed:
         return []
     known = _read_cases(lessons)
-    evidence = _evidence(target, proposed, known, further=ranking is not None)
+    evidence = _evidence(target, proposed, known)
     if ranking is not None:
         evidence = replace(evidence, weight=ranking.weight(evidence.terms, _describe(target, proposed, evidence.terms)))
     share = _shares(evidence.weight) * _doubts(proposed, lessons)
@@ -197,9 +197,7 @@ def _read_cases(lessons: Sequence[ReactionAdvice]) -> list[_Known]:
     return [_Known(n, case, environments) for n, case, environments in read if environments is not None]
 
 
-def _evidence(
-    target: str, proposed: Mapping[str, _Origin], known: Sequence[_Known], *, further: bool = False
-) -> Evidence:
+def _evidence(target: str, proposed: Mapping[str, _Origin], known: Sequence[_Known]) -> Evidence:
     molecules = [outcome.split(".") for outcome in proposed]
     seen = {molecule for k in known for molecule in (k.case.product, *k.case.reactants.split("."))}
     proposals = Proposals(
@@ -218,7 +216,7 @@ def _evidence(
         np.array([k.case.similarity for k in known], np.float32),
         taught[lessons],
     )
-    return weigh(cases, proposals, further=further)
+    return weigh(cases, proposals)
 
 
 def _describe(target: str, proposed: Mapping[str, _Origin], terms: Numbers) -> Descriptors:
@@ -263,6 +261,6 @@ def terms_of(product: str, lessons: Sequence[ReactionAdvice], reference: str) ->
     proposed = {} if target is None else _propose(target, lessons)
     if target is None or reference not in proposed:
         return None
-    evidence = _evidence(target, proposed, _read_cases(lessons), further=True)
+    evidence = _evidence(target, proposed, _read_cases(lessons))
     right = list(proposed).index(reference)
     return Choice(evidence.terms.T, _describe(target, proposed, evidence.terms), evidence.weight, right)

@@ -141,7 +141,8 @@ def _ablation(library: ExperienceLibrary, examples: list[dspy.Example]) -> None:
     for name, (term, constants) in ABLATIONS.items():
         with contextlib.ExitStack() as stack:
             if term is not None:
-                stack.enter_context(patch.dict(evidence.COEFFICIENTS, {term: 0.0}))
+                for coefficients in (evidence.COEFFICIENTS_OF_FEW, evidence.COEFFICIENTS):
+                    stack.enter_context(patch.dict(coefficients, {term: 0.0}))
             for constant, value in constants.items():
                 stack.enter_context(patch.object(reactions, constant, value))
             chemist._candidates.cache_clear()

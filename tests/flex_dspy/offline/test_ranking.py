@@ -122,8 +122,8 @@ def test_too_few_products_are_an_error():
 
 
 def test_an_unfitted_ranking_ranks_as_the_general_coefficients(monkeypatch):
-    monkeypatch.setattr(evidence, "MANY", -1)  # all numbers of cases are many
-    monkeypatch.setattr(evidence, "FEW", -2)
+    monkeypatch.setattr(evidence, "FEW", 1e-9)  # any case is many
+    monkeypatch.setattr(evidence, "MANY", 2e-9)
     product, lessons = question()
     general, unfitted = rank_candidates(product, lessons), rank_candidates(product, lessons, ranking=UNFITTED)
     assert [found.reactants for found in general] == [found.reactants for found in unfitted]

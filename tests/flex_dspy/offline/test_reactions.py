@@ -7,11 +7,12 @@ import random
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import pytest
 from rdkit import Chem
 
 from flex_dspy.metrics.molecules import canonical_smiles
-from flex_dspy.offline.evidence import COEFFICIENTS_OF_FEW
+from flex_dspy.offline.evidence import COEFFICIENTS, COEFFICIENTS_OF_FEW, share_of_many
 from flex_dspy.offline.general import generalize
 from flex_dspy.offline.mapping import MolGraph, chemical_distance, map_atoms
 from flex_dspy.offline.reactions import (
@@ -205,7 +206,9 @@ def test_known_molecules_raise_an_outcome():
     stock = ReactionAdvice("stock", (), (), (Case("CCOc1ccccc1", "CCC(=O)O.Oc1ccccc1", 0.0),))
     plain, known = ({c.reactants: c.score for c in rank_candidates(product, ls)} for ls in (lessons, [*lessons, stock]))
     acid, chloride = "CCC(=O)O.NCCO", "CCC(=O)Cl.NCCO"
-    effect = math.exp(-COEFFICIENTS_OF_FEW["number of unknown molecules"])
+    many = share_of_many(np.array([case.similarity for lesson in lessons for case in lesson.precedents]))
+    few, close = (each["number of unknown molecules"] for each in (COEFFICIENTS_OF_FEW, COEFFICIENTS))
+    effect = math.exp((many - 1) * few - many * close)
     assert known[acid] / known[chloride] == pytest.approx(effect * plain[acid] / plain[chloride])
 
 
