@@ -29,7 +29,7 @@ def weights(cases: int, similarity: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize(
-    ("cases", "similarity", "many"), [(0, 0.4, 0), (50, 0.1, 0), (100, 0.2, 0.55), (400, 0.2, 0.83), (400, 0.5, 1)]
+    ("cases", "similarity", "many"), [(0, 0.4, 0), (50, 0.1, 0), (100, 0.2, 0.48), (400, 0.2, 0.80), (400, 0.5, 1)]
 )
 def test_coefficients_for_few_cases_fade_out(cases, similarity, many):
     weight, terms = weights(cases, similarity)
