@@ -135,6 +135,7 @@ class Draft:
         target = self.entries.get(edit.target)
         if target is not None and target.scope != edit.experience.scope:
             return self._insert(Insert(edit.experience, reason=edit.reason))
+        edit = edit if target is None or not edit.case_of else _in_words_of(target, edit)
         rules = None if target is None else _merge_rules(target, edit)
         if target is None or rules is None:
             return self._insert(Insert(edit.experience, reason=edit.reason))
@@ -217,6 +218,12 @@ def _reworded(rules: Sequence[Rule], new: Sequence[Rule]) -> list[tuple[str, str
     before, after = ({rule.text for rule in some} for some in (rules, new))
     pairs = ((old.text, rule.text) for old, rule in zip(rules, new, strict=False))
     return [(old, text) for old, text in pairs if old not in after and text not in before]
+
+
+def _in_words_of(target: Experience, edit: Merge) -> Merge:
+    """A merge that gathers, in the target's wordings: lessons of one window may word the same rule differently."""
+    added = tuple(replace(rule, text=target.wording(rule.text) or rule.text) for rule in edit.add_rules)
+    return replace(edit, add_rules=added, case_of=target.wording(edit.case_of) or edit.case_of)
 
 
 def _of_rule(precedents: tuple[Precedent, ...], text: str, rules: tuple[Rule, ...]) -> tuple[Precedent, ...]:
