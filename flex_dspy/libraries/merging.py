@@ -276,7 +276,8 @@ def _join(group: Sequence[Experience], *, gathers: bool) -> list[Experience]:
 
 def _of_sources(entry: Experience, sources: Sequence[Source]) -> Experience:
     """The entry with these sources and their counts."""
-    return replace(entry, sources=_union(sources), **_sum_counts(sources))
+    counts: dict[str, Any] = _sum_counts(sources)
+    return replace(entry, sources=_union(sources), **counts)
 
 
 def _join_texts(group: Sequence[Experience]) -> Experience:
