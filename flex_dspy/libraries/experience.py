@@ -225,7 +225,7 @@ class Experience(_Computed, Representable):
 
     @property
     def gathers(self) -> bool:
-        """Whether the entry gathers several lessons, so that its precedents say which rule they are cases of."""
+        """Whether the entry gathers lessons, so that its precedents say which rule they are cases of."""
         return any(map(_rule_of, self.precedents))
 
     def case_rules(self) -> frozenset[str]:

@@ -17,7 +17,9 @@ their zones. A kind is a category, a method and a step, word for word. Such an e
 each rule once, each precedent beside its rule, and a second entry only for rules that the first has no room for. Rules
 with more precedents come first.
 
-Merging is therefore commutative, associative and idempotent: any order gives the same content hash.
+Merging is therefore commutative, associative and idempotent: any order gives the same content hash. Gathered entries
+have three rare exceptions, where merging in steps may give another hash than merging at once: an entry is full, two
+kinds have the same first rule, or libraries hold one example as a case of different rules. No lesson is lost then.
 """
 
 from __future__ import annotations
