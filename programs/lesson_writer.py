@@ -16,8 +16,10 @@ import dspy
 from flex_dspy.core.running import call, select_inputs
 from flex_dspy.core.trajectory import Trajectory
 from flex_dspy.libraries.experience import Edit, Experience, Insert, Merge, Precedent, Propose
+from flex_dspy.libraries.gathering import name_rule
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.models.batch_calls import at_once
+from flex_dspy.models.lm import is_offline
 from flex_dspy.models.spending import Ledger
 from flex_dspy.programs.critic import Critic
 from flex_dspy.programs.task_description import describe_task
@@ -39,13 +41,13 @@ class Proposal:
     Attributes:
         lesson: The lesson.
         edit: The edit.
-        gathers: Whether the updater gathers lessons of one kind in one entry. Only such an updater is asked once more
-            about an entry of the lesson's kind; a language model would be asked in vain.
+        gathers: Whether the updater gathers lessons of one kind in one entry; None if it was not asked. An updater that
+            does not gather is not asked once more about an entry of the lesson's kind.
     """
 
     lesson: Experience
     edit: Edit
-    gathers: bool = False
+    gathers: bool | None = False
 
 
 class LessonWriter:
@@ -119,7 +121,7 @@ class LessonWriter:
         with self.ledger.role("updater"):
             told = select_inputs(self.updater, task=describe_task(self.program), corrects=corrects)
             decided = await call(self.updater, lesson=lesson, nearest=nearest, **told)
-        return Proposal(lesson, decided.edit, bool(decided.get("gathers")))
+        return Proposal(lesson, decided.edit, decided.get("gathers", False))
 
     async def settle(
         self, proposals: Sequence[Proposal], newest: ExperienceLibrary, seen: ExperienceLibrary
@@ -136,11 +138,23 @@ class LessonWriter:
         for proposal in proposals:
             edit = await self._settle_one(proposal, fresh, newest)
             if self.review and isinstance(edit, Insert | Merge):
-                edit = Propose(edit.experience, edit.reason)
+                edit = await self._propose_edit(proposal, edit)
             edits.append(edit)
             if isinstance(edit, Insert):  # the next rollout of the same example may teach the same
                 fresh.append(edit.experience)
         return tuple(edits)
+
+    async def _propose_edit(self, proposal: Proposal, edit: Insert | Merge) -> Propose:
+        """Let a lesson wait for approval. If the updater gathers, the lesson says so, and its approval gathers it."""
+        gathers = await self._gathers(proposal.lesson) if proposal.gathers is None else proposal.gathers
+        return Propose(name_rule(edit.experience) if gathers else edit.experience, edit.reason)
+
+    async def _gathers(self, lesson: Experience) -> bool:
+        """Whether the updater gathers. No language model does. An offline expert is asked about the lesson itself."""
+        models = [predictor.lm or dspy.settings.lm for predictor in self.updater.predictors()]
+        if not all(model is not None and is_offline(model) for model in models):
+            return False
+        return bool((await self._decide(lesson, [lesson])).gathers)
 
     async def _settle_one(self, proposal: Proposal, fresh: Sequence[Experience], newest: ExperienceLibrary) -> Edit:
         """The proposed edit. If an entry written meanwhile may teach the same, the updater decides again."""
@@ -158,7 +172,7 @@ class LessonWriter:
 
     async def _gather(self, proposal: Proposal, alike: Experience | None) -> Proposal:
         """The proposal, or the merge into an entry of the same kind, if the updater gathers lessons there."""
-        if alike is None or not proposal.gathers or not isinstance(proposal.edit, Insert):
+        if alike is None or proposal.gathers is False or not isinstance(proposal.edit, Insert):
             return proposal
         with at_once():
             other = await self._decide(proposal.lesson, [alike])

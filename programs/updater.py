@@ -54,10 +54,10 @@ class Updater(dspy.Module):
 
         Returns:
             A prediction with ``edit``, and with ``gathers``: whether this updater gathers lessons of one kind in one
-            entry. Only offline experts do.
+            entry. Only offline experts do. None if the model was not asked.
         """
         if not nearest:
-            return dspy.Prediction(edit=Insert(lesson, "nothing like it in the library"), gathers=True)  # not known yet
+            return dspy.Prediction(edit=Insert(lesson, "nothing like it in the library"), gathers=None)
         inputs = self._inputs(lesson, task=task, corrects=corrects)
         try:
             written = ask_shortening(self.decide, "nearest", self._shorter_entries(nearest), **inputs)
@@ -70,7 +70,7 @@ class Updater(dspy.Module):
     ) -> dspy.Prediction:
         """Asynchronous version of ``forward``."""
         if not nearest:
-            return dspy.Prediction(edit=Insert(lesson, "nothing like it in the library"), gathers=True)  # not known yet
+            return dspy.Prediction(edit=Insert(lesson, "nothing like it in the library"), gathers=None)
         inputs = self._inputs(lesson, task=task, corrects=corrects)
         try:
             written = await aask_shortening(self.decide.acall, "nearest", self._shorter_entries(nearest), **inputs)

@@ -7,9 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from flex_dspy.core.zones import ZONES, Zone
-from flex_dspy.libraries.experience import Experience
-
-INSTEAD, AVOID = "Instead:", "Avoid:"  # how critics begin rules about mistakes
+from flex_dspy.libraries.experience import AVOID, Experience
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +56,7 @@ class Category:
         holders: dict[str, list[Experience]] = {}
         for entry in self.entries:
             for rule in entry.rules:
-                same = rule.text.removeprefix(INSTEAD).strip().casefold()
+                same = rule.advice.casefold()
                 texts.setdefault(same, rule.text)
                 holders.setdefault(same, []).append(entry)
         order = sorted(holders, key=lambda same: (texts[same].startswith(AVOID), -len(holders[same])))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from operator import attrgetter
 
 from rpds import HashTrieMap
 
@@ -30,6 +31,7 @@ from flex_dspy.libraries.experience import (
     rule_key,
     within_number,
 )
+from flex_dspy.libraries.gathering import choose_entry, kind_of
 from flex_dspy.libraries.scopes import Sizes, resize
 
 
@@ -88,7 +90,22 @@ class Draft:
         if lesson is None:
             return Discard(edit.entry_id, "no such lesson waits for approval")
         self.waiting = self.waiting.remove(edit.entry_id)
-        return self._insert(Insert(lesson, edit.reason)) if isinstance(edit, Approve) else edit
+        return self._approve(lesson, edit) if isinstance(edit, Approve) else edit
+
+    def _approve(self, lesson: Experience, edit: Approve) -> Edit:
+        """Merge a lesson into the entry that gathers its kind. Insert it if there is none, or if a person wrote it."""
+        target = None if lesson.author or not kind_of(lesson) else self._entry_of_kind(lesson)
+        if target is None:
+            return self._insert(Insert(lesson, edit.reason))
+        plain = replace(lesson, precedents=tuple(replace(case, rule="") for case in lesson.precedents))
+        return self._merge(Merge(target.id, plain, plain.rules, reason=edit.reason, case_of=plain.rules[0].text))
+
+    def _entry_of_kind(self, lesson: Experience) -> Experience | None:
+        """The entry that takes a lesson, if the updater gathers. A commit has no index; but approvals are few."""
+        kind = kind_of(lesson)
+        alike = [entry for entry in self.entries.values() if entry.category == kind[0] and kind_of(entry) == kind]
+        gathering = [entry for entry in alike if lesson.gathers or entry.gathers]
+        return choose_entry(sorted(gathering, key=attrgetter("id")), lesson.rules[0].text)
 
     def _by_person(self, edit: EntryEdit) -> Edit:
         entry = self.entries.get(edit.entry_id)
@@ -135,6 +152,7 @@ class Draft:
         target = self.entries.get(edit.target)
         if target is not None and target.scope != edit.experience.scope:
             return self._insert(Insert(edit.experience, reason=edit.reason))
+        edit = edit if target is None or not edit.case_of else _in_words_of(target, edit)
         rules = None if target is None else _merge_rules(target, edit)
         if target is None or rules is None:
             return self._insert(Insert(edit.experience, reason=edit.reason))
@@ -217,6 +235,12 @@ def _reworded(rules: Sequence[Rule], new: Sequence[Rule]) -> list[tuple[str, str
     before, after = ({rule.text for rule in some} for some in (rules, new))
     pairs = ((old.text, rule.text) for old, rule in zip(rules, new, strict=False))
     return [(old, text) for old, text in pairs if old not in after and text not in before]
+
+
+def _in_words_of(target: Experience, edit: Merge) -> Merge:
+    """A merge that gathers, in the target's wordings: lessons of one window may word the same rule differently."""
+    added = tuple(replace(rule, text=target.wording(rule.text) or rule.text) for rule in edit.add_rules)
+    return replace(edit, add_rules=added, case_of=target.wording(edit.case_of) or edit.case_of)
 
 
 def _of_rule(precedents: tuple[Precedent, ...], text: str, rules: tuple[Rule, ...]) -> tuple[Precedent, ...]:

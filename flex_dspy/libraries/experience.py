@@ -43,6 +43,8 @@ MAX_RULE = 1_500
 MAX_EXAMPLES = 4
 MAX_TRAJECTORY = 6_000
 
+INSTEAD, AVOID = "Instead:", "Avoid:"  # how critics begin rules about mistakes
+
 
 @dataclass(frozen=True, slots=True)
 class Rule:
@@ -58,6 +60,11 @@ class Rule:
         """The name of the rule in its precedents: eight hexadecimal digits of the hash of its text."""
         return rule_key(self.text)
 
+    @property
+    def advice(self) -> str:
+        """The text without "Instead:" at its beginning: rules with the same advice are one rule in two wordings."""
+        return advice_of(self.text)
+
     def within_caps(self) -> Rule:
         """The same rule with its texts cut to the caps."""
         return Rule(self.text[:MAX_RULE], tuple(text[:MAX_RULE] for text in self.examples[:MAX_EXAMPLES]))
@@ -67,6 +74,14 @@ class Rule:
 def rule_key(text: str) -> str:
     """See ``Rule.key``."""
     return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def advice_of(text: str) -> str:
+    """See ``Rule.advice``."""
+    if not text.startswith(INSTEAD):
+        return text
+    said = text.removeprefix(INSTEAD).strip()
+    return said[:1].upper() + said[1:]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +94,7 @@ class Precedent:
         answer: The reference answer.
         trace: The record that it comes from: ``mlflow:EXPERIMENT/TRACE`` or ``file:NAME#ROW``; "" for none.
         rule: Key of the entry's rule that it is a case of, in an entry that gathers several lessons; "" for the first
-            rule.
+            rule. A waiting lesson has it if its updater gathers.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = _CLOSED
@@ -210,7 +225,7 @@ class Experience(_Computed, Representable):
 
     @property
     def gathers(self) -> bool:
-        """Whether the entry gathers several lessons, so that its precedents say which rule they are cases of."""
+        """Whether the entry gathers lessons, so that its precedents say which rule they are cases of."""
         return any(map(_rule_of, self.precedents))
 
     def case_rules(self) -> frozenset[str]:
@@ -253,13 +268,24 @@ class Experience(_Computed, Representable):
         short = tuple(replace(case, rule="") if case.rule and case.rule == first else case for case in cases)
         return replace(self, precedents=short)
 
+    def wording(self, rule: str) -> str:
+        """The text of the entry's rule that gives the same advice as a rule; "" if there is none.
+
+        Args:
+            rule: The text of the rule.
+        """
+        if rule_key(rule) in self.rules_by_key():
+            return rule
+        advice = advice_of(rule)
+        return next((held.text for held in self.rules if held.advice == advice), "")
+
     def has_room(self, rule: str) -> bool:
         """Whether the entry can take precedents of a rule: it holds the rule, or is not pinned and may take one more.
 
         Args:
             rule: The text of the rule.
         """
-        if any(held.text == rule for held in self.rules):
+        if self.wording(rule):
             return True
         return not self.pinned and len(self.case_rules()) < MAX_CASE_RULES
 
@@ -321,7 +347,10 @@ class Propose:
 
 @dataclass(frozen=True, slots=True)
 class Approve:
-    """Insert a waiting lesson. If it does not wait, nothing happens."""
+    """Insert a waiting lesson. If it does not wait, nothing happens.
+
+    If the updater gathers lessons of its kind, the lesson is merged into the entry of its kind that has room for it.
+    """
 
     __pydantic_config__: ClassVar[ConfigDict] = _CLOSED
 
@@ -360,8 +389,9 @@ class Merge:
     lesson's precedents only. A lesson is never merged into an entry of another scope.
 
     ``case_of`` gathers: the text of the target's rule that the lesson's precedents are cases of. The target keeps which
-    precedents belong to which rule. If the zones differ, it becomes ``mixed``. Other rules that exceed the caps are
-    left out. A pinned target without the rule stays as it is, and the lesson is inserted.
+    precedents belong to which rule. If the zones differ, it becomes ``mixed``. A rule that the target holds in another
+    wording (see ``Rule.advice``) keeps the target's wording. Other rules that exceed the caps are left out. A pinned
+    target without the rule stays as it is, and the lesson is inserted.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = _CLOSED

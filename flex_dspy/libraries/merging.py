@@ -12,7 +12,14 @@ latest changed). It takes the rules and precedents of all members. Usage is coun
 its sources, and a source that occurs twice counts once. If the runs of one library include all runs of another, its
 counts are assumed to include the other's counts.
 
-Merging is therefore commutative, associative and idempotent: any order gives the same content hash.
+If an entry of any library gathers the lessons of its kind, entries of one kind become one entry as well, whatever
+their zones. A kind is a category, a method and a step, word for word. Such an entry is made as the updater makes it:
+each rule once, each precedent beside its rule, and a second entry only for rules that the first has no room for. Rules
+with more precedents come first.
+
+Merging is therefore commutative, associative and idempotent: any order gives the same content hash. Gathered entries
+have three rare exceptions, where merging in steps may give another hash than merging at once: an entry is full, two
+kinds have the same first rule, or libraries hold one example as a case of different rules. No lesson is lost then.
 """
 
 from __future__ import annotations
@@ -22,13 +29,13 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from operator import attrgetter
 from typing import Any
 
 from flex_dspy.core.errors import ConfigurationError
 from flex_dspy.libraries.conflicts import Conflict, conflicts, normal_words
 from flex_dspy.libraries.editing import EDITS
-from flex_dspy.libraries.experience import MAX_EXAMPLES, Experience, Precedent, Rule, Source
+from flex_dspy.libraries.experience import Experience, Rule, Source
+from flex_dspy.libraries.gathering import join_lessons, join_precedents, join_rules, kind_of
 from flex_dspy.libraries.library import ExperienceLibrary
 
 COUNTERS = ("shown", "helped", "hurt", "merged")
@@ -91,8 +98,11 @@ def new_conflicts(merged: Merged, libraries: Iterable[ExperienceLibrary]) -> tup
 
 
 def _merge(named: Sequence[tuple[ExperienceLibrary, str]], task: str) -> Merged:
-    groups = _groups([_with_sources(entry, library, name) for library, name in named for entry in library])
-    entries = _with_distinct_ids([_join(group) for group in groups])
+    gathers = any(entry.gathers for library, _ in named for entry in library)
+    known = [_with_sources(entry, library, name, gathers=gathers) for library, name in named for entry in library]
+    groups = _groups(known, gathers=gathers)
+    joined = [(entry, group) for group in groups for entry in _join(group, gathers=gathers)]
+    entries = _with_distinct_ids([entry for entry, _ in joined])
     libraries = [library for library, _ in named]
     merged = ExperienceLibrary(
         entries,
@@ -101,12 +111,11 @@ def _merge(named: Sequence[tuple[ExperienceLibrary, str]], task: str) -> Merged:
         runs=_latest(library.runs for library in libraries),
         origin=libraries[0].origin if all(library.origin == libraries[0].origin for library in libraries) else None,
     )
-    members = {entry.id: tuple(sorted({e.id for e in group})) for entry, group in zip(entries, groups, strict=True)}
+    made = [(entry, group) for entry, (_, group) in zip(entries, joined, strict=True)]
+    members = {entry.id: tuple(sorted({e.id for e in group})) for entry, group in made}
     duplicates = {entry_id: ids for entry_id, ids in members.items() if len(ids) > 1}
     grown = tuple(
-        entry.id
-        for entry, group in zip(entries, groups, strict=True)
-        if entry.is_overlong() and not any(member.is_overlong() for member in group)
+        entry.id for entry, group in made if entry.is_overlong() and not any(member.is_overlong() for member in group)
     )
     return Merged(merged, duplicates, conflicts(merged), grown)
 
@@ -167,7 +176,7 @@ def _normal(text: str) -> str:
     return " ".join(normal_words(text)) or text
 
 
-def _groups(entries: Sequence[Experience]) -> list[list[Experience]]:
+def _groups(entries: Sequence[Experience], *, gathers: bool) -> list[list[Experience]]:
     """Groups of entries that are the same, directly or through others, in the order of their first members."""
     leader = list(range(len(entries)))
 
@@ -179,7 +188,7 @@ def _groups(entries: Sequence[Experience]) -> list[list[Experience]]:
 
     first: dict[str, int] = {}
     for number, entry in enumerate(entries):
-        for key in _keys(entry):
+        for key in _keys(entry, gathers=gathers):
             one, other = sorted((find(first.setdefault(key, number)), find(number)))
             leader[other] = one
     groups: dict[int, list[Experience]] = defaultdict(list)
@@ -188,11 +197,13 @@ def _groups(entries: Sequence[Experience]) -> list[list[Experience]]:
     return list(groups.values())
 
 
-def _keys(entry: Experience) -> Iterator[str]:
-    """Keys that an entry shares with its copies in other libraries. The entry must have sources.
+def _keys(entry: Experience, *, gathers: bool) -> Iterator[str]:
+    """Keys that an entry shares with its copies in other libraries, and with others of its kind if libraries gather.
 
-    Entries of two scopes share no key.
+    The entry must have sources. Entries of two scopes share no key.
     """
+    if gathers and (kind := kind_of(entry)):
+        yield "\x1f".join((entry.scope, "kind", *kind))
     yield f"{entry.scope} id {entry.id}"
     for source in entry.sources:
         yield f"{entry.scope} id {source.id}"
@@ -202,16 +213,19 @@ def _keys(entry: Experience) -> Iterator[str]:
 # -- where an entry comes from -----------------------------------------------------------------------------
 
 
-def _with_sources(entry: Experience, library: ExperienceLibrary, name: str) -> Experience:
-    """The entry with all its known sources, including this library if it adds something."""
+def _with_sources(entry: Experience, library: ExperienceLibrary, name: str, *, gathers: bool) -> Experience:
+    """The entry with all its known sources, including this library if it adds something.
+
+    If libraries gather, the kind of an entry identifies it, whatever its lesson is now.
+    """
     key = lesson_key(entry)
     if not entry.sources or _sum_counts(entry.sources) != _counts(entry):
         runs = tuple(sorted(run for run in library.runs if run != EDITS))
         own = Source(entry.id, name, runs, lesson_keys(entry) if not entry.sources else (key,), **_counts(entry))
-    elif not any(key in source.lessons for source in entry.sources):  # a person gave it another lesson
-        own = Source(entry.id, lessons=(key,))
-    else:
+    elif (gathers and kind_of(entry)) or any(key in source.lessons for source in entry.sources):
         return entry
+    else:  # a person gave it another lesson
+        own = Source(entry.id, lessons=(key,))
     return replace(entry, sources=_union([*entry.sources, own]))
 
 
@@ -246,35 +260,34 @@ def _sum_counts(sources: Sequence[Source]) -> dict[str, int]:
 # -- one entry of several ----------------------------------------------------------------------------------
 
 
-def _join(group: Sequence[Experience]) -> Experience:
-    """Merge equal entries of several libraries into one entry."""
-    gathers = len(group) > 1 and any(entry.gathers for entry in group)
-    group = _with_named_rules(group)
+def _join(group: Sequence[Experience], *, gathers: bool) -> list[Experience]:
+    """Merge equal entries of several libraries into one entry; further entries gather what it has no room for.
+
+    A further entry has a source with its id and without lessons. Merging drops this source and the id again, so that
+    the result does not depend on the steps in between.
+    """
+    is_of_kind = any(entry.gathers for entry in group) or (gathers and all(map(kind_of, group)))
+    joined, *further = join_lessons(group) if len(group) > 1 and is_of_kind else [_join_texts(group)]
+    sources = [source for entry in group for source in entry.sources if source != Source(source.id)]
+    own = {part.id: [source for source in sources if source.id == part.id] for part in further}
+    ids = {entry.id for entry in group if Source(entry.id) not in entry.sources} - own.keys()
+    joined = replace(joined, id=min(ids, default=""))
+    rest = [source for source in sources if source.id not in own]
+    return [_of_sources(joined, rest), *(_of_sources(part, [Source(part.id), *own[part.id]]) for part in further)]
+
+
+def _of_sources(entry: Experience, sources: Sequence[Source]) -> Experience:
+    """The entry with these sources and their counts."""
+    counts: dict[str, Any] = _sum_counts(sources)
+    return replace(entry, sources=_union(sources), **counts)
+
+
+def _join_texts(group: Sequence[Experience]) -> Experience:
+    """The entry that speaks for the group, with the rules and precedents of all."""
     speaker = max(group, key=_precedence)
-    sources = _union(source for entry in group for source in entry.sources)
-    counted: dict[str, Any] = _sum_counts(sources)
-    joined = replace(
-        speaker,
-        id=min(entry.id for entry in group),
-        rules=_join_rules(speaker, group),
-        precedents=_join_precedents(group),
-        created_at=min(entry.created_at for entry in group),
-        sources=sources,
-        **counted,
-    )
-    return joined.with_cases(joined.precedents) if gathers else joined
-
-
-def _with_named_rules(group: Sequence[Experience]) -> Sequence[Experience]:
-    """The entries of a group. If one gathers lessons, all precedents name their rule: another may become the first."""
-    if len(group) == 1 or not any(entry.gathers for entry in group):
-        return group
-    return [replace(entry, precedents=_named(entry)) if entry.rules else entry for entry in group]
-
-
-def _named(entry: Experience) -> tuple[Precedent, ...]:
-    first = entry.rules[0].key
-    return tuple(replace(case, rule=case.rule or first) for case in entry.precedents)
+    precedents = join_precedents([entry.precedents for entry in group])
+    created_at = min(entry.created_at for entry in group)
+    return replace(speaker, rules=_join_rules(speaker, group), precedents=precedents, created_at=created_at)
 
 
 def _precedence(entry: Experience) -> tuple[Any, ...]:
@@ -292,26 +305,5 @@ def _join_rules(speaker: Experience, group: Sequence[Experience]) -> tuple[Rule,
     """The rules unchanged if all entries agree; else those of ``speaker``, then all others in alphabetical order."""
     if all(entry.rules == speaker.rules for entry in group):
         return speaker.rules
-    examples: dict[str, list[tuple[str, ...]]] = defaultdict(list)
-    for rule in (rule for entry in group for rule in entry.rules):
-        examples[rule.text].append(rule.examples)
     first = [rule.text for rule in speaker.rules[:1]]
-    texts = [*first, *sorted(examples.keys() - set(first))]
-    return tuple(Rule(text, _join_examples(examples[text])) for text in texts)
-
-
-def _join_examples(lists: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
-    if all(examples == lists[0] for examples in lists):
-        return lists[0]
-    return tuple(sorted({text for examples in lists for text in examples})[:MAX_EXAMPLES])
-
-
-def _join_precedents(group: Sequence[Experience]) -> tuple[Precedent, ...]:
-    """The precedents unchanged if all entries agree; else each precedent once, sorted by example id."""
-    if all(entry.precedents == group[0].precedents for entry in group):
-        return group[0].precedents
-    cases = sorted({case for entry in group for case in entry.precedents}, key=attrgetter(*_CASE, *_OTHERS))
-    return tuple({(case.example_id, case.answer): case for case in cases}.values())
-
-
-_CASE, _OTHERS = ("example_id", "answer"), ("problem", "trace", "rule")
+    return tuple(sorted(join_rules(group), key=lambda rule: (rule.text not in first, rule.text)))

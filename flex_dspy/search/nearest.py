@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from flex_dspy.libraries.experience import Experience
+from flex_dspy.libraries.gathering import choose_entry
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.search.exact_indexes import KindIndex, RuleIndex
 from flex_dspy.search.indexes import index_of
@@ -24,8 +25,7 @@ def entry_of_kind(library: ExperienceLibrary, lesson: Experience) -> Experience 
     """An entry of the lesson's category and method that holds its first rule, or else one that has room for it."""
     rule = lesson.rules[0].text if lesson.rules else ""
     alike = list(index_of(library, "kinds", KindIndex).search(library, lesson))
-    holders = (entry for entry in alike if any(held.text == rule for held in entry.rules))
-    return next(holders, None) or next((entry for entry in alike if entry.has_room(rule)), None)
+    return choose_entry(alike, rule)
 
 
 def _similar(library: ExperienceLibrary, lesson: Experience, count: int) -> list[Experience]:

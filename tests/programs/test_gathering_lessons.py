@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
 import dspy
 import pytest
 
-from flex_dspy.libraries.experience import Commit, Edit, Experience, Insert, Merge, Precedent, Rule
+from flex_dspy.libraries.experience import Commit, Edit, Experience, Insert, Merge, Precedent, Propose, Rule
 from flex_dspy.libraries.library import ExperienceLibrary
+from flex_dspy.models.lm import language_model
 from flex_dspy.models.spending import Ledger
-from flex_dspy.programs import Critic
+from flex_dspy.programs import Critic, Updater
 from flex_dspy.programs.lesson_writer import LessonWriter, Proposal
 
 
@@ -74,3 +76,29 @@ def test_only_an_updater_that_gathers_merges_across_zones(gathers: bool) -> None
         assert zones == [("ester", "golden"), ("amide", "mixed")]
     else:
         assert zones == [("ester", "golden"), ("amide", "golden"), ("amide", "warning")]
+
+
+@pytest.mark.parametrize("gathers", [True, False])
+def test_a_waiting_lesson_says_whether_its_updater_gathers(gathers: bool) -> None:
+    writer = LessonWriter(Critic(), CategoryUpdater(gathers=gathers), Ledger(), dspy.Predict("q -> a"), review=True)
+    empty, new = ExperienceLibrary(task="t"), lesson(1, "amide", "golden")
+    (edit,) = asyncio.run(writer.settle([Proposal(new, Insert(new), gathers)], empty, empty))
+    assert isinstance(edit, Propose)
+    assert edit.experience.gathers is gathers
+    assert replace(edit.experience, precedents=new.precedents) == new
+
+
+@pytest.mark.parametrize(
+    ("model", "gathers"), [("offline/chemist", True), ("offline/mathematician", False), ("openai/none", False)]
+)
+def test_an_offline_expert_that_was_not_asked_yet_is_asked_and_a_language_model_is_not(
+    model: str, gathers: bool
+) -> None:
+    writer = LessonWriter(Critic(), Updater(), Ledger(), dspy.Predict("q -> a"), review=True)
+    empty, new = ExperienceLibrary(task="t"), lesson(1, "amide", "golden")
+    with dspy.context(lm=language_model(model) if model.startswith("offline") else dspy.LM(model)):
+        proposal = asyncio.run(writer._decide(new, []))
+        (edit,) = asyncio.run(writer.settle([proposal], empty, empty))
+    assert proposal.gathers is None
+    assert isinstance(edit, Propose)
+    assert edit.experience.gathers is gathers

@@ -14,6 +14,7 @@ from flex_dspy.core.errors import ConfigurationError
 from flex_dspy.learning.forward import ForwardLearning
 from flex_dspy.learning.sources import stops
 from flex_dspy.learning.versions import VersionLog
+from flex_dspy.libraries.experience import Approve
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.store import LibraryStore
 from flex_dspy.models.lm import language_model
@@ -47,6 +48,17 @@ def test_the_library_rises_and_every_version_is_measured(tmp_path):
     assert [record.parent for record in optimizer.versions[1:]] == [r.hash for r in optimizer.versions[:-1]]
     assert ExperienceLibrary.load(tmp_path / "library.json").hash == last.hash
     assert (tmp_path / "library.png").stat().st_size > 10_000
+
+
+def test_approved_lessons_are_gathered_as_without_review(tmp_path):
+    learn(tmp_path / "library.json", examples=30, study=True, review=True)
+    store = LibraryStore(tmp_path / "library.json")
+    lessons = [lesson for lesson in store.library.waiting if lesson.rules]
+    approved = store.edit([Approve(lesson.id) for lesson in lessons])
+    categories = [entry.category for entry in approved]
+    assert sorted(categories) == sorted({lesson.category for lesson in lessons})
+    assert len(categories) < len(lessons)
+    assert sum(len(entry.precedents) for entry in approved) == sum(len(lesson.precedents) for lesson in lessons)
 
 
 def test_the_learned_program_reads_the_library_and_the_student_does_not():

@@ -67,6 +67,30 @@ def test_lessons_of_all_zones_become_one_entry_with_each_rule_once() -> None:
     assert entry.case_counts() == {entry.rules[0].key: 2, entry.rules[1].key: 2}
 
 
+@pytest.mark.parametrize("turned", [False, True])
+def test_lessons_of_one_window_that_word_a_rule_differently_become_one_rule(turned: bool) -> None:
+    texts = ["Cut `C>>N`", "Instead: cut `C>>N`"][:: -1 if turned else 1]
+    (entry,) = library(*(gather(lesson(number, text, f"Avoid: {number}")) for number, text in enumerate(texts, 1)))
+    assert [rule.text for rule in entry.rules] == ["rule 0", texts[0], "Avoid: 1", "Avoid: 2"]
+    assert cases(entry) == {"rule 0": ["e0"], texts[0]: ["e1", "e2"]}
+
+
+def test_a_known_rule_in_another_wording_finds_room_in_a_full_and_in_a_pinned_entry() -> None:
+    more = (gather(lesson(n)) for n in range(2, MAX_CASE_RULES))
+    full = library(gather(lesson(1, "Cut `C>>N`")), *more)
+    again = gather(lesson(100, "Instead: cut `C>>N`"))
+    for before in (full, full.pin(FIRST.id)):
+        (entry,) = before.apply(Commit("run", 2, (again,)))
+        assert entry.rules == before[FIRST.id].rules
+        assert cases(entry)["Cut `C>>N`"] == ["e1", "e100"]
+
+
+@pytest.mark.parametrize("other", ["Instead: cut `c>>n`", "cut `C>>N`", "Avoid: cut `C>>N`"])
+def test_a_rule_is_another_one_if_more_than_its_beginning_differs(other: str) -> None:
+    (entry,) = library(gather(lesson(1, "Cut `C>>N`")), gather(lesson(2, other)))
+    assert cases(entry) == {"rule 0": ["e0"], "Cut `C>>N`": ["e1"], other: ["e2"]}
+
+
 def test_a_merge_that_does_not_gather_is_as_before() -> None:
     plain = Merge(FIRST.id, lesson(1, zone="warning"), (Rule("rule 1"),))
     (entry,) = library(plain)
