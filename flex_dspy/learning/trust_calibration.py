@@ -12,6 +12,7 @@ from dspy.teleprompt import Teleprompter
 from flex_dspy.core.errors import ConfigurationError, ModelError
 from flex_dspy.core.examples import problem_of
 from flex_dspy.core.settings import accepts
+from flex_dspy.core.text import truncate
 from flex_dspy.evaluation.evaluate import evaluate
 from flex_dspy.evaluation.records import Record
 from flex_dspy.evaluation.settings import EvaluationSettings
@@ -97,7 +98,10 @@ class TrustCalibration(Teleprompter):
         predictor.retriever.trust = None
         output = str(label_output(predictor.signature))
         labels = labels_of(predictor.signature, output)
-        asked = _choose([each for each in trainset if str(each.get(output)) in labels], self.examples, self.seed)
+        labelled = [each for each in trainset if str(each.get(output)) in labels]
+        if len(labelled) < LEAST_CASES:
+            raise ConfigurationError(_few_labels(trainset, len(labelled), output, labels))
+        asked = _choose(labelled, self.examples, self.seed)
         records = evaluate(calibrated, asked, _same_label(output), ledger=self.ledger, settings=self.settings).records
         self.failures = [record for record in records if record.error]
         answered = [record for record in records if not record.error and str(record.outputs.get(output)) in labels]
@@ -118,16 +122,43 @@ def _voting_predictor(program: dspy.Module) -> ExperiencedPredict:
     """The predictor whose labels precedents vote on.
 
     Raises:
-        ConfigurationError: If there is none.
+        ConfigurationError: If there is none, or its library is empty.
     """
     predictors = program.predictors()
-    found = [each for each in predictors if isinstance(each, ExperiencedPredict) and each.votes]
-    if len(predictors) != 1 or not found:
-        raise ConfigurationError(
-            "trust needs a program of one predictor, made by equip(program, library), whose one output is a Literal; "
-            f"without key= and with tally above 0. This one has {len(predictors)} predictors"
-        )
-    return found[0]
+    if len(predictors) == 1 and isinstance(predictors[0], ExperiencedPredict) and predictors[0].votes:
+        [found] = predictors
+        if not len(found.retriever.library):
+            raise ConfigurationError(
+                "the program's library is empty, so no precedent votes: equip it with precedent_library(trainset)"
+            )
+        return found
+    raise ConfigurationError(
+        "trust needs a program of one predictor, made by equip(program, library), whose one output is a Literal; "
+        f"without key= and with tally above 0. {_obstacle(predictors)}"
+    )
+
+
+def _obstacle(predictors: Sequence[dspy.Predict]) -> str:
+    """Why precedents do not vote in a program with these predictors."""
+    if len(predictors) != 1:
+        return f"This one has {len(predictors)} predictors"
+    [predictor] = predictors
+    if not isinstance(predictor, ExperiencedPredict):
+        return "This one has no library yet: call equip first"
+    output = label_output(predictor.signature)
+    if output is None or not labels_of(predictor.signature, output):
+        return f"The outputs of this one are {', '.join(predictor.signature.output_fields)}: none is a Literal"
+    return "This one was equipped with key= or tally=0"
+
+
+def _few_labels(trainset: Sequence[dspy.Example], count: int, output: str, labels: Sequence[str]) -> str:
+    """The error for a training set with too few labels, with one of the values that are no label."""
+    strange = next((repr(each.get(output)) for each in trainset if str(each.get(output)) not in labels), "")
+    return (
+        f"trust needs {LEAST_CASES} training examples with a label, got {count} of {len(trainset)}: "
+        f"each needs a field {output!r} with one of the labels {truncate(', '.join(labels), 200)}"
+        + (f", and one has {truncate(strange, 80)}" if strange else "")
+    )
 
 
 def _choose(examples: Sequence[dspy.Example], count: int, seed: int) -> list[dspy.Example]:
@@ -138,7 +169,9 @@ def _choose(examples: Sequence[dspy.Example], count: int, seed: int) -> list[dsp
     """
     different = list({problem_of(example): example for example in examples}.values())
     if len(different) < LEAST_CASES:
-        raise ConfigurationError(f"trust needs {LEAST_CASES} training examples with a label, got {len(different)}")
+        raise ConfigurationError(
+            f"trust needs {LEAST_CASES} training examples with different problems, got {len(different)}"
+        )
     return random.Random(seed).sample(different, min(count, len(different)))  # noqa: S311 (a sample, no secret)
 
 

@@ -89,17 +89,18 @@ def test_as_many_examples_as_asked_for():
 
 
 @pytest.mark.parametrize(
-    "program",
+    ("program", "obstacle"),
     [
-        dspy.Predict(Intent),
-        equip(dspy.Predict("message -> answer"), LIBRARY),
-        equip(dspy.Predict(Intent), LIBRARY, tally=0),
-        equip(dspy.Predict(Intent), LIBRARY, key=["message"]),
+        (dspy.Predict(Intent), "no library yet: call equip first"),
+        (equip(dspy.Predict("message -> answer"), LIBRARY), "outputs of this one are answer: none is a Literal"),
+        (equip(dspy.Predict("message -> urgent: bool"), LIBRARY), "outputs of this one are urgent: none is a Literal"),
+        (equip(dspy.Predict(Intent), LIBRARY, tally=0), "key= or tally=0"),
+        (equip(dspy.Predict(Intent), LIBRARY, key=["message"]), "key= or tally=0"),
     ],
-    ids=["bare", "no label", "no vote", "own key"],
+    ids=["bare", "no label", "bool", "no vote", "own key"],
 )
-def test_a_program_without_a_vote_is_refused(program):
-    with pytest.raises(ConfigurationError, match="made by equip"):
+def test_a_program_without_a_vote_is_refused(program, obstacle):
+    with pytest.raises(ConfigurationError, match=f"made by equip.*{obstacle}$"):
         TrustCalibration().compile(program, trainset=TRAIN)
 
 
@@ -115,15 +116,28 @@ def test_a_program_of_several_predictors_is_refused():
 
 def test_few_examples_are_refused_before_the_model_is_asked():
     strange = [dspy.Example(message=f"m{n}", intent="unheard").with_inputs("message") for n in range(30)]
-    with pytest.raises(ConfigurationError, match="20 training examples with a label, got 5"):
+    message = "20 training examples with a label, got 5 of 35: .*'intent' .* card, loan, rent, and one has 'unheard'$"
+    with pytest.raises(ConfigurationError, match=message):
         TrustCalibration().compile(PROGRAM, trainset=[*TRAIN[:5], *strange])
+    with pytest.raises(ConfigurationError, match=r"got 0 of 0: .* card, loan, rent$"):
+        TrustCalibration().compile(PROGRAM, trainset=[])
+    with pytest.raises(ConfigurationError, match="20 training examples with different problems, got 5"):
+        TrustCalibration().compile(PROGRAM, trainset=TRAIN[:5] * 5)
     with pytest.raises(ConfigurationError, match="at least 20"):
         TrustCalibration(examples=5)
 
 
-def test_an_empty_library_gives_no_answers_to_use():
+def test_an_empty_library_is_refused_before_the_model_is_asked():
+    with LLMServer(lambda *_: {"intent": "rent"}) as server, using(server):
+        with pytest.raises(ConfigurationError, match="library is empty"):
+            TrustCalibration(progress=False).compile(equip(dspy.Predict(Intent), ExperienceLibrary()), trainset=TRAIN)
+        assert not server.requests
+
+
+def test_a_library_of_lessons_alone_gives_no_answers_to_use():
+    lessons = ExperienceLibrary().add("Read the message.", ["Look for the product."], author="Ann")
     with pytest.raises(ModelError, match=r"only 0 of 24 .* 0 answers hold no intent .* 24 have no similar"):
-        calibrated(RIGHT.get, equip(dspy.Predict(Intent), ExperienceLibrary()))
+        calibrated(RIGHT.get, equip(dspy.Predict(Intent), lessons))
 
 
 def test_calls_that_fail_are_left_out():

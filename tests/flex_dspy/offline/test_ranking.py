@@ -325,3 +325,21 @@ def test_a_library_with_too_few_reactions_cannot_be_fitted(tmp_path):
     library().save(source)
     with pytest.raises(ConfigurationError, match="learn from more reactions"):
         action.run(str(source), tmp_path / "out.json", FitOptions(examples=4))
+
+
+def test_an_error_says_to_read_more_precedents_where_the_library_has_them(tmp_path, monkeypatch, capsys):
+    entries = [replace(e, precedents=tuple(Precedent(f"{'C' * n}O", "CO", f"{n}") for n in range(1, 70)))
+               for e in list(library())[:1]]  # fmt: skip
+    ExperienceLibrary().apply(Commit("run", 1, tuple(map(Insert, entries)))).save(tmp_path / "library.json")
+    monkeypatch.setattr(action, "read_choices", lambda library, precedents, workers: iter(choices(len(precedents))))
+    with pytest.raises(ConfigurationError, match=r"raise --examples, as the library has 69 precedents$"):
+        action.run(str(tmp_path / "library.json"), tmp_path / "out.json", FitOptions(examples=20))
+    assert "choosing the penalty" not in capsys.readouterr().err
+
+
+def test_a_library_without_reactions_is_named_as_such(tmp_path):
+    entry = Experience(zone="golden", method="Count.", precedents=(Precedent("How many divisors has 6?", "4", "1"),))
+    source = tmp_path / "library.json"
+    ExperienceLibrary(task="aime").apply(Commit("run", 1, (Insert(entry),))).save(source)
+    with pytest.raises(ConfigurationError, match=r"needs a library of reactions, .* the task of this one is aime$"):
+        action.run(str(source), tmp_path / "out.json", FitOptions())
