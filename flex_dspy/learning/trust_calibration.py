@@ -19,7 +19,7 @@ from flex_dspy.evaluation.settings import EvaluationSettings
 from flex_dspy.models.rollouts import copy_program
 from flex_dspy.models.spending import Ledger
 from flex_dspy.programs.experienced import ExperiencedPredict
-from flex_dspy.search.trust import LEAST_CASES, Answered, fit_trust
+from flex_dspy.search.trust import LEAST_CASES, Answered, describe, fit_trust
 from flex_dspy.signatures.labels import label_output, labels_of
 
 
@@ -37,7 +37,8 @@ class TrustCalibration(Teleprompter):
         settings: How to call the program.
         **options: Fields of ``EvaluationSettings`` to change, such as ``concurrency``.
 
-    After ``compile``, ``cases`` holds the answers that were used, and ``failures`` the records of calls that failed.
+    After ``compile``, ``cases`` holds the answers that were used, ``failures`` the records of calls that failed, and
+    ``summary`` what came of it, in a sentence.
 
     Raises:
         ConfigurationError: If there are too few examples, or a setting is unknown.
@@ -67,6 +68,7 @@ class TrustCalibration(Teleprompter):
         self.ledger = ledger
         self.cases: list[Answered] = []
         self.failures: list[Record] = []
+        self.summary = ""
 
     def compile(
         self,
@@ -115,6 +117,7 @@ class TrustCalibration(Teleprompter):
                 "The program must take and return the predictor's fields under their names, unchanged"
             )
         predictor.retriever.trust = fit_trust(self.cases, labels)
+        self.summary = describe(self.cases, predictor.retriever.trust)
         return calibrated
 
 

@@ -53,6 +53,19 @@ def weigh(shares: Mapping[str, float], answer: str, trust: float) -> str:
     return min(weights, key=lambda label: (-weights[label], label != answer, label))
 
 
+def describe(cases: Sequence[Answered], trust: float | None) -> str:
+    """What a trust does on some known answers, in a sentence.
+
+    Args:
+        cases: Problems that the model answered.
+        trust: The trust that was fitted to them.
+    """
+    model = sum(case.answer == case.right for case in cases)
+    vote = sum(weigh(case.shares, "", 1.0) == case.right for case in cases)
+    both = model if trust is None else sum(weigh(case.shares, case.answer, trust) == case.right for case in cases)
+    return f"trust {trust}: of {len(cases)} answers the model has {model} right, the vote {vote}, both together {both}"
+
+
 def fit_trust(cases: Sequence[Answered], labels: Sequence[str]) -> float | None:
     """The trust that makes known labels most likely; None if the model's answer should always stand.
 

@@ -54,6 +54,14 @@ def test_a_model_that_knows_nothing_is_overruled():
     assert PROGRAM.retriever.trust is None
 
 
+def test_a_sentence_says_what_came_of_it():
+    _, optimizer, _ = calibrated(lambda _: "rent")
+    right = sum(case.right == "rent" for case in optimizer.cases)
+    assert f"of 24 answers the model has {right} right, the vote 24, both together 24" in optimizer.summary
+    _, optimizer, _ = calibrated(RIGHT.get)
+    assert "the model has 24 right, the vote 24, both together 24" in optimizer.summary
+
+
 def test_a_model_that_is_always_right_beside_a_useless_vote_decides():
     shuffled = [dspy.Example(message=e.message, intent=TRAIN[(n * 5 + n // 3) % 24].intent).with_inputs("message")
                 for n, e in enumerate(TRAIN)]  # fmt: skip
