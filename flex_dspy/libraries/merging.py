@@ -73,7 +73,10 @@ def merge(*libraries: ExperienceLibrary, names: Sequence[str] = (), any_task: bo
         raise ConfigurationError(f"merge needs libraries, and a name for each or none; got {len(libraries)}")
     tasks = sorted({library.task for library in libraries} - {""})
     if len(tasks) > 1 and not any_task:
-        raise ConfigurationError(f"the libraries are of different tasks ({', '.join(tasks)}): allow that to merge them")
+        raise ConfigurationError(
+            f"the libraries are of different tasks ({', '.join(tasks)}): name one of them, or merge them with any_task=True "
+            "(flex-dspy library merge --any-task)"
+        )
     task = tasks[0] if tasks else ""
     alike = [library.of_task(task) for library in libraries]
     named = list(zip(alike, names or [""] * len(libraries), strict=True))

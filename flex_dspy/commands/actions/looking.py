@@ -43,7 +43,7 @@ def show(name: str, chosen: Selection, *, as_json: bool, tracking_uri: str | Non
     for entry in page:
         most = None if len(entries) == 1 else listing.PRECEDENTS
         print(listing.entry_text(entry, most, server_address(tracking_uri)), end="\n\n")
-    more = _more(chosen, len(page), len(entries))
+    more = _more(chosen, len(page), len(entries)) if entries else "; library stats names its zones and categories"
     print(f"{len(page)} of {len(entries)} entries, of {len(library)} in the library{more}")
 
 
