@@ -74,8 +74,8 @@ def merge(*libraries: ExperienceLibrary, names: Sequence[str] = (), any_task: bo
     tasks = sorted({library.task for library in libraries} - {""})
     if len(tasks) > 1 and not any_task:
         raise ConfigurationError(
-            f"the libraries are of different tasks ({', '.join(tasks)}): name one of them, or merge them with any_task=True "
-            "(flex-dspy library merge --any-task)"
+            f"the libraries are of different tasks ({', '.join(tasks)}): name one of them, or merge them with "
+            "any_task=True (flex-dspy library merge --any-task)"
         )
     task = tasks[0] if tasks else ""
     alike = [library.of_task(task) for library in libraries]
