@@ -20,7 +20,7 @@ from flex_dspy.learning.events import EditCommitted
 from flex_dspy.models.lm import close
 
 SCENARIOS = ("plain", "worker killed", "worker added", "driver killed", "all of it")
-HASHES = {"uspto50k": "4e0e0d93ebe1", "aime": "22a19ec09d44"}
+HASHES = {"uspto50k": "cd931a42c97c", "aime": "22a19ec09d44"}
 
 
 def learn_demo(task_name: str, path: Path, cluster: DaskExecutor | None, listener: Callable[[object], None]) -> str:

@@ -291,5 +291,7 @@ def _merge_rules(target: Experience, edit: Merge) -> tuple[Rule, ...] | None:
 def _gather(target: Experience, rules: Sequence[Rule], case_of: str) -> tuple[Rule, ...]:
     """The target's rules, and those of the new rules that it has room for."""
     case_rules = {*target.case_rules(), *(rule.key for rule in target.rules[:1]), rule_key(case_of)}
+    if len(case_rules) == 1:  # all precedents are of one rule, so the entry still holds one lesson, with its cap
+        case_rules = set()
     kept = {rule.text for rule in (*within_number(rules, case_rules), *rules[: len(target.rules)])}
     return tuple(rule for rule in rules if rule.text in kept)

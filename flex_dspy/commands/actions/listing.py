@@ -115,7 +115,8 @@ def _wrap(mark: str, text: str) -> Iterator[str]:
 def print_statistics(figures: Mapping[str, Any]) -> None:
     """Print the result of ``statistics`` as tables."""
     print_table(build_table(["figure", "value"], _figure_rows(figures), left=2))
-    print(f"\ncategories ({figures['category_count']})")
+    shown, count = len(figures["categories"]), figures["category_count"]
+    print(f"\ncategories ({count if shown == count else f'{shown} of {count}'})")
     categories = [(name or "(none)", f"{count:,}") for name, count in figures["categories"].items()]
     print_table(build_table(["category", "entries"], categories))
     for key in ("most_helpful", "most_misleading"):

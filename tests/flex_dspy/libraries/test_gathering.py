@@ -163,6 +163,15 @@ def test_merged_libraries_keep_what_belongs_together(turned: bool) -> None:
     assert merge(both, one).library.hash == both.hash
 
 
+def test_warnings_on_one_rule_never_exceed_the_cap_of_one_lesson() -> None:
+    many = (lesson(n, "rule 0", *(f"Avoid: {n} {k}" for k in range(3))) for n in range(1, 8))
+    (entry,) = library(*(gather(each) for each in many))
+    assert len(entry.rules) == MAX_RULES
+    assert entry.rules[0].text == "rule 0"
+    assert len(entry.precedents) == 8
+    assert not entry.is_overlong()
+
+
 def test_the_parts_of_an_overlong_entry_keep_the_precedents_of_their_rules() -> None:
     (entry,) = library(*(gather(lesson(n)) for n in range(1, 20)))
     overlong = replace(entry, method="word " * 1_000)
