@@ -77,11 +77,20 @@ def _place(rule: Rule, counts: Counter[str]) -> tuple[int, bool, str]:
     return -counts[rule.key], rule.text.startswith(AVOID), rule.text
 
 
-def _precedence(entry: Experience) -> tuple[Any, ...]:
-    """Sort key of entries: the greatest gives the fields that are not joined. It uses only fields that are kept."""
+def precedence(entry: Experience, *words: Any) -> tuple[Any, ...]:
+    """Sort key of entries that become one: the greatest gives the fields that are not joined.
+
+    Args:
+        entry: The entry.
+        *words: What decides between entries that were changed at the same time. These fields must be kept by the merged
+            entry, so that a second merge gives the same result.
+    """
     foreign = json.dumps(entry.origin, sort_keys=True, default=str)
-    words = (entry.method, entry.trajectory, entry.category, entry.priority, entry.author)
     return bool(entry.rules), entry.pinned, entry.updated_at, *words, foreign
+
+
+def _precedence(entry: Experience) -> tuple[Any, ...]:
+    return precedence(entry, entry.method, entry.trajectory, entry.category, entry.priority, entry.author)
 
 
 def _texts(group: Iterable[Experience]) -> dict[str, str]:

@@ -25,7 +25,6 @@ kinds have the same first rule, or libraries hold one example as a case of diffe
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -35,7 +34,7 @@ from flex_dspy.core.errors import ConfigurationError
 from flex_dspy.libraries.conflicts import Conflict, conflicts, normal_words
 from flex_dspy.libraries.editing import EDITS
 from flex_dspy.libraries.experience import Experience, Rule, Source
-from flex_dspy.libraries.gathering import join_lessons, join_precedents, join_rules, kind_of
+from flex_dspy.libraries.gathering import join_lessons, join_precedents, join_rules, kind_of, precedence
 from flex_dspy.libraries.library import ExperienceLibrary
 
 COUNTERS = ("shown", "helped", "hurt", "merged")
@@ -294,14 +293,8 @@ def _join_texts(group: Sequence[Experience]) -> Experience:
 
 
 def _precedence(entry: Experience) -> tuple[Any, ...]:
-    """Sort key of the entries of a group: the greatest entry gives the texts of the merged entry.
-
-    It uses only fields that the merged entry keeps, so that a second merge gives the same result.
-    """
     first = entry.rules[0].text if entry.rules else ""
-    words = (entry.zone, entry.method, first, entry.trajectory, entry.category, entry.priority)
-    foreign = json.dumps(entry.origin, sort_keys=True, default=str)
-    return bool(entry.rules), entry.pinned, entry.updated_at, *words, foreign
+    return precedence(entry, entry.zone, entry.method, first, entry.trajectory, entry.category, entry.priority)
 
 
 def _join_rules(speaker: Experience, group: Sequence[Experience]) -> tuple[Rule, ...]:
