@@ -1,25 +1,26 @@
 """Merges several libraries into one, for example the libraries of different models or teams.
 
 Entries with the same lesson become one entry. Two entries are the same if they have the same id. They are also the same
-if they are of one zone and have the same rules in any order, or the same first rule, or the same method if neither has
-rules. Two texts are the same if they have the same words in the same order; spacing, punctuation around words and the
-capital letter of a sentence do not count. The first rule is the lesson of an entry. The further rules qualify it, and
-entries with different lessons often share them. A looser comparison would make the result depend on the order of
-merging, because two texts can no longer be compared after they were merged into one.
+if they are of one zone and one step, and have the same rules in any order, or the same first rule, or the same method
+if neither has rules. Two texts are the same if they have the same words in the same order; spacing, punctuation around
+words and the capital letter of a sentence do not count. The first rule is the lesson of an entry. The further rules
+qualify it, and entries with different lessons often share them. A looser comparison would make the result depend on the
+order of merging, because two texts can no longer be compared after they were merged into one.
 
 The merged entry takes its texts from one of its members (entries with rules come first, then pinned entries, then the
 latest changed). It takes the rules and precedents of all members. Usage is counted once: each entry keeps the counts of
 its sources, and a source that occurs twice counts once. If the runs of one library include all runs of another, its
 counts are assumed to include the other's counts.
 
-If an entry of any library gathers the lessons of its kind, entries of one kind become one entry as well, whatever
-their zones. A kind is a category, a method and a step, word for word. Such an entry is made as the updater makes it:
-each rule once, each precedent beside its rule, and a second entry only for rules that the first has no room for. Rules
-with more precedents come first.
+If an entry of any library gathers the lessons of its kind, the kinds decide: entries of one kind become one entry,
+whatever their zones. Entries of two kinds stay apart, even if they share a rule. A kind is a category, a method and a
+step, word for word. Such an entry is made as the updater makes it: each rule once, each precedent beside its rule, and
+a second entry only for rules that the first has no room for. Rules with more precedents come first.
 
 Merging is therefore commutative, associative and idempotent: any order gives the same content hash. Gathered entries
-have three rare exceptions, where merging in steps may give another hash than merging at once: an entry is full, two
-kinds have the same first rule, or libraries hold one example as a case of different rules. No lesson is lost then.
+have three rare exceptions, where merging in steps may give another hash than merging at once: an entry is full, the
+libraries of one step do not gather yet, or libraries hold one example as a case of different rules. No lesson is lost
+then.
 """
 
 from __future__ import annotations
@@ -123,14 +124,18 @@ def _merge(named: Sequence[tuple[ExperienceLibrary, str]], task: str) -> Merged:
 
 
 def _join_queues(libraries: Iterable[ExperienceLibrary]) -> list[Experience]:
-    """The waiting lessons of all libraries, each in its latest form."""
-    latest: dict[tuple[str, str], Experience] = {}
+    """The waiting lessons of all libraries, each once."""
+    copies: dict[tuple[str, str], list[Experience]] = defaultdict(list)
     for lesson in (lesson for library in libraries for lesson in library.waiting):
-        known = latest.get((lesson.scope, lesson.id), lesson)
-        latest[lesson.scope, lesson.id] = max(
-            lesson, known, key=lambda e: (e.updated_at, len(e.precedents), repr(e.precedents))
-        )
-    return list(latest.values())
+        copies[lesson.scope, lesson.id].append(lesson)
+    return _with_distinct_ids([_join_waiting(group) for group in copies.values()])
+
+
+def _join_waiting(group: Sequence[Experience]) -> Experience:
+    """The latest copy of a waiting lesson, with the precedents of all copies."""
+    latest = max(group, key=lambda copy: (copy.updated_at, copy.merged, *_precedence(copy)))
+    created_at = min(copy.created_at for copy in group)
+    return replace(latest, precedents=join_precedents([copy.precedents for copy in group]), created_at=created_at)
 
 
 def _with_distinct_ids(entries: Sequence[Experience]) -> list[Experience]:
@@ -200,16 +205,17 @@ def _groups(entries: Sequence[Experience], *, gathers: bool) -> list[list[Experi
 
 
 def _keys(entry: Experience, *, gathers: bool) -> Iterator[str]:
-    """Keys that an entry shares with its copies in other libraries, and with others of its kind if libraries gather.
+    """Keys that an entry shares with its copies. If libraries gather, the kind of an entry stands for its lesson.
 
     The entry must have sources. Entries of two scopes share no key.
     """
+    yield f"{entry.scope} id {entry.id}"
+    yield from (f"{entry.scope} id {source.id}" for source in entry.sources)
     if gathers and (kind := kind_of(entry)):
         yield "\x1f".join((entry.scope, "kind", *kind))
-    yield f"{entry.scope} id {entry.id}"
-    for source in entry.sources:
-        yield f"{entry.scope} id {source.id}"
-        yield from (f"{entry.scope} {lesson}" for lesson in source.lessons)
+    else:
+        lessons = (lesson for source in entry.sources for lesson in source.lessons)
+        yield from ("\x1f".join((entry.scope, "lesson", entry.step, lesson)) for lesson in lessons)
 
 
 # -- where an entry comes from -----------------------------------------------------------------------------
@@ -268,7 +274,7 @@ def _join(group: Sequence[Experience], *, gathers: bool) -> list[Experience]:
     A further entry has a source with its id and without lessons. Merging drops this source and the id again, so that
     the result does not depend on the steps in between.
     """
-    is_of_kind = any(entry.gathers for entry in group) or (gathers and all(map(kind_of, group)))
+    is_of_kind = any(entry.gathers for entry in group) or (gathers and any(map(kind_of, group)))
     joined, *further = join_lessons(group) if len(group) > 1 and is_of_kind else [_join_texts(group)]
     sources = [source for entry in group for source in entry.sources if source != Source(source.id)]
     own = {part.id: [source for source in sources if source.id == part.id] for part in further}
