@@ -9,8 +9,8 @@ order of merging, because two texts can no longer be compared after they were me
 
 The merged entry takes its texts from one of its members (entries with rules come first, then pinned entries, then the
 latest changed). It takes the rules and precedents of all members. Usage is counted once: each entry keeps the counts of
-its sources, and a source that occurs twice counts once. If the runs of one library include all runs of another, its
-counts are assumed to include the other's counts.
+its sources, and a source that occurs twice counts once. If the runs of one library include all runs of another, the
+counts of its entries are assumed to include those of the same entries there.
 
 If an entry of any library gathers the lessons of its kind, the kinds decide: entries of one kind become one entry,
 whatever their zones. Entries of two kinds stay apart, even if they share a rule. A kind is a category, a method and a
@@ -229,12 +229,16 @@ def _with_sources(entry: Experience, library: ExperienceLibrary, name: str, *, g
     key = lesson_key(entry)
     if not entry.sources or _sum_counts(entry.sources) != _counts(entry):
         runs = tuple(sorted(run for run in library.runs if run != EDITS))
-        own = Source(entry.id, name, runs, lesson_keys(entry) if not entry.sources else (key,), **_counts(entry))
+        lessons = lesson_keys(entry) if not entry.sources else (key,)
+        parts = {source.id for source in entry.sources if runs} - {
+            entry.id
+        }  # its counts include those of these entries
+        own = [Source(entry.id, name, runs, lessons, **_counts(entry)), *(Source(part, runs=runs) for part in parts)]
     elif (gathers and kind_of(entry)) or any(key in source.lessons for source in entry.sources):
         return entry
     else:  # a person gave it another lesson
-        own = Source(entry.id, lessons=(key,))
-    return replace(entry, sources=_union([*entry.sources, own]))
+        own = [Source(entry.id, lessons=(key,))]
+    return replace(entry, sources=_union([*entry.sources, *own]))
 
 
 def _union(sources: Iterable[Source]) -> tuple[Source, ...]:
@@ -252,17 +256,22 @@ def _counts(entry: Experience | Source) -> dict[str, int]:
 
 
 def _sum_counts(sources: Sequence[Source]) -> dict[str, int]:
-    """The sum of the counts of all sources, without double counting."""
-    by_runs: dict[frozenset[str], dict[str, dict[str, int]]] = defaultdict(dict)
+    """The sum of the counts of all sources, without double counting.
+
+    Counts of an entry in a library with more runs include its counts in a library with fewer. A source without lessons
+    and counts says that the counts of these runs are those of the entry that its entry became part of.
+    """
+    by_entry: dict[str, dict[frozenset[str], dict[str, int]]] = defaultdict(dict)
     for source in sources:
-        entries = by_runs[frozenset(source.runs)]
-        known = entries.get(source.id, dict.fromkeys(COUNTERS, 0))
-        entries[source.id] = {c: max(known[c], getattr(source, c)) for c in COUNTERS}
-    newest = [runs for runs in by_runs if not any(runs < others for others in by_runs)]
-    counted = [counts for runs in newest for counts in by_runs[runs].values()]
-    total = {c: sum(counts[c] for counts in counted) for c in COUNTERS}
-    joined = len({source.id for runs in newest for source in sources if frozenset(source.runs) == runs}) - 1
-    return total | {"merged": total["merged"] + joined}
+        of_runs = by_entry[source.id]
+        known = of_runs.get(frozenset(source.runs), dict.fromkeys(COUNTERS, 0))
+        of_runs[frozenset(source.runs)] = {c: max(known[c], getattr(source, c)) for c in COUNTERS}
+    newest = {
+        (key, runs) for key, of_runs in by_entry.items() for runs in of_runs if not any(map(runs.__lt__, of_runs))
+    }
+    total = {c: sum(by_entry[key][runs][c] for key, runs in newest) for c in COUNTERS}
+    joined = {source.id for source in sources if source.lessons and (source.id, frozenset(source.runs)) in newest}
+    return total | {"merged": total["merged"] + max(0, len(joined) - 1)}
 
 
 # -- one entry of several ----------------------------------------------------------------------------------

@@ -125,6 +125,32 @@ def test_use_of_the_further_entries_is_kept_by_the_next_merging(monkeypatch) -> 
     assert merged(again, used) == again
 
 
+def test_use_of_entries_that_become_one_later_adds_up() -> None:
+    several = learned("a", *(lesson("a", n) for n in range(3)), gathers=False)
+    both = merged(several, learned("b", lesson("b", 1), lesson("b", 1), gathers=False))
+    first, *_ = (entry for entry in both if entry.category == "a" and entry.shown)
+    used = both.apply(Commit("later", 1, (), Tally((first.id,))))
+    assert (shown(both), shown(used)) == (4, 5)
+    gathered = merged(used, learned("c", lesson("c", 1), lesson("c", 2)))
+    assert shown(gathered) == 5 + 1
+    assert merged(gathered, used) == merged(gathered, both, several) == gathered
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_use_after_merging_is_kept_whatever_becomes_one_later(seed: int, monkeypatch) -> None:
+    for module in ("gathering", "experience"):
+        monkeypatch.setattr(f"flex_dspy.libraries.{module}.MAX_CASE_RULES", 2)
+    rng = random.Random(seed)
+    a, b, c = (random_library(rng, run) for run in "abc")
+    used = grow(merged(a, b), "later", *(lesson(rng.choice("ab"), 10 + n) for n in range(3)))
+    assert shown(merged(used, a)) == shown(used)
+    assert shown(merged(used, c, b)) == shown(used) + shown(c)
+
+
+def shown(library: ExperienceLibrary) -> int:
+    return sum(entry.shown for entry in library)
+
+
 def test_two_wordings_of_a_rule_become_one_with_the_precedents_of_both() -> None:
     one = learned("a", lesson("a", 1, text="Instead: cut {}", zone="warning"), lesson("a", 2))
     other = learned("b", lesson("a", 101), lesson("a", 3))
