@@ -95,6 +95,7 @@ class TrustCalibration(Teleprompter):
         """
         if kwargs:
             raise ConfigurationError(f"compile() does not take {', '.join(sorted(kwargs))}")
+        self.cases, self.failures, self.summary = [], [], ""  # if this run fails, nothing says what another one found
         calibrated = copy_program(student)
         predictor = _voting_predictor(calibrated)
         predictor.retriever.trust = None

@@ -117,7 +117,8 @@ class Source:
         id: The entry's id in that library.
         name: Name of that library, such as the model that learned it.
         runs: The learning runs that made that library, sorted; empty if none is known.
-        lessons: Digests of the entry's lesson; they identify the same lesson later.
+        lessons: Digests of the entry's lesson; they identify the same lesson later. None for an entry that was part of
+            the merged entry in that library, so that its counts there are included.
         shown: Number of attempts in that library that had the entry in their prompt.
         helped: Number of successful attempts in that library that relied on it.
         hurt: Number of failed attempts in that library that relied on it.

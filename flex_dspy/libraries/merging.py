@@ -1,25 +1,26 @@
 """Merges several libraries into one, for example the libraries of different models or teams.
 
 Entries with the same lesson become one entry. Two entries are the same if they have the same id. They are also the same
-if they are of one zone and have the same rules in any order, or the same first rule, or the same method if neither has
-rules. Two texts are the same if they have the same words in the same order; spacing, punctuation around words and the
-capital letter of a sentence do not count. The first rule is the lesson of an entry. The further rules qualify it, and
-entries with different lessons often share them. A looser comparison would make the result depend on the order of
-merging, because two texts can no longer be compared after they were merged into one.
+if they are of one zone and one step, and have the same rules in any order, or the same first rule, or the same method
+if neither has rules. Two texts are the same if they have the same words in the same order; spacing, punctuation around
+words and the capital letter of a sentence do not count. The first rule is the lesson of an entry. The further rules
+qualify it, and entries with different lessons often share them. A looser comparison would make the result depend on the
+order of merging, because two texts can no longer be compared after they were merged into one.
 
 The merged entry takes its texts from one of its members (entries with rules come first, then pinned entries, then the
 latest changed). It takes the rules and precedents of all members. Usage is counted once: each entry keeps the counts of
-its sources, and a source that occurs twice counts once. If the runs of one library include all runs of another, its
-counts are assumed to include the other's counts.
+its sources, and a source that occurs twice counts once. If the runs of one library include all runs of another, the
+counts of its entries are assumed to include those of the same entries there.
 
-If an entry of any library gathers the lessons of its kind, entries of one kind become one entry as well, whatever
-their zones. A kind is a category, a method and a step, word for word. Such an entry is made as the updater makes it:
-each rule once, each precedent beside its rule, and a second entry only for rules that the first has no room for. Rules
-with more precedents come first.
+If an entry of any library gathers the lessons of its kind, the kinds decide: entries of one kind become one entry,
+whatever their zones. Entries of two kinds stay apart, even if they share a rule. A kind is a category, a method and a
+step, word for word. Such an entry is made as the updater makes it: each rule once, each precedent beside its rule, and
+a second entry only for rules that the first has no room for. Rules with more precedents come first.
 
 Merging is therefore commutative, associative and idempotent: any order gives the same content hash. Gathered entries
-have three rare exceptions, where merging in steps may give another hash than merging at once: an entry is full, two
-kinds have the same first rule, or libraries hold one example as a case of different rules. No lesson is lost then.
+have three rare exceptions, where merging in steps may give another hash than merging at once: an entry is full, the
+libraries of one step do not gather yet, or libraries hold one example as a case of different rules. No lesson is lost
+then.
 """
 
 from __future__ import annotations
@@ -123,14 +124,18 @@ def _merge(named: Sequence[tuple[ExperienceLibrary, str]], task: str) -> Merged:
 
 
 def _join_queues(libraries: Iterable[ExperienceLibrary]) -> list[Experience]:
-    """The waiting lessons of all libraries, each in its latest form."""
-    latest: dict[tuple[str, str], Experience] = {}
+    """The waiting lessons of all libraries, each once."""
+    copies: dict[tuple[str, str], list[Experience]] = defaultdict(list)
     for lesson in (lesson for library in libraries for lesson in library.waiting):
-        known = latest.get((lesson.scope, lesson.id), lesson)
-        latest[lesson.scope, lesson.id] = max(
-            lesson, known, key=lambda e: (e.updated_at, len(e.precedents), repr(e.precedents))
-        )
-    return list(latest.values())
+        copies[lesson.scope, lesson.id].append(lesson)
+    return _with_distinct_ids([_join_waiting(group) for group in copies.values()])
+
+
+def _join_waiting(group: Sequence[Experience]) -> Experience:
+    """The latest copy of a waiting lesson, with the precedents of all copies."""
+    latest = max(group, key=lambda copy: (copy.updated_at, copy.merged, *_precedence(copy)))
+    created_at = min(copy.created_at for copy in group)
+    return replace(latest, precedents=join_precedents([copy.precedents for copy in group]), created_at=created_at)
 
 
 def _with_distinct_ids(entries: Sequence[Experience]) -> list[Experience]:
@@ -200,16 +205,17 @@ def _groups(entries: Sequence[Experience], *, gathers: bool) -> list[list[Experi
 
 
 def _keys(entry: Experience, *, gathers: bool) -> Iterator[str]:
-    """Keys that an entry shares with its copies in other libraries, and with others of its kind if libraries gather.
+    """Keys that an entry shares with its copies. If libraries gather, the kind of an entry stands for its lesson.
 
     The entry must have sources. Entries of two scopes share no key.
     """
+    yield f"{entry.scope} id {entry.id}"
+    yield from (f"{entry.scope} id {source.id}" for source in entry.sources)
     if gathers and (kind := kind_of(entry)):
         yield "\x1f".join((entry.scope, "kind", *kind))
-    yield f"{entry.scope} id {entry.id}"
-    for source in entry.sources:
-        yield f"{entry.scope} id {source.id}"
-        yield from (f"{entry.scope} {lesson}" for lesson in source.lessons)
+    else:
+        lessons = (lesson for source in entry.sources for lesson in source.lessons)
+        yield from ("\x1f".join((entry.scope, "lesson", entry.step, lesson)) for lesson in lessons)
 
 
 # -- where an entry comes from -----------------------------------------------------------------------------
@@ -223,12 +229,16 @@ def _with_sources(entry: Experience, library: ExperienceLibrary, name: str, *, g
     key = lesson_key(entry)
     if not entry.sources or _sum_counts(entry.sources) != _counts(entry):
         runs = tuple(sorted(run for run in library.runs if run != EDITS))
-        own = Source(entry.id, name, runs, lesson_keys(entry) if not entry.sources else (key,), **_counts(entry))
+        lessons = lesson_keys(entry) if not entry.sources else (key,)
+        parts = {source.id for source in entry.sources if runs} - {
+            entry.id
+        }  # its counts include those of these entries
+        own = [Source(entry.id, name, runs, lessons, **_counts(entry)), *(Source(part, runs=runs) for part in parts)]
     elif (gathers and kind_of(entry)) or any(key in source.lessons for source in entry.sources):
         return entry
     else:  # a person gave it another lesson
-        own = Source(entry.id, lessons=(key,))
-    return replace(entry, sources=_union([*entry.sources, own]))
+        own = [Source(entry.id, lessons=(key,))]
+    return replace(entry, sources=_union([*entry.sources, *own]))
 
 
 def _union(sources: Iterable[Source]) -> tuple[Source, ...]:
@@ -246,17 +256,22 @@ def _counts(entry: Experience | Source) -> dict[str, int]:
 
 
 def _sum_counts(sources: Sequence[Source]) -> dict[str, int]:
-    """The sum of the counts of all sources, without double counting."""
-    by_runs: dict[frozenset[str], dict[str, dict[str, int]]] = defaultdict(dict)
+    """The sum of the counts of all sources, without double counting.
+
+    Counts of an entry in a library with more runs include its counts in a library with fewer. A source without lessons
+    and counts says that the counts of these runs are those of the entry that its entry became part of.
+    """
+    by_entry: dict[str, dict[frozenset[str], dict[str, int]]] = defaultdict(dict)
     for source in sources:
-        entries = by_runs[frozenset(source.runs)]
-        known = entries.get(source.id, dict.fromkeys(COUNTERS, 0))
-        entries[source.id] = {c: max(known[c], getattr(source, c)) for c in COUNTERS}
-    newest = [runs for runs in by_runs if not any(runs < others for others in by_runs)]
-    counted = [counts for runs in newest for counts in by_runs[runs].values()]
-    total = {c: sum(counts[c] for counts in counted) for c in COUNTERS}
-    joined = len({source.id for runs in newest for source in sources if frozenset(source.runs) == runs}) - 1
-    return total | {"merged": total["merged"] + joined}
+        of_runs = by_entry[source.id]
+        known = of_runs.get(frozenset(source.runs), dict.fromkeys(COUNTERS, 0))
+        of_runs[frozenset(source.runs)] = {c: max(known[c], getattr(source, c)) for c in COUNTERS}
+    newest = {
+        (key, runs) for key, of_runs in by_entry.items() for runs in of_runs if not any(map(runs.__lt__, of_runs))
+    }
+    total = {c: sum(by_entry[key][runs][c] for key, runs in newest) for c in COUNTERS}
+    joined = {source.id for source in sources if source.lessons and (source.id, frozenset(source.runs)) in newest}
+    return total | {"merged": total["merged"] + max(0, len(joined) - 1)}
 
 
 # -- one entry of several ----------------------------------------------------------------------------------
@@ -268,7 +283,7 @@ def _join(group: Sequence[Experience], *, gathers: bool) -> list[Experience]:
     A further entry has a source with its id and without lessons. Merging drops this source and the id again, so that
     the result does not depend on the steps in between.
     """
-    is_of_kind = any(entry.gathers for entry in group) or (gathers and all(map(kind_of, group)))
+    is_of_kind = any(entry.gathers for entry in group) or (gathers and any(map(kind_of, group)))
     joined, *further = join_lessons(group) if len(group) > 1 and is_of_kind else [_join_texts(group)]
     sources = [source for entry in group for source in entry.sources if source != Source(source.id)]
     own = {part.id: [source for source in sources if source.id == part.id] for part in further}

@@ -14,10 +14,10 @@ import functools
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import numpy as np
-from pydantic import ConfigDict, FiniteFloat, NonNegativeInt, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, NonNegativeInt, TypeAdapter, ValidationError
 
 from flex_dspy.core.errors import ConfigurationError
 from flex_dspy.offline.changes import Numbers
@@ -26,6 +26,8 @@ from flex_dspy.offline.evidence import COEFFICIENTS
 
 FORMAT = "flex-dspy ranking 3"
 TERMS = tuple(COEFFICIENTS)
+# Sums of products of larger numbers would be infinite.
+_Bounded = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]
 
 
 class Choice(NamedTuple):
@@ -56,8 +58,8 @@ class Ranking:
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
-    coefficients: dict[str, FiniteFloat]
-    numbers: dict[NonNegativeInt, FiniteFloat] = field(default_factory=dict)
+    coefficients: dict[str, _Bounded]
+    numbers: dict[NonNegativeInt, _Bounded] = field(default_factory=dict)
     fitted_on: dict[str, Any] = field(default_factory=dict)
     format: str = FORMAT
 
@@ -124,7 +126,7 @@ def _problem_of_format(text: bytes) -> str | None:
     """What is wrong with the format of a file that is no ranking of this version; None if that is not the reason."""
     try:
         content = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     name = content.get("format") if isinstance(content, dict) else FORMAT
     return None if name == FORMAT else f"its format is {name!r}, not {FORMAT!r}"

@@ -63,7 +63,9 @@ def describe(cases: Sequence[Answered], trust: float | None) -> str:
     model = sum(case.answer == case.right for case in cases)
     vote = sum(weigh(case.shares, "", 1.0) == case.right for case in cases)
     both = model if trust is None else sum(weigh(case.shares, case.answer, trust) == case.right for case in cases)
-    return f"trust {trust}: of {len(cases)} answers the model has {model} right, the vote {vote}, both together {both}"
+    stands = " (the model decides alone)" if trust is None else ""
+    found = f"the model has {model} right, the vote {vote}, both together {both}"
+    return f"trust {trust}{stands}: of {len(cases)} answers {found}"
 
 
 def fit_trust(cases: Sequence[Answered], labels: Sequence[str]) -> float | None:
@@ -91,5 +93,6 @@ def fit_trust(cases: Sequence[Answered], labels: Sequence[str]) -> float | None:
         return float((np.log(np.exp(shifted).sum(axis=1)) - chosen).mean() + _STRENGTH * (weights[0] - 1) ** 2)
 
     vote, model = minimize(loss, np.ones(2), method="L-BFGS-B", bounds=_BOUNDS).x
-    trust = float(np.exp(model / vote)) if vote * np.log(DECISIVE) > model else None
-    return None if trust is None else round(trust, 2)
+    if model == 0:  # the vote may be worthless too, but the answers are no help
+        return 1.0
+    return round(float(np.exp(model / vote)), 2) if vote * np.log(DECISIVE) > model else None

@@ -60,6 +60,14 @@ def test_a_sentence_says_what_came_of_it():
     assert f"of 24 answers the model has {right} right, the vote 24, both together 24" in optimizer.summary
     _, optimizer, _ = calibrated(RIGHT.get)
     assert "the model has 24 right, the vote 24, both together 24" in optimizer.summary
+    assert optimizer.summary.startswith("trust None (the model decides alone): of 24 answers")
+
+
+def test_a_calibration_that_fails_says_nothing_of_an_earlier_one():
+    _, optimizer, _ = calibrated(RIGHT.get)
+    with LLMServer(lambda *_: {"intent": "gibberish"}) as server, using(server), pytest.raises(ModelError):
+        optimizer.compile(PROGRAM, trainset=TRAIN)
+    assert (optimizer.cases, optimizer.failures, optimizer.summary) == ([], [], "")
 
 
 def test_a_model_that_is_always_right_beside_a_useless_vote_decides():

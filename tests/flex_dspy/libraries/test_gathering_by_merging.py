@@ -27,7 +27,7 @@ def grow(library: ExperienceLibrary, run: str, *lessons: Experience, gathers: bo
     """A library that has learned these lessons one by one, by an updater that gathers or inserts."""
     for each in lessons:
         alike = sorted((entry for entry in library if kind_of(entry) == kind_of(each)), key=lambda entry: entry.id)
-        target = choose_entry(alike, each.rules[0].text) if gathers else None
+        target = choose_entry(alike, each.rules[0].text) if gathers and kind_of(each) else None
         edit: Edit = Insert(each)
         if target:
             edit = Merge(target.id, each, each.rules, case_of=each.rules[0].text)
@@ -125,6 +125,32 @@ def test_use_of_the_further_entries_is_kept_by_the_next_merging(monkeypatch) -> 
     assert merged(again, used) == again
 
 
+def test_use_of_entries_that_become_one_later_adds_up() -> None:
+    several = learned("a", *(lesson("a", n) for n in range(3)), gathers=False)
+    both = merged(several, learned("b", lesson("b", 1), lesson("b", 1), gathers=False))
+    first, *_ = (entry for entry in both if entry.category == "a" and entry.shown)
+    used = both.apply(Commit("later", 1, (), Tally((first.id,))))
+    assert (shown(both), shown(used)) == (4, 5)
+    gathered = merged(used, learned("c", lesson("c", 1), lesson("c", 2)))
+    assert shown(gathered) == 5 + 1
+    assert merged(gathered, used) == merged(gathered, both, several) == gathered
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_use_after_merging_is_kept_whatever_becomes_one_later(seed: int, monkeypatch) -> None:
+    for module in ("gathering", "experience"):
+        monkeypatch.setattr(f"flex_dspy.libraries.{module}.MAX_CASE_RULES", 2)
+    rng = random.Random(seed)
+    a, b, c = (random_library(rng, run) for run in "abc")
+    used = grow(merged(a, b), "later", *(lesson(rng.choice("ab"), 10 + n) for n in range(3)))
+    assert shown(merged(used, a)) == shown(used)
+    assert shown(merged(used, c, b)) == shown(used) + shown(c)
+
+
+def shown(library: ExperienceLibrary) -> int:
+    return sum(entry.shown for entry in library)
+
+
 def test_two_wordings_of_a_rule_become_one_with_the_precedents_of_both() -> None:
     one = learned("a", lesson("a", 1, text="Instead: cut {}", zone="warning"), lesson("a", 2))
     other = learned("b", lesson("a", 101), lesson("a", 3))
@@ -163,3 +189,43 @@ def test_a_merged_library_goes_on_gathering() -> None:
     both = merged(learned("a", lesson("a", 1), lesson("a", 2)), learned("b", lesson("a", 3)))
     (entry,) = grow(both, "c", lesson("a", 101), lesson("a", 4))
     assert sorted(entry.case_counts().values()) == [1, 1, 1, 2]
+
+
+@pytest.mark.parametrize("other", ["golden", "mixed"])
+def test_two_kinds_with_the_same_first_rule_stay_two(other: str) -> None:
+    same = replace(lesson("a", 1, zone=other), id="", category="b", method="How b.")
+    one = learned("a", lesson("a", 1), lesson("a", 2), same)
+    both = merged(one, learned("b", lesson("a", 3)))
+    assert sorted((entry.category, len(entry.rules)) for entry in both) == [("a", 3), ("b", 1)]
+    assert merged(both, one) == both
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_kinds_that_share_rules_and_entries_without_a_kind_obey_the_laws_too(seed: int) -> None:
+    rng = random.Random(seed)
+    a, b, c = (_odd_library(rng, run) for run in "abc")
+    whole, both = merged(a, b, c), merged(a, b)
+    assert merged(c, a, b) == whole == merged(both, c) == merged(a, merged(b, c)) == merged(merged(a, c), merged(c, b))
+    assert merged(both, a) == merged(both, both) == merged(b, both) == both
+    assert held(whole) == held(a, b, c)
+    assert advice(whole).keys() == advice(a, b, c).keys()
+
+
+def _odd_library(rng: random.Random, run: str) -> ExperienceLibrary:
+    """A library that gathers. Its kinds share rules, some of its lessons have no category, and some have a step."""
+    lessons = [lesson("a", 1, zone="golden"), lesson("a", 2)]
+    for _ in range(rng.randrange(1, 7)):
+        kind, number = rng.choice("abc"), rng.randrange(4)
+        made = replace(lesson(kind, number), rules=(Rule(f"Cut `{number}>>`"),), step=rng.choice(["", "search"]))
+        lessons.append(replace(made, id="", category="" if kind == "c" else kind))
+    return learned(run, *lessons)
+
+
+def test_a_copy_without_a_category_keeps_each_precedent_beside_its_rule() -> None:
+    one = learned("a", lesson("a", 1))
+    copy = learned("b", lesson("b", 1), lesson("b", 2)).apply(
+        Commit("b", 3, (Insert(replace(lesson("a", 1), category="")),))
+    )
+    assert [entry.id for entry in one] == [entry.id for entry in copy if not kind_of(entry)]
+    all_three = (one, copy, learned("c", lesson("a", 3)))
+    assert held(merged(*all_three)) == held(*all_three)

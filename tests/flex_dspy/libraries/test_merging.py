@@ -107,6 +107,12 @@ def test_entries_of_other_zones_or_rules_stay_apart() -> None:
     assert len(merged(library(one), library(*others))) == 4
 
 
+def test_entries_of_two_steps_stay_apart() -> None:
+    one, other, both = (library(entry("m", "Use x.", step=step)) for step in ("search", "answer", ""))
+    assert merged(one, other, both) == merged(both, other, one)
+    assert sorted(each.step for each in merged(one, other, both)) == ["", "answer", "search"]
+
+
 def test_entries_with_the_same_rules_in_another_order_are_the_same() -> None:
     one, other = entry("one", "use x", "do y"), entry("other", "Do y.", "Use x.")
     assert len(merged(library(one), library(other))) == 1

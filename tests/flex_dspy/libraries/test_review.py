@@ -28,6 +28,11 @@ def library() -> ExperienceLibrary:
     return ExperienceLibrary([known], task="support").add(SAID, ["When a parcel is lost."], author="Ann", review=True)
 
 
+def proposal(number: int) -> Commit:
+    solved = Precedent(f"e{number}", f"problem {number}", "yes")
+    return Commit("run", number, (Propose(Experience("golden", "Say yes.", precedents=(solved,))),))
+
+
 def test_a_person_s_lesson_says_who_wrote_it():
     library = ExperienceLibrary(task="support").add(
         "Ask for the order number.", ["Before a refund.", Rule("Never twice.", ("order 7",))], category="refunds"
@@ -109,10 +114,6 @@ def test_a_store_keeps_the_queue_through_its_journal(tmp_path, library):
 
 
 def test_the_same_lesson_waits_once_with_the_precedents_of_all(library):
-    def proposal(number: int) -> Commit:
-        solved = Precedent(f"e{number}", f"problem {number}", "yes")
-        return Commit("run", number, (Propose(Experience("golden", "Say yes.", precedents=(solved,))),))
-
     for number in (1, 2, 2, 3):
         library = library.apply(proposal(number))
     [_, lesson] = library.waiting
@@ -129,6 +130,20 @@ def test_merging_loses_no_lesson_that_waits(library, tmp_path, capsys):
     library.save(tmp_path / "a.json")
     merge_libraries([str(tmp_path / "a.json")], tmp_path / "b.json", any_task=False, as_json=False, tracking_uri=None)
     assert ExperienceLibrary.load(tmp_path / "b.json").waiting == library.waiting
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_merging_keeps_the_precedents_of_all_copies_of_a_waiting_lesson(turned: bool) -> None:
+    first = ExperienceLibrary(task="support").apply(proposal(1))
+    copies = [first.apply(proposal(2)), first.apply(proposal(3)).apply(proposal(4))]
+    [lesson] = merge(*(copies[::-1] if turned else copies)).library.waiting
+    assert [case.example_id for case in lesson.precedents] == ["e1", "e2", "e3", "e4"]
+
+
+def test_waiting_lessons_of_two_scopes_with_one_id_both_stay() -> None:
+    lessons = [Experience("golden", SAID, scope=scope, id="A") for scope in ("", "team")]
+    queues = [ExperienceLibrary(task="support", waiting=[lesson]) for lesson in lessons]
+    assert sorted(lesson.scope for lesson in merge(*queues).library.waiting) == ["", "team"]
 
 
 def test_the_commands_add_list_approve_and_reject(tmp_path, capsys):

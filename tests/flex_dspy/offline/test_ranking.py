@@ -175,6 +175,8 @@ def test_the_file_holds_the_numbers_and_where_they_come_from(tmp_path):
         ({"coefficients": {"luck": 1.0}}, "other terms"),
         ({"numbers": {"5": "x"}}, "is damaged: numbers.5"),
         ({"numbers": {"5": float("nan")}}, "is damaged"),
+        ({"numbers": {"5": 1e300}}, "is damaged: numbers.5"),
+        ({"coefficients": dict.fromkeys(TERMS, -1e300)}, "is damaged: coefficients"),
         ({"surprise": 1}, "is damaged: surprise"),
     ],
 )
@@ -183,6 +185,16 @@ def test_a_file_that_is_no_ranking_is_an_error(tmp_path, change, complaint):
     path.write_text(UNFITTED.text())
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     with pytest.raises(ConfigurationError, match=complaint):
+        read_ranking(path)
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000, '{"fitted_on": ' + "[" * 100_000, ""], ids=["lists", "a field", "empty"]
+)
+def test_a_file_that_cannot_be_parsed_is_an_error(tmp_path, text):
+    path = tmp_path / "ranking.json"
+    path.write_text(text)
+    with pytest.raises(ConfigurationError, match="is damaged"):
         read_ranking(path)
 
 

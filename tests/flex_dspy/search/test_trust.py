@@ -67,8 +67,9 @@ def test_a_model_that_is_always_right_stands():
     assert fit_trust(cases(100, 1.0, 0.3), LABELS) is None
 
 
-def test_a_model_that_is_never_right_is_never_asked_to_decide():
-    assert fit_trust(cases(100, 0.0, 0.9), LABELS) == 1
+@pytest.mark.parametrize("vote", [0.9, 0.0])
+def test_a_model_that_is_never_right_is_never_asked_to_decide(vote):
+    assert fit_trust(cases(100, 0.0, vote), LABELS) == 1
 
 
 def test_a_right_label_that_is_not_among_the_labels_is_left_out():
