@@ -230,9 +230,8 @@ def _with_sources(entry: Experience, library: ExperienceLibrary, name: str, *, g
     if not entry.sources or _sum_counts(entry.sources) != _counts(entry):
         runs = tuple(sorted(run for run in library.runs if run != EDITS))
         lessons = lesson_keys(entry) if not entry.sources else (key,)
-        parts = {source.id for source in entry.sources if runs} - {
-            entry.id
-        }  # its counts include those of these entries
+        # The entry's counts include those of the entries that became part of it.
+        parts = {source.id for source in entry.sources if runs} - {entry.id}
         own = [Source(entry.id, name, runs, lessons, **_counts(entry)), *(Source(part, runs=runs) for part in parts)]
     elif (gathers and kind_of(entry)) or any(key in source.lessons for source in entry.sources):
         return entry

@@ -83,6 +83,8 @@ def _optimized(
     program = student.deepcopy()
     program.load_state(found["state"])
     note = f"{found['ended']}; {len(found['candidates'])} candidates measured"
+    if found["state"] == plain_state(student):
+        note = f"{note}; it kept the bare program"
     return Learned(program, ledger.total, clock.seconds, note)
 
 
