@@ -15,6 +15,7 @@ from typing import Any
 
 import dspy
 import pytest
+from dspy.teleprompt.bootstrap_trace import bootstrap_trace_data
 
 from flex_dspy.core.errors import ConfigurationError, DataError
 from flex_dspy.evaluation.record_files import read_records
@@ -196,6 +197,16 @@ def test_an_answer_that_cannot_be_read_counts_against_its_program():
     with dspy.context(callbacks=[candidates]), pytest.raises(ValueError, match="no answer"):
         silent(message="m")
     assert candidates.summary() == [{"answers": 1, "right": 0.0}]
+
+
+def test_candidates_whose_traces_an_optimizer_wants_count_too():
+    examples = [dspy.Example(message=f"m{n}", intent="a").with_inputs("message") for n in range(4)]
+    candidates, traced = Candidates(examples), program("traced")
+    traced.said = "a"
+    judge = candidates.judging(lambda gold, pred: dspy.Prediction(score=float(gold.intent == pred.intent)))
+    with dspy.context(callbacks=[candidates]):
+        bootstrap_trace_data(traced, examples, judge, num_threads=1)
+    assert candidates.summary() == [{"answers": 4, "right": 4.0}]
 
 
 class Saying(dspy.Predict):

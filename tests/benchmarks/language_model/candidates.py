@@ -47,9 +47,12 @@ class Candidates(BaseCallback):
     def on_module_end(self, call_id: str, outputs: Any, exception: BaseException | None = None) -> None:
         """Note whose answer it is; an answer that could not be read is a wrong one."""
         program, problem = self._running.pop(call_id, (None, ""))
-        if program is not None and isinstance(outputs, dspy.Prediction):
-            self._answers[id(outputs)] = outputs, program
-        elif program is not None and isinstance(exception, Exception):
+        if program is None:
+            return
+        answer = outputs[0] if isinstance(outputs, tuple) else outputs  # GEPA wants the trace of an answer, too
+        if isinstance(answer, dspy.Prediction):
+            self._answers[id(answer)] = answer, program
+        elif answer is not None or isinstance(exception, Exception):
             self._count(program, problem, 0.0)
 
     def judging(self, metric: Metric) -> Callable[..., dspy.Prediction]:
