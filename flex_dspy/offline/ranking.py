@@ -91,6 +91,10 @@ def _tables(ranking: Ranking) -> tuple[Numbers, Numbers]:
 
 UNFITTED = Ranking(COEFFICIENTS)
 _ADAPTER: TypeAdapter[Ranking] = TypeAdapter(Ranking)
+_DAMAGED = (
+    "the ranking {path} is damaged: {place}: {problem}; delete it, or fit it anew (flex-dspy library fit). "
+    "--lm offline/chemist asks the chemist without it"
+)
 _ANOTHER_VERSION = "the ranking {path} is none of this version: {problem}; fit it anew (flex-dspy library fit)"
 
 
@@ -103,7 +107,7 @@ def read_ranking(path: str | Path) -> Ranking:
     try:
         return _read(str(path), Path(path).stat().st_mtime_ns)
     except OSError as error:
-        raise ConfigurationError(f"the ranking {path} cannot be read: {error.strerror}") from error
+        raise ConfigurationError(f"the ranking {path} cannot be read: {error.strerror}. Check the path") from error
 
 
 @functools.lru_cache(maxsize=8)
@@ -116,7 +120,7 @@ def _read(path: str, changed: int) -> Ranking:
             raise ConfigurationError(_ANOTHER_VERSION.format(path=path, problem=problem)) from error
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "the file"
-        raise ConfigurationError(f"the ranking {path} is damaged: {place}: {first['msg']}") from error
+        raise ConfigurationError(_DAMAGED.format(path=path, place=place, problem=first["msg"])) from error
     if (problem := _problem(ranking)) is not None:
         raise ConfigurationError(_ANOTHER_VERSION.format(path=path, problem=problem))
     return ranking

@@ -25,6 +25,7 @@ from flex_dspy.evaluation.saved_sides import write_side
 from flex_dspy.evaluation.usage_log import UsageLog
 from flex_dspy.evaluation.usage_records import UsageRecord, usage_of_evaluation
 from flex_dspy.libraries.library import ExperienceLibrary
+from flex_dspy.models.settings import OFFLINE
 from flex_dspy.models.spending import Ledger
 from flex_dspy.programs import Actor
 from flex_dspy.programs.executors import Executor
@@ -73,7 +74,9 @@ def run(task_name: str, options: EvaluateOptions) -> None:
         library = read_library(options.data.library, options.tracking.tracking_uri)
         if library.task not in ("", task.name):
             logger.warning("the library was learned on %s, and is measured on %s", library.task, task.name)
-        expert = expert_for(task, options.data.library, library, options.cluster.cluster)
+        # A model that is named is asked without the library's own ranking.
+        if (options.models.actor_lm or options.models.lm) == OFFLINE:
+            expert = expert_for(task, options.data.library, library, options.cluster.cluster)
     model = roles.actor_model(options, task, expert)
     with stdout_for(options.output.json):
         with clusters.executor(options) as executor, dspy.context(lm=model):

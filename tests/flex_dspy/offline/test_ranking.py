@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from flex_dspy.cli import call
 from flex_dspy.commands.actions import fit as action
 from flex_dspy.commands.actions.rankings import expert_for
 from flex_dspy.commands.options.library import FitOptions
@@ -261,6 +262,16 @@ def test_eval_uses_the_ranking_beside_its_library(tmp_path, caplog):
     assert "the cluster may not have it" in caplog.text
     assert expert_for(task, str(source), ExperienceLibrary(task="uspto50k")) == "chemist"
     assert "it was fitted to version" in caplog.text
+
+
+def test_a_damaged_ranking_beside_a_library_stops_no_model_that_is_named(tmp_path):
+    source = tmp_path / "library.json"
+    library().save(source)
+    ranking_of(source).write_text("{")
+    words = ["eval", "uspto50k", "--library", str(source), "--samples", "3", "--no-tracking", "--out"]
+    call([*words, str(tmp_path / "named"), "--lm", "offline/chemist"])
+    with pytest.raises(ConfigurationError, match=r"is damaged: the file.*delete it, or fit it anew"):
+        call([*words, str(tmp_path / "own")])
 
 
 def test_processes_read_the_same_proposals_in_the_same_order():
