@@ -100,7 +100,7 @@ def _footer(experience: Experience) -> Markup:
     changed = f"changed at {experience.updated_at:,}" if experience.updated_at != experience.created_at else ""
     merged = f"{html.count(experience.merged, 'lesson')} merged in" if experience.merged else ""
     author = f"written by {experience.author}" if experience.author else ""
-    known = [source.name or source.id for source in experience.sources if source.name or source.lessons]
+    known = [source.name or source.id for source in experience.sources if not source.is_marker]
     sources = "from " + ", ".join(known[:5]) if known else ""
     return html.soft(html.facts(f"priority {experience.priority} of 5", author, made, changed, merged, sources))
 

@@ -136,6 +136,11 @@ class Source:
     hurt: int = 0
     merged: int = 0
 
+    @property
+    def is_marker(self) -> bool:
+        """Whether it only marks an id for later merging. There is nothing in it for people to read."""
+        return not (self.name or self.lessons)
+
 
 class _Computed:
     """Room for what is computed from an entry's fields once, as an entry never changes."""

@@ -54,7 +54,7 @@ def entry_text(entry: Experience, precedents: int | None = PRECEDENTS, server: s
     lines += [line for case in entry.precedents[:precedents] for line in _case(case, server)]
     if precedents is not None and len(entry.precedents) > precedents:
         lines.append(f"  ... and {len(entry.precedents) - precedents} more precedents")
-    lines += [f"  from {_source(source)}" for source in entry.sources if source.name or source.lessons]
+    lines += [f"  from {_source(source)}" for source in entry.sources if not source.is_marker]
     return "\n".join(lines)
 
 

@@ -8,8 +8,9 @@ from dataclasses import replace
 
 import pytest
 
+from flex_dspy.commands.actions.listing import entry_text
 from flex_dspy.libraries import gathering
-from flex_dspy.libraries.experience import Commit, Edit, Experience, Insert, Merge, Precedent, Rule, Tally
+from flex_dspy.libraries.experience import Commit, Edit, Experience, Insert, Merge, Precedent, Rule, Source, Tally
 from flex_dspy.libraries.gathering import choose_entry, kind_of
 from flex_dspy.libraries.library import ExperienceLibrary
 from flex_dspy.libraries.merging import merge
@@ -77,16 +78,22 @@ def merged(*libraries: ExperienceLibrary) -> ExperienceLibrary:
     return merge(*libraries).library
 
 
-@pytest.mark.parametrize("seed", range(60))
-def test_each_kind_has_one_entry_with_all_that_was_learned_in_whatever_order(seed: int) -> None:
-    rng = random.Random(seed)
-    a, b, c = (random_library(rng, run) for run in "abc")
+def merged_by_the_laws(a: ExperienceLibrary, b: ExperienceLibrary, c: ExperienceLibrary) -> ExperienceLibrary:
+    """All three, merged. Neither order nor repetition matters, and nothing is lost."""
     whole, both = merged(a, b, c), merged(a, b)
     assert merged(c, a, b) == whole == merged(both, c) == merged(a, merged(b, c)) == merged(merged(a, c), merged(c, b))
     assert merged(both, a) == merged(both, both) == merged(b, both) == both
     assert ExperienceLibrary.from_json(both.to_json()) == both
     assert held(whole) == held(a, b, c)
     assert advice(whole).keys() == advice(a, b, c).keys()
+    return whole
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_each_kind_has_one_entry_with_all_that_was_learned_in_whatever_order(seed: int) -> None:
+    rng = random.Random(seed)
+    a, b, c = (random_library(rng, run) for run in "abc")
+    whole = merged_by_the_laws(a, b, c)
     if gathers(a, b, c):
         assert len(whole) == len({kind_of(entry) for entry in whole})
         assert set(advice(whole).values()) == {1}
@@ -134,6 +141,15 @@ def test_use_of_entries_that_become_one_later_adds_up() -> None:
     gathered = merged(used, learned("c", lesson("c", 1), lesson("c", 2)))
     assert shown(gathered) == 5 + 1
     assert merged(gathered, used) == merged(gathered, both, several) == gathered
+
+
+def test_what_only_marks_an_entry_for_merging_is_not_shown_to_people() -> None:
+    known, marker = Source("one", "a", lessons=("1",)), Source("two", runs=("later",))
+    entry = replace(lesson("a", 1), sources=(known, marker))
+    assert "from one of a" in entry_text(entry)
+    assert "two" not in entry_text(entry)
+    assert "from a<" in entry._repr_html_()
+    assert "two" not in entry._repr_html_()
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -204,11 +220,7 @@ def test_two_kinds_with_the_same_first_rule_stay_two(other: str) -> None:
 def test_kinds_that_share_rules_and_entries_without_a_kind_obey_the_laws_too(seed: int) -> None:
     rng = random.Random(seed)
     a, b, c = (_odd_library(rng, run) for run in "abc")
-    whole, both = merged(a, b, c), merged(a, b)
-    assert merged(c, a, b) == whole == merged(both, c) == merged(a, merged(b, c)) == merged(merged(a, c), merged(c, b))
-    assert merged(both, a) == merged(both, both) == merged(b, both) == both
-    assert held(whole) == held(a, b, c)
-    assert advice(whole).keys() == advice(a, b, c).keys()
+    merged_by_the_laws(a, b, c)
 
 
 def _odd_library(rng: random.Random, run: str) -> ExperienceLibrary:
